@@ -1,0 +1,158 @@
+"""Files and folders that a step writes: whole or not at all, and with a fingerprint."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from epilstm.errors import DataError
+
+#: The file whose content stands for a dataset, model or encoder folder.
+MANIFEST = "manifest.json"
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(content: Any) -> str:
+    """SHA-256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """What identifies an artifact's content.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a folder with a `MANIFEST` (which names everything its content follows from), or a plain folder.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file, of the manifest, or of the names and digests of all files in a plain folder.
+    """
+    if path.is_file():
+        return sha256_file(path)
+    if (path / MANIFEST).is_file():
+        return sha256_file(path / MANIFEST)
+    names = sorted(file for file in path.rglob("*") if file.is_file())
+    return sha256_json([[str(file.relative_to(path)), sha256_file(file)] for file in names])
+
+
+def staging_path(path: Path) -> Path:
+    """Where an output grows before it is renamed into place: a hidden sibling."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def put_in_place(staged: Path, path: Path) -> None:
+    """Rename a finished output over its final path, replacing what was there."""
+    old = path.with_name(f".{path.name}.old")
+    remove(old)
+    if path.is_dir():
+        path.rename(old)
+        staged.rename(path)
+        remove(old)
+    else:
+        os.replace(staged, path)
+
+
+def check_replaceable(path: Path, folder: bool) -> None:
+    """Refuse to overwrite what no step wrote.
+
+    Parameters
+    ----------
+    path : Path
+        Where an output is to go.
+    folder : bool
+        Whether the output is a folder; else it is a file.
+
+    Raises
+    ------
+    DataError
+        A file stands where a folder is to go or the other way round, or a folder has content but no `MANIFEST`.
+    """
+    advice = "choose another output path or move it away"
+    if not folder and path.is_dir():
+        raise DataError(f"{path}: a folder stands where a file is to be written; {advice}")
+    if folder and path.exists() and not path.is_dir():
+        raise DataError(f"{path}: a file stands where a folder is to be written; {advice}")
+    if folder and path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
+        raise DataError(f"{path}: a folder with other content stands there; {advice}")
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold an output so that no second run writes it at the same time.
+
+    Raises
+    ------
+    DataError
+        Another process holds it, or its folder cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(lock, "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}; choose another output path") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A lock file that was deleted between our opening and our locking it holds nothing.
+            held = lock.exists() and os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+        except BlockingIOError:
+            held = False
+        if not held:
+            raise DataError(f"{path}: another run is writing this output; wait for it or stop it")
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def to_json(content: Any) -> str:
+    """Readable JSON text with sorted keys and a final newline; NaN is refused."""
+    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that readers see the old file or the new one, never part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = staging_path(path)
+    staged.write_text(to_json(content), encoding="utf-8")
+    os.replace(staged, path)
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises
+    ------
+    DataError
+        Missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run the step that writes it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}; run the step that writes it again") from error

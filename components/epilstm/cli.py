@@ -1,0 +1,157 @@
+"""The command line: one command per step, built from the step table, and what serves the steps.
+
+Importing this module loads no scientific library, so that ``--help`` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epilstm import __version__
+from epilstm.errors import EpilstmError
+from epilstm.steps import STEPS, Step
+
+#: Commands that are not steps: name -> (module:attribute, one line).
+OTHER_COMMANDS = {
+    "samplesheet": ("epilstm.samplesheet.command:samplesheet", "Write or check a samplesheet."),
+    "params": ("epilstm.params_command:params", "Show every parameter with its default and meaning."),
+}
+
+
+class StepGroup(click.Group):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order data flows."""
+        return ["samplesheet", *STEPS, *(name for name in OTHER_COMMANDS if name != "samplesheet")]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Build or import one command."""
+        if name in STEPS:
+            return step_command(STEPS[name])
+        if name in OTHER_COMMANDS:
+            from importlib import import_module
+
+            module, _, attribute = OTHER_COMMANDS[name][0].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands without importing them."""
+        rows = [
+            (name, STEPS[name].summary if name in STEPS else OTHER_COMMANDS[name][1])
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=StepGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="epilstm")
+def cli() -> None:
+    """Compact vectors for every 25-bp bin of the genome, from epigenomic signal tracks.
+
+    Each step reads its section of a params file and named inputs, and writes named outputs whole or not at all, with
+    a record beside each. Exit codes: 0 done, 1 failed, 2 bad usage.
+
+    Shell completion: eval "$(_EPILSTM_COMPLETE=bash_source epilstm)" (or zsh_source, fish_source).
+    """
+
+
+def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-v`` and ``-q``."""
+    command = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")(command)
+
+
+class StepCommand(click.Command):
+    """A step; its help ends with its parameters and their defaults."""
+
+    def __init__(self, step: Step, **attributes: Any) -> None:
+        super().__init__(step.name, **attributes)
+        self.step = step
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the params section."""
+        from epilstm.config import SECTIONS
+        from epilstm.params_command import rows_of
+
+        with formatter.section(f"Parameters (section '{self.step.name}' of the params file)"):
+            formatter.write_dl(rows_of(SECTIONS[self.step.name]))
+
+
+def step_command(step: Step) -> click.Command:
+    """The command of a step.
+
+    Parameters
+    ----------
+    step : Step
+        From the step table.
+    """
+
+    def callback(params: Path | None, verbose: bool, quiet: bool, **options: Any) -> None:
+        from epilstm import console, runner
+
+        console.set_up(step.name, int(verbose) - int(quiet))
+        ports = (*step.inputs, *step.outputs, *step.work)
+        paths = {port.name: options[port.name] for port in ports if options[port.name] is not None}
+        flags = frozenset(name for name, _ in step.flags if options[name])
+        runner.log_done(step, runner.run_step(step, params, paths, flags))
+
+    path = click.Path(path_type=Path)
+    options: list[click.Parameter] = [
+        click.Option(["--params"], type=path, metavar="FILE", help="Params file (YAML); without it, every default.")
+    ]
+    for role, ports in (("", step.inputs), ("Output: ", step.outputs), ("Work folder: ", step.work)):
+        for port in ports:
+            options.append(
+                click.Option(
+                    [f"--{port.name}"],
+                    type=path,
+                    metavar="PATH",
+                    required=not port.optional,
+                    help=f"{role}{port.help}.",
+                )
+            )
+    for name, text in step.flags:
+        options.append(click.Option([f"--{name}"], is_flag=True, help=f"{text[0].upper()}{text[1:]}."))
+    command = StepCommand(step, callback=callback, params=options, help=step.summary)
+    verbosity_options(command)
+    return command
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a user's error is one line on standard error and an exit code.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the program's name; those of the process if not given.
+    """
+    try:
+        cli.main(arguments, prog_name="epilstm", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("error: aborted", err=True)
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"error: {error.format_message()} (see {error.ctx.command_path} --help)", err=True)
+        else:
+            click.echo(f"error: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except EpilstmError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(141)

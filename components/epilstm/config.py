@@ -1,0 +1,302 @@
+"""Parameters: one strict model per section of ``params.yaml``.
+
+Every step reads its own section and nothing else. Unknown keys, wrong types and impossible values are errors
+that name the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from epilstm.errors import ParamsError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+ChromosomeName = Annotated[str, Field(pattern=r"^[^\s/#]+$")]
+Codec = Literal["none", "lz4", "zstd"]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Base of all parameter models: strict types, no unknown keys, finite numbers, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class SimulateParams(Section):
+    """The simulated epigenome."""
+
+    seed: Seed = Field(7, description="seed of every random draw; same seed, same bytes")
+    chromosomes: dict[ChromosomeName, Annotated[int, Field(ge=100_000, le=1_000_000_000)]] = Field(
+        default={"chr1": 2_000_000, "chr2": 1_500_000, "chr3": 1_200_000, "chr4": 1_000_000},
+        min_length=1,
+        description="name and length (bp) of each chromosome",
+    )
+    cell_types: Annotated[int, Field(ge=1, le=16)] = Field(4, description="number of cell types")
+    assays: list[str] = Field(
+        default=["DNase", "H3K4me1", "H3K4me3", "H3K27ac", "H3K27me3", "H3K36me3"],
+        description="assays measured in every cell type",
+        min_length=1,
+    )
+
+
+class IngestParams(Section):
+    """From bigWig files to mean signal per bin."""
+
+    samplesheet: str = Field(
+        "data/simulated/samplesheet.csv", description="read by dvc.yaml: the data set's samplesheet"
+    )
+    regions: str = Field("data/simulated/regions.bed", description="read by dvc.yaml: BED of the regions to ingest")
+    blacklist: str = Field("regions/no-blacklist.bed", description="read by dvc.yaml: BED of bins to leave out")
+    assembly: str = Field("hg19", description="hg19, hg38, mm10 or the path of a chrom.sizes file")
+    bin_size: Annotated[int, Field(ge=1, le=100_000)] = Field(25, description="bin size (bp)")
+    workers: NonNegativeInt = Field(0, description="worker processes; 0 takes one per available core")
+    codec: Codec = Field("lz4", description="compression of the signal store")
+    retries: NonNegativeInt = Field(4, description="further attempts at a remote read that failed")
+
+
+class SplitParams(Section):
+    """Chromosomes held out of training; all others train."""
+
+    validation: list[str] = Field(default=["chr3"], min_length=1, description="chromosomes for early stopping")
+    test: list[str] = Field(default=["chr4"], min_length=1, description="chromosomes that training never sees")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> SplitParams:
+        both = sorted(set(self.validation) & set(self.test))
+        if both:
+            raise ValueError(f"{', '.join(both)} is both a validation and a test chromosome")
+        return self
+
+
+class PreprocessParams(Section):
+    """From signal to the standardised matrix."""
+
+    split: SplitParams = SplitParams()
+    frame_bins: Annotated[int, Field(ge=2, le=10_000)] = Field(100, description="bins per frame")
+    codec: Codec = Field("lz4", description="compression of the matrix store")
+    workers: NonNegativeInt = Field(0, description="worker processes; 0 takes one per available core")
+
+
+Architecture = Literal["bottleneck", "published", "published_softsign"]
+
+
+class TrainParams(Section):
+    """The LSTM autoencoder and how it is trained."""
+
+    architecture: Architecture = Field("bottleneck", description="name in the registry of architectures")
+    embedding_size: Annotated[int, Field(ge=1, le=4096)] = Field(12, description="numbers per bin in the embedding")
+    hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of encoder and decoder")
+    layers: Annotated[int, Field(ge=1, le=8)] = Field(1, description="stacked recurrent layers")
+    directions: Literal[1, 2] = Field(1, description="directions of the encoder; one can stream along a chromosome")
+    dropout: Fraction = Field(0.0, description="share of hidden units dropped between layers in training")
+    streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
+    frames_per_step: PositiveInt = Field(2, description="frames that a gradient is propagated back through")
+    epochs: PositiveInt = Field(12, description="passes over the training chromosomes at most")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-3, description="peak learning rate")
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="weight decay")
+    warmup_steps: NonNegativeInt = Field(50, description="steps of linear warm-up; cosine decay follows")
+    clip_norm: Annotated[float, Field(ge=1e-3)] = Field(1.0, description="largest gradient norm")
+    patience: PositiveInt = Field(4, description="epochs without a better validation loss before stopping")
+    checkpoint_steps: PositiveInt = Field(200, description="optimiser steps between checkpoints")
+    seed: Seed = Field(1, description="seed of the initial weights, the data order and dropout")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the forward pass; auto is bfloat16 on a GPU, float32 on a CPU"
+    )
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
+    memory_gb: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="a training matrix up to this size is held in memory; a larger one is streamed from disk"
+    )
+
+
+class ExportParams(Section):
+    """From the trained model to ONNX encoders."""
+
+    parity_tolerance: Annotated[float, Field(gt=0)] = Field(
+        1e-4, description="largest difference to torch, relative to the embedding's standard deviation"
+    )
+    triton: bool = Field(True, description="write a Triton model repository beside the encoders")
+
+
+class EmbedParams(Section):
+    """From the matrix to an embedding per bin."""
+
+    chunk_bins: Annotated[int, Field(ge=10)] = Field(1000, description="bins per chunk handed to the encoder")
+    warmup_bins: NonNegativeInt = Field(200, description="bins of context run before each chunk and thrown away")
+    batch: PositiveInt = Field(32, description="chunks per call of the encoder")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
+    provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the encoder runs")
+    codec: Codec = Field("lz4", description="compression of the embeddings store")
+
+
+class FoldParams(Section):
+    """How labelled examples are held out."""
+
+    by: Literal["chromosome", "region", "random"] = Field(
+        "chromosome", description="what a fold holds out whole; random leaks neighbours and is labelled so"
+    )
+    count: Annotated[int, Field(ge=2, le=50)] = Field(5, description="folds")
+
+
+class ClassifierParams(Section):
+    """XGBoost, the same for every representation."""
+
+    trees: PositiveInt = Field(100, description="boosting rounds at most")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="shrinkage")
+    depth: Annotated[int, Field(ge=1, le=16)] = Field(4, description="depth of a tree")
+    histogram_bins: Annotated[int, Field(ge=2, le=1024)] = Field(64, description="bins per feature")
+    early_stopping_rounds: NonNegativeInt = Field(
+        0, description="rounds without a better log loss on held-back groups before stopping; 0 never stops early"
+    )
+
+
+class EvaluateParams(Section):
+    """What the embedding is worth downstream."""
+
+    tasks: str = Field("data/simulated/tasks.yaml", description="read by dvc.yaml: the tasks file")
+    labels: str = Field("data/simulated/labels", description="read by dvc.yaml: folder of the label files")
+    pooling: list[Literal["mean", "max", "std"]] = Field(
+        default=["mean"], min_length=1, description="how the bins of a window become features, for every representation"
+    )
+    folds: FoldParams = FoldParams()
+    classifier: ClassifierParams = ClassifierParams()
+    bootstrap: Annotated[int, Field(ge=10, le=100_000)] = Field(1000, description="bootstrap resamples")
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="confidence of the intervals")
+    seed: Seed = Field(1, description="seed of folds, classifiers and bootstrap")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
+
+
+class ReportParams(Section):
+    """The HTML report."""
+
+    title: str = Field("Epi-LSTM report", description="title of the page")
+    window: str = Field("", description="region to draw, chrom:start-end; empty takes one of the test chromosomes")
+    tracks: list[str] = Field(default=[], description="tracks to draw, cell_type-assay; empty takes the first few")
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "simulate": SimulateParams,
+    "ingest": IngestParams,
+    "preprocess": PreprocessParams,
+    "train": TrainParams,
+    "export": ExportParams,
+    "embed": EmbedParams,
+    "evaluate": EvaluateParams,
+    "report": ReportParams,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as DVC reads it: ``1e-3`` is a number, a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML file.
+
+    Raises
+    ------
+    ParamsError
+        The file is missing or not YAML; the message names the line.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path}: not UTF-8 text: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ParamsError(f"{where}: not valid YAML: {problem}") from error
+
+
+def load_section(path: Path, name: str, model: type[M]) -> M:
+    """One section of a params file; keys that are absent keep their defaults.
+
+    Parameters
+    ----------
+    path : Path
+        YAML file with one mapping per step. Sections of other steps are checked for their name only.
+    name : str
+        Section to read.
+    model : type
+        Its model.
+
+    Raises
+    ------
+    ParamsError
+        Not YAML, an unknown section or key, a wrong type, or a value out of range.
+    """
+    content = read_yaml(path)
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
+    unknown = [str(key) for key in content if key not in SECTIONS]
+    if unknown:
+        raise ParamsError(f"{path}: unknown section {unknown[0]!r}; sections are {', '.join(SECTIONS)}")
+    section = content.get(name)
+    return validate(model, {} if section is None else section, f"{path}: {name}")
+
+
+def validate(model: type[M], content: Any, where: str) -> M:
+    """Build a model from parsed content, turning the first violation into one line.
+
+    Raises
+    ------
+    ParamsError
+        Names the key as ``where.key``, the rule and the value.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(_describe(error, model, where)) from error
+
+
+def _describe(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join([where, *(str(part) for part in first["loc"])])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown key; keys are {', '.join(_keys_at(model, first['loc'][:-1]))}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower() + message[1:]}, got {first['input']!r}{more}"
+
+
+def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,190 @@
+"""What the dataset folders say of themselves: one manifest model per kind of folder.
+
+A dataset is a folder with a ``manifest.json`` and, beside it, the Zarr group that holds its arrays:
+
+========== ===================== ================================ =========================
+folder     group                 arrays                           further files
+========== ===================== ================================ =========================
+signal     ``signal.zarr``       ``<chrom>`` (track, bin) float32 ``histograms.npy``
+..         ``mask.zarr``         ``<chrom>`` (bin,) bool
+matrix     ``matrix.zarr``       ``<chrom>`` (bin, track) float16 ``scaler.json``, ``histograms.json``
+..         ``mask.zarr``         ``<chrom>`` (bin,) bool
+embeddings ``embeddings.zarr``   ``<chrom>`` (bin, dim) float32
+========== ===================== ================================ =========================
+
+Arrays span the chromosome, those of a matrix (and of its embeddings) up to a whole frame; bins outside the manifest's
+regions hold the fill value, NaN or False, and take no space. Inside the regions a signal is NaN where a track has no
+data; a matrix is never NaN there: no data in a track is a raw signal of 0. ``mask.zarr`` says which bins have data in
+any track. The signal's ``histograms.npy`` counts arcsinh(signal) over covered bins: (track, chromosome, histogram bin)
+int64, between the manifest's ``histogram_edges``; the matrix's ``histograms.json`` is a `ReferenceHistograms`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from epilstm.artifacts import MANIFEST, read_json, to_json
+from epilstm.errors import DataError
+from epilstm.genome import Region, bin_count
+
+
+class Manifest(BaseModel):
+    """What every dataset folder states."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    assembly: str
+    bin_size: int
+    chromosome_sizes: dict[str, int]
+    regions: list[tuple[str, int, int]]
+
+    def region_list(self, chromosomes: list[str] | None = None) -> list[Region]:
+        """Regions as objects, all or those of some chromosomes."""
+        return [Region(*region) for region in self.regions if chromosomes is None or region[0] in chromosomes]
+
+    def bins(self, chrom: str) -> int:
+        """Number of bins of a chromosome."""
+        return bin_count(self.chromosome_sizes[chrom], self.bin_size)
+
+    @property
+    def chromosomes(self) -> list[str]:
+        """Chromosomes that have regions, in the assembly's order."""
+        return list(self.chromosome_sizes)
+
+
+class TrackEntry(BaseModel):
+    """One ingested track.
+
+    `moments` maps a chromosome to (covered bins, sum, sum of squares) of arcsinh of the signal over covered bins.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cell_type: str
+    assay: str
+    uri: str
+    sha256: str
+    bytes: int
+    covered_fraction: float
+    moments: dict[str, tuple[int, float, float]]
+
+    @property
+    def name(self) -> str:
+        """``cell_type-assay``."""
+        return f"{self.cell_type}-{self.assay}"
+
+
+class SignalManifest(Manifest):
+    """Written by ingest."""
+
+    format: Literal["epilstm.signal/1"] = "epilstm.signal/1"
+    tracks: list[TrackEntry]
+    blacklist_sha256: str
+    bins_with_data: dict[str, int]
+    histogram_edges: list[float]
+
+
+class Split(BaseModel):
+    """Chromosomes by what they are used for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+class Scaler(BaseModel):
+    """How raw signal becomes the matrix: ``(arcsinh(x) - mean) / scale``, per track.
+
+    `mean` and `scale` are those of the training chromosomes' bins with data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracks: list[str]
+    transform: Literal["arcsinh"] = "arcsinh"
+    mean: list[float]
+    scale: list[float]
+
+
+class ReferenceHistograms(BaseModel):
+    """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is held against.
+
+    `counts` is per track, between `edges`; values beyond the edges are counted in the first and the last bin.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracks: list[str]
+    transform: Literal["arcsinh"] = "arcsinh"
+    edges: list[float]
+    counts: list[list[int]]
+
+
+class MatrixManifest(Manifest):
+    """Written by preprocess; regions are widened to whole frames of the chromosome.
+
+    The last frame of a chromosome may reach past its end, and the region with it.
+    """
+
+    format: Literal["epilstm.matrix/1"] = "epilstm.matrix/1"
+    tracks: list[str]
+    frame_bins: int
+    split: Split
+    bins_with_data: dict[str, int]
+    signal_fingerprint: str
+    scaler_sha256: str
+
+    def bins(self, chrom: str) -> int:
+        """Number of bins of a chromosome's array: whole frames."""
+        return -(-super().bins(chrom) // self.frame_bins) * self.frame_bins
+
+
+class EmbeddingsManifest(Manifest):
+    """Written by embed."""
+
+    format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
+    size: int
+    matrix_fingerprint: str
+    encoder_fingerprint: str
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_manifest(folder: Path, model: type[M]) -> M:
+    """Manifest of a dataset folder.
+
+    Raises
+    ------
+    DataError
+        The folder is missing, incomplete or of another kind.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; run the step that writes it")
+    return parse_manifest(read_json(folder / MANIFEST), model, folder / MANIFEST)
+
+
+def parse_manifest(content: object, model: type[M], source: Path) -> M:
+    """Check parsed JSON against a manifest model.
+
+    Raises
+    ------
+    DataError
+        It does not fit; the message names the first key.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{source}: not a {model.__name__} ({key}: {first['msg']}); is it the right folder?") from error
+
+
+def write_manifest(folder: Path, manifest: BaseModel) -> None:
+    """Write a folder's manifest; call it last, when everything it stands for is there."""
+    (folder / MANIFEST).write_text(to_json(manifest.model_dump(mode="json")), encoding="utf-8")

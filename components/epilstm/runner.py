@@ -1,0 +1,254 @@
+"""Runs a step: parameters in, outputs whole or not at all, a record beside each output."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from epilstm import __version__
+from epilstm.artifacts import (
+    check_replaceable,
+    exclusive,
+    fingerprint,
+    put_in_place,
+    remove,
+    staging_path,
+    to_json,
+    write_json,
+)
+from epilstm.config import SECTIONS, load_section
+from epilstm.console import log
+from epilstm.errors import DataError, EpilstmError, ParamsError
+from epilstm.steps import Port, Step
+
+#: Kinds of port that are one file; all others are folders.
+FILE_KINDS = frozenset({"file", "metrics", "html", "csv"})
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Where a step finds its inputs and puts its outputs.
+
+    Parameters
+    ----------
+    inputs, outputs, work : mapping of str to Path
+        By port name; optional ones that were not given are absent. Outputs are staging paths: they do not exist
+        yet, and are renamed into place when the step has returned.
+    flags : frozenset of str
+        Switches that were set.
+    """
+
+    inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path]
+    work: Mapping[str, Path]
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass
+class StepResult:
+    """What a step reports.
+
+    Parameters
+    ----------
+    summary : str
+        One line for the person who ran it.
+    metrics : dict
+        Numbers (nested dicts of numbers, strings and lists) for the metrics file.
+    bins, tracks : int
+        Amount of work done, for the throughput in the record.
+    """
+
+    summary: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    bins: int = 0
+    tracks: int = 0
+
+
+class Interrupted(EpilstmError):
+    """The step was asked to stop (SIGTERM or Ctrl-C) and did."""
+
+    exit_code = 130
+
+
+def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], flags: frozenset[str]) -> StepResult:
+    """Run one step.
+
+    Parameters
+    ----------
+    step : Step
+        From the step table.
+    params_path : Path or None
+        Params file; None takes every default.
+    paths : mapping of str to Path
+        Path of each port given.
+    flags : frozenset of str
+        Switches that were set.
+
+    Raises
+    ------
+    EpilstmError
+        Anything the user can mend. Outputs are then as they were before.
+    """
+    model = SECTIONS[step.name]
+    params = load_section(params_path, step.name, model) if params_path else model()
+    inputs = _given(step.inputs, paths)
+    outputs = _given(step.outputs, paths)
+    for port in step.inputs:
+        _check_input(port, inputs.get(port.name))
+    work = _given(step.work, paths)
+    _check_apart(inputs, outputs, work)
+    steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
+
+    started, clock = datetime.now(UTC), time.monotonic()
+    with ExitStack() as stack:
+        for name, path in outputs.items():
+            check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS)
+            stack.enter_context(exclusive(path))
+        stack.enter_context(_disk_full_told(step, outputs))
+        staged = {name: staging_path(path) for name, path in steps_own.items()}
+        for path in staged.values():
+            remove(path)
+            stack.callback(remove, path)
+        result = _call(step, params, StepContext(inputs, staged, work, flags))
+        wall = time.monotonic() - clock
+        record = {
+            "step": step.name,
+            "params": params.model_dump(mode="json"),
+            "inputs": {name: {"path": str(path), "fingerprint": fingerprint(path)} for name, path in inputs.items()},
+            "outputs": {
+                name: {"path": str(steps_own[name]), "fingerprint": fingerprint(staged[name])} for name in staged
+            },
+            "version": __version__,
+            "python": sys.version.split()[0],
+            "git_revision": git_revision(),
+            "started": started.isoformat(timespec="seconds"),
+            "wall_seconds": round(wall, 3),
+            "bins": result.bins,
+            "tracks": result.tracks,
+            "bins_per_second": round(result.bins / wall) if wall > 0 else None,
+            "peak_memory_bytes": peak_memory(),
+        }
+        # The record goes first: an output in place without its record would look whole to a reader who checks it.
+        for path in steps_own.values():
+            write_json(record_path(path), record)
+        for name, path in steps_own.items():
+            put_in_place(staged[name], path)
+        if "metrics" in outputs:
+            write_json(outputs["metrics"], result.metrics)
+    return result
+
+
+def record_path(output: Path) -> Path:
+    """Where the record of an output lies: beside it."""
+    return output.with_name(f"{output.name}.record.json")
+
+
+def git_revision() -> str | None:
+    """Commit of the working directory, with ``-dirty`` if tracked files differ; None outside a repository."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+def peak_memory() -> int:
+    """Largest resident memory so far of this process or of any one of its finished children, in bytes."""
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes * 1024
+
+
+def _call(step: Step, params: Any, context: StepContext) -> StepResult:
+    module, _, function = step.target.partition(":")
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        run = getattr(import_module(module), function)
+        result: StepResult = run(params, context)
+        to_json(result.metrics)
+        return result
+    except KeyboardInterrupt:
+        raise Interrupted(f"{step.name}: interrupted; nothing half-written is left, run it again to go on") from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _disk_full_told(step: Step, outputs: Mapping[str, Path]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        where = next(iter(outputs.values())).parent
+        raise DataError(
+            f"{step.name}: no space left on the disk of {where}; free some and run it again, nothing was half-written"
+        ) from error
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    # Libraries wrap the system's error in their own, or quote it only.
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _given(ports: tuple[Port, ...], paths: Mapping[str, Path]) -> dict[str, Path]:
+    return {port.name: paths[port.name] for port in ports if port.name in paths}
+
+
+def _kind(step: Step, name: str) -> str:
+    return next(port.kind for port in step.outputs if port.name == name)
+
+
+def _check_input(port: Port, path: Path | None) -> None:
+    if path is None:
+        if not port.optional:
+            raise ParamsError(f"--{port.name} is required: {port.help}")
+    elif not path.exists():
+        raise DataError(f"--{port.name} {path}: no such file or folder; {port.help}")
+    elif path.is_dir() == (port.kind in FILE_KINDS):
+        is_a, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
+        raise DataError(f"--{port.name} {path}: is a {is_a}, expected a {expected}; {port.help}")
+
+
+def _check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Mapping[str, Path]) -> None:
+    """An output is replaced whole: nothing else of the step may be it or lie inside it."""
+    others = {name: path.resolve() for name, path in [*inputs.items(), *outputs.items(), *work.items()]}
+    for name, path in outputs.items():
+        resolved = path.resolve()
+        if not resolved.name:
+            raise ParamsError(f"--{name} {path} cannot be an output; name a file or folder in it")
+        for other, taken in others.items():
+            if other != name and taken == resolved:
+                raise ParamsError(f"--{name} {path} is also --{other}; give each output a path of its own")
+            if other != name and taken.is_relative_to(resolved):
+                raise ParamsError(f"--{other} lies inside --{name} {path}; give each output a path of its own")
+
+
+def log_done(step: Step, result: StepResult) -> None:
+    """Tell the person who ran the step what came of it."""
+    log.info(result.summary, extra={"fields": {"bins": result.bins, "tracks": result.tracks}})

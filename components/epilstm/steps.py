@@ -1,0 +1,174 @@
+"""The step table: what each step is called, reads and writes.
+
+The command line, ``dvc.yaml`` (held against it by a test) and the kfp components all follow from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Port:
+    """A named input or output path of a step, given as ``--name PATH``.
+
+    Parameters
+    ----------
+    name : str
+        Flag and key.
+    kind : str
+        What lies there: ``file``, ``folder``, ``metrics`` (JSON that DVC, kfp and Prometheus read), ``html``,
+        ``csv``, or the dataset kinds ``signal``, ``matrix``, ``model``, ``encoder``, ``embeddings``, ``evaluation``.
+    help : str
+        One line.
+    optional : bool
+        May be left out.
+    """
+
+    name: str
+    kind: str
+    help: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline.
+
+    Parameters
+    ----------
+    name : str
+        Command, params section and room.
+    summary : str
+        One line.
+    image : str
+        Container image that holds what it needs.
+    inputs, outputs : tuple of Port
+        In the order of the command line. Outputs appear whole or not at all.
+    work : tuple of Port
+        Folders kept between runs so that a rerun continues; never an output.
+    flags : tuple of (name, help)
+        Switches.
+    """
+
+    name: str
+    summary: str
+    image: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    work: tuple[Port, ...] = ()
+    flags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """``module:function`` that does the work."""
+        return f"epilstm.{self.name}.command:run"
+
+    def argv(self, params: str, paths: Mapping[str, str], flags: tuple[str, ...] = ()) -> list[str]:
+        """The step's command line.
+
+        Parameters
+        ----------
+        params : str
+            Params file.
+        paths : mapping of str to str
+            Path of each port by name; optional ports may be absent.
+        flags : tuple of str
+            Switches to set.
+        """
+        line = ["epilstm", self.name, "--params", params]
+        for port in (*self.inputs, *self.outputs, *self.work):
+            if port.name in paths:
+                line += [f"--{port.name}", paths[port.name]]
+            elif not port.optional:
+                raise KeyError(f"step {self.name} needs a path for {port.name}")
+        return line + [f"--{flag}" for flag in flags]
+
+
+METRICS = Port("metrics", "metrics", "where the step's numbers go (JSON)", optional=True)
+
+STEPS: dict[str, Step] = {
+    step.name: step
+    for step in (
+        Step(
+            "simulate",
+            "Make a small epigenome: bigWig tracks, a samplesheet and labels for every task.",
+            "train",
+            (),
+            (Port("simulated", "folder", "folder to write: bigWigs, samplesheet, regions, tasks and labels"),),
+        ),
+        Step(
+            "ingest",
+            "Read bigWig tracks into mean signal per bin.",
+            "train",
+            (
+                Port("samplesheet", "file", "CSV with the columns cell_type, assay, uri and optionally sha256"),
+                Port("regions", "file", "BED of the regions to read; without it, whole chromosomes", optional=True),
+                Port("blacklist", "file", "BED of bins to treat as without data", optional=True),
+            ),
+            (Port("signal", "signal", "signal dataset to write"), METRICS),
+            (Port("cache", "folder", "binned tracks, kept so that none is read twice", optional=True),),
+        ),
+        Step(
+            "preprocess",
+            "Turn signal into the standardised matrix of bins x tracks.",
+            "train",
+            (Port("signal", "signal", "signal dataset"),),
+            (Port("matrix", "matrix", "matrix dataset to write"), METRICS),
+        ),
+        Step(
+            "train",
+            "Train the LSTM autoencoder.",
+            "train",
+            (Port("matrix", "matrix", "matrix dataset"),),
+            (
+                Port("model", "model", "model folder to write"),
+                Port("history", "csv", "training curve to write", optional=True),
+                METRICS,
+            ),
+            (Port("checkpoint", "folder", "checkpoints and TensorBoard logs", optional=True),),
+            (("resume", "continue from the checkpoint if it belongs to the same params and data"),),
+        ),
+        Step(
+            "export",
+            "Export the encoder to ONNX and prove that it computes the same.",
+            "train",
+            (Port("model", "model", "model folder"),),
+            (Port("encoder", "encoder", "encoder folder to write"), METRICS),
+        ),
+        Step(
+            "embed",
+            "Run the encoder over every bin.",
+            "train",
+            (Port("matrix", "matrix", "matrix dataset"), Port("encoder", "encoder", "encoder folder")),
+            (Port("embeddings", "embeddings", "embeddings dataset to write"), METRICS),
+        ),
+        Step(
+            "evaluate",
+            "Judge the embedding against the baselines on held-out data.",
+            "train",
+            (
+                Port("matrix", "matrix", "matrix dataset"),
+                Port("model", "model", "model folder"),
+                Port("embeddings", "embeddings", "embeddings dataset"),
+                Port("tasks", "file", "tasks file (YAML)"),
+                Port("labels", "folder", "folder that the tasks' label files are relative to"),
+            ),
+            (Port("evaluation", "evaluation", "evaluation folder to write"), METRICS),
+        ),
+        Step(
+            "report",
+            "Write one self-contained HTML page about the run.",
+            "train",
+            (
+                Port("matrix", "matrix", "matrix dataset"),
+                Port("model", "model", "model folder"),
+                Port("history", "csv", "training curve"),
+                Port("embeddings", "embeddings", "embeddings dataset"),
+                Port("evaluation", "evaluation", "evaluation folder"),
+            ),
+            (Port("report", "html", "page to write"),),
+        ),
+    )
+}

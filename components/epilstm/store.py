@@ -1,0 +1,138 @@
+"""Bulk arrays: Zarr v3, one array per chromosome, chunks gathered in shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from epilstm.config import Codec
+from epilstm.errors import DataError
+
+#: Bins per chunk and per shard of a (bin, column) array; see docs/data-formats.md.
+CHUNK_BINS = 2_000
+SHARD_BINS = 100_000
+
+#: Bins per chunk and per shard of a (track, bin) array: a chunk feeds one shard of the matrix, and a shard (16 MB of
+#: one track) keeps the number of files low and the memory of the process that writes it small.
+SIGNAL_CHUNK_BINS = 100_000
+SIGNAL_SHARD_BINS = 4_000_000
+
+#: Bins per chunk of a mask.
+MASK_CHUNK_BINS = 1_000_000
+
+
+def compressors(codec: Codec, itemsize: int) -> Any:
+    """Zarr's compressors for a codec name."""
+    if codec == "none":
+        return None
+    return BloscCodec(cname=codec, clevel=1, shuffle="bitshuffle", typesize=itemsize)
+
+
+def create_group(path: Path) -> zarr.Group:
+    """Make an empty Zarr group, in place of whatever is there."""
+    return zarr.create_group(path, overwrite=True)
+
+
+def open_group(path: Path) -> zarr.Group:
+    """Open a Zarr group for reading.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    if not (path / "zarr.json").is_file():
+        raise DataError(f"{path}: no Zarr group there; run the step that writes it")
+    try:
+        return zarr.open_group(path, mode="r")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a Zarr group: {error}; run the step that writes it again") from error
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    shape: Sequence[int],
+    dtype: str,
+    *,
+    chunks: Sequence[int],
+    shards: Sequence[int] | None,
+    codec: Codec,
+    fill_value: float | bool,
+) -> zarr.Array:
+    """Make an array; chunks that hold the fill value alone take no space."""
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        dtype=dtype,
+        chunks=tuple(chunks),
+        shards=None if shards is None else tuple(shards),
+        compressors=compressors(codec, np.dtype(dtype).itemsize),
+        fill_value=fill_value,
+        config={"write_empty_chunks": False},
+    )
+
+
+def create_bin_array(
+    group: zarr.Group, name: str, bins: int, columns: int, dtype: str, codec: Codec, fill_value: float
+) -> zarr.Array:
+    """Make a (bin, column) array in the chunks and shards of every matrix and embedding."""
+    return create_array(
+        group,
+        name,
+        (bins, columns),
+        dtype,
+        chunks=(CHUNK_BINS, columns),
+        shards=(SHARD_BINS, columns),
+        codec=codec,
+        fill_value=fill_value,
+    )
+
+
+def create_signal_array(group: zarr.Group, name: str, tracks: int, bins: int, codec: Codec) -> zarr.Array:
+    """Make a (track, bin) float32 array; each track has shards, and so files, of its own."""
+    return create_array(
+        group,
+        name,
+        (tracks, bins),
+        "float32",
+        chunks=(1, SIGNAL_CHUNK_BINS),
+        shards=(1, SIGNAL_SHARD_BINS),
+        codec=codec,
+        fill_value=float("nan"),
+    )
+
+
+def create_mask(group: zarr.Group, name: str, bins: int) -> zarr.Array:
+    """Make a (bin,) bool array, False until it is written."""
+    return create_array(
+        group, name, (bins,), "bool", chunks=(MASK_CHUNK_BINS,), shards=None, codec="lz4", fill_value=False
+    )
+
+
+def shard_file(group: Path, name: str, *index: int) -> Path:
+    """Where a shard of an array lies (Zarr v3, default chunk keys)."""
+    return group.joinpath(name, "c", *map(str, index))
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use: its affinity, cut by a cgroup quota where there is one.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota_file = Path("/sys/fs/cgroup/cpu.max")
+    if quota_file.is_file():
+        quota, _, period = quota_file.read_text().partition(" ")
+        if quota.isdigit():
+            cores = min(cores, max(1, round(int(quota) / int(period))))
+    return cores

@@ -1,0 +1,41 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+
+
+@pytest.fixture(scope="session")
+def pilot() -> Path:
+    """Folder of the real Roadmap tracks over the ENCODE pilot regions."""
+    folder = SHARED_DATA / "roadmap-pilot"
+    if not folder.is_dir():
+        pytest.skip("the Roadmap pilot data (../shared/data/roadmap-pilot) is not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_model() -> Path:
+    """Folder of the weights published with Epi-LSTM."""
+    folder = SHARED_DATA / "published-model"
+    if not folder.is_dir():
+        pytest.skip("the published weights (../shared/data/published-model) are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roadmap_catalog() -> Path:
+    """The catalogue of Roadmap tracks as it was handed over."""
+    path = SHARED_DATA / "roadmap-catalog.csv"
+    if not path.is_file():
+        pytest.skip("the Roadmap catalogue (../shared/data/roadmap-catalog.csv) is not on this machine")
+    return path
