@@ -1,0 +1,1 @@
+"""The samplesheet: which tracks there are and where their signal lies."""

@@ -1,0 +1,244 @@
+"""Reading, writing and resolving samplesheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from epilstm.artifacts import staging_path
+from epilstm.errors import SamplesheetError
+
+REQUIRED_COLUMNS = ("cell_type", "assay", "uri")
+COLUMNS = (*REQUIRED_COLUMNS, "sha256")
+
+#: Cell types and assays become parts of file names, array labels and plot legends.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One assay in one cell type, and the file that holds its signal.
+
+    Parameters
+    ----------
+    cell_type, assay : str
+        Letters, digits and ``._+-``; together unique in a samplesheet.
+    uri : str
+        As the samplesheet has it; `resolve_uri` makes it something that can be opened.
+    sha256 : str or None
+        Expected digest of the file, 64 lower-case hexadecimal digits.
+    """
+
+    cell_type: str
+    assay: str
+    uri: str
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``cell_type-assay``."""
+        return f"{self.cell_type}-{self.assay}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A track and the line of the samplesheet that it stands on."""
+
+    number: int
+    track: Track
+
+
+def read_samplesheet(path: Path) -> list[Track]:
+    """Tracks of a samplesheet, in its order.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns ``cell_type``, ``assay``, ``uri`` and optionally ``sha256``, in any order; UTF-8, with or
+        without byte-order mark, any line ends.
+
+    Raises
+    ------
+    SamplesheetError
+        The file is missing or not such a CSV, it has no rows, or a row is unusable; the message names the first
+        problem as ``file:line`` and says how many more there are.
+    """
+    rows, problems = scan_samplesheet(path)
+    if problems:
+        more = f" (and {len(problems) - 1} more; 'epilstm samplesheet check' lists them)" if len(problems) > 1 else ""
+        raise SamplesheetError(problems[0] + more)
+    return [row.track for row in rows]
+
+
+def scan_samplesheet(path: Path) -> tuple[list[Row], list[str]]:
+    """Usable rows of a samplesheet, and one line for each problem of the others.
+
+    Raises
+    ------
+    SamplesheetError
+        No row can be made out: the file is missing, not text, its header is wrong, or there is nothing below it.
+    """
+    lines = _read_lines(path)
+    header = _check_header(path, lines)
+    rows: list[Row] = []
+    problems: list[str] = []
+    first_line: dict[str, int] = {}
+    for number, fields in lines[1:]:
+        found = _problems_of_row(header, fields)
+        if not found:
+            values = dict(zip(header, fields, strict=True))
+            track = Track(values["cell_type"], values["assay"], values["uri"], values.get("sha256", "").lower() or None)
+            found = _clash(track, rows, first_line)
+            first_line.setdefault(track.name, number)
+            if not found:
+                rows.append(Row(number, track))
+        problems += [f"{path}:{number}: {problem}" for problem in found]
+    return rows, problems
+
+
+def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+    except FileNotFoundError:
+        raise SamplesheetError(f"{path}: no such file; give the path of a samplesheet (CSV)") from None
+    except UnicodeDecodeError:
+        raise SamplesheetError(f"{path}: not UTF-8 text; save the samplesheet as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise SamplesheetError(f"{path}: not valid CSV: {error}; check its quotes") from None
+    except OSError as error:
+        raise SamplesheetError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _check_header(path: Path, lines: list[tuple[int, list[str]]]) -> list[str]:
+    if not lines:
+        raise SamplesheetError(f"{path}: the file is empty; its first line must be {','.join(COLUMNS)}")
+    number, header = lines[0]
+    where = f"{path}:{number}"
+    missing = [column for column in REQUIRED_COLUMNS if column not in header]
+    if missing:
+        hint = "; separate the columns with commas" if len(header) == 1 and re.search(r"[;\t]", header[0]) else ""
+        raise SamplesheetError(
+            f"{where}: column {', '.join(missing)} missing from the header {','.join(header)!r}; "
+            f"the columns are {', '.join(REQUIRED_COLUMNS)} and optionally sha256{hint}"
+        )
+    extra = [column for column in header if column not in COLUMNS]
+    if extra:
+        raise SamplesheetError(
+            f"{where}: unknown column {', '.join(map(repr, extra))}; remove it, the columns are {', '.join(COLUMNS)}"
+        )
+    if len(set(header)) < len(header):
+        twice = next(column for column in header if header.count(column) > 1)
+        raise SamplesheetError(f"{where}: column {twice} is there twice; remove one")
+    if len(lines) == 1:
+        raise SamplesheetError(f"{path}: no tracks below the header; add one line per track")
+    return header
+
+
+def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
+    if len(fields) != len(header):
+        return [f"{len(fields)} values for {len(header)} columns ({','.join(header)}); quote values that hold a comma"]
+    values = dict(zip(header, fields, strict=True))
+    problems = [
+        f"{column} is empty; give one" for column in REQUIRED_COLUMNS if not values[column].strip()
+    ]  # sha256 may be empty: the digest is optional row by row
+    problems += [
+        f"{column} {values[column]!r} cannot be part of a file name; use letters, digits and . _ + - and begin with "
+        "a letter or digit"
+        for column in ("cell_type", "assay")
+        if values[column].strip() and not NAME.fullmatch(values[column])
+    ]
+    uri = values["uri"]
+    if uri.strip() and (uri != uri.strip() or not uri.isprintable()):
+        problems.append(f"uri {uri!r} has blanks around it or unprintable characters; remove them")
+    digest = values.get("sha256", "")
+    if digest and not SHA256.fullmatch(digest):
+        problems.append(f"sha256 {digest!r} is not 64 hexadecimal digits; correct it or leave it empty")
+    return problems
+
+
+def _clash(track: Track, rows: list[Row], first_line: dict[str, int]) -> list[str]:
+    if track.name not in first_line:
+        return []
+    first = first_line[track.name]
+    same = next((row.track for row in rows if row.number == first), track)
+    if (same.cell_type, same.assay) == (track.cell_type, track.assay):
+        return [f"{track.cell_type} {track.assay} is on line {first} already; keep one row per cell type and assay"]
+    return [f"the name {track.name} is that of line {first} too ({same.cell_type} {same.assay}); rename one"]
+
+
+def format_samplesheet(tracks: Iterable[Track]) -> str:
+    """Samplesheet as CSV text; the column ``sha256`` is there if any track has one."""
+    tracks = list(tracks)
+    columns = COLUMNS if any(track.sha256 for track in tracks) else REQUIRED_COLUMNS
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([getattr(track, column) or "" for column in columns] for track in tracks)
+    return text.getvalue()
+
+
+def write_samplesheet(path: Path, tracks: Iterable[Track]) -> None:
+    """Write a samplesheet, whole or not at all.
+
+    Raises
+    ------
+    SamplesheetError
+        The file cannot be written.
+    """
+    staged = staging_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(format_samplesheet(tracks), encoding="utf-8")
+        os.replace(staged, path)
+    except OSError as error:
+        if staged.exists():
+            staged.unlink()
+        raise SamplesheetError(f"{path}: cannot be written: {error.strerror}; choose another path") from error
+
+
+def is_local(uri: str) -> bool:
+    """Whether a samplesheet's uri is a path or ``file://`` rather than something remote."""
+    return not SCHEME.match(uri) or uri.lower().startswith("file://")
+
+
+def resolve_uri(uri: str, sheet: Path) -> str:
+    """What to open for a samplesheet's uri.
+
+    Parameters
+    ----------
+    uri : str
+        A path, relative to the samplesheet or absolute (``~`` is the home folder), a ``file://`` URI, or anything
+        else with ``scheme://``.
+    sheet : Path
+        The samplesheet.
+
+    Returns
+    -------
+    str
+        A local path, or the uri unchanged where it is remote.
+
+    Raises
+    ------
+    SamplesheetError
+        A ``file://`` URI that names another host.
+    """
+    if not is_local(uri):
+        return uri
+    if uri.lower().startswith("file://"):
+        parts = urlsplit(uri, allow_fragments=False)
+        if parts.netloc not in ("", "localhost"):
+            raise SamplesheetError(
+                f"{sheet}: {uri} names the host {parts.netloc!r}; write file:///absolute/path (three slashes)"
+            )
+        return unquote(parts.path)
+    return str(sheet.parent / (Path(uri).expanduser() if uri.startswith("~/") else uri))

@@ -1,0 +1,178 @@
+"""What a samplesheet may look like, and what is said when it does not."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epilstm.errors import SamplesheetError
+from epilstm.samplesheet.sheet import (
+    Track,
+    format_samplesheet,
+    is_local,
+    read_samplesheet,
+    resolve_uri,
+    scan_samplesheet,
+    write_samplesheet,
+)
+
+DIGEST = "0123456789abcdef" * 4
+
+
+def sheet(folder: Path, content: str | bytes) -> Path:
+    path = folder / "sheet.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def error(folder: Path, content: str | bytes) -> str:
+    with pytest.raises(SamplesheetError) as caught:
+        read_samplesheet(sheet(folder, content))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_rows_become_tracks_in_their_order(tmp_path):
+    path = sheet(tmp_path, f"cell_type,assay,uri,sha256\nE116,H3K4me3,a.bw,{DIGEST}\nE003,DNase,s3://b/c.bw,\n")
+    first, second = read_samplesheet(path)
+    assert first == Track("E116", "H3K4me3", "a.bw", DIGEST)
+    assert second == Track("E003", "DNase", "s3://b/c.bw", None)
+    assert first.name == "E116-H3K4me3"
+
+
+def test_columns_may_come_in_any_order_and_sha256_be_absent(tmp_path):
+    assert read_samplesheet(sheet(tmp_path, "uri,assay,cell_type\na.bw,DNase,E1\n")) == [Track("E1", "DNase", "a.bw")]
+
+
+def test_byte_order_mark_windows_line_ends_and_blank_lines_are_tolerated(tmp_path):
+    content = b"\xef\xbb\xbfcell_type,assay,uri\r\n\r\nE1,DNase,a.bw\r\n\r\n"
+    assert read_samplesheet(sheet(tmp_path, content)) == [Track("E1", "DNase", "a.bw")]
+
+
+def test_a_digest_in_upper_case_is_the_same_digest(tmp_path):
+    (track,) = read_samplesheet(sheet(tmp_path, f"cell_type,assay,uri,sha256\nE1,DNase,a.bw,{DIGEST.upper()}\n"))
+    assert track.sha256 == DIGEST
+
+
+def test_a_quoted_uri_may_hold_a_comma(tmp_path):
+    (track,) = read_samplesheet(sheet(tmp_path, 'cell_type,assay,uri\nE1,DNase,"a,b.bw"\n'))
+    assert track.uri == "a,b.bw"
+
+
+HEADER = "cell_type,assay,uri\n"
+BAD_FILES = {
+    "empty file": ("", "empty"),
+    "blank file": ("\n \n", "empty"),
+    "header only": (HEADER, "no tracks"),
+    "missing column": ("cell_type,uri\nE1,a.bw\n", ":1: column assay missing"),
+    "semicolons": ("cell_type;assay;uri\nE1;DNase;a.bw\n", "separate the columns with commas"),
+    "extra column": ("cell_type,assay,uri,lab,donor\nE1,DNase,a.bw,x,y\n", "unknown column 'lab', 'donor'"),
+    "column twice": ("cell_type,assay,uri,uri\nE1,DNase,a.bw,b.bw\n", "uri is there twice"),
+    "not text": (b"\x26\xfc\x8f\x88\x04\x00", "not UTF-8"),
+    "open quote": (HEADER + 'E1,DNase,"a.bw\n', "not valid CSV"),
+    "too few values": (HEADER + "E1,DNase\n", ":2: 2 values for 3 columns"),
+    "too many values": (HEADER + "E1,DNase,a,b.bw\n", ":2: 4 values for 3 columns"),
+    "empty cell type": (HEADER + ",DNase,a.bw\n", ":2: cell_type is empty"),
+    "empty assay": (HEADER + "E1,,a.bw\n", ":2: assay is empty"),
+    "blank uri": (HEADER + "E1,DNase, \n", ":2: uri is empty"),
+    "blank in cell type": (HEADER + "HeLa S3,DNase,a.bw\n", ":2: cell_type 'HeLa S3'"),
+    "slash in assay": (HEADER + "E1,H3K4/me3,a.bw\n", ":2: assay 'H3K4/me3'"),
+    "dots only": (HEADER + "..,DNase,a.bw\n", ":2: cell_type '..'"),
+    "blank before uri": (HEADER + "E1,DNase, a.bw\n", ":2: uri ' a.bw'"),
+    "NUL in uri": (HEADER + "E1,DNase,a\0.bw\n", ":2: uri 'a\\x00.bw'"),
+    "short sha256": ("cell_type,assay,uri,sha256\nE1,DNase,a.bw,abc\n", ":2: sha256 'abc' is not 64"),
+    "sha256 of other digits": (f"cell_type,assay,uri,sha256\nE1,DNase,a.bw,{'g' * 64}\n", ":2: sha256"),
+    "duplicate": (HEADER + "E1,DNase,a.bw\nE2,DNase,b.bw\nE1,DNase,c.bw\n", ":4: E1 DNase is on line 2 already"),
+    "same name": (HEADER + "a-b,c,a.bw\na,b-c,b.bw\n", ":3: the name a-b-c is that of line 2"),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_an_unusable_samplesheet_is_one_line_that_names_file_and_row(tmp_path, content, expected):
+    message = error(tmp_path, content)
+    assert message.startswith(str(tmp_path / "sheet.csv"))
+    assert expected in message
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path):
+    with pytest.raises(SamplesheetError, match="no such file"):
+        read_samplesheet(tmp_path / "none.csv")
+    with pytest.raises(SamplesheetError, match="cannot be read"):
+        read_samplesheet(tmp_path)
+
+
+def test_the_number_of_further_problems_is_told(tmp_path):
+    assert "(and 2 more" in error(tmp_path, HEADER + ",DNase,a.bw\n,,b.bw\n")
+
+
+def test_a_scan_gives_the_usable_rows_and_every_problem(tmp_path):
+    path = sheet(tmp_path, HEADER + "E1,DNase,a.bw\n,DNase,b.bw\nE2,DNase,c.bw\nE1,DNase,d.bw\n")
+    rows, problems = scan_samplesheet(path)
+    assert [(row.number, row.track.uri) for row in rows] == [(2, "a.bw"), (4, "c.bw")]
+    assert [problem.split(": ")[0] for problem in problems] == [f"{path}:3", f"{path}:5"]
+
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+]{0,8}", fullmatch=True)
+uris = st.text(string.ascii_letters + string.digits + "/:.,\"'-é", min_size=1, max_size=20)
+digests = st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)
+tracks = st.lists(
+    st.builds(Track, names, names, uris, digests), min_size=1, max_size=6, unique_by=lambda track: track.name
+)
+
+
+@given(tracks=tracks)
+def test_what_is_written_is_read_back(tmp_path_factory, tracks):
+    path = tmp_path_factory.mktemp("sheet") / "new folder" / "sheet.csv"
+    write_samplesheet(path, tracks)
+    assert read_samplesheet(path) == tracks
+    assert [file.name for file in path.parent.iterdir()] == ["sheet.csv"]
+
+
+def test_sha256_is_a_column_only_if_some_track_has_one():
+    assert format_samplesheet([Track("E1", "DNase", "a.bw")]) == "cell_type,assay,uri\nE1,DNase,a.bw\n"
+    assert format_samplesheet([Track("E1", "DNase", "a.bw", DIGEST)]).startswith("cell_type,assay,uri,sha256\n")
+
+
+def test_a_samplesheet_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SamplesheetError, match="cannot be written"):
+        write_samplesheet(tmp_path / "file" / "sheet.csv", [Track("E1", "DNase", "a.bw")])
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("bigwig/a.bw", "/data/set/bigwig/a.bw"),
+        ("../a.bw", "/data/set/../a.bw"),
+        ("/abs/a.bw", "/abs/a.bw"),
+        ("file:///abs/a%20b.bw", "/abs/a b.bw"),
+        ("file://localhost/abs/a.bw", "/abs/a.bw"),
+        ("https://host/a.bw?x=1#y", "https://host/a.bw?x=1#y"),
+        ("s3://bucket/a.bw", "s3://bucket/a.bw"),
+        ("simplecache::s3://bucket/a.bw", "simplecache::s3://bucket/a.bw"),
+    ],
+)
+def test_local_paths_are_relative_to_the_sheet_and_remote_ones_unchanged(uri, expected):
+    assert resolve_uri(uri, Path("/data/set/sheet.csv")) == expected
+    assert is_local(uri) == expected.startswith("/")
+
+
+def test_a_tilde_is_the_home_folder():
+    assert resolve_uri("~/a.bw", Path("/data/sheet.csv")) == str(Path.home() / "a.bw")
+
+
+def test_a_file_uri_with_a_host_is_refused():
+    with pytest.raises(SamplesheetError, match="three slashes"):
+        resolve_uri("file://data/a.bw", Path("/data/sheet.csv"))
+
+
+@pytest.mark.real_data
+def test_the_samplesheet_of_the_pilot_data_is_read(pilot):
+    tracks = read_samplesheet(pilot / "samplesheet.csv")
+    assert len(tracks) == 25
+    assert all(Path(resolve_uri(track.uri, pilot / "samplesheet.csv")).is_file() for track in tracks)
