@@ -1,0 +1,1 @@
+"""Make a small epigenome with tracks, labels and tasks, for trying and testing the pipeline."""
