@@ -1,0 +1,1 @@
+"""The autoencoder: architectures, their recurrences, and the model folder."""

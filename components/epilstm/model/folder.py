@@ -1,0 +1,117 @@
+"""The model folder: ``weights.safetensors`` and ``manifest.json``; no pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+from pydantic import BaseModel, ConfigDict
+
+from epilstm.artifacts import sha256_file
+from epilstm.datasets import Scaler, Split, read_manifest, write_manifest
+from epilstm.errors import ModelError
+from epilstm.model.config import ModelConfig
+from epilstm.model.networks import Autoencoder, build, load_weights
+
+WEIGHTS = "weights.safetensors"
+
+
+class TrainingSummary(BaseModel):
+    """What came of the training.
+
+    Errors are in the standardised space of the matrix; R2 is over all bins and tracks of the validation chromosomes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int
+    best_epoch: int
+    steps: int
+    bins_seen: int
+    train_mse: float
+    validation_mse: float
+    validation_r2: float
+    validation_r2_per_track: dict[str, float]
+    weights_moved: float
+    device: str
+
+
+class ModelManifest(BaseModel):
+    """Everything needed to run the model and to know where it comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["epilstm.model/1"] = "epilstm.model/1"
+    config: ModelConfig
+    scaler: Scaler
+    assembly: str
+    bin_size: int
+    frame_bins: int
+    split: Split
+    seed: int
+    matrix_fingerprint: str
+    weights_sha256: str
+    training: TrainingSummary
+
+    @property
+    def tracks(self) -> list[str]:
+        """Track names in input order."""
+        return self.scaler.tracks
+
+
+def save_weights(folder: Path, network: Autoencoder) -> str:
+    """Write a network's weights into a new folder.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file, for the manifest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    return sha256_file(folder / WEIGHTS)
+
+
+def save_model(folder: Path, manifest: ModelManifest) -> None:
+    """Write the manifest beside the weights, which makes the folder whole."""
+    write_manifest(folder, manifest)
+
+
+def read_model_manifest(folder: Path) -> ModelManifest:
+    """Manifest of a model folder.
+
+    Raises
+    ------
+    DataError
+        Missing, or not a model folder.
+    """
+    return read_manifest(folder, ModelManifest)
+
+
+def load_model(folder: Path) -> tuple[Autoencoder, ModelManifest]:
+    """The trained network, in evaluation mode, and its manifest.
+
+    Raises
+    ------
+    DataError
+        Missing, or not a model folder.
+    ModelError
+        The weights are not those that the manifest names.
+    """
+    manifest = read_model_manifest(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"{path}: the weights are missing; train the model again or pull it with dvc")
+    if sha256_file(path) != manifest.weights_sha256:
+        raise ModelError(f"{path}: damaged or replaced (its checksum differs from the manifest's); train or pull again")
+    network = untrained_model(manifest)
+    load_weights(network, safetensors.torch.load_file(path))
+    return network, manifest
+
+
+def untrained_model(manifest: ModelManifest) -> Autoencoder:
+    """The same network with the weights it had before training, in evaluation mode."""
+    network = build(manifest.config, manifest.seed)
+    return network.eval()

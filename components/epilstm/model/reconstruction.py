@@ -1,0 +1,120 @@
+"""How well a network gives back what it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.datasets import MatrixManifest
+from epilstm.genome import Region, bins_of
+from epilstm.model.networks import Autoencoder
+from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
+from epilstm.store import open_group
+
+#: Values (bins x tracks) held at a time: 80 MB in float32.
+BLOCK_VALUES = 20_000_000
+
+
+@dataclass
+class ReconstructionError:
+    """Squared error and spread per track, summed over bins with data.
+
+    R2 is ``1 - squared error / squared distance from the track's own mean`` over the same bins.
+
+    Parameters
+    ----------
+    squared_error, total, total_squares : array (track,), float64
+        Sums of the squared error, of the values and of their squares.
+    bins : int
+        Bins with data.
+    """
+
+    squared_error: NDArray[np.float64]
+    total: NDArray[np.float64]
+    total_squares: NDArray[np.float64]
+    bins: int = 0
+
+    @classmethod
+    def empty(cls, tracks: int) -> ReconstructionError:
+        """Nothing added yet."""
+        return cls(np.zeros(tracks), np.zeros(tracks), np.zeros(tracks))
+
+    def add(self, block: NDArray[np.floating], reconstruction: NDArray[np.floating], mask: NDArray[np.bool_]) -> None:
+        """Add a block (bins, track) and its reconstruction; `mask` (bins,) is true where there is data."""
+        truth = block[mask].astype(np.float64)
+        self.squared_error += np.square(truth - reconstruction[mask]).sum(0)
+        self.total += truth.sum(0)
+        self.total_squares += np.square(truth).sum(0)
+        self.bins += int(mask.sum())
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Squared distance from the track's mean, summed over bins, per track."""
+        return self.total_squares - np.square(self.total) / max(self.bins, 1)
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error over bins and tracks."""
+        return float(self.squared_error.sum() / max(self.bins * len(self.squared_error), 1))
+
+    @property
+    def r2(self) -> float:
+        """R2 over all tracks together."""
+        return float(1 - self.squared_error.sum() / max(self.spread.sum(), 1e-12))
+
+    @property
+    def r2_per_track(self) -> NDArray[np.float64]:
+        """R2 of each track."""
+        return 1 - self.squared_error / np.maximum(self.spread, 1e-12)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of the matrix with context: values and mask of bins ``start:stop``, of which ``keep`` count."""
+
+    region: Region
+    start: int
+    values: NDArray[np.float16]
+    mask: NDArray[np.bool_]
+    keep: slice
+
+
+def matrix_blocks(
+    matrix: Path, manifest: MatrixManifest, chromosomes: Sequence[str], context: int = CONTEXT_BINS
+) -> Iterator[Block]:
+    """Blocks that cover the regions of some chromosomes, bounded in size, with context on both sides.
+
+    Parameters
+    ----------
+    matrix : Path
+        Matrix dataset.
+    manifest : MatrixManifest
+    chromosomes : sequence of str
+    context : int
+        Bins on each side, as far as the region goes.
+    """
+    values, masks = open_group(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
+    size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
+    for region in manifest.region_list(list(chromosomes)):
+        first, last = bins_of(region, manifest.bin_size)
+        for a, b, keep_from, keep_to in chunks_of(last - first, size, context):
+            bins = slice(first + a, first + b)
+            block: Any = values[region.chrom][bins]  # type: ignore[index]
+            mask: Any = masks[region.chrom][bins]  # type: ignore[index]
+            yield Block(region, bins.start, block, mask, slice(keep_from - a, keep_to - a))
+
+
+def reconstruction_error(
+    network: Autoencoder, tracks: int, blocks: Iterable[Block], run: Callable[..., Iterable[Any]] = map
+) -> ReconstructionError:
+    """Error of a network on blocks of the matrix; `run` as for `reconstruct_bins`."""
+    error = ReconstructionError.empty(tracks)
+    for block in blocks:
+        reconstruction = reconstruct_bins(network, block.values, run)
+        error.add(block.values[block.keep], reconstruction[block.keep], block.mask[block.keep])
+    return error
