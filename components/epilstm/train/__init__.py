@@ -1,0 +1,1 @@
+"""Train the LSTM autoencoder by truncated back-propagation over contiguous streams."""

@@ -1,0 +1,115 @@
+"""Checkpoints: everything that a resumed run needs to go on exactly as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epilstm.artifacts import staging_path
+from epilstm.console import log
+from epilstm.model.recurrence import State
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass
+class Epoch:
+    """One row of the training curve."""
+
+    epoch: int
+    steps: int
+    learning_rate: float
+    train_mse: float
+    validation_mse: float
+    validation_r2: float
+
+
+@dataclass
+class Progress:
+    """Where training stands, between two steps.
+
+    Parameters
+    ----------
+    epoch, step : int
+        The next step to take, within its epoch.
+    taken : int
+        Optimiser steps so far.
+    state : tuple of Tensor (stream, hidden)
+        Recurrent state of every stream.
+    squared_error, values : Tensor ()
+        Sums of this epoch so far.
+    best : dict of Tensor
+        Weights of the best epoch so far.
+    history : list of Epoch
+    """
+
+    state: State
+    squared_error: Tensor
+    values: Tensor
+    epoch: int = 0
+    step: int = 0
+    taken: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def best_epoch(self) -> Epoch:
+        """Row of the epoch with the lowest validation error."""
+        return min(self.history, key=lambda row: row.validation_mse)
+
+
+def save(folder: Path, identity: str, progress: Progress, weights: dict[str, Any], optimizer: dict[str, Any]) -> None:
+    """Write the checkpoint so that a kill at any moment leaves the old one or the new one.
+
+    Parameters
+    ----------
+    folder : Path
+    identity : str
+        What run this is: params, data and version.
+    progress : Progress
+    weights, optimizer : dict
+        State of network and optimiser.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = staging_path(folder / CHECKPOINT)
+    content = {
+        "identity": identity,
+        "progress": {**vars(progress), "history": [vars(row) for row in progress.history]},
+        "weights": weights,
+        "optimizer": optimizer,
+    }
+    with open(staged, "wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(staged, folder / CHECKPOINT)
+
+
+def load(folder: Path, identity: str, device: torch.device) -> tuple[Progress, dict[str, Any], dict[str, Any]] | None:
+    """The checkpoint of this very run, if there is one.
+
+    Returns
+    -------
+    (progress, weights, optimizer) or None
+        None where there is no checkpoint, or one of other params, data or version, or a damaged one; each is said.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        log.warning(f"{path}: cannot be read ({type(error).__name__}), training starts from the beginning")
+        return None
+    if content["identity"] != identity:
+        log.info(f"{path}: of a run with other params or data, training starts from the beginning")
+        return None
+    told = content["progress"]
+    progress = Progress(**{**told, "history": [Epoch(**row) for row in told["history"]]})
+    return progress, content["weights"], content["optimizer"]

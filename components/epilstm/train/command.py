@@ -1,0 +1,332 @@
+"""``epilstm train``: matrix in, model folder out."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import distributed
+
+from epilstm import __version__
+from epilstm.artifacts import fingerprint, read_json, sha256_json
+from epilstm.config import TrainParams
+from epilstm.console import log, progress
+from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.errors import DataError, ModelError, ParamsError
+from epilstm.model.config import ModelConfig
+from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
+from epilstm.model.networks import Autoencoder, build
+from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
+from epilstm.runner import StepContext, StepResult
+from epilstm.store import available_cores
+from epilstm.train import loop
+from epilstm.train.checkpoint import Epoch, Progress
+from epilstm.train.gradients import GradientWorkers
+from epilstm.train.streams import MemoryWindows, StoredWindows, Window, WindowSource, plan_epoch, windows_of
+
+#: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them.
+SPEED_PARAMS = {"checkpoint_steps", "memory_gb"}
+
+#: Share of a GPU's free memory that the training matrix may take.
+GPU_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among those that ``torchrun`` started; one of one without it."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the outputs."""
+        return self.rank == 0
+
+
+def run(params: TrainParams, context: StepContext) -> StepResult:
+    """Train the autoencoder.
+
+    Raises
+    ------
+    DataError, ModelError, ParamsError, TrainingError
+        What the user can mend.
+    """
+    matrix = context.inputs["matrix"]
+    manifest = read_manifest(matrix, MatrixManifest)
+    scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
+    config = model_config(params, len(manifest.tracks))
+    with processes() as group, stop_requests(group) as stopping:
+        device = choose_device(params, group)
+        network = build(config, params.seed).to(device)
+        window_bins = params.frames_per_step * manifest.frame_bins
+        windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
+        steps = len(plan_epoch(len(windows), params.streams, params.seed, 0))
+        with GradientWorkers(device, params.threads or available_cores()) as workers:
+
+            def validation_error() -> ReconstructionError:
+                blocks = matrix_blocks(matrix, manifest, manifest.split.validation)
+                share = islice(blocks, group.rank, None, group.count)
+                run_chunks = workers.pool.map if device.type == "cpu" else map
+                return over_processes(reconstruction_error(network, config.tracks, share, run_chunks), device)
+
+            def validate() -> tuple[float, float]:
+                error = validation_error()
+                return error.mse, error.r2
+
+            folder = context.work.get("checkpoint")
+            the_run = loop.Run(
+                windows=windows,
+                source=window_source(matrix, windows, window_bins, len(manifest.tracks), params, device),
+                streams=streams_of(params, group),
+                validate=validate,
+                on_epoch=Curve(folder if group.leads else None, resume="resume" in context.flags),
+                stopping=stopping,
+                folder=folder / f"rank-{group.rank}" if folder and group.count > 1 else folder,
+                identity=identity(params, fingerprint(matrix), group),
+            )
+            with progress("training", steps * params.epochs) as bar:
+                done = loop.train(network, params, the_run, workers, "resume" in context.flags, bar)
+            network.eval()
+            error = validation_error()
+        summary = summarise(network, done, error, manifest, build(config, params.seed), steps, params, device)
+        bins = summary.bins_seen
+        if not group.leads:
+            return StepResult("trained as a part of a group", bins=bins, tracks=config.tracks)
+
+    model = context.outputs["model"]
+    weights_sha256 = save_weights(model, network)
+    save_model(
+        model,
+        ModelManifest(
+            config=config,
+            scaler=scaler,
+            assembly=manifest.assembly,
+            bin_size=manifest.bin_size,
+            frame_bins=manifest.frame_bins,
+            split=manifest.split,
+            seed=params.seed,
+            matrix_fingerprint=fingerprint(matrix),
+            weights_sha256=weights_sha256,
+            training=summary,
+        ),
+    )
+    if "history" in context.outputs:
+        write_history(context.outputs["history"], done.history)
+    return StepResult(
+        f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {config.embedding_size} "
+        f"dimensions (best epoch {summary.best_epoch})",
+        metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
+        bins=bins,
+        tracks=config.tracks,
+    )
+
+
+def model_config(params: TrainParams, tracks: int) -> ModelConfig:
+    """Shape of the network that the params ask for.
+
+    Raises
+    ------
+    ParamsError
+        The architecture cannot have this shape.
+    """
+    try:
+        return ModelConfig(
+            architecture=params.architecture,
+            tracks=tracks,
+            embedding_size=params.embedding_size,
+            hidden_size=params.hidden_size,
+            layers=params.layers,
+            directions=params.directions,
+            dropout=params.dropout,
+        )
+    except ValidationError as error:
+        raise ParamsError(f"train: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
+def choose_device(params: TrainParams, group: Processes) -> torch.device:
+    """The CPU, or this process's GPU.
+
+    Raises
+    ------
+    ModelError
+        A GPU is asked for and there is none.
+    """
+    if params.device == "cpu" or (params.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ModelError("train.device is cuda but no CUDA GPU is usable here; set it to auto or cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def window_source(
+    matrix: Path, windows: list[Window], window_bins: int, tracks: int, params: TrainParams, device: torch.device
+) -> WindowSource:
+    """Where windows are read from: memory, the GPU's memory or the store, whichever holds them."""
+    size = len(windows) * window_bins * tracks * 2
+    if device.type == "cuda":
+        fits = size <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+    else:
+        fits = size <= params.memory_gb * 1e9
+    log.info(
+        f"{len(windows)} windows of {window_bins} bins x {tracks} tracks ({size / 1e9:.2f} GB) on {device.type}, "
+        f"{'held in memory' if fits else 'streamed from the store'}"
+    )
+    if fits:
+        return MemoryWindows(matrix, windows, window_bins, device)
+    return StoredWindows(matrix, windows, window_bins, device, readers=available_cores())
+
+
+def streams_of(params: TrainParams, group: Processes) -> slice:
+    """The streams of this process.
+
+    Raises
+    ------
+    ParamsError
+        They cannot be shared out evenly.
+    """
+    if params.streams % group.count:
+        raise ParamsError(f"train.streams ({params.streams}) must be a multiple of the {group.count} processes")
+    each = params.streams // group.count
+    return slice(group.rank * each, (group.rank + 1) * each)
+
+
+def identity(params: TrainParams, matrix_fingerprint: str, group: Processes) -> str:
+    """What makes two runs the same run, so that one may go on from the other's checkpoint."""
+    chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS)
+    return sha256_json([chosen, matrix_fingerprint, group.count, __version__, torch.__version__])
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """Join the group that ``torchrun`` describes in the environment, if there is one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), count)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def stop_requests(group: Processes) -> Iterator[Any]:
+    """Note SIGTERM and Ctrl-C instead of dying, so that the step in hand ends and a checkpoint is written."""
+    asked = False
+    calls = 0
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    def stopping() -> bool:
+        nonlocal calls
+        calls += 1
+        if group.count == 1:
+            return asked
+        if calls % loop.GPU_CHECK_STEPS:
+            return False
+        # All processes stop after the same step, or none does.
+        told = torch.tensor(float(asked), device="cuda" if torch.cuda.is_available() else "cpu")
+        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        return bool(told)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def over_processes(error: ReconstructionError, device: torch.device) -> ReconstructionError:
+    """Sum of every process's share."""
+    if not distributed.is_initialized():
+        return error
+    parts = [error.squared_error, error.total, error.total_squares]
+    flat = torch.cat([*(torch.from_numpy(part) for part in parts), torch.tensor([float(error.bins)])]).to(device)
+    distributed.all_reduce(flat)
+    squared_error, total, total_squares, bins = flat.cpu().split([*(len(part) for part in parts), 1])
+    return ReconstructionError(squared_error.numpy(), total.numpy(), total_squares.numpy(), int(bins.item()))
+
+
+def summarise(
+    network: Autoencoder,
+    done: Progress,
+    error: ReconstructionError,
+    manifest: MatrixManifest,
+    initial: Autoencoder,
+    steps: int,
+    params: TrainParams,
+    device: torch.device,
+) -> TrainingSummary:
+    """What came of a run."""
+    if error.bins == 0:
+        names = ", ".join(manifest.split.validation)
+        raise DataError(
+            f"the validation chromosomes ({names}) hold no bin with data; choose others in preprocess.split"
+        )
+    best = done.best_epoch
+    return TrainingSummary(
+        epochs=len(done.history),
+        best_epoch=best.epoch,
+        steps=done.taken,
+        bins_seen=done.taken * params.streams * params.frames_per_step * manifest.frame_bins,
+        train_mse=best.train_mse,
+        validation_mse=error.mse,
+        validation_r2=error.r2,
+        validation_r2_per_track=dict(zip(manifest.tracks, error.r2_per_track.round(6).tolist(), strict=True)),
+        weights_moved=distance_moved(initial, network),
+        device=device.type,
+    )
+
+
+def distance_moved(initial: Autoencoder, network: Autoencoder) -> float:
+    """Distance of the weights from where they started, relative to where they started."""
+    before = torch.cat([p.detach().flatten() for p in initial.parameters()])
+    after = torch.cat([p.detach().flatten().cpu() for p in network.parameters()])
+    return float((after - before).norm() / before.norm())
+
+
+class Curve:
+    """Tells the log and TensorBoard of every epoch."""
+
+    def __init__(self, folder: Path | None, resume: bool) -> None:
+        self.writer: Any = None
+        if folder:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def __call__(self, row: Epoch) -> None:
+        """Write one epoch."""
+        log.info(
+            f"epoch {row.epoch}: training MSE {row.train_mse:.4f}, validation MSE {row.validation_mse:.4f}, "
+            f"R2 {row.validation_r2:.4f}",
+            extra={"fields": vars(row)},
+        )
+        if self.writer:
+            for name in ("train_mse", "validation_mse", "validation_r2", "learning_rate"):
+                self.writer.add_scalar(name, getattr(row, name), row.epoch)
+            self.writer.flush()
+
+
+def write_history(path: Path, history: list[Epoch]) -> None:
+    """Write the training curve as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        rows = csv.DictWriter(stream, list(Epoch.__dataclass_fields__), lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(vars(row) for row in history)

@@ -1,0 +1,213 @@
+"""Gradients and the training loop on a tiny matrix."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from epilstm.artifacts import MANIFEST
+from epilstm.cli import main
+from epilstm.config import TrainParams
+from epilstm.model.config import ModelConfig
+from epilstm.model.folder import load_model, untrained_model
+from epilstm.model.networks import build
+from epilstm.steps import STEPS
+from epilstm.train import checkpoint
+from epilstm.train.gradients import GradientWorkers
+from epilstm.train.loop import learning_rate
+from train.toy_matrix import write_matrix
+
+PARAMS = {
+    "embedding_size": 3, "hidden_size": 12, "streams": 4, "epochs": 4, "threads": 2, "warmup_steps": 3,
+    "checkpoint_steps": 2, "learning_rate": 0.01,
+}  # fmt: skip
+
+
+def write_params(folder, **changes):
+    path = folder / f"params-{abs(hash(str(changes)))}.yaml"
+    path.write_text(json.dumps({"train": PARAMS | changes}))
+    return path
+
+
+def command(matrix, folder, params, *flags):
+    paths = {"matrix": matrix, "model": folder / "model", "history": folder / "history.csv",
+             "metrics": folder / "metrics.json", "checkpoint": folder / "work"}  # fmt: skip
+    return STEPS["train"].argv(str(params), {name: str(path) for name, path in paths.items()}, flags)[1:]
+
+
+def train(matrix, folder, *flags, **changes):
+    folder.mkdir(exist_ok=True)
+    main([*command(matrix, folder, write_params(folder, **changes), *flags), "-q"])
+    return load_model(folder / "model")
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.fixture(scope="module")
+def trained(matrix, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    train(matrix, folder)
+    return folder
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_gradients_are_those_of_the_mean_squared_error_over_bins_with_data(threads):
+    config = ModelConfig(architecture="bottleneck", tracks=5, embedding_size=3, hidden_size=8)
+    network = build(config, 1)
+    x, mask = torch.randn(20, 7, 5), (torch.rand(20, 7) > 0.2).float()
+    state = tuple(torch.randn_like(part) for part in network.zero_state(7))
+    with GradientWorkers(torch.device("cpu"), threads) as workers:
+        ours = workers.gradients(network, lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
+    squares = (network.reconstruct(x, state) - x) ** 2
+    plain = squares[mask.bool()].mean()
+    for a, b in zip(ours.gradients, torch.autograd.grad(plain, list(network.parameters())), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert float(ours.squared_error / ours.values) == pytest.approx(float(plain.detach()), rel=1e-5)
+    assert not any(part.requires_grad for part in ours.state), "the state is cut off from the step's graph"
+    for a, b in zip(ours.state, network.features(x, state)[1], strict=True):
+        torch.testing.assert_close(a, b.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_learning_rate_warms_up_then_decays_to_zero():
+    params = TrainParams(learning_rate=0.1, warmup_steps=10)
+    rates = [learning_rate(params, step, 1000) for step in range(1000)]
+    assert rates[0] < 0.02
+    assert max(rates) == pytest.approx(0.1, rel=0.01)
+    assert np.all(np.diff(rates[:10]) > 0)
+    assert np.all(np.diff(rates[11:]) < 0)
+    assert rates[-1] < 1e-5
+
+
+def test_training_learns_and_keeps_the_best_weights(trained):
+    network, manifest = load_model(trained / "model")
+    rows = (trained / "history.csv").read_text().splitlines()
+    errors = [float(row.split(",")[4]) for row in rows[1:]]
+    assert errors[-1] < errors[0]
+    assert manifest.training.validation_mse == pytest.approx(min(errors), rel=1e-6)
+    assert manifest.training.validation_r2 > 0.5
+    assert manifest.training.weights_moved > 0.01
+    assert not torch.equal(weights(network), weights(untrained_model(manifest)))
+    assert json.loads((trained / "metrics.json").read_text())["validation_r2_per_track"].keys() == set(manifest.tracks)
+    assert any((trained / "work" / "tensorboard").iterdir())
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(matrix, trained, tmp_path):
+    again, _ = train(matrix, tmp_path / "again")
+    other, _ = train(matrix, tmp_path / "other", seed=5, epochs=1)
+    first, _ = load_model(trained / "model")
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+    assert (trained / "history.csv").read_bytes() == (tmp_path / "again" / "history.csv").read_bytes()
+
+
+def test_streaming_from_the_store_equals_training_from_memory(matrix, trained, tmp_path):
+    streamed, _ = train(matrix, tmp_path / "streamed", memory_gb=0.0)
+    assert torch.equal(weights(streamed), weights(load_model(trained / "model")[0]))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{"architecture": "published", "embedding_size": 12}, {"architecture": "published_softsign", "embedding_size": 12},
+     {"directions": 2}, {"layers": 2, "dropout": 0.2}],
+    ids=lambda shape: "-".join(map(str, shape.values())),
+)  # fmt: skip
+def test_every_architecture_trains(matrix, tmp_path, shape):
+    _, manifest = train(matrix, tmp_path / "run", epochs=4, **shape)
+    assert manifest.training.validation_r2 > 0.1
+
+
+def test_patience_ends_a_run_that_no_longer_improves(matrix, tmp_path):
+    _, manifest = train(matrix, tmp_path / "run", epochs=40, patience=1, learning_rate=0.3)
+    assert manifest.training.epochs < 40
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_run_stopped_by_sigterm_and_resumed_has_the_weights_of_an_undisturbed_one(matrix, tmp_path, dropout):
+    changes = {"layers": 2, "dropout": dropout, "epochs": 6}
+    whole, _ = train(matrix, tmp_path / "whole", **changes)
+    stopped_at = interrupt(matrix, tmp_path / "stopped", signal.SIGTERM, **changes)
+    assert stopped_at is not None
+    resumed, _ = train(matrix, tmp_path / "stopped", "resume", **changes)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+@pytest.mark.integration
+def test_a_run_killed_and_resumed_has_the_weights_of_an_undisturbed_one(matrix, tmp_path):
+    whole, _ = train(matrix, tmp_path / "whole", epochs=6)
+    interrupt(matrix, tmp_path / "killed", signal.SIGKILL, epochs=6)
+    assert not (tmp_path / "killed" / "model").exists()
+    resumed, _ = train(matrix, tmp_path / "killed", "resume", epochs=6)
+    assert torch.equal(weights(whole), weights(resumed))
+    curves = [(tmp_path / run / "history.csv").read_bytes() for run in ("whole", "killed")]
+    assert curves[0] == curves[1]
+
+
+def interrupt(matrix: Path, folder: Path, number: int, **changes: object) -> int | None:
+    """Start a run, send it a signal once it has a checkpoint, and return its exit code."""
+    folder.mkdir()
+    params = write_params(folder, **changes)
+    process = subprocess.Popen([sys.executable, "-m", "epilstm", *command(matrix, folder, params, "resume")])
+    deadline = time.monotonic() + 120
+    while not (folder / "work" / checkpoint.CHECKPOINT).is_file():
+        assert process.poll() is None, "ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    code = process.wait(60)
+    assert code in (130, -number), "was interrupted, did not end by itself"
+    return code
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed(matrix, trained, tmp_path):
+    train(matrix, tmp_path / "run", seed=9, epochs=1)
+    resumed, _ = train(matrix, tmp_path / "run", "resume")
+    assert torch.equal(weights(resumed), weights(load_model(trained / "model")[0]))
+
+
+def test_a_damaged_checkpoint_is_said_and_training_starts_anew(matrix, trained, tmp_path):
+    (tmp_path / "run" / "work").mkdir(parents=True)
+    (tmp_path / "run" / "work" / checkpoint.CHECKPOINT).write_bytes(b"not a checkpoint")
+    resumed, _ = train(matrix, tmp_path / "run", "resume")
+    assert torch.equal(weights(resumed), weights(load_model(trained / "model")[0]))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(tmp_path, capsys):
+    broken = write_matrix(tmp_path / "matrix")
+    zarr.open_group(broken / "matrix.zarr", mode="a")["chr1"][1000:1100] = np.inf
+    with pytest.raises(SystemExit) as stopped:
+        train(broken, tmp_path / "run")
+    told = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert re.search(r"the loss is not finite at epoch 1, step \d+ \(learning rate [\d.e-]+\)", told)
+    assert not (tmp_path / "run" / "model" / MANIFEST).exists()
+    kept = torch.load(tmp_path / "run" / "work" / checkpoint.CHECKPOINT, weights_only=True)
+    assert all(torch.isfinite(tensor).all() for tensor in kept["weights"].values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"streams": 5000}, "train.streams = 5000"),
+        ({"architecture": "published"}, "must be equal"),
+        ({"device": "cuda"}, "no CUDA GPU"),
+    ],
+)
+def test_impossible_params_are_one_line(matrix, tmp_path, capsys, changes, message):
+    if changes.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("a CUDA GPU is present")
+    with pytest.raises(SystemExit):
+        train(matrix, tmp_path / "run", **changes)
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
