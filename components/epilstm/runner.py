@@ -111,6 +111,9 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
     _check_apart(inputs, outputs, work)
     steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
 
+    if step.distributed and int(os.environ.get("RANK", "0")) > 0:
+        return _call(step, params, StepContext(inputs, {}, work, flags))
+
     started, clock = datetime.now(UTC), time.monotonic()
     with ExitStack() as stack:
         for name, path in outputs.items():

@@ -50,6 +50,8 @@ class Step:
         Folders kept between runs so that a rerun continues; never an output.
     flags : tuple of (name, help)
         Switches.
+    distributed : bool
+        May be started as several processes by ``torchrun``; the first writes the outputs.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Step:
     outputs: tuple[Port, ...]
     work: tuple[Port, ...] = ()
     flags: tuple[tuple[str, str], ...] = ()
+    distributed: bool = False
 
     @property
     def target(self) -> str:
@@ -129,6 +132,7 @@ STEPS: dict[str, Step] = {
             ),
             (Port("checkpoint", "folder", "checkpoints and TensorBoard logs", optional=True),),
             (("resume", "continue from the checkpoint if it belongs to the same params and data"),),
+            distributed=True,
         ),
         Step(
             "export",

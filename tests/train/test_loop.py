@@ -211,3 +211,14 @@ def test_impossible_params_are_one_line(matrix, tmp_path, capsys, changes, messa
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.integration
+def test_two_processes_train_to_the_weights_of_one(matrix, trained, tmp_path):
+    arguments = command(matrix, tmp_path, write_params(tmp_path))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "epilstm"]
+    subprocess.run([*launch, *arguments], check=True, timeout=300)
+    one, two = (load_model(folder / "model") for folder in (trained, tmp_path))
+    torch.testing.assert_close(weights(two[0]), weights(one[0]), rtol=1e-3, atol=1e-4)
+    assert two[1].training.validation_r2 == pytest.approx(one[1].training.validation_r2, abs=1e-4)
+    assert two[1].training.steps == one[1].training.steps

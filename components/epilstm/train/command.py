@@ -42,10 +42,11 @@ GPU_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among those that ``torchrun`` started; one of one without it."""
+    """One process among those that ``torchrun`` started (`local` on this machine); one of one without it."""
 
     rank: int = 0
     count: int = 1
+    local: int = 1
 
     @property
     def leads(self) -> bool:
@@ -71,7 +72,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
         window_bins = params.frames_per_step * manifest.frame_bins
         windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
         steps = len(plan_epoch(len(windows), params.streams, params.seed, 0))
-        with GradientWorkers(device, params.threads or available_cores()) as workers:
+        with GradientWorkers(device, params.threads or max(1, available_cores() // group.local)) as workers:
 
             def validation_error() -> ReconstructionError:
                 blocks = matrix_blocks(matrix, manifest, manifest.split.validation)
@@ -217,7 +218,7 @@ def processes() -> Iterator[Processes]:
         return
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield Processes(distributed.get_rank(), count)
+        yield Processes(distributed.get_rank(), count, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     finally:
         distributed.destroy_process_group()
 

@@ -139,7 +139,7 @@ def train(
                 network,
                 lambda rows, step=step: run.source.read(step, rows),  # type: ignore[misc]
                 state,
-                seed=params.seed + 1_000 * progress.taken,
+                seed=params.seed + 100_000 * progress.taken + run.streams.start,
                 autocast=autocast,
             )
             for group in optimizer.param_groups:
