@@ -131,9 +131,9 @@ class ExportParams(Section):
 class EmbedParams(Section):
     """From the matrix to an embedding per bin."""
 
-    chunk_bins: Annotated[int, Field(ge=10)] = Field(1000, description="bins per chunk handed to the encoder")
+    chunk_bins: Annotated[int, Field(ge=10)] = Field(2000, description="bins embedded by one run of the encoder")
     warmup_bins: NonNegativeInt = Field(200, description="bins of context run before each chunk and thrown away")
-    batch: PositiveInt = Field(32, description="chunks per call of the encoder")
+    batch: NonNegativeInt = Field(0, description="chunks per call of the encoder; 0 chooses, by tracks and provider")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the encoder runs")
     codec: Codec = Field("lz4", description="compression of the embeddings store")
@@ -179,9 +179,11 @@ class EvaluateParams(Section):
 class ReportParams(Section):
     """The HTML report."""
 
-    title: str = Field("Epi-LSTM report", description="title of the page")
+    title: str = Field("Epi-LSTM report", min_length=1, description="title of the page")
     window: str = Field("", description="region to draw, chrom:start-end; empty takes one of the test chromosomes")
-    tracks: list[str] = Field(default=[], description="tracks to draw, cell_type-assay; empty takes the first few")
+    tracks: list[str] = Field(
+        default=[], max_length=24, description="tracks to draw, cell_type-assay; empty takes one each of a few assays"
+    )
 
 
 SECTIONS: dict[str, type[Section]] = {

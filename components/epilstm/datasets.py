@@ -52,7 +52,7 @@ class Manifest(BaseModel):
     @property
     def chromosomes(self) -> list[str]:
         """Chromosomes that have regions, in the assembly's order."""
-        return list(self.chromosome_sizes)
+        return list(dict.fromkeys(region[0] for region in self.regions))  # the keys of a JSON file have no order
 
 
 class TrackEntry(BaseModel):

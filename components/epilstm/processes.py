@@ -56,7 +56,7 @@ def outcomes(
     """Run a function over tasks in worker processes; outcomes come as they are ready.
 
     Leaving the block, for whatever reason, ends the workers at once. Workers ignore Ctrl-C (the parent decides) and
-    end by themselves when the parent is gone.
+    end by themselves when the parent is gone. A single worker is this process itself.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ def outcomes(
     workers : int
         Processes at most; each runs one task at a time.
     """
-    with closing(_run(function, tasks, workers)) as running:
+    run = _run_here(function, tasks) if workers == 1 else _run(function, tasks, workers)
+    with closing(run) as running:
         yield running
 
 
@@ -127,6 +128,15 @@ def _run(
         for worker in crew:
             worker.process.join()
             worker.connection.close()
+
+
+def _run_here(function: Callable[[Task], Value], tasks: Sequence[Task]) -> Generator[Outcome[Value], None, None]:
+    for index, task in enumerate(tasks):
+        try:
+            outcome = Outcome(index, function(task), None)
+        except Exception as error:
+            outcome = Outcome(index, None, error)
+        yield outcome
 
 
 def _death(exitcode: int | None) -> WorkerDied:

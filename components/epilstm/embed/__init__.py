@@ -1,0 +1,1 @@
+"""Run the encoder over every bin."""

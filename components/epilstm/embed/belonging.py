@@ -1,0 +1,48 @@
+"""Does an encoder belong to a matrix? It does if both have the same tracks in the same order, and the same scaler."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from epilstm.datasets import MatrixManifest, Scaler
+from epilstm.errors import ModelError
+from epilstm.export.manifest import EncoderManifest, scaler_digest
+
+
+def require_same_input(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderManifest) -> None:
+    """Refuse an encoder that was made for another matrix's kind of input.
+
+    Parameters
+    ----------
+    matrix : MatrixManifest
+    scaler : Scaler
+        The matrix's.
+    encoder : EncoderManifest
+
+    Raises
+    ------
+    ModelError
+        Names the first difference.
+    """
+    if matrix.tracks != scaler.tracks:
+        raise ModelError("the matrix and its scaler.json name different tracks; run preprocess again")
+    if scaler_digest(scaler) == encoder.scaler_sha256 and matrix.bin_size == encoder.bin_size:
+        return
+    raise ModelError(
+        f"the encoder does not belong to the matrix: {_first_difference(matrix, scaler, encoder)}; "
+        "use the matrix that the model was trained on, or train and export again"
+    )
+
+
+def _first_difference(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderManifest) -> str:
+    if matrix.bin_size != encoder.bin_size:
+        return f"bins are {matrix.bin_size} bp in the matrix, {encoder.bin_size} bp in the encoder"
+    for number, (one, other) in enumerate(zip_longest(scaler.tracks, encoder.tracks), 1):
+        if one != other:
+            return f"track {number} is {one or 'missing'} in the matrix, {other or 'missing'} in the encoder"
+    for what in ("mean", "scale"):
+        values = zip(scaler.tracks, getattr(scaler, what), getattr(encoder.scaler, what), strict=True)
+        for track, one, other in values:
+            if one != other:
+                return f"the {what} of track {track} is {one!r} in the matrix, {other!r} in the encoder"
+    return "their scalers differ"

@@ -1,0 +1,141 @@
+"""The encoder without its preamble: from the standardised matrix to the embedding, time-major.
+
+The matrix is already what the encoder makes of raw signal first, so embed cuts that part off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from epilstm.console import log
+from epilstm.errors import ModelError
+from epilstm.export.manifest import EMBEDDING_BY_TIME, STANDARDISED_BY_TIME
+
+Provider = Literal["cpu", "cuda"]
+PROVIDER_NAMES: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+#: Input of the core: bins of the matrix, (time, batch, track) float16.
+MATRIX_BY_TIME = "matrix_by_time"
+
+
+def core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
+    """The part of an encoder behind the standardised signal.
+
+    Parameters
+    ----------
+    encoder : ModelProto
+        As `epilstm.export.graph.build_encoder` makes it.
+
+    Returns
+    -------
+    ModelProto
+        ``matrix_by_time`` (time, batch, track) float16 in, ``embedding_by_time`` (time, batch, dim) float32 out.
+    """
+    core = onnx.utils.Extractor(encoder).extract_model([STANDARDISED_BY_TIME], [EMBEDDING_BY_TIME])
+    graph = core.graph
+    tracks = graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info(MATRIX_BY_TIME, TensorProto.FLOAT16, ["time", "batch", tracks]))
+    graph.node.insert(
+        0,
+        helper.make_node(
+            "Cast", [MATRIX_BY_TIME], [STANDARDISED_BY_TIME], name=f"make_{STANDARDISED_BY_TIME}", to=TensorProto.FLOAT
+        ),
+    )
+    return core
+
+
+@dataclass(frozen=True)
+class CoreEncoder:
+    """Runs the core of an encoder; may be called from several threads at once.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+    provider : str
+        Where it runs.
+    """
+
+    session: Any
+    provider: Provider
+
+    def __call__(self, matrix: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Embedding (time, batch, dim), from a zero state, of bins of the matrix (time, batch, track)."""
+        embedding: NDArray[np.float32]
+        (embedding,) = self.session.run([EMBEDDING_BY_TIME], {MATRIX_BY_TIME: matrix})
+        return embedding
+
+
+def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"]) -> CoreEncoder:
+    """Load the core of an encoder file onto a processor.
+
+    onnxruntime falls back to the CPU without a word, for the whole graph or for single nodes, so that is switched off
+    for a GPU.
+
+    Parameters
+    ----------
+    path : Path
+        ``encoder.onnx``.
+    wanted : {'auto', 'cpu', 'cuda'}
+        `auto` takes a GPU that can run every node, else the CPU.
+
+    Raises
+    ------
+    ModelError
+        CUDA was asked for and cannot be had, or a node of the encoder cannot run on it.
+    """
+    core = core_of(onnx.load(path)).SerializeToString()
+    name = PROVIDER_NAMES["cuda"]
+    if wanted == "cuda" or (wanted == "auto" and name in onnxruntime.get_available_providers()):
+        try:
+            return CoreEncoder(_session(core, "cuda"), "cuda")
+        except ModelError as error:
+            if wanted == "cuda":
+                raise
+            log.warning(f"{error}; the CPU is used")
+    return CoreEncoder(_session(core, "cpu"), "cpu")
+
+
+def _session(core: bytes, provider: Provider) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # One thread per call: calls run side by side, and a result does not depend on the number of cores.
+    options.intra_op_num_threads = 1
+    name = PROVIDER_NAMES[provider]
+    if provider == "cpu":
+        return onnxruntime.InferenceSession(core, options, providers=[name])
+    if name not in onnxruntime.get_available_providers():
+        raise ModelError(
+            "embed.provider: cuda was asked for, but this onnxruntime has no CUDA; install onnxruntime-gpu in place of "
+            "onnxruntime (epilstm[gpu]) or set cpu"
+        )
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = onnxruntime.InferenceSession(core, options, providers=[name])
+    except Exception as error:  # onnxruntime's own exceptions share no base but this
+        reason = _first_line(str(error))
+        raise ModelError(f"embed.provider: the encoder cannot run wholly on the GPU: {reason}; set cpu") from error
+    if session.get_providers()[:1] != [name]:
+        raise ModelError("embed.provider: no usable CUDA device or driver (onnxruntime fell back to the CPU); set cpu")
+    return session
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "no reason given").rstrip(".")
+
+
+def windows_by_time(rows: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+    """Stack windows (time, track) of one length to (time, batch, track)."""
+    out = np.empty((len(rows[0]), len(rows), rows[0].shape[1]), np.float16)
+    for column, window in enumerate(rows):
+        out[:, column] = window
+    return out

@@ -1,0 +1,137 @@
+"""How a genome is cut into windows for an encoder that forgets.
+
+A recurrent state forgets: after some tens of bins its start no longer matters (docs/model.md has the measurement). So a
+region need not be run from end to end. It is cut into windows of one length that can be run side by side; each starts
+with warm-up bins, whose embeddings are thrown away, and so it ends for an encoder that reads both ways. At a region's
+edge there is nothing to warm up on: there the zero state is the right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+Rows = TypeVar("Rows")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive bins of one region, within one shard.
+
+    Parameters
+    ----------
+    first, last : int
+        Bins to embed: from `first` to before `last`.
+    region_first, region_last : int
+        Bins of the whole region, which may reach past the chromosome's last bin to complete a frame.
+    """
+
+    first: int
+    last: int
+    region_first: int
+    region_last: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is written at once of a shard: bins `first` to before `last`, which span its stretches to embed."""
+
+    chrom: str
+    first: int
+    last: int
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def bins(self) -> int:
+        """Bins to embed."""
+        return sum(stretch.last - stretch.first for stretch in self.stretches)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One run of the encoder: over bins `start` to before `stop`, of which `first` to before `last` are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    @property
+    def bins(self) -> int:
+        """Bins run."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """How long windows are.
+
+    Parameters
+    ----------
+    chunk : int
+        Bins kept of a window inside a region.
+    before, after : int
+        Warm-up bins on either side; `after` is 0 for an encoder of one direction.
+    """
+
+    chunk: int
+    before: int
+    after: int
+
+    @property
+    def bins(self) -> int:
+        """Bins run in a window inside a region."""
+        return self.before + self.chunk + self.after
+
+
+def windows_of(stretch: Stretch, shape: WindowShape) -> Iterator[Window]:
+    """Windows that together keep every bin of a stretch once, in order.
+
+    All have the same length; only a region shorter than that is run whole. The last window of a region is moved back
+    to end with it, which gives it more warm-up, never less.
+    """
+    length = min(shape.bins, stretch.region_last - stretch.region_first)
+    first = stretch.first
+    while first < stretch.last:
+        start = min(max(stretch.region_first, first - shape.before), stretch.region_last - length)
+        stop = start + length
+        last = min(stretch.last, stop if stop == stretch.region_last else stop - shape.after)
+        yield Window(start, stop, first, last)
+        first = last
+
+
+def shards_of(chrom: str, regions: Iterable[tuple[int, int]], bins: int, shard_bins: int) -> Iterator[Shard]:
+    """Shards of a chromosome that have bins to embed, in order.
+
+    Parameters
+    ----------
+    chrom : str
+    regions : iterable of (int, int)
+        First and one-past-last bin of each region, in order; the last may reach past the chromosome.
+    bins : int
+        Bins of the chromosome.
+    shard_bins : int
+        Bins per shard.
+    """
+    regions = list(regions)
+    for first in range(0, bins, shard_bins):
+        last = min(first + shard_bins, bins)
+        stretches = tuple(
+            Stretch(max(first, region_first), min(last, region_last), region_first, region_last)
+            for region_first, region_last in regions
+            if region_first < last and region_last > first
+        )
+        if stretches:
+            yield Shard(chrom, stretches[0].first, stretches[-1].last, stretches)
+
+
+def batches_of(runs: Iterable[tuple[Window, Rows]], size: int) -> Iterator[list[tuple[Window, Rows]]]:
+    """Gather windows of the same length, each with its rows, into batches of `size` at most."""
+    waiting: dict[int, list[tuple[Window, Rows]]] = {}
+    for window, rows in runs:
+        batch = waiting.setdefault(window.bins, [])
+        batch.append((window, rows))
+        if len(batch) == size:
+            yield waiting.pop(window.bins)
+    yield from waiting.values()

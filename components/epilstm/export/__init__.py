@@ -1,0 +1,1 @@
+"""Export the encoder to ONNX."""

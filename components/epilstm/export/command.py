@@ -1,0 +1,153 @@
+"""``epilstm export``: the encoder as ONNX, held against the model it came from."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from epilstm import __version__
+from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.config import ExportParams
+from epilstm.datasets import write_manifest
+from epilstm.errors import ModelError
+from epilstm.export import parity, triton
+from epilstm.export.graph import OPSET, build_encoder
+from epilstm.export.manifest import ENCODER, SIGNAL, STATEFUL_ENCODER, EncoderManifest, scaler_digest
+from epilstm.model.folder import ModelManifest, load_model
+from epilstm.runner import StepContext, StepResult
+
+#: (batch, time) of the call that is timed, and how often it is made.
+TIMED_SHAPE, TIMED_CALLS = (1, 100), 30
+
+
+def run(params: ExportParams, context: StepContext) -> StepResult:
+    """Write the encoder folder, or fail if an encoder does not compute what the model does."""
+    model_folder, folder = context.inputs["model"], context.outputs["encoder"]
+    network, manifest = load_model(model_folder)
+    model_fingerprint = fingerprint(model_folder)
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    metadata = metadata_of(manifest, model_fingerprint)
+    names = [ENCODER, STATEFUL_ENCODER][: 2 if manifest.config.directions == 1 else 1]
+
+    folder.mkdir(parents=True)
+    for name in names:
+        model = build_encoder(manifest.config, weights, manifest.scaler, metadata, stateful=name == STATEFUL_ENCODER)
+        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+
+    network.double()
+    seed = int(model_fingerprint[:12], 16)
+    sessions = {name: cpu_session(folder / name) for name in names}
+    compare = {ENCODER: parity.largest_difference, STATEFUL_ENCODER: parity.largest_streaming_difference}
+    differences = {name: compare[name](network, manifest.scaler, sessions[name], seed) for name in names}
+    for name, difference in differences.items():
+        require_parity(name, difference, params.parity_tolerance)
+
+    if params.triton:
+        write_triton_repository(folder, names, manifest)
+    write_manifest(
+        folder,
+        EncoderManifest(
+            config=manifest.config,
+            scaler=manifest.scaler,
+            scaler_sha256=scaler_digest(manifest.scaler),
+            assembly=manifest.assembly,
+            bin_size=manifest.bin_size,
+            model_fingerprint=model_fingerprint,
+            matrix_fingerprint=manifest.matrix_fingerprint,
+            package_version=__version__,
+            opset=OPSET,
+            parity={name: float(f"{difference.relative:.1e}") for name, difference in differences.items()},
+            files={
+                str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
+            },
+        ),
+    )
+    worst = max(difference.relative for difference in differences.values())
+    metrics: dict[str, Any] = {
+        "largest_difference": worst,
+        "opset": OPSET,
+        "bytes": {name: (folder / name).stat().st_size for name in names},
+        "parameters": parameter_count(onnx.load(folder / ENCODER)),
+        "milliseconds_1x100": round(median_milliseconds(sessions[ENCODER], len(manifest.tracks)), 3),
+    }
+    summary = (
+        f"{' and '.join(names)}: {len(manifest.tracks)} tracks to {manifest.config.embedding_size} numbers per bin, "
+        f"equal to the model within {worst:.1e} of a standard deviation"
+    )
+    return StepResult(summary, metrics, tracks=len(manifest.tracks))
+
+
+def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, str]:
+    """What an encoder file says of itself (ONNX ``metadata_props``); `tracks` is a JSON list in input order."""
+    return {
+        "tracks": json.dumps(manifest.tracks),
+        "bin_size": str(manifest.bin_size),
+        "assembly": manifest.assembly,
+        "architecture": manifest.config.architecture,
+        "embedding_size": str(manifest.config.embedding_size),
+        "model_fingerprint": model_fingerprint,
+        "matrix_fingerprint": manifest.matrix_fingerprint,
+        "epilstm_version": __version__,
+    }
+
+
+def cpu_session(path: Path) -> Any:
+    """An onnxruntime session on one CPU thread, so that results do not depend on the machine's cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def require_parity(name: str, difference: parity.Difference, tolerance: float) -> None:
+    """Refuse an encoder that is too far from the model.
+
+    Raises
+    ------
+    ModelError
+        Names the value, the shape of the signal and the difference.
+    """
+    if not difference.relative <= tolerance:
+        raise ModelError(
+            f"{name}: {difference.value} of a signal of {difference.batch} x {difference.time} bins differs from the "
+            f"model's by {difference.relative:.2g} standard deviations, more than export.parity_tolerance "
+            f"({tolerance:g}); raise it if that is good enough, else train again: the weights may be extreme"
+        )
+
+
+def write_triton_repository(folder: Path, names: list[str], manifest: ModelManifest) -> None:
+    """Lay the encoders out as Triton wants them, under ``triton/``."""
+    configs = {ENCODER: triton.encoder_config, STATEFUL_ENCODER: triton.stateful_encoder_config}
+    for name in names:
+        place = folder / "triton" / Path(name).stem
+        (place / "1").mkdir(parents=True)
+        (place / "1" / "model.onnx").write_bytes((folder / name).read_bytes())
+        (place / "config.pbtxt").write_text(configs[name](manifest.config), encoding="utf-8")
+
+
+def parameter_count(model: onnx.ModelProto) -> int:
+    """Numbers in the encoder's weights: those of its layers, not its scaler or shapes."""
+    return sum(
+        int(np.prod(tensor.dims))
+        for tensor in model.graph.initializer
+        if "weight" in tensor.name or "bias" in tensor.name
+    )
+
+
+def median_milliseconds(session: Any, tracks: int) -> float:
+    """Median time of a call on one CPU thread."""
+    signal = np.random.default_rng(0).exponential(1, (*TIMED_SHAPE, tracks)).astype(np.float32)
+    seconds = []
+    for _ in range(TIMED_CALLS):
+        started = time.perf_counter()
+        session.run(None, {SIGNAL: signal})
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds)

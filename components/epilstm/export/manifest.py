@@ -1,0 +1,96 @@
+"""The encoder folder: what lies in it and what it says of itself.
+
+============================ ==========================================================================
+file                         content
+============================ ==========================================================================
+``encoder.onnx``             raw signal in, embedding out; each call starts from a zero state
+``encoder_stateful.onnx``    the same with the state in and out (encoders of one direction only)
+``triton/<name>/``           on request: a Triton model repository with ``config.pbtxt`` per encoder
+``manifest.json``            `EncoderManifest`
+============================ ==========================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from epilstm.artifacts import sha256_file, to_json
+from epilstm.datasets import Scaler, read_manifest
+from epilstm.errors import ModelError
+from epilstm.model.config import ModelConfig
+
+ENCODER = "encoder.onnx"
+STATEFUL_ENCODER = "encoder_stateful.onnx"
+
+#: Names of the graph's inputs, outputs and the two values between which no raw signal is seen.
+SIGNAL, EMBEDDING = "signal", "embedding"
+STANDARDISED, STANDARDISED_BY_TIME, EMBEDDING_BY_TIME = "standardised", "standardised_by_time", "embedding_by_time"
+STATE_INPUTS, STATE_OUTPUTS = ("h0", "c0"), ("h", "c")
+
+
+class EncoderManifest(BaseModel):
+    """What an encoder computes and where it comes from.
+
+    `files` maps each file of the folder to its SHA-256; `parity` maps each encoder to its largest difference to the
+    model, relative to the standard deviation of what it computes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["epilstm.encoder/1"] = "epilstm.encoder/1"
+    config: ModelConfig
+    scaler: Scaler
+    scaler_sha256: str
+    assembly: str
+    bin_size: int
+    model_fingerprint: str
+    matrix_fingerprint: str
+    package_version: str
+    opset: int
+    parity: dict[str, float]
+    files: dict[str, str]
+
+    @property
+    def tracks(self) -> list[str]:
+        """Track names in input order."""
+        return self.scaler.tracks
+
+
+def scaler_digest(scaler: Scaler) -> str:
+    """What identifies a scaler: the SHA-256 of its content as preprocess writes it to ``scaler.json``."""
+    return hashlib.sha256(to_json(scaler.model_dump(mode="json")).encode()).hexdigest()
+
+
+def read_encoder_manifest(folder: Path) -> EncoderManifest:
+    """Manifest of an encoder folder.
+
+    Raises
+    ------
+    DataError
+        Missing, or not an encoder folder.
+    """
+    return read_manifest(folder, EncoderManifest)
+
+
+def checked_file(folder: Path, manifest: EncoderManifest, name: str) -> Path:
+    """Path of a file of an encoder folder.
+
+    Raises
+    ------
+    ModelError
+        The encoder has no such file, or it is not the one that the manifest names.
+    """
+    if name not in manifest.files:
+        raise ModelError(
+            f"{folder}: has no {name}: {', '.join(manifest.files)} only (directions of the model: 1 or 2?)"
+        )
+    path = folder / name
+    if not path.is_file():
+        raise ModelError(f"{path}: missing; run export again or pull it with dvc")
+    if sha256_file(path) != manifest.files[name]:
+        raise ModelError(f"{path}: damaged or replaced (its checksum differs from the manifest's); run export again")
+    return path

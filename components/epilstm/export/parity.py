@@ -1,0 +1,128 @@
+"""Does an encoder compute what the model computes? Both run on fresh random signal, the model in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from epilstm.datasets import Scaler
+from epilstm.export.manifest import EMBEDDING, SIGNAL, STATE_INPUTS, STATE_OUTPUTS
+from epilstm.model.networks import Autoencoder
+
+#: (batch, time) of the signals compared.
+SHAPES = ((1, 1), (1, 100), (5, 1), (3, 257), (16, 100), (2, 1000))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest difference found: relative to the standard deviation of the values compared, and where."""
+
+    relative: float
+    value: str
+    batch: int
+    time: int
+
+
+def random_signal(rng: np.random.Generator, batch: int, time: int, tracks: int) -> NDArray[np.float32]:
+    """Signal like -log10 p, and worse: heavy-tailed, mostly near 0, some of it negative, huge or missing.
+
+    Returns
+    -------
+    array (batch, time, track), float32, with NaN in single values and in whole bins
+    """
+    shape = (batch, time, tracks)
+    signal = rng.exponential(0.5, shape) * np.exp(rng.normal(0, 1.5, shape))
+    signal[rng.random(shape) < 0.3] = 0
+    signal[rng.random(shape) < 0.01] *= -1
+    signal[rng.random(shape) < 0.001] = 1e5
+    signal[rng.random(shape) < 0.02] = np.nan
+    signal[rng.random((batch, time)) < 0.05] = np.nan
+    return signal.astype(np.float32)
+
+
+def standardise(signal: NDArray[np.floating], scaler: Scaler) -> NDArray[np.float64]:
+    """What the matrix holds for a signal: (arcsinh(x) - mean) / scale, NaN counted as a signal of 0."""
+    covered = np.where(np.isnan(signal), 0.0, signal.astype(np.float64))
+    return (np.arcsinh(covered) - scaler.mean) / scaler.scale
+
+
+def reference(
+    network: Autoencoder, scaler: Scaler, signal: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The model's embedding of a raw signal, in float64.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        With float64 weights.
+    scaler : Scaler
+    signal : array (batch, time, track)
+
+    Returns
+    -------
+    Embedding (batch, time, dim) and the last h and c, each (layer, batch, hidden)
+    """
+    x = torch.from_numpy(standardise(signal, scaler)).transpose(0, 1)
+    with torch.inference_mode():
+        embedding, state = network.encode(x)
+    h, c = (torch.stack(state[which::2]).numpy() for which in (0, 1))
+    return embedding.transpose(0, 1).numpy(), h, c
+
+
+def largest_difference(network: Autoencoder, scaler: Scaler, session: Any, seed: int) -> Difference:
+    """Compare an encoder of zero initial state with the model.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        With float64 weights.
+    scaler : Scaler
+    session : onnxruntime.InferenceSession
+    seed : int
+        Of the random signal.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for batch, time in SHAPES:
+        signal = random_signal(rng, batch, time, len(scaler.tracks))
+        (embedding,) = session.run([EMBEDDING], {SIGNAL: signal})
+        found.append(_difference(EMBEDDING, embedding, reference(network, scaler, signal)[0], batch, time))
+    return _largest(found)
+
+
+def largest_streaming_difference(network: Autoencoder, scaler: Scaler, session: Any, seed: int) -> Difference:
+    """Compare a stateful encoder, fed in pieces of random length, with the model's one pass."""
+    rng = np.random.default_rng(seed)
+    config = network.config
+    found = []
+    for batch, time in SHAPES:
+        signal = random_signal(rng, batch, time, len(scaler.tracks))
+        state = [np.zeros((config.layers, batch, config.hidden_size), np.float32) for _ in STATE_INPUTS]
+        pieces = []
+        cuts = np.unique(rng.integers(1, max(time, 2), 3))
+        cuts = cuts[cuts < time]
+        for piece in np.split(signal, cuts, axis=1):
+            fed = {SIGNAL: piece, **dict(zip(STATE_INPUTS, state, strict=True))}
+            embedding, *state = session.run([EMBEDDING, *STATE_OUTPUTS], fed)
+            pieces.append(embedding)
+        expected = reference(network, scaler, signal)
+        got = (np.concatenate(pieces, axis=1), *state)
+        for value, one, other in zip((EMBEDDING, *STATE_OUTPUTS), got, expected, strict=True):
+            found.append(_difference(value, one, other, batch, time))
+    return _largest(found)
+
+
+def _difference(
+    value: str, got: NDArray[np.float32], expected: NDArray[np.float64], batch: int, time: int
+) -> Difference:
+    spread = max(float(expected.std()), float(np.finfo(np.float32).tiny))
+    return Difference(float(np.abs(got - expected).max()) / spread, value, batch, time)
+
+
+def _largest(found: list[Difference]) -> Difference:
+    """The largest, where one that is not a number is larger than any."""
+    return max(found, key=lambda difference: np.nan_to_num(difference.relative, nan=np.inf))

@@ -1,0 +1,1 @@
+"""From bigWig tracks to mean signal per bin."""

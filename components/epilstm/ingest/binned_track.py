@@ -1,0 +1,298 @@
+"""One track, binned: computed once, kept in a folder named after everything that it follows from."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from epilstm.artifacts import read_json, sha256_json, write_json
+from epilstm.config import Codec
+from epilstm.errors import TrackError
+from epilstm.genome import Assembly, Region, bin_count, bins_of, chromosomes_of
+from epilstm.ingest.bigwig import BigWig
+from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means
+from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
+
+#: Changes when the same inputs would be binned or stored differently.
+FORMAT = "epilstm.track/1"
+
+#: Bins averaged at once, a divisor of the shard; small enough for a processor's cache.
+WINDOW_BINS = 200_000
+
+
+@dataclass(frozen=True)
+class Binning:
+    """What is read of each track, and how it is stored: the same for all tracks of a data set.
+
+    Parameters
+    ----------
+    assembly : str
+        Name, for messages.
+    sizes : dict of str to int
+        All chromosomes of the assembly.
+    regions : tuple of Region
+        What to read: whole bins, sorted and merged.
+    blacklist : tuple of Region
+        Bins that any of these touches are without data.
+    bin_size : int
+        In base pairs.
+    codec : str
+        Of the signal store.
+    """
+
+    assembly: str
+    sizes: dict[str, int]
+    regions: tuple[Region, ...]
+    blacklist: tuple[Region, ...]
+    bin_size: int
+    codec: Codec
+
+    @classmethod
+    def of(
+        cls, assembly: Assembly, regions: list[Region], blacklist: list[Region], bin_size: int, codec: Codec
+    ) -> Binning:
+        """Build from an assembly and regions of it."""
+        return cls(assembly.name, dict(assembly.sizes), tuple(regions), tuple(blacklist), bin_size, codec)
+
+    @property
+    def chromosomes(self) -> list[str]:
+        """Chromosomes that have regions, in the assembly's order."""
+        return chromosomes_of(self.regions)
+
+    def bins(self, chrom: str) -> int:
+        """Number of bins of a chromosome."""
+        return bin_count(self.sizes[chrom], self.bin_size)
+
+    def bin_ranges(self, chrom: str) -> list[tuple[int, int]]:
+        """First and one-past-last bin of each region of a chromosome."""
+        return [bins_of(region, self.bin_size) for region in self.regions if region.chrom == chrom]
+
+    def blacklisted(self, chrom: str) -> list[tuple[int, int]]:
+        """First and one-past-last bin that each blacklisted stretch of a chromosome touches."""
+        return [bins_of(region, self.bin_size) for region in self.blacklist if region.chrom == chrom]
+
+    @cached_property
+    def region_bins(self) -> int:
+        """Number of bins in all regions."""
+        return sum(last - first for chrom in self.chromosomes for first, last in self.bin_ranges(chrom))
+
+    @cached_property
+    def blacklist_sha256(self) -> str:
+        """Digest of the blacklisted stretches of the chromosomes that are read."""
+        known = set(self.chromosomes)
+        return sha256_json([[*asdict(region).values()] for region in self.blacklist if region.chrom in known])
+
+    @cached_property
+    def _settings(self) -> str:
+        return sha256_json(
+            {
+                "format": FORMAT,
+                "bin_size": self.bin_size,
+                "sizes": {chrom: self.sizes[chrom] for chrom in self.chromosomes},
+                "regions": [[*asdict(region).values()] for region in self.regions],
+                "blacklist": self.blacklist_sha256,
+                "codec": self.codec,
+                "histogram_edges": HISTOGRAM_EDGES.tolist(),
+            }
+        )
+
+    def key(self, digest: str) -> str:
+        """Name of the binned form of a file with a given SHA-256."""
+        return sha256_json([self._settings, digest])
+
+
+class ChromosomeSummary(BaseModel):
+    """Counts of one track on one chromosome; see `SignalSummary`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    covered: int
+    total: float
+    squares: float
+    histogram: list[int]
+
+
+class BinnedTrack(BaseModel):
+    """What a binned track's folder says of itself, in ``track.json``.
+
+    `absent` lists chromosomes with regions that the file does not have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str
+    bytes: int
+    chromosomes: dict[str, ChromosomeSummary]
+    absent: list[str]
+
+    @property
+    def covered(self) -> int:
+        """Bins with signal."""
+        return sum(summary.covered for summary in self.chromosomes.values())
+
+
+SUMMARY, COVERAGE, SIGNAL = "track.json", "coverage.bin", "signal.zarr"
+
+
+def read_binned_track(folder: Path) -> BinnedTrack | None:
+    """Summary of a binned track, or None if there is none in the folder."""
+    if not (folder / SUMMARY).is_file():
+        return None
+    return BinnedTrack.model_validate(read_json(folder / SUMMARY))
+
+
+def check_chromosomes(bigwig: BigWig, binning: Binning) -> list[str]:
+    """Hold a bigWig's chromosomes against the assembly's.
+
+    Returns
+    -------
+    list of str
+        Chromosomes with regions that the file lacks: no data there.
+
+    Raises
+    ------
+    TrackError
+        A chromosome has another size, or none of those with regions is in the file.
+    """
+    for chrom, size in bigwig.chromosomes.items():
+        expected = binning.sizes.get(chrom)
+        if expected is not None and size != expected:
+            raise TrackError(
+                f"{bigwig.name}: chromosome {chrom} is {size} bp in the file but {expected} in {binning.assembly}: "
+                "wrong assembly? Set ingest.assembly to the one that the tracks were made with"
+            )
+    absent = [chrom for chrom in binning.chromosomes if chrom not in bigwig.chromosomes]
+    if len(absent) == len(binning.chromosomes):
+        theirs, ours = next(iter(bigwig.chromosomes), "none"), absent[0]
+        renamed = {chrom.removeprefix("chr") for chrom in bigwig.chromosomes} & {c.removeprefix("chr") for c in absent}
+        hint = "the names differ by 'chr'; rename them in the bigWig or give a sizes file with its names"
+        raise TrackError(
+            f"{bigwig.name}: none of the regions' chromosomes ({ours}, ...) is in the file (it has {theirs}, ...); "
+            + (hint if renamed else "check the assembly and the regions")
+        )
+    return absent
+
+
+def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str | None = None) -> BinnedTrack:
+    """Bin one bigWig into a folder.
+
+    Parameters
+    ----------
+    path : Path
+        Local bigWig.
+    digest : str
+        Its SHA-256.
+    binning : Binning
+        What to read.
+    folder : Path
+        Written: ``signal.zarr`` with a (1, bin) float32 array per chromosome (NaN where there is no data or no region),
+        ``coverage.bin`` (see `read_coverage`) and ``track.json``.
+    name : str, optional
+        What messages call the file, where that is not its path.
+
+    Raises
+    ------
+    TrackError
+        The file is unusable, of another assembly, or has no data in any region.
+    """
+    summaries: dict[str, ChromosomeSummary] = {}
+    coverage: list[bytes] = []
+    with BigWig(path, name) as bigwig:
+        absent = check_chromosomes(bigwig, binning)
+        group = create_group(folder / SIGNAL)
+        for chrom in binning.chromosomes:
+            bins = binning.bins(chrom)
+            array = create_signal_array(group, chrom, 1, bins, binning.codec)
+            summary = SignalSummary.empty()
+            covered = np.zeros(bins, bool)
+            for first, signal in _shards(bigwig, binning, chrom, summary) if chrom not in absent else ():
+                array[0, first : first + len(signal)] = signal
+                covered[first : first + len(signal)] = ~np.isnan(signal)
+            summaries[chrom] = ChromosomeSummary(
+                covered=summary.covered,
+                total=summary.total,
+                squares=summary.squares,
+                histogram=summary.histogram.tolist(),
+            )
+            coverage += [np.packbits(covered[first:last]).tobytes() for first, last in binning.bin_ranges(chrom)]
+    track = BinnedTrack(sha256=digest, bytes=path.stat().st_size, chromosomes=summaries, absent=absent)
+    if track.covered == 0:
+        raise TrackError(f"{bigwig.name}: no data in any region; check the file, the regions and the blacklist")
+    (folder / COVERAGE).write_bytes(zlib.compress(b"".join(coverage), level=1))
+    write_json(folder / SUMMARY, track.model_dump(mode="json"))
+    return track
+
+
+def _shards(bigwig: BigWig, binning: Binning, chrom: str, summary: SignalSummary) -> Iterator[tuple[int, FloatArray]]:
+    """Signal of a chromosome as (first bin, signal), each of whole chunks of one shard; NaN outside the regions."""
+    bins = binning.bins(chrom)
+    for _, group in groupby(_windows(binning, chrom), key=lambda window: window[0] // SIGNAL_SHARD_BINS):
+        windows = list(group)
+        first = windows[0][0] // SIGNAL_CHUNK_BINS * SIGNAL_CHUNK_BINS
+        end = min(-(-windows[-1][1] // SIGNAL_CHUNK_BINS) * SIGNAL_CHUNK_BINS, bins)
+        signal = np.full(end - first, np.nan, np.float32)
+        for window in windows:
+            signal[window[0] - first : window[1] - first] = means = _means(bigwig, binning, chrom, *window)
+            summary.add(means)
+        yield first, signal
+
+
+def _windows(binning: Binning, chrom: str) -> Iterator[tuple[int, int]]:
+    """Regions of a chromosome cut at the edges of windows, and so of shards."""
+    for first, last in binning.bin_ranges(chrom):
+        while first < last:
+            end = min(last, (first // WINDOW_BINS + 1) * WINDOW_BINS)
+            yield first, end
+            first = end
+
+
+def _means(bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int) -> FloatArray:
+    start, stop = first * binning.bin_size, min(end * binning.bin_size, binning.sizes[chrom])
+    try:
+        means = bin_means(bigwig.intervals(chrom, start, stop), start, stop, binning.bin_size)
+    except UnusableSignal as error:
+        raise TrackError(f"{bigwig.name}: {chrom}: {error}; make the bigWig again") from error
+    for begin, last in binning.blacklisted(chrom):
+        means[max(begin - first, 0) : max(last - first, 0)] = np.nan
+    return means
+
+
+def read_coverage(folder: Path) -> npt.NDArray[np.uint8]:
+    """Which bins of the regions have signal.
+
+    Returns
+    -------
+    (byte,) uint8 array
+        Eight bins a byte (`numpy.packbits`), region after region, each begun on a new byte.
+    """
+    return np.frombuffer(zlib.decompress((folder / COVERAGE).read_bytes()), np.uint8)
+
+
+def unpack_coverage(packed: npt.NDArray[np.uint8], binning: Binning) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Turn coverage into a (bin,) bool array per chromosome, False outside the regions."""
+    at = 0
+    for chrom in binning.chromosomes:
+        covered = np.zeros(binning.bins(chrom), bool)
+        for first, last in binning.bin_ranges(chrom):
+            size = -(-(last - first) // 8)
+            covered[first:last] = np.unpackbits(packed[at : at + size], count=last - first).view(bool)
+            at += size
+        yield chrom, covered
+
+
+def moments(track: BinnedTrack) -> dict[str, tuple[int, float, float]]:
+    """(covered bins, sum, sum of squares) of arcsinh(signal) per chromosome."""
+    return {chrom: (part.covered, part.total, part.squares) for chrom, part in track.chromosomes.items()}
+
+
+def histograms(track: BinnedTrack, chromosomes: list[str]) -> npt.NDArray[np.int64]:
+    """Histogram of each chromosome as a (chromosome, histogram bin) int64 array."""
+    return np.array([track.chromosomes[chrom].histogram for chrom in chromosomes], np.int64)

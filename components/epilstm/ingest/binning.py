@@ -1,0 +1,162 @@
+"""Mean signal per bin, and what is counted of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from epilstm.ingest.bigwig import Intervals
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Edges of the histograms of arcsinh(signal); what lies beyond is counted in the first and the last bin.
+#: A sixteenth is a power of two, so that edges are exact; 12 is the arcsinh of a signal of 81,000.
+HISTOGRAM_LOW, HISTOGRAM_STEPS_PER_UNIT, HISTOGRAM_BINS = -4, 16, 256
+HISTOGRAM_EDGES = HISTOGRAM_LOW + np.arange(HISTOGRAM_BINS + 1) / HISTOGRAM_STEPS_PER_UNIT
+
+
+class UnusableSignal(ValueError):
+    """Intervals that have no mean; the message names the base."""
+
+
+FINE, NOT_FINITE, OVERLAPPING, EMPTY = 0, 1, 2, 3
+
+
+def _compile(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        compile_for = partial(numba.njit, signature, nogil=True, error_model="numpy")
+        try:
+            compiled: Callable[..., Any] = compile_for(cache=True)(function)
+        except RuntimeError:  # a container whose file system is read-only has no place for numba's cache
+            compiled = compile_for()(function)
+        return compiled
+
+    return decorate
+
+
+_COLUMN = partial(types.Array, ndim=1, layout="A", readonly=True)
+
+
+@_compile(
+    types.UniTuple(types.int64, 3)(
+        *(_COLUMN(types.uint32), _COLUMN(types.uint32), _COLUMN(types.float32)),
+        *(types.int64, types.int64, types.int64, types.int64),
+        *(types.float64[::1], types.boolean[::1]),
+    )
+)
+def _add_intervals(
+    starts: Any, ends: Any, values: Any, previous_end: Any, first_base: Any, end_base: Any, bin_size: Any,
+    total: Any, covered: Any,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Add value x overlap of each interval to its bins; return (problem, base of it, end of the last interval)."""
+    for i in range(len(starts)):
+        start: Any = np.int64(starts[i])
+        end: Any = np.int64(ends[i])
+        value = values[i]
+        if end <= start:
+            return EMPTY, start, previous_end
+        if start < previous_end:
+            return OVERLAPPING, start, previous_end
+        previous_end = end
+        if math.isnan(value):
+            continue
+        start, end = max(start, first_base), min(end, end_base)
+        if start >= end:
+            continue
+        if math.isinf(value):
+            return NOT_FINITE, start, previous_end
+        index = (start - first_base) // bin_size
+        bin_end = first_base + (index + 1) * bin_size
+        while start < end:
+            total[index] += value * (min(end, bin_end) - start)
+            covered[index] = True
+            start, bin_end, index = bin_end, bin_end + bin_size, index + 1
+    return FINE, 0, previous_end
+
+
+def bin_means(blocks: Iterable[Intervals], start: int, end: int, bin_size: int) -> FloatArray:
+    """Mean signal of each bin of a stretch, by the field's recipe.
+
+    A base without signal (not covered, or NaN) counts as 0, and the mean is over `bin_size` bases, in the last,
+    partial bin of a chromosome too. A bin without any covered base is NaN.
+
+    Parameters
+    ----------
+    blocks : iterable of Intervals
+        In order of position, without overlaps; what lies outside the stretch is left out.
+    start, end : int
+        In base pairs; `start` is a multiple of `bin_size`.
+    bin_size : int
+        In base pairs.
+
+    Returns
+    -------
+    (bin,) float32 array
+
+    Raises
+    ------
+    UnusableSignal
+        An infinite value, or intervals that overlap or are empty.
+    """
+    bins = -(-(end - start) // bin_size)
+    total, covered = np.zeros(bins), np.zeros(bins, bool)
+    previous_end = 0
+    for block in blocks:
+        problem, base, previous_end = _add_intervals(*block, previous_end, start, end, bin_size, total, covered)
+        if problem:
+            what = {NOT_FINITE: "an infinite value", OVERLAPPING: "overlapping intervals", EMPTY: "an empty interval"}
+            raise UnusableSignal(f"{what[problem]} at base {base}")
+    mean: FloatArray = (total / bin_size).astype(np.float32)
+    mean[~covered] = np.nan
+    return mean
+
+
+@dataclass
+class SignalSummary:
+    """Counts and moments of arcsinh(signal) over covered bins.
+
+    Parameters
+    ----------
+    covered : int
+        Bins with signal.
+    total, squares : float
+        Sum and sum of squares.
+    histogram : (`HISTOGRAM_BINS`,) int64 array
+        Counts between `HISTOGRAM_EDGES`.
+    """
+
+    covered: int
+    total: float
+    squares: float
+    histogram: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls) -> SignalSummary:
+        """Return the summary of nothing."""
+        return cls(0, 0.0, 0.0, np.zeros(HISTOGRAM_BINS, np.int64))
+
+    def add(self, signal: FloatArray) -> None:
+        """Count further bins; NaN is a bin without signal."""
+        transformed = np.arcsinh(signal[~np.isnan(signal)])
+        exact = transformed.astype(np.float64)
+        self.covered += len(transformed)
+        self.total += float(exact.sum())
+        self.squares += float(np.square(exact).sum())
+        self.histogram += histogram(transformed)
+
+
+def histogram(transformed: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Counts of arcsinh(signal) between `HISTOGRAM_EDGES`; NaN must be left out before."""
+    # the shift comes last: added to a small value before, it would swallow its sign
+    place = np.floor(transformed * HISTOGRAM_STEPS_PER_UNIT) - HISTOGRAM_LOW * HISTOGRAM_STEPS_PER_UNIT
+    place = np.clip(place, 0, HISTOGRAM_BINS - 1).astype(np.int64)
+    return np.bincount(place, minlength=HISTOGRAM_BINS).astype(np.int64)

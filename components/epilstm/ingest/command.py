@@ -1,0 +1,165 @@
+"""The ingest step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from epilstm.artifacts import remove
+from epilstm.config import IngestParams
+from epilstm.console import log, progress
+from epilstm.errors import EpilstmError, TrackError
+from epilstm.genome import load_assembly, read_blacklist, read_regions
+from epilstm.ingest.binned_track import Binning
+from epilstm.ingest.signal_dataset import write_signal_dataset
+from epilstm.ingest.track_cache import Found, Source, TrackCache
+from epilstm.processes import WorkerDied, outcomes
+from epilstm.runner import StepContext, StepResult
+from epilstm.samplesheet.sheet import read_samplesheet, resolve_uri
+from epilstm.store import available_cores
+
+#: Servers asked at once whether a file has changed.
+LOOKUPS = 16
+
+
+def run(params: IngestParams, context: StepContext) -> StepResult:
+    """Read every track of a samplesheet into mean signal per bin.
+
+    Raises
+    ------
+    SamplesheetError, GenomeError, TrackError
+        An input is unusable.
+    """
+    sheet = context.inputs["samplesheet"]
+    tracks = read_samplesheet(sheet)
+    binning = _binning(params, context)
+    output = context.outputs["signal"]
+    kept = context.work.get("cache")
+    # Without a cache to keep, one beside the output lets a rerun after a crash go on where the crash was.
+    cache = TrackCache(kept or output.with_name(f"{output.name}.cache"))
+    sources = [Source(track, _absolute(resolve_uri(track.uri, sheet))) for track in tracks]
+    try:
+        found = ingest_tracks(sources, binning, cache, params.workers or available_cores(), params.retries)
+    except EpilstmError:
+        if kept is None and not cache.holds_anything():
+            remove(cache.folder)
+        raise
+    for source, track in zip(sources, found, strict=True):
+        if track.binned.absent:
+            log.warning(f"{source.where}: no {', '.join(track.binned.absent)} in the file: no data there")
+    manifest = write_signal_dataset(output, tracks, found, binning)
+    if kept is None:
+        remove(cache.folder)
+
+    fractions = [track.covered_fraction for track in manifest.tracks]
+    with_data = sum(manifest.bins_with_data.values())
+    read = [track for track in found if track.bytes_read]
+    metrics = {
+        "tracks": len(tracks),
+        "tracks_read": len(read),
+        "tracks_reused": len(tracks) - len(read),
+        "bytes_read": sum(track.bytes_read for track in read),
+        "bins": binning.region_bins,
+        "bins_with_data": with_data,
+        "fraction_with_data": with_data / binning.region_bins,
+        "covered_fraction_min": min(fractions),
+        "covered_fraction_median": median(fractions),
+    }
+    summary = (
+        f"{len(tracks)} tracks ({len(read)} read, {len(tracks) - len(read)} reused), {binning.region_bins:,} bins, "
+        f"{metrics['fraction_with_data']:.1%} with data"
+    )
+    return StepResult(summary, metrics, bins=binning.region_bins, tracks=len(tracks))
+
+
+def _binning(params: IngestParams, context: StepContext) -> Binning:
+    assembly = load_assembly(params.assembly)
+    regions = assembly.regions()
+    if "regions" in context.inputs:
+        regions = read_regions(context.inputs["regions"], assembly, params.bin_size)
+    blacklist = read_blacklist(context.inputs["blacklist"], assembly) if "blacklist" in context.inputs else []
+    return Binning.of(assembly, regions, blacklist, params.bin_size, params.codec)
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else str(Path(uri).absolute())
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Source
+    binning: Binning
+    cache: TrackCache
+    retries: int
+
+
+def _do(job: _Job) -> Found:
+    return job.cache.make(job.source, job.binning, job.retries)
+
+
+def ingest_tracks(
+    sources: Sequence[Source], binning: Binning, cache: TrackCache, workers: int, retries: int
+) -> list[Found]:
+    """Find tracks in the cache, and bin those that are not there, one process per track at a time.
+
+    A track that fails does not stop the others: what they need is then in the cache when the faulty one is mended.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Tracks to read.
+    binning : Binning
+        What to read of each.
+    cache : TrackCache
+        Where binned tracks are kept.
+    workers : int
+        Processes at most.
+    retries : int
+        Further attempts at a remote read.
+
+    Raises
+    ------
+    TrackError
+        Names the first track that cannot be had, and says how many more there are; each is logged.
+    """
+    found: list[Found | None] = [None] * len(sources)
+    failures: dict[int, str] = {}
+    threads = ThreadPoolExecutor(LOOKUPS)
+    try:
+        lookups = [threads.submit(cache.find, source, binning) for source in sources]
+        for index, lookup in enumerate(lookups):
+            try:
+                found[index] = lookup.result()
+            except TrackError as error:
+                failures[index] = f"track {sources[index].track.name}: {error}"
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for servers
+    _raise(failures)
+
+    missing = [index for index, track in enumerate(found) if track is None]
+    jobs = [_Job(sources[index], binning, cache, retries) for index in missing]
+    with progress("binning tracks", len(jobs)) as bar, outcomes(_do, jobs, workers) as done:
+        for outcome in done:
+            index = missing[outcome.index]
+            name = sources[index].track.name
+            if isinstance(outcome.error, TrackError):
+                failures[index] = f"track {name}: {outcome.error}"
+                log.error(failures[index])
+            elif isinstance(outcome.error, WorkerDied):
+                raise TrackError(f"{sources[index].where}: {outcome.error}")
+            else:
+                found[index] = outcome.result()
+            bar.note(name)
+            bar.advance()
+    _raise(failures)
+    return [track for track in found if track is not None]
+
+
+def _raise(failures: dict[int, str]) -> None:
+    if failures:
+        first = failures[min(failures)]
+        more = f" (and {len(failures) - 1} more tracks failed)" if len(failures) > 1 else ""
+        raise TrackError(first + more)

@@ -1,0 +1,97 @@
+"""The signal data set, put together from binned tracks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from epilstm.datasets import SignalManifest, TrackEntry, write_manifest
+from epilstm.ingest.binned_track import SIGNAL, Binning, histograms, moments, read_coverage, unpack_coverage
+from epilstm.ingest.binning import HISTOGRAM_EDGES
+from epilstm.ingest.track_cache import Found
+from epilstm.samplesheet.sheet import Track
+from epilstm.store import create_group, create_mask, create_signal_array, shard_file
+
+
+def write_signal_dataset(
+    folder: Path, tracks: Sequence[Track], found: Sequence[Found], binning: Binning
+) -> SignalManifest:
+    """Put binned tracks together.
+
+    Parameters
+    ----------
+    folder : Path
+        Written; see `epilstm.datasets` for what is in it.
+    tracks : sequence of Track
+        Rows of the samplesheet, in order.
+    found : sequence of Found
+        Their binned forms, whose files are hard-linked where the file system allows it, and copied where not.
+    binning : Binning
+        What was read.
+
+    Returns
+    -------
+    SignalManifest
+        As written.
+    """
+    folder.mkdir(parents=True)
+    group = create_group(folder / "signal.zarr")
+    for chrom in binning.chromosomes:
+        create_signal_array(group, chrom, len(tracks), binning.bins(chrom), binning.codec)
+        for row, track in enumerate(found):
+            _link_shards(track.folder / SIGNAL, folder / "signal.zarr", chrom, row)
+    bins_with_data = _write_mask(folder / "mask.zarr", found, binning)
+    np.save(folder / "histograms.npy", np.stack([histograms(track.binned, binning.chromosomes) for track in found]))
+    manifest = SignalManifest(
+        assembly=binning.assembly,
+        bin_size=binning.bin_size,
+        chromosome_sizes={chrom: binning.sizes[chrom] for chrom in binning.chromosomes},
+        regions=[(region.chrom, region.start, region.end) for region in binning.regions],
+        tracks=[
+            TrackEntry(
+                cell_type=row.cell_type,
+                assay=row.assay,
+                uri=row.uri,
+                sha256=track.binned.sha256,
+                bytes=track.binned.bytes,
+                covered_fraction=track.binned.covered / binning.region_bins,
+                moments=moments(track.binned),
+            )
+            for row, track in zip(tracks, found, strict=True)
+        ],
+        blacklist_sha256=binning.blacklist_sha256,
+        bins_with_data=bins_with_data,
+        histogram_edges=HISTOGRAM_EDGES.tolist(),
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _link_shards(source: Path, target: Path, chrom: str, row: int) -> None:
+    """Link a one-track array's shards in as those of one row."""
+    theirs, ours = shard_file(source, chrom, 0), shard_file(target, chrom, row)
+    if not theirs.is_dir():  # no shard of this chromosome holds data
+        return
+    ours.mkdir(parents=True)
+    for shard in theirs.iterdir():
+        try:
+            os.link(shard, ours / shard.name)
+        except OSError:  # another file system, one without links, or too many links
+            shutil.copyfile(shard, ours / shard.name)
+
+
+def _write_mask(path: Path, found: Sequence[Found], binning: Binning) -> dict[str, int]:
+    """Write which bins have data in any track; return their number per chromosome."""
+    packed = read_coverage(found[0].folder).copy()
+    for track in found[1:]:
+        np.bitwise_or(packed, read_coverage(track.folder), out=packed)
+    group = create_group(path)
+    bins_with_data = {}
+    for chrom, covered in unpack_coverage(packed, binning):
+        create_mask(group, chrom, len(covered))[:] = covered
+        bins_with_data[chrom] = int(covered.sum())
+    return bins_with_data

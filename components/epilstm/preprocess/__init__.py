@@ -1,0 +1,1 @@
+"""From signal to the standardised matrix of bins x tracks."""

@@ -1,0 +1,301 @@
+"""``epilstm embed``: every bin of the matrix, as one pass along each region would embed it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import zarr
+
+from embed.small_matrix import BIN_SIZE, REGIONS, SIZES, write_matrix
+from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.cli import main
+from epilstm.config import EmbedParams, ExportParams
+from epilstm.console import log
+from epilstm.datasets import EmbeddingsManifest, read_manifest
+from epilstm.embed import core_encoder
+from epilstm.embed.command import in_threads, run
+from epilstm.embed.core_encoder import core_of, load_core
+from epilstm.errors import DataError, ModelError
+from epilstm.export.command import run as run_export
+from epilstm.model.networks import Autoencoder
+from epilstm.runner import StepContext, StepResult
+from epilstm.store import open_group
+from export.small_model import CONFIGS, SCALER, network_of, write_model
+from watching import wait_until
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory) -> Path:
+    return write_matrix(tmp_path_factory.mktemp("matrix") / "matrix", SCALER)
+
+
+def export(folder: Path, network: Autoencoder, scaler=SCALER) -> Path:
+    model = write_model(folder / "model", network, scaler)
+    run_export(ExportParams(triton=False), StepContext({"model": model}, {"encoder": folder / "encoder"}, {}))
+    return folder / "encoder"
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return export(tmp_path_factory.mktemp("encoder"), network_of("bottleneck"))
+
+
+def embed(matrix: Path, encoder: Path, embeddings: Path, **params) -> StepResult:
+    return run(
+        EmbedParams(**params), StepContext({"matrix": matrix, "encoder": encoder}, {"embeddings": embeddings}, {})
+    )
+
+
+def array(folder: Path, group: str, chrom: str) -> np.ndarray:
+    return open_group(folder / group)[chrom][:]
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("weights", ["untrained", "as large as trained"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_embedding_equals_one_sequential_pass_of_torch_along_each_region(name, weights, matrix, tmp_path):
+    network = network_of(name, scale=1 if weights == "untrained" else 2)
+    embed(matrix, export(tmp_path, network), tmp_path / "embeddings", chunk_bins=700, warmup_bins=200)
+    for chrom, start, end in REGIONS:
+        first, last = start // BIN_SIZE, end // BIN_SIZE
+        x = torch.from_numpy(array(matrix, "matrix.zarr", chrom)[first:last].astype(np.float32))[:, None]
+        with torch.inference_mode():
+            expected = network.encode(x)[0][:, 0].numpy()
+        got = array(tmp_path / "embeddings", "embeddings.zarr", chrom)[first:last]
+        with_data = array(matrix, "mask.zarr", chrom)[first : first + len(got)]
+        np.testing.assert_allclose(got[with_data], expected[: len(got)][with_data], atol=1e-4)
+
+
+def test_bins_without_data_or_outside_the_regions_are_nan_and_all_others_finite(matrix, encoder, tmp_path):
+    embed(matrix, encoder, tmp_path / "embeddings")
+    for chrom in SIZES:
+        got = array(tmp_path / "embeddings", "embeddings.zarr", chrom)
+        with_data = array(matrix, "mask.zarr", chrom)[: len(got)]
+        assert np.isnan(got[~with_data]).all()
+        assert np.isfinite(got[with_data]).all()
+
+
+def test_arrays_end_with_the_chromosome_where_the_matrix_completes_its_frame(matrix, encoder, tmp_path):
+    embed(matrix, encoder, tmp_path / "embeddings")
+    shapes = {chrom: array(tmp_path / "embeddings", "embeddings.zarr", chrom).shape for chrom in SIZES}
+    assert shapes == {"chr1": (112_000, 3), "chr2": (4_150, 3)}
+    assert array(matrix, "matrix.zarr", "chr2").shape == (4_200, 7)
+
+
+def test_manifest_names_where_the_embeddings_come_from(matrix, encoder, tmp_path):
+    embed(matrix, encoder, tmp_path / "embeddings")
+    manifest = read_manifest(tmp_path / "embeddings", EmbeddingsManifest)
+    assert manifest.matrix_fingerprint == fingerprint(matrix)
+    assert manifest.encoder_fingerprint == fingerprint(encoder)
+    assert manifest.regions == [*REGIONS[:3], ("chr2", 0, SIZES["chr2"])]
+    assert (manifest.size, manifest.bin_size, manifest.assembly) == (3, 25, "toy")
+
+
+def test_metrics_count_bins_and_bins_with_data(matrix, encoder, tmp_path):
+    result = embed(matrix, encoder, tmp_path / "embeddings")
+    with_data = sum(int(array(matrix, "mask.zarr", chrom).sum()) for chrom in SIZES)
+    assert result.bins == result.metrics["bins"] == 6_000 + 100 + 14_000 + 4_150
+    assert result.metrics["bins_with_data"] == with_data
+    assert (result.metrics["size"], result.metrics["provider"]) == (3, "cpu")
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads(matrix, encoder, tmp_path):
+    for threads in (1, 3):
+        embed(matrix, encoder, tmp_path / str(threads), threads=threads)
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
+
+
+@pytest.mark.parametrize("shape", [{"chunk_bins": 10, "batch": 500}, {"chunk_bins": 50_000}, {"batch": 1}])
+def test_chunks_and_batches_of_any_size_give_the_same_embedding(shape, matrix, encoder, tmp_path):
+    embed(matrix, encoder, tmp_path / "one")
+    embed(matrix, encoder, tmp_path / "other", **shape)
+    for chrom in SIZES:
+        one, other = (array(tmp_path / name, "embeddings.zarr", chrom) for name in ("one", "other"))
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_without_warm_up_chunks_differ_so_that_it_is_the_warm_up_that_makes_them_equal(matrix, encoder, tmp_path):
+    embed(matrix, encoder, tmp_path / "one")
+    embed(matrix, encoder, tmp_path / "other", chunk_bins=100, warmup_bins=0)
+    one, other = (array(tmp_path / name, "embeddings.zarr", "chr1") for name in ("one", "other"))
+    assert np.nanmax(np.abs(one - other)) > 0.01
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_core_is_the_encoder_from_the_standardised_signal_on(name, tmp_path):
+    path = export(tmp_path, network_of(name)) / "encoder.onnx"
+    rng = np.random.default_rng(0)
+    signal_ = rng.exponential(1, (2, 40, 7)).astype(np.float32)
+    standardised = ((np.arcsinh(signal_) - SCALER.mean) / SCALER.scale).astype(np.float16)
+    onnx.checker.check_model(core_of(onnx.load(path)), full_check=True)
+    (expected,) = onnxruntime.InferenceSession(str(path)).run(None, {"signal": signal_})
+    got = load_core(path, "cpu")(np.ascontiguousarray(standardised.transpose(1, 0, 2)))
+    np.testing.assert_allclose(got.transpose(1, 0, 2), expected, atol=0.05)  # float16 has three digits
+
+
+def changed(scaler, **update):
+    return scaler.model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "difference"),
+    [
+        (
+            changed(SCALER, tracks=[*SCALER.tracks[1:], SCALER.tracks[0]]),
+            "track 1 is E000-DNase in the matrix, E001-DNase",
+        ),
+        (
+            changed(SCALER, mean=[*SCALER.mean[:6], 9.5]),
+            "the mean of track E006-DNase is 0.6[0-9]* in the matrix, 9.5 in the",
+        ),
+        (
+            changed(SCALER, scale=[2.0, *SCALER.scale[1:]]),
+            "the scale of track E000-DNase is 0.5 in the matrix, 2.0 in the",
+        ),
+    ],
+)
+def test_an_encoder_of_another_matrix_is_refused_with_the_first_difference(scaler, difference, matrix, tmp_path):
+    encoder = export(tmp_path, network_of("bottleneck"), scaler)
+    with pytest.raises(ModelError, match=f"does not belong to the matrix: {difference}"):
+        embed(matrix, encoder, tmp_path / "embeddings")
+
+
+def test_an_encoder_of_fewer_tracks_is_refused(matrix, encoder, tmp_path):
+    path = tmp_path / "encoder" / "manifest.json"
+    shutil.copytree(encoder, path.parent)
+    manifest = json.loads(path.read_text())
+    for values in (manifest["scaler"]["tracks"], manifest["scaler"]["mean"], manifest["scaler"]["scale"]):
+        values.pop()
+    manifest["scaler_sha256"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="track 7 is E006-DNase in the matrix, missing in the encoder"):
+        embed(matrix, path.parent, tmp_path / "embeddings")
+
+
+def test_a_damaged_encoder_is_refused(matrix, encoder, tmp_path):
+    shutil.copytree(encoder, tmp_path / "encoder")
+    path = tmp_path / "encoder" / "encoder.onnx"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ModelError, match=r"encoder\.onnx: damaged or replaced"):
+        embed(matrix, tmp_path / "encoder", tmp_path / "embeddings")
+
+
+@pytest.fixture
+def spoilt(matrix, tmp_path) -> Path:
+    return Path(shutil.copytree(matrix, tmp_path / "spoilt"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_an_error_with_its_place(value, spoilt, encoder, tmp_path):
+    zarr.open_group(spoilt / "matrix.zarr")["chr2"][1_000, 2] = value
+    with pytest.raises(DataError, match=r"chr2, bin 1000: .* not a finite number, so the matrix holds one"):
+        embed(spoilt, encoder, tmp_path / "embeddings")
+
+
+def test_a_shard_that_cannot_be_decompressed_is_an_error_with_its_chromosome(spoilt, encoder, tmp_path):
+    shard = spoilt / "matrix.zarr" / "chr2" / "c" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[:1_000] = bytes(1_000)
+    shard.write_bytes(content)
+    with pytest.raises(DataError, match=r"matrix: chr2 cannot be read: .*; run preprocess again"):
+        embed(spoilt, encoder, tmp_path / "embeddings")
+
+
+@pytest.mark.parametrize("group", ["matrix.zarr", "mask.zarr"])
+def test_a_chromosome_without_its_array_is_an_error(group, spoilt, encoder, tmp_path):
+    shutil.rmtree(spoilt / group / "chr2")
+    with pytest.raises(DataError, match=rf"{group}: the array of chr2 is missing"):
+        embed(spoilt, encoder, tmp_path / "embeddings")
+
+
+def test_cuda_that_onnxruntime_does_not_have_is_an_error(matrix, encoder, tmp_path):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(ModelError, match=r"provider: cuda was asked for, but this onnxruntime has no CUDA"):
+        embed(matrix, encoder, tmp_path / "embeddings", provider="cuda")
+
+
+class CudaOnPaper:
+    """An onnxruntime that claims CUDA and, as the real one does without a driver, silently runs on the CPU."""
+
+    SessionOptions = onnxruntime.SessionOptions
+
+    @staticmethod
+    def get_available_providers():
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    @staticmethod
+    def InferenceSession(model, options, providers):
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+def test_a_silent_fallback_to_the_cpu_is_an_error_when_cuda_was_asked_for(monkeypatch, encoder):
+    monkeypatch.setattr(core_encoder, "onnxruntime", CudaOnPaper)
+    with pytest.raises(ModelError, match="no usable CUDA device or driver"):
+        load_core(encoder / "encoder.onnx", "cuda")
+
+
+def test_a_silent_fallback_to_the_cpu_is_told_when_the_choice_was_left_open(monkeypatch, encoder, caplog):
+    monkeypatch.setattr(core_encoder, "onnxruntime", CudaOnPaper)
+    monkeypatch.setattr(log, "propagate", True)
+    assert load_core(encoder / "encoder.onnx", "auto").provider == "cpu"
+    assert "the CPU is used" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif("CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="no CUDA here")
+def test_gpu_gives_the_embedding_of_the_cpu(matrix, encoder, tmp_path):
+    for provider in ("cpu", "cuda"):
+        assert embed(matrix, encoder, tmp_path / provider, provider=provider).metrics["provider"] == provider
+    for chrom in SIZES:
+        one, other = (array(tmp_path / name, "embeddings.zarr", chrom) for name in ("cpu", "cuda"))
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_an_error_in_a_thread_is_raised_and_work_not_begun_is_dropped():
+    begun = []
+
+    def fail(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.01)
+        raise DataError(f"number {number}")
+
+    with pytest.raises(DataError, match=r"number \d+"):
+        list(in_threads(fail, range(1_000), threads=1))
+    assert len(begun) < 100
+
+
+def test_a_run_killed_half_way_and_run_again_ends_as_an_undisturbed_one(matrix, encoder, tmp_path):
+    def line(name: str) -> list[str]:
+        params = tmp_path / "params.yaml"
+        params.write_text("embed: {chunk_bins: 10, warmup_bins: 600, batch: 1, threads: 1}\n")  # slow on purpose
+        return [
+            "embed", "--params", str(params), "--matrix", str(matrix), "--encoder", str(encoder),
+            "--embeddings", str(tmp_path / name),
+        ]  # fmt: skip
+
+    half = subprocess.Popen([sys.executable, "-m", "epilstm", *line("killed")], stderr=subprocess.DEVNULL)
+    growing = tmp_path / ".killed.partial" / "embeddings.zarr"
+    wait_until(lambda: (growing / "chr1" / "c" / "0" / "0").exists() or half.poll() is not None)
+    half.kill()
+    assert half.wait() == -signal.SIGKILL
+    assert not (growing / "chr2" / "c" / "0" / "0").exists()
+    assert not (tmp_path / "killed").exists()
+    main(line("killed"))
+    main(line("undisturbed"))
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "undisturbed")
+    assert not (tmp_path / ".killed.partial").exists()

@@ -1,0 +1,77 @@
+"""Windows keep every bin once, warmed up, and never leave their region."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epilstm.embed.windows import Shard, Stretch, WindowShape, batches_of, shards_of, windows_of
+
+shapes = st.builds(WindowShape, chunk=st.integers(1, 40), before=st.integers(0, 30), after=st.integers(0, 30))
+
+
+@st.composite
+def stretches(draw) -> Stretch:
+    cuts = sorted(draw(st.lists(st.integers(0, 300), min_size=4, max_size=4, unique=True)))
+    region_first, first, last, region_last = cuts
+    return Stretch(
+        draw(st.sampled_from([region_first, first])),
+        draw(st.sampled_from([last, region_last])),
+        region_first,
+        region_last,
+    )
+
+
+@given(stretches(), shapes)
+def test_every_bin_of_a_stretch_is_kept_once_and_in_order(stretch, shape):
+    kept = [place for window in windows_of(stretch, shape) for place in range(window.first, window.last)]
+    assert kept == list(range(stretch.first, stretch.last))
+
+
+@given(stretches(), shapes)
+def test_windows_stay_inside_their_region(stretch, shape):
+    for window in windows_of(stretch, shape):
+        assert stretch.region_first <= window.start <= window.first < window.last <= window.stop <= stretch.region_last
+
+
+@given(stretches(), shapes)
+def test_kept_bins_are_warmed_up_unless_the_region_begins_or_ends_there(stretch, shape):
+    for window in windows_of(stretch, shape):
+        assert window.first - window.start >= shape.before or window.start == stretch.region_first
+        assert window.stop - window.last >= shape.after or window.stop == stretch.region_last
+
+
+@given(stretches(), shapes)
+def test_windows_have_one_length_and_only_a_short_region_a_shorter_one(stretch, shape):
+    lengths = {window.bins for window in windows_of(stretch, shape)}
+    assert lengths == {min(shape.bins, stretch.region_last - stretch.region_first)}
+
+
+region_lists = st.lists(st.integers(0, 500), min_size=2, max_size=10, unique=True).map(
+    lambda cuts: list(zip(sorted(cuts)[::2], sorted(cuts)[1::2], strict=False))
+)
+
+
+@given(region_lists, st.integers(1, 450), st.integers(1, 120))
+def test_shards_hold_every_bin_of_the_regions_once_up_to_the_chromosomes_end(regions, bins, shard_bins):
+    shards = list(shards_of("chr1", regions, bins, shard_bins))
+    held = [place for shard in shards for s in shard.stretches for place in range(s.first, s.last)]
+    assert held == [place for first, last in regions for place in range(first, min(last, bins))]
+
+
+@given(region_lists, st.integers(1, 450), st.integers(1, 120))
+def test_no_shard_is_written_twice_and_no_write_touches_two(regions, bins, shard_bins):
+    shards: list[Shard] = list(shards_of("chr1", regions, bins, shard_bins))
+    numbers = [shard.first // shard_bins for shard in shards]
+    assert len(set(numbers)) == len(numbers)
+    assert numbers == [(shard.last - 1) // shard_bins for shard in shards]
+
+
+def test_batches_hold_windows_of_one_length():
+    long, short = (Stretch(0, n, 0, n) for n in (100, 7))
+    shape = WindowShape(chunk=10, before=5, after=0)
+    windows = [window for stretch in (short, long, short) for window in windows_of(stretch, shape)]
+    batches = list(batches_of(((window, None) for window in windows), 4))
+    assert all(len({window.bins for window, _ in batch}) == 1 for batch in batches)
+    assert sorted(len(batch) for batch in batches) == [2, 2, 4, 4]
+    assert sorted(id(window) for batch in batches for window, _ in batch) == sorted(map(id, windows))

@@ -1,0 +1,59 @@
+"""Small models as train leaves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from epilstm.datasets import Scaler, Split
+from epilstm.model.config import ModelConfig
+from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
+from epilstm.model.networks import Autoencoder, build
+
+TRACKS = 7
+SCALER = Scaler(
+    tracks=[f"E{i:03}-DNase" for i in range(TRACKS)],
+    mean=[0.1 * i for i in range(TRACKS)],
+    scale=[0.5 + 0.1 * i for i in range(TRACKS)],
+)
+
+
+def _config(architecture: str, embedding: int, hidden: int, **more: int) -> ModelConfig:
+    return ModelConfig(
+        architecture=architecture, tracks=TRACKS, embedding_size=embedding, hidden_size=hidden, **more
+    )  # fmt: skip
+
+
+CONFIGS = {
+    "bottleneck": _config("bottleneck", 3, 8),
+    "bottleneck of two layers": _config("bottleneck", 3, 8, layers=2),
+    "bottleneck of both directions": _config("bottleneck", 3, 8, layers=2, directions=2),
+    "published": _config("published", 5, 5, layers=2),
+    "published_softsign": _config("published_softsign", 5, 5),
+}
+ONE_DIRECTION = [name for name, config in CONFIGS.items() if config.directions == 1]
+
+
+def network_of(name: str, scale: float = 3.0) -> Autoencoder:
+    """A network whose weights are multiplied by `scale`: as large as trained ones, so that gates saturate."""
+    network = build(CONFIGS[name], seed=3).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(scale)
+    return network
+
+
+def write_model(folder: Path, network: Autoencoder, scaler: Scaler = SCALER) -> Path:
+    weights_sha256 = save_weights(folder, network)
+    summary = TrainingSummary(
+        epochs=1, best_epoch=1, steps=1, bins_seen=1, train_mse=1, validation_mse=1, validation_r2=0,
+        validation_r2_per_track={}, weights_moved=0, device="cpu",
+    )  # fmt: skip
+    manifest = ModelManifest(
+        config=network.config, scaler=scaler, assembly="toy", bin_size=25, frame_bins=100,
+        split=Split(train=["chr1"], validation=["chr2"], test=["chr3"]), seed=3, matrix_fingerprint="0" * 64,
+        weights_sha256=weights_sha256, training=summary,
+    )  # fmt: skip
+    save_model(folder, manifest)
+    return folder

@@ -1,0 +1,207 @@
+"""The preprocess step: from the signal data set to the matrix."""
+
+from __future__ import annotations
+
+import json
+import signal as signals
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from signal_folder import random_signal, write_signal
+
+from epilstm.artifacts import MANIFEST, exclusive, fingerprint, sha256_file
+from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler, parse_manifest, read_manifest
+from epilstm.errors import DataError, GenomeError
+from epilstm.genome import bins_of
+from epilstm.runner import StepResult, run_step
+from epilstm.steps import STEPS
+from epilstm.store import open_group
+from watching import alive, wait_until
+
+#: chr1 is longer than a shard of the matrix.
+BINS = {"chr1": 130_250, "chr2": 730, "chr3": 400}
+
+
+def run(folder: Path, output: str = "matrix", **params: object) -> StepResult:
+    content = {"split": {"validation": ["chr2"], "test": ["chr3"]}, "workers": 1} | params
+    (folder / "params.yaml").write_text(json.dumps({"preprocess": content}))
+    paths = {"signal": folder / "signal", "matrix": folder / output}
+    return run_step(STEPS["preprocess"], folder / "params.yaml", paths, frozenset())
+
+
+@pytest.fixture(scope="module")
+def signal() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(4)
+    return {chrom: random_signal(rng, 3, bins) for chrom, bins in BINS.items()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, signal: dict[str, np.ndarray]) -> Path:
+    write_signal(tmp_path / "signal", signal)
+    return tmp_path
+
+
+def scaler_of(folder: Path) -> Scaler:
+    path = folder / "matrix" / "scaler.json"
+    return parse_manifest(json.loads(path.read_text()), Scaler, path)
+
+
+def expected_matrix(raw: np.ndarray, scaler: Scaler, bins: int) -> np.ndarray:
+    """(bin, track) values of a (track, bin) signal, lengthened to `bins`."""
+    whole = np.zeros((bins, len(raw)))
+    whole[: raw.shape[1]] = np.nan_to_num(raw.T)
+    return (np.arcsinh(whole) - scaler.mean) / scaler.scale
+
+
+def test_the_matrix_is_the_standardised_signal_bins_by_tracks(folder: Path, signal: dict[str, np.ndarray]) -> None:
+    run(folder)
+    matrix, scaler = open_group(folder / "matrix" / "matrix.zarr"), scaler_of(folder)
+    for chrom, bins in {"chr1": 130_300, "chr2": 800, "chr3": 400}.items():  # whole frames of 100
+        assert matrix[chrom].shape == (bins, 3)
+        assert matrix[chrom].dtype == np.float16
+        expected = expected_matrix(signal[chrom], scaler, bins)
+        np.testing.assert_allclose(matrix[chrom][:], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_mask_is_the_signals_and_false_in_what_completes_the_last_frame(
+    folder: Path, signal: dict[str, np.ndarray]
+) -> None:
+    run(folder)
+    masks = open_group(folder / "matrix" / "mask.zarr")
+    for chrom, raw in signal.items():
+        covered = ~np.isnan(raw).all(axis=0)
+        np.testing.assert_array_equal(masks[chrom][: len(covered)], covered)
+        assert not masks[chrom][len(covered) :].any()
+        assert masks[chrom].shape[0] % 100 == 0
+
+
+def test_the_manifest_says_what_it_follows_from(folder: Path, signal: dict[str, np.ndarray]) -> None:
+    result = run(folder)
+    manifest = read_manifest(folder / "matrix", MatrixManifest)
+    assert manifest.regions == [("chr1", 0, 130_300 * 25), ("chr2", 0, 800 * 25), ("chr3", 0, 400 * 25)]
+    assert (manifest.split.train, manifest.split.validation, manifest.split.test) == (["chr1"], ["chr2"], ["chr3"])
+    assert manifest.signal_fingerprint == fingerprint(folder / "signal")
+    assert manifest.scaler_sha256 == sha256_file(folder / "matrix" / "scaler.json")
+    assert [manifest.bins(chrom) for chrom in BINS] == [130_300, 800, 400]
+    with_data = sum(int((~np.isnan(raw).all(axis=0)).sum()) for raw in signal.values())
+    assert result.metrics == {
+        "tracks": 3,
+        "bins": 131_500,
+        "frames": 1315,
+        "train_bins": 130_300,
+        "validation_bins": 800,
+        "test_bins": 400,
+        "bins_with_data": with_data,
+        "fraction_with_data": with_data / 131_500,
+    }
+
+
+def test_reference_histograms_lie_beside_the_matrix(folder: Path) -> None:
+    run(folder)
+    path = folder / "matrix" / "histograms.json"
+    reference = parse_manifest(json.loads(path.read_text()), ReferenceHistograms, path)
+    manifest = read_manifest(folder / "matrix", MatrixManifest)
+    assert reference.tracks == manifest.tracks
+    assert [sum(counts) for counts in reference.counts] == [manifest.bins_with_data["chr1"]] * 3
+
+
+def test_bins_outside_the_widened_regions_are_nan_and_take_no_space(
+    tmp_path: Path, signal: dict[str, np.ndarray]
+) -> None:
+    regions = [
+        ("chr1", 230 * 25, 420 * 25),
+        ("chr1", 480 * 25, 490 * 25),
+        ("chr2", 700 * 25, 730 * 25),
+        ("chr3", 0, 400 * 25),
+    ]
+    kept = {chrom: np.full_like(raw, np.nan) for chrom, raw in signal.items()}
+    for chrom, start, end in regions:
+        kept[chrom][:, start // 25 : end // 25] = signal[chrom][:, start // 25 : end // 25]
+    write_signal(tmp_path / "signal", kept, regions=regions)
+    run(tmp_path)
+    manifest = read_manifest(tmp_path / "matrix", MatrixManifest)
+    assert [bins_of(region, 25) for region in manifest.region_list()] == [(200, 500), (700, 800), (0, 400)]
+    matrix, scaler = open_group(tmp_path / "matrix" / "matrix.zarr"), scaler_of(tmp_path)
+    expected = expected_matrix(kept["chr1"], scaler, 130_300)
+    np.testing.assert_allclose(matrix["chr1"][200:500], expected[200:500], rtol=1e-3, atol=1e-3)
+    assert np.isnan(matrix["chr1"][:200]).all()
+    assert np.isnan(matrix["chr1"][500:]).all()
+    assert [path.name for path in (tmp_path / "matrix" / "matrix.zarr" / "chr1" / "c").iterdir()] == ["0"]
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_the_codec_changes_no_value(folder: Path, codec: str) -> None:
+    run(folder)
+    run(folder, "other", codec=codec)
+    for chrom in BINS:
+        np.testing.assert_array_equal(
+            open_group(folder / "matrix" / "matrix.zarr")[chrom][:],
+            open_group(folder / "other" / "matrix.zarr")[chrom][:],
+        )
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_signal_gives_the_same_bytes_whatever_the_workers(folder: Path) -> None:
+    run(folder)
+    run(folder, "again", workers=2)
+    assert tree(folder / "matrix") == tree(folder / "again")
+
+
+def test_a_split_chromosome_that_is_not_there_leaves_nothing(folder: Path) -> None:
+    with pytest.raises(GenomeError, match="'chr7' is not in the signal"):
+        run(folder, split={"validation": ["chr7"], "test": ["chr3"]})
+    assert not (folder / "matrix").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda signal: (signal / MANIFEST).unlink(), "run the step that writes it"),
+        (lambda signal: (signal / MANIFEST).write_text('{"format": "epilstm.matrix/1"}'), "not a SignalManifest"),
+        (lambda signal: (signal / "histograms.npy").unlink(), "histograms.npy: cannot be read"),
+        (lambda signal: np.save(signal / "histograms.npy", np.zeros((2, 2, 2))), "the manifest says"),
+        (lambda signal: (signal / "signal.zarr").rename(signal / "gone"), "signal.zarr: no Zarr group"),
+        (lambda signal: (signal / "mask.zarr").rename(signal / "gone"), "mask.zarr: no Zarr group"),
+    ],
+)
+def test_a_damaged_signal_is_one_line(folder: Path, spoil: object, message: str) -> None:
+    spoil(folder / "signal")  # type: ignore[operator]
+    with pytest.raises(DataError, match=message):
+        run(folder)
+    assert not (folder / "matrix").exists()
+
+
+def test_two_runs_may_not_write_one_output(folder: Path) -> None:
+    with exclusive(folder / "matrix"), pytest.raises(DataError, match="another run is writing"):
+        run(folder)
+
+
+@pytest.mark.integration
+def test_a_run_killed_half_way_and_run_again_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    bins = {"chr1": 2_500_000, "chr2": 700, "chr3": 400}
+    write_signal(tmp_path / "signal", {chrom: random_signal(rng, 3, count) for chrom, count in bins.items()})
+    run(tmp_path, "undisturbed")
+    (tmp_path / "undisturbed").rename(tmp_path / "expected")
+    command = [sys.executable, "-m", "epilstm", "preprocess", "--params", str(tmp_path / "params.yaml")]
+    (tmp_path / "params.yaml").write_text(
+        (tmp_path / "params.yaml").read_text().replace('"workers": 1', '"workers": 2')
+    )
+    process = subprocess.Popen([*command, "--signal", str(tmp_path / "signal"), "--matrix", str(tmp_path / "matrix")])
+    staged = tmp_path / ".matrix.partial" / "matrix.zarr" / "chr1" / "c"
+    wait_until(lambda: len(list(staged.glob("*/0"))) >= 2)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signals.SIGKILL)
+    process.wait()
+    wait_until(lambda: not any(alive(int(worker)) for worker in workers))
+    assert not (tmp_path / "matrix").exists()
+    assert 2 <= len(list(staged.glob("*/0"))) < 25
+    run(tmp_path)
+    assert tree(tmp_path / "matrix") == tree(tmp_path / "expected")
+    assert not (tmp_path / ".matrix.partial").exists()

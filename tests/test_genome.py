@@ -1,0 +1,170 @@
+"""Assemblies, regions, bins."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epilstm.errors import GenomeError
+from epilstm.genome import (
+    BUILT_IN_ASSEMBLIES,
+    Assembly,
+    Region,
+    bin_count,
+    bins_of,
+    chromosomes_of,
+    load_assembly,
+    merge,
+    read_blacklist,
+    read_regions,
+)
+
+TOY = Assembly("toy", {"chr1": 1000, "chr2": 510, "chr10": 60})
+
+
+def bed(folder: Path, text: str) -> Path:
+    path = folder / "some.bed"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(("name", "chrom", "size"), [
+    ("hg19", "chr1", 249_250_621), ("hg38", "chr1", 248_956_422), ("mm10", "chr19", 61_431_566),
+])  # fmt: skip
+def test_built_in_assemblies_have_the_sizes_that_ucsc_gives(name: str, chrom: str, size: int) -> None:
+    assert load_assembly(name)[chrom] == size
+
+
+@pytest.mark.parametrize("name", BUILT_IN_ASSEMBLIES)
+def test_built_in_assemblies_have_the_autosomes_and_x(name: str) -> None:
+    autosomes = 19 if name == "mm10" else 22
+    assert {f"chr{number}" for number in range(1, autosomes + 1)} | {"chrX"} <= set(load_assembly(name).sizes)
+
+
+def test_a_sizes_file_keeps_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "toy.sizes"
+    path.write_text("# made up\nchr2\t510\n\nchr1 1000\textra\n")
+    assert list(load_assembly(str(path)).sizes.items()) == [("chr2", 510), ("chr1", 1000)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chr1\n", ":1: expected"),
+        ("chr1\t0\n", ":1: expected"),
+        ("chr1\t-5\n", ":1: expected"),
+        ("chr1\t²\n", ":1: expected"),
+        ("chr1\t5\nchr1\t6\n", ":2: chromosome 'chr1' is listed twice"),
+        ("# nothing\n", "no chromosome sizes"),
+    ],
+)
+def test_a_faulty_sizes_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "toy.sizes"
+    path.write_text(text)
+    with pytest.raises(GenomeError, match=message):
+        load_assembly(str(path))
+
+
+def test_a_sizes_file_must_be_text(tmp_path: Path) -> None:
+    (tmp_path / "toy.sizes").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(GenomeError, match="cannot be read"):
+        load_assembly(str(tmp_path / "toy.sizes"))
+
+
+def test_an_unknown_assembly_is_told_what_there_is() -> None:
+    with pytest.raises(GenomeError, match="'hg20' is neither one of hg19, hg38, mm10"):
+        load_assembly("hg20")
+
+
+def test_an_unknown_chromosome_hints_at_its_spelling() -> None:
+    with pytest.raises(GenomeError, match="'1' is not in assembly toy"):
+        TOY["1"]
+
+
+def test_bins_cover_a_chromosome_the_last_may_be_partial() -> None:
+    assert (bin_count(1000, 25), bin_count(1001, 25), bin_count(1, 25)) == (40, 41, 1)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 10_000), st.integers(1, 300))
+def test_the_bins_of_a_region_are_those_that_hold_one_of_its_bases(start: int, length: int, bin_size: int) -> None:
+    first, last = bins_of(Region("chr1", start, start + length), bin_size)
+    assert first * bin_size <= start < (first + 1) * bin_size
+    assert (last - 1) * bin_size < start + length <= last * bin_size
+
+
+def test_regions_are_snapped_to_bins_sorted_in_assembly_order_and_joined(tmp_path: Path) -> None:
+    path = bed(
+        tmp_path, "track name=x\nchr10\t1\t2\nchr2\t500\t510\n# note\nchr1\t130\t140\nchr1\t60\t120\tname\t0\t+\n"
+    )
+    assert read_regions(path, TOY, 25) == [
+        Region("chr1", 50, 150),
+        Region("chr2", 500, 510),
+        Region("chr10", 0, 25),
+    ]
+
+
+def test_regions_may_be_gzipped_and_have_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "some.bed.gz"
+    path.write_bytes(gzip.compress(b"chr1\t0\t25\r\n"))
+    assert read_regions(path, TOY, 25) == [Region("chr1", 0, 25)]
+
+
+def test_the_whole_genome_directive_stands_for_every_chromosome(tmp_path: Path) -> None:
+    path = bed(tmp_path, "#whole-genome\n")
+    assert read_regions(path, TOY, 25) == [Region(chrom, 0, size) for chrom, size in TOY.sizes.items()]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no regions"),
+        ("# only a comment\n", "no regions"),
+        ("chr1\t5\n", ":1: expected 'chrom start end'"),
+        ("chr1\tfive\t6\n", ":1: expected"),
+        ("chr1\t-1\t6\n", ":1: expected"),
+        ("chr1\t²\t6\n", ":1: expected"),
+        ("chr1\t7\t7\n", ":1: start 7 is not below end 7"),
+        ("chr1\t0\t9\nchr7\t0\t9\n", ":2: chromosome 'chr7' is not in assembly toy"),
+        ("chr2\t0\t511\n", r":1: end 511 is past the end of chr2 \(510 bp in toy\)"),
+    ],
+)
+def test_faulty_regions_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(GenomeError, match=message):
+        read_regions(bed(tmp_path, text), TOY, 25)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8bgarbage", b"not gzip", gzip.compress(b"chr1\t0\t25\n")[:-9]])
+def test_a_broken_gzip_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "some.bed.gz").write_bytes(content)
+    with pytest.raises(GenomeError, match="cannot be read as BED"):
+        read_regions(tmp_path / "some.bed.gz", TOY, 25)
+
+
+def test_a_missing_bed_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GenomeError, match="cannot be read as BED"):
+        read_regions(tmp_path / "none.bed", TOY, 25)
+
+
+def test_a_blacklist_may_be_empty_and_list_scaffolds_and_reach_past_an_end(tmp_path: Path) -> None:
+    assert read_blacklist(bed(tmp_path, ""), TOY) == []
+    path = bed(tmp_path, "chrUn\t0\t9\nchr2\t500\t9000\nchr2\t600\t700\nchr1\t3\t5\n")
+    assert read_blacklist(path, TOY) == [Region("chr1", 3, 5), Region("chr2", 500, 510)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(TOY.sizes)), st.integers(0, 50), st.integers(1, 10)), max_size=10))
+def test_merged_regions_cover_the_same_bases_once(drawn: list[tuple[str, int, int]]) -> None:
+    regions = [Region(chrom, start, start + length) for chrom, start, length in drawn]
+    merged = merge(regions, TOY)
+    bases = [(region.chrom, base) for region in merged for base in range(region.start, region.end)]
+    assert len(bases) == len(set(bases))
+    assert set(bases) == {(region.chrom, base) for region in regions for base in range(region.start, region.end)}
+    assert chromosomes_of(merged) == [chrom for chrom in TOY.sizes if chrom in {region.chrom for region in regions}]
+
+
+def test_a_region_is_written_as_browsers_do() -> None:
+    assert str(Region("chr1", 5, 10)) == "chr1:5-10"
+    assert len(Region("chr1", 5, 10)) == 5

@@ -1,0 +1,120 @@
+"""Worker processes: outcomes, errors, deaths, and that none outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from epilstm.errors import TrackError
+from epilstm.processes import WorkerDied, outcomes
+from watching import alive, wait_until
+
+#: Run as a process of its own: two workers that write their id and sleep.
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from epilstm.processes import outcomes
+from test_processes import sleep_after_telling
+
+if __name__ == "__main__":
+    with outcomes(sleep_after_telling, [sys.argv[1]] * 2, 2) as done:
+        list(done)
+"""
+
+
+def square(number: int) -> int:
+    if number < 0:
+        raise TrackError(f"{number} is negative")
+    if number == 13:
+        raise ValueError("a bug")
+    if number == 99:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 98:
+        os._exit(3)
+    return number * number
+
+
+def process_id(_: int) -> int:
+    return os.getpid()
+
+
+def sleep_after_telling(folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(120)
+
+
+def tell_or_sleep(folder: str) -> None:
+    if folder:
+        Path(folder, str(os.getpid())).touch()
+        if len(list(Path(folder).iterdir())) > 1:
+            time.sleep(120)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_task_has_its_outcome(workers: int) -> None:
+    with outcomes(square, [3, -1, 5, 2], workers) as done:
+        found = {outcome.index: outcome for outcome in done}
+    assert {index: found[index].result() for index in (0, 2, 3)} == {0: 9, 2: 25, 3: 4}
+    with pytest.raises(TrackError, match="-1 is negative"):
+        found[1].result()
+
+
+def test_one_worker_is_this_process() -> None:
+    with outcomes(process_id, [1, 2], 1) as done:
+        assert {outcome.result() for outcome in done} == {os.getpid()}
+
+
+def test_no_tasks_are_done_at_once() -> None:
+    with outcomes(square, [], 4) as done:
+        assert list(done) == []
+
+
+def test_a_bug_in_a_worker_says_where_it_was() -> None:
+    with outcomes(square, [13, 1], 2) as done:
+        error = next(outcome.error for outcome in done if outcome.index == 0)
+    assert isinstance(error, ValueError)
+    assert "in square" in error.__notes__[0]
+
+
+def test_a_killed_worker_is_the_error_of_its_task_only() -> None:
+    with outcomes(square, [99, 1, 2, 3], 2) as done:
+        found = {outcome.index: outcome for outcome in done}
+    assert [found[index].value for index in (1, 2, 3)] == [1, 4, 9]
+    with pytest.raises(WorkerDied, match="for want of memory"):
+        found[0].result()
+
+
+def test_when_every_worker_died_the_rest_is_told_so() -> None:
+    with outcomes(square, [99, 98, 1], 2) as done:
+        found = {outcome.index: outcome for outcome in done}
+    assert sorted(found) == [0, 1, 2]
+    with pytest.raises(WorkerDied, match="exit code 3"):
+        found[1].result()
+    assert isinstance(found[2].error, WorkerDied) or found[2].value == 1
+
+
+def test_leaving_the_block_ends_the_workers_at_once(tmp_path: Path) -> None:
+    with outcomes(tell_or_sleep, [str(tmp_path), str(tmp_path), ""], 2) as done:
+        next(done)  # generators run when they are asked: one worker has answered, one sleeps
+        assert len(list(tmp_path.iterdir())) >= 1
+    assert not any(alive(int(path.name)) for path in tmp_path.iterdir())
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
+    program, told = tmp_path / "parent.py", tmp_path / "told"
+    program.write_text(PARENT)
+    told.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    parent = subprocess.Popen([sys.executable, str(program), str(told)], env=environment, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(list(told.iterdir())) == 2)
+    parent.send_signal(number)
+    parent.wait(timeout=60)
+    wait_until(lambda: not any(alive(int(path.name)) for path in told.iterdir()))
