@@ -1,0 +1,75 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Python that makes the environment; 3.11 or newer.
+PYTHON ?= python3
+# onnxruntime for the CPU or for a GPU: cpu, gpu.
+ONNXRUNTIME ?= cpu
+# Folder of the Roadmap tracks over the ENCODE pilot regions, for `make pilot`.
+DATA ?= ../shared/data/roadmap-pilot
+# Given to pytest, for example PYTEST_ARGS='-k binning'.
+PYTEST_ARGS ?=
+
+VENV := .venv
+INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help demo pilot test lint bench env clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
+		printf '  make %-6s  %s\n' "$$target" "$$text"; done
+
+demo: env ## run the whole pipeline on a simulated epigenome
+	dvc repro
+	@echo "report: $(CURDIR)/report/report.html"
+
+# The data set is a handful of params; see params.yaml for the simulated one.
+PILOT := \
+	ingest.samplesheet=$(DATA)/samplesheet.csv \
+	ingest.regions=$(DATA)/pilot-regions.bed \
+	ingest.assembly=hg19 \
+	preprocess.split.validation=[chr9,chr18] \
+	preprocess.split.test=[chr5,chr13,chr22] \
+	evaluate.tasks=tasks/roadmap-pilot.yaml \
+	evaluate.labels=$(DATA)/labels \
+	evaluate.folds.count=5
+
+# DVC keeps an experiment as a git commit and insists on an author, even where git has none configured.
+AUTHOR = $(if $(shell git config user.email),,$(foreach role,AUTHOR COMMITTER,GIT_$(role)_NAME=epilstm GIT_$(role)_EMAIL=epilstm@localhost))
+
+pilot: env ## run it on the real Roadmap tracks in DATA, as a DVC experiment
+	@test -f $(DATA)/samplesheet.csv || { echo "error: no samplesheet.csv in DATA=$(DATA)" >&2; exit 1; }
+	$(AUTHOR) dvc exp run $(foreach param,$(PILOT),--set-param '$(param)') report
+	@echo "report: $(CURDIR)/report/report.html"
+	@echo "params.yaml now names this data set; back to the simulated one: git checkout params.yaml && make demo"
+
+test: env lint ## run the linters and every test
+	pytest $(PYTEST_ARGS)
+
+lint: env ## check style (ruff) and types (mypy)
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: env ## measure speed and quality, print tables
+	python -m benchmarks
+
+env: $(INSTALLED) ## make the Python environment in .venv
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: '$(PYTHON)' is not Python 3.11 or newer; name one that is: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@# onnxruntime and onnxruntime-gpu share one folder: no switching within an environment.
+	@test -z '$(filter-out $(INSTALLED),$(wildcard $(VENV)/installed-*))' || rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "error: $(PYTHON) cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[train,serve,$(ONNXRUNTIME),pipeline,dev]'
+	@touch $@
+
+clean: ## remove the pipeline's outputs and the tools' caches (`dvc checkout` brings the outputs back)
+	rm -rf data/simulated data/signal data/matrix data/embeddings data/*.record.json
+	rm -rf models evaluation evaluation.record.json report cache
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,40 @@
+"""What loads what: the command line answers at once, and the shared modules stay light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from epilstm.cli import OTHER_COMMANDS
+from epilstm.steps import STEPS
+
+HEAVY = {
+    "fsspec", "matplotlib", "numba", "numpy", "onnx", "onnxruntime", "pandas", "pyBigWig", "pyarrow", "s3fs",
+    "safetensors", "scipy", "sklearn", "tensorboard", "torch", "xgboost", "zarr",
+}  # fmt: skip
+
+LIGHT_MODULES = ["artifacts", "cli", "config", "console", "datasets", "errors", "genome", "runner", "steps"]
+
+
+def modules_after(program: str) -> set[str]:
+    """Top-level modules that are loaded in a fresh interpreter when a program has ended."""
+    watch = (
+        f"import atexit, json, sys\natexit.register(lambda: print(chr(0), json.dumps(list(sys.modules))))\n{program}"
+    )
+    told = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, timeout=60, check=True)
+    return {name.partition(".")[0] for name in json.loads(told.stdout.rpartition(chr(0))[2])}
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_importing_a_shared_module_loads_no_scientific_library(module):
+    assert not modules_after(f"import epilstm.{module}") & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in (*STEPS, *OTHER_COMMANDS))], ids=" ".join)
+def test_help_loads_no_scientific_library(arguments):
+    loaded = modules_after(f"from epilstm.cli import main\nmain({[*arguments, '--help']!r})")
+    assert "click" in loaded
+    assert not loaded & HEAVY

@@ -1,0 +1,392 @@
+"""Running a step: outputs whole or not at all, a record beside each, one line for what the user can mend."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from epilstm import __version__
+from epilstm.artifacts import MANIFEST, exclusive, fingerprint
+from epilstm.config import SECTIONS, Section
+from epilstm.errors import DataError, EpilstmError, ParamsError
+from epilstm.runner import Interrupted, StepContext, StepResult, run_step
+from epilstm.steps import METRICS, Port, Step
+
+TOY = Step(
+    "toy",
+    "Copy a text into a dataset.",
+    "train",
+    inputs=(Port("text", "file", "text to copy"), Port("extra", "folder", "more", optional=True)),
+    outputs=(
+        Port("copy", "matrix", "dataset to write"),
+        Port("table", "csv", "table to write", optional=True),
+        METRICS,
+    ),
+    work=(Port("cache", "folder", "kept between runs", optional=True),),
+    flags=(("resume", "go on"),),
+)
+
+#: The same step for processes of their own; it waits for a signal when `text` says so.
+PROGRAM = """
+import sys, time
+from types import ModuleType
+from epilstm import cli, config, runner, steps
+from epilstm.steps import METRICS, Port, Step
+
+def run(params, context):
+    text = context.inputs["text"].read_text()
+    context.outputs["copy"].mkdir()
+    (context.outputs["copy"] / "half").write_text(text)
+    if text == "wait":
+        print("half-way", flush=True)
+        time.sleep(60)
+    (context.outputs["copy"] / "manifest.json").write_text("{}")
+    return runner.StepResult("copied")
+
+module = ModuleType("epilstm.toy.command")
+module.run = run
+sys.modules[module.__name__] = module
+config.SECTIONS["toy"] = config.Section
+step = Step("toy", "Copy.", "train", (Port("text", "file", "in"),), (Port("copy", "matrix", "out"), METRICS))
+steps.STEPS["toy"] = step
+cli.main(sys.argv[1:])
+"""
+
+
+class ToyParams(Section):
+    repeat: int = 1
+
+
+Body = Callable[[ToyParams, StepContext], StepResult]
+
+
+def copy_text(params: ToyParams, context: StepContext) -> StepResult:
+    folder = context.outputs["copy"]
+    folder.mkdir()
+    (folder / "text").write_text(context.inputs["text"].read_text() * params.repeat)
+    if "table" in context.outputs:
+        context.outputs["table"].write_text("a,b\n")
+    (folder / MANIFEST).write_text(json.dumps({"repeat": params.repeat}))
+    return StepResult("copied", {"repeat": params.repeat}, bins=1000, tracks=3)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., StepResult]]:
+    """Run the toy step in an empty working directory, with a body of one's choice."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SECTIONS, "toy", ToyParams)
+    Path("text").write_text("abc")
+
+    def run(body: Body = copy_text, params: str | None = None, flags: frozenset[str] = frozenset(), **paths: str):
+        module = ModuleType("epilstm.toy.command")
+        module.run = body  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        given = {"text": "text", "copy": "out/copy"} | paths
+        return run_step(
+            TOY, Path(params) if params else None, {name: Path(path) for name, path in given.items()}, flags
+        )
+
+    return run
+
+
+def tree(folder: str = "out") -> dict[str, str]:
+    return {str(path): path.read_text() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def failing(error: BaseException) -> Body:
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        copy_text(params, context)
+        raise error
+
+    return body
+
+
+def test_outputs_metrics_and_records_lie_where_they_were_asked_for(toy):
+    result = toy(table="out/table.csv", metrics="numbers/toy.json")
+    assert result.summary == "copied"
+    assert sorted(tree()) == [
+        "out/copy.record.json",
+        "out/copy/manifest.json",
+        "out/copy/text",
+        "out/table.csv",
+        "out/table.csv.record.json",
+    ]
+    assert tree("numbers") == {"numbers/toy.json": '{\n  "repeat": 1\n}\n'}
+
+
+def test_the_step_sees_its_inputs_staged_outputs_work_folders_and_flags(toy):
+    seen: list[StepContext] = []
+
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        seen.append(context)
+        assert not context.outputs["copy"].exists()
+        assert context.outputs["copy"].parent == Path("out")
+        return copy_text(params, context)
+
+    toy(body, cache="work/cache", flags=frozenset({"resume"}))
+    assert seen[0].inputs == {"text": Path("text")}
+    assert seen[0].work == {"cache": Path("work/cache")}
+    assert seen[0].flags == {"resume"}
+    assert set(seen[0].outputs) == {"copy"}
+
+
+def test_the_step_gets_its_section_of_the_params_file(toy):
+    Path("params.yaml").write_text("toy: {repeat: 3}\ntrain: {epochs: 1}\n")
+    toy(params="params.yaml")
+    assert Path("out/copy/text").read_text() == "abcabcabc"
+
+
+def test_the_record_says_what_was_made_from_what_and_how(toy):
+    Path("params.yaml").write_text("toy: {repeat: 2}\n")
+    toy(params="params.yaml", table="out/table.csv")
+    record = json.loads(Path("out/copy.record.json").read_text())
+    assert record["step"] == "toy"
+    assert record["params"] == {"repeat": 2}
+    assert record["inputs"] == {"text": {"path": "text", "fingerprint": fingerprint(Path("text"))}}
+    assert record["outputs"] == {
+        "copy": {"path": "out/copy", "fingerprint": fingerprint(Path("out/copy"))},
+        "table": {"path": "out/table.csv", "fingerprint": fingerprint(Path("out/table.csv"))},
+    }
+    assert record["version"] == __version__
+    assert (record["bins"], record["tracks"]) == (1000, 3)
+    assert record["wall_seconds"] >= 0
+    assert record["peak_memory_bytes"] > 1_000_000
+    assert json.loads(Path("out/table.csv.record.json").read_text()) == record
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_record_names_the_git_revision_and_whether_files_differ(toy):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "text"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    toy()
+    assert json.loads(Path("out/copy.record.json").read_text())["git_revision"] == head
+    Path("text").write_text("changed")
+    toy()
+    assert json.loads(Path("out/copy.record.json").read_text())["git_revision"] == f"{head}-dirty"
+
+
+def test_a_second_run_replaces_the_output_whole(toy):
+    toy()
+    (Path("out/copy") / "left-over").write_text("")
+    Path("text").write_text("xyz")
+    toy()
+    assert sorted(tree()) == ["out/copy.record.json", "out/copy/manifest.json", "out/copy/text"]
+    assert Path("out/copy/text").read_text() == "xyz"
+
+
+def test_the_same_input_gives_the_same_output(toy):
+    toy()
+    before = tree("out/copy")
+    toy()
+    assert tree("out/copy") == before
+
+
+@pytest.mark.parametrize(
+    "error", [DataError("track 3 is empty"), ValueError("a bug"), KeyboardInterrupt(), MemoryError()], ids=repr
+)
+def test_a_failure_leaves_the_old_output_as_it_was_and_nothing_else(toy, error):
+    toy(metrics="out/toy.json")
+    before = tree()
+    Path("text").write_text("xyz")
+    with pytest.raises((EpilstmError, ValueError, MemoryError)):
+        toy(failing(error), metrics="out/toy.json")
+    assert tree() == before
+    assert not any(path.name.startswith(".") for path in Path("out").iterdir())
+
+
+def test_a_failure_of_the_first_run_leaves_nothing(toy):
+    with pytest.raises(DataError, match=r"^no tracks$"):
+        toy(failing(DataError("no tracks")), table="out/table.csv", metrics="out/toy.json")
+    assert os.listdir("out") == []
+
+
+def test_a_work_folder_survives_a_failure(toy):
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        context.work["cache"].mkdir()
+        (context.work["cache"] / "checkpoint").write_text("step 7")
+        raise DataError("no")
+
+    with pytest.raises(DataError):
+        toy(body, cache="cache")
+    assert Path("cache/checkpoint").read_text() == "step 7"
+
+
+def test_a_bug_is_no_user_error(toy):
+    with pytest.raises(ZeroDivisionError):
+        toy(failing(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_metrics_that_are_no_numbers_are_refused_and_nothing_is_written(toy, value):
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        copy_text(params, context)
+        return StepResult("copied", {"loss": value})
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        toy(body, metrics="out/toy.json")
+    assert os.listdir("out") == []
+
+
+def test_sigterm_stops_the_step_with_exit_code_130(toy):
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        context.outputs["copy"].mkdir()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        raise AssertionError("not stopped")
+
+    with pytest.raises(Interrupted, match=r"^toy: interrupted; nothing half-written is left") as caught:
+        toy(body)
+    assert caught.value.exit_code == 130
+    assert os.listdir("out") == []
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def disk_full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def wrapped_disk_full() -> RuntimeError:
+    error = RuntimeError("cannot write shard 7")
+    error.__cause__ = disk_full()
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        disk_full(),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        wrapped_disk_full(),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+    ids=["from the system", "quota", "wrapped by a library", "quoted by a library"],
+)
+def test_a_full_disk_is_one_line_that_names_the_place(toy, error):
+    with pytest.raises(DataError, match=r"^toy: no space left on the disk of out; free some and run it again"):
+        toy(failing(error))
+    assert os.listdir("out") == []
+
+
+def test_other_system_errors_are_not_taken_for_a_full_disk(toy):
+    with pytest.raises(PermissionError):
+        toy(failing(PermissionError(errno.EACCES, "Permission denied")))
+
+
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(toy):
+    Path("disk").mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "disk"], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        context.outputs["copy"].mkdir()
+        (context.outputs["copy"] / "big").write_bytes(bytes(1_000_000))
+        return StepResult("never")
+
+    try:
+        with pytest.raises(DataError, match="no space left on the disk of disk"):
+            toy(body, copy="disk/copy")
+        assert os.listdir("disk") == []
+    finally:
+        subprocess.run(["umount", "disk"], check=True)
+
+
+def test_a_missing_input_is_named_with_its_option(toy):
+    with pytest.raises(DataError, match=r"^--text absent: no such file or folder; text to copy$"):
+        toy(text="absent")
+
+
+def test_an_input_of_the_wrong_kind_is_named(toy):
+    Path("folder").mkdir()
+    with pytest.raises(DataError, match=r"^--text folder: is a folder, expected a file"):
+        toy(text="folder")
+    with pytest.raises(DataError, match=r"^--extra text: is a file, expected a folder"):
+        toy(extra="text")
+
+
+def test_a_folder_that_no_step_wrote_is_not_replaced(toy):
+    Path("thesis").mkdir()
+    Path("thesis/chapter").write_text("...")
+    with pytest.raises(DataError, match="thesis: a folder with other content stands there"):
+        toy(copy="thesis")
+    assert tree("thesis") == {"thesis/chapter": "..."}
+
+
+def test_a_file_is_not_replaced_by_a_dataset(toy):
+    Path("notes").write_text("...")
+    with pytest.raises(DataError, match="notes: a file stands where a folder is to be written"):
+        toy(copy="notes")
+    assert Path("notes").read_text() == "..."
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ({"table": "text"}, r"--table text is also --text"),
+        ({"table": "x", "metrics": "./y/../x"}, r"--table x is also --metrics"),
+        ({"cache": "out/copy"}, r"--copy out/copy is also --cache"),
+        ({"metrics": "out/copy/m.json"}, r"--metrics lies inside --copy out/copy"),
+        ({"copy": "."}, r"lies inside --copy \."),
+    ],
+)
+def test_paths_that_would_overwrite_each_other_are_refused(toy, paths: dict[str, Any], message: str):
+    with pytest.raises(ParamsError, match=message):
+        toy(**paths)
+    assert Path("text").read_text() == "abc"
+
+
+def test_a_second_run_on_the_same_output_is_refused(toy):
+    with exclusive(Path("out/copy")), pytest.raises(DataError, match="another run is writing this output"):
+        toy()
+
+
+def start(folder: Path, text: str) -> subprocess.Popen[str]:
+    (folder / "text").write_text(text)
+    line = [sys.executable, "-c", PROGRAM, "toy", "--text", "text", "--copy", "copy"]
+    return subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_an_interrupted_process_exits_with_130_and_one_line(tmp_path, number):
+    process = start(tmp_path, "wait")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half-way\n"
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told == "error: toy: interrupted; nothing half-written is left, run it again to go on\n"
+    assert os.listdir(tmp_path) == ["text"]
+
+
+@pytest.mark.integration
+def test_a_run_after_a_killed_one_is_as_if_it_had_never_been(tmp_path):
+    process = start(tmp_path, "wait")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half-way\n"
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (tmp_path / "copy").exists()
+    again = start(tmp_path, "go")
+    again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["copy", "copy.record.json", "text"]
+    assert (tmp_path / "copy" / "half").read_text() == "go"

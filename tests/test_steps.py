@@ -1,0 +1,64 @@
+"""The step table: the command line of each step."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from epilstm.steps import METRICS, STEPS, Port, Step
+
+STEP = Step(
+    "toy",
+    "A step.",
+    "train",
+    inputs=(Port("signal", "signal", "in"), Port("mask", "file", "in", optional=True)),
+    outputs=(Port("matrix", "matrix", "out"), METRICS),
+    work=(Port("cache", "folder", "work", optional=True),),
+    flags=(("resume", "go on"), ("fast", "hurry")),
+)
+
+
+def test_argv_follows_the_order_inputs_outputs_work_flags():
+    paths = {"cache": "C", "metrics": "M.json", "matrix": "X", "mask": "B.bed", "signal": "S"}
+    assert STEP.argv("P.yaml", paths, ("resume",)) == [
+        "epilstm", "toy", "--params", "P.yaml", "--signal", "S", "--mask", "B.bed",
+        "--matrix", "X", "--metrics", "M.json", "--cache", "C", "--resume",
+    ]  # fmt: skip
+
+
+def test_argv_leaves_out_optional_ports_without_a_path():
+    assert STEP.argv("P.yaml", {"matrix": "X", "signal": "S"}) == [
+        "epilstm", "toy", "--params", "P.yaml", "--signal", "S", "--matrix", "X",
+    ]  # fmt: skip
+
+
+def test_argv_needs_a_path_for_every_required_port():
+    with pytest.raises(KeyError, match="step toy needs a path for matrix"):
+        STEP.argv("P.yaml", {"signal": "S"})
+
+
+def test_steps_are_in_the_order_that_data_flows():
+    written: set[str] = set()
+    for step in STEPS.values():
+        made_by_a_later_step = {
+            port.name
+            for later in list(STEPS.values())[list(STEPS).index(step.name) :]
+            for port in later.outputs
+            if port.name != "metrics"
+        } - written
+        assert not {port.name for port in step.inputs} & made_by_a_later_step, step.name
+        written |= {port.name for port in step.outputs}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_names_within_a_step_are_unique(step):
+    names = [port.name for port in (*step.inputs, *step.outputs, *step.work)] + [name for name, _ in step.flags]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_every_step_has_a_room_with_its_command(step):
+    module, _, function = step.target.partition(":")
+    assert (module, function) == (f"epilstm.{step.name}.command", "run")
+    assert importlib.util.find_spec(module) is not None
