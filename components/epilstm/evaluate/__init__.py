@@ -1,0 +1,1 @@
+"""What the embedding is worth: downstream tasks and reconstruction, against baselines, on held-out data."""

@@ -1,0 +1,385 @@
+"""Label files: each format into the same table of labelled examples."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.console import log
+from epilstm.errors import LabelsError
+from epilstm.evaluate.tasks import BedLabels, PairLabels, RpkmLabels, Task
+from epilstm.genome import Region, open_text
+
+#: Base pairs on each side of a transcription start site that make the window ``tss``.
+TSS_FLANK = 1_000
+
+PAIR_COLUMNS = (
+    "cell",
+    "enhancer_chrom",
+    "enhancer_start",
+    "enhancer_end",
+    "promoter_chrom",
+    "promoter_start",
+    "promoter_end",
+    "label",
+)
+
+_GENE_ID = re.compile(r'gene_id "([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled examples of one task in one cell type.
+
+    Parameters
+    ----------
+    names : (n,) list of str
+        What an example is called: a gene, a region, a pair.
+    chroms : (n, windows) array of str
+        Chromosome of each window.
+    starts, ends : (n, windows) int64 arrays
+        Windows in base pairs, 0-based half-open; a window may be empty (between neighbours that touch).
+    labels : (n,) bool array
+    unusable : int
+        Entries of the label files that make no example: without a value, without a place, or covering no base.
+    """
+
+    names: list[str]
+    chroms: NDArray[np.str_]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+    unusable: int = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, keep: NDArray[np.bool_]) -> Examples:
+        """The examples where `keep` is true."""
+        names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
+        return replace(
+            self,
+            names=names,
+            chroms=self.chroms[keep],
+            starts=self.starts[keep],
+            ends=self.ends[keep],
+            labels=self.labels[keep],
+        )
+
+
+def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
+    """Examples of a task, by cell type.
+
+    Parameters
+    ----------
+    task : Task
+    folder : Path
+        What the task's label files are relative to.
+
+    Raises
+    ------
+    LabelsError
+        A file is missing or malformed (with its line), or does not have a cell type.
+    """
+    labels = task.labels
+    if isinstance(labels, RpkmLabels):
+        genes = read_genes(folder / labels.annotation)
+        table = read_rpkm(folder / labels.path, task.cell_types)
+        return {
+            cell: _gene_examples(task.windows, genes, table[cell], labels.threshold, folder / labels.annotation)
+            for cell in task.cell_types
+        }
+    if isinstance(labels, PairLabels):
+        names = {cell: labels.cells.get(cell, cell) for cell in task.cell_types}
+        return read_pairs(folder / labels.path, names, task.windows)
+    if isinstance(labels, BedLabels):
+        return {task.cell_types[0]: read_bed_labels(folder / labels.path)}
+    return {task.cell_types[0]: read_bedgraph(folder / labels.path, labels.threshold)}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    try:
+        with open_text(path) as lines:
+            yield lines
+    except FileNotFoundError:
+        raise LabelsError(f"{path}: no such label file; check labels.path and --labels") from None
+    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
+        raise LabelsError(f"{path}: cannot be read: {error}") from error
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise LabelsError(f"{where}: expected a finite number, got {text!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class Gene:
+    """A gene's body and strand (0-based, half-open)."""
+
+    body: Region
+    strand: str
+
+    @property
+    def tss(self) -> Region:
+        """`TSS_FLANK` base pairs to either side of the transcription start."""
+        position = self.body.start if self.strand == "+" else self.body.end
+        return Region(self.body.chrom, position - TSS_FLANK, position + TSS_FLANK)
+
+
+def read_genes(path: Path) -> dict[str, Gene]:
+    """Gene lines of a GTF file, by gene id without its version suffix.
+
+    GTF counts from 1 and includes the end; what is returned does neither.
+
+    Raises
+    ------
+    LabelsError
+        Missing, malformed, no genes, or an id that two genes share.
+    """
+    genes: dict[str, Gene] = {}
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.startswith("#") or not line.strip():
+                continue
+            fields = line.rstrip("\r\n").split("\t")
+            where = f"{path}:{number}"
+            if len(fields) < 9:
+                raise LabelsError(f"{where}: expected the 9 tab-separated columns of GTF, got {len(fields)}")
+            if fields[2] != "gene":
+                continue
+            chrom, start, end, strand = fields[0], fields[3], fields[4], fields[6]
+            if not (start.isdigit() and end.isdigit() and 1 <= int(start) <= int(end)):
+                raise LabelsError(f"{where}: expected 1 <= start <= end, got {start!r} and {end!r}")
+            if strand not in ("+", "-"):
+                raise LabelsError(f"{where}: expected strand '+' or '-', got {strand!r}")
+            found = _GENE_ID.search(fields[8])
+            if not found:
+                raise LabelsError(f"{where}: no gene_id among the attributes")
+            gene_id = found[1].partition(".")[0]
+            if gene_id in genes:
+                raise LabelsError(f"{where}: gene {gene_id} is listed twice (version suffixes do not count)")
+            genes[gene_id] = Gene(Region(chrom, int(start) - 1, int(end)), strand)
+    if not genes:
+        raise LabelsError(f"{path}: no gene lines in the file; is it a GTF annotation?")
+    return genes
+
+
+def read_rpkm(path: Path, cell_types: list[str]) -> dict[str, dict[str, float]]:
+    """Expression of genes in some cell types: cell type -> gene id -> RPKM.
+
+    The table is tab-separated with the gene id first; tabs at the end of lines do not count.
+
+    Raises
+    ------
+    LabelsError
+        Missing, malformed, a gene listed twice, or a cell type without a column.
+    """
+    table: dict[str, dict[str, float]] = {cell: {} for cell in cell_types}
+    with _opened(path) as lines:
+        header = next(lines, "").rstrip("\r\n\t ").split("\t")
+        columns = {name.strip(): index for index, name in enumerate(header) if index > 0}
+        for cell in cell_types:
+            if cell not in columns:
+                known = ", ".join(list(columns)[:4])
+                raise LabelsError(f"{path}: no column for cell type {cell!r}; the table has {known or 'none'}, ...")
+        for number, line in enumerate(lines, 2):
+            if not line.strip():
+                continue
+            fields = line.rstrip("\r\n\t ").split("\t")
+            where = f"{path}:{number}"
+            if len(fields) != len(header):
+                raise LabelsError(f"{where}: expected {len(header)} columns as in the header, got {len(fields)}")
+            gene_id = fields[0].partition(".")[0]
+            if gene_id in table[cell_types[0]]:
+                raise LabelsError(f"{where}: gene {gene_id} is listed twice")
+            for cell in cell_types:
+                value = _number(fields[columns[cell]], f"{where}: column {cell}")
+                if value < 0:
+                    raise LabelsError(f"{where}: column {cell}: RPKM cannot be negative, got {value:g}")
+                table[cell][gene_id] = value
+    return table
+
+
+def _gene_examples(
+    windows: list[str], genes: dict[str, Gene], rpkm: dict[str, float], threshold: float, annotation: Path
+) -> Examples:
+    known = [gene_id for gene_id in rpkm if gene_id in genes]
+    if rpkm and not known:
+        raise LabelsError(f"{annotation}: has none of the table's genes, such as {next(iter(rpkm))}; do the ids agree?")
+    rows = [
+        [genes[gene_id].body if window == "gene_body" else genes[gene_id].tss for window in windows]
+        for gene_id in known
+    ]
+    return _examples(
+        known, rows, [rpkm[gene_id] >= threshold for gene_id in known], len(windows), len(rpkm) - len(known)
+    )
+
+
+def read_pairs(path: Path, names: dict[str, str], windows: list[str]) -> dict[str, Examples]:
+    """Labelled promoter-enhancer pairs, by cell type.
+
+    The window ``between`` runs from the end of the one to the start of the other; it is empty where they touch.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns `PAIR_COLUMNS`; coordinates as in BED, label 0 or 1.
+    names : dict of str to str
+        Cell type -> its name in the file.
+    windows : list of str
+        Of ``promoter``, ``enhancer``, ``between``.
+
+    Raises
+    ------
+    LabelsError
+        Missing, malformed, or a cell type without rows.
+    """
+    rows: dict[str, list[list[Region]]] = {name: [] for name in names.values()}
+    ids: dict[str, list[str]] = {name: [] for name in rows}
+    labels: dict[str, list[bool]] = {name: [] for name in rows}
+    others: set[str] = set()
+    with _opened(path) as lines:
+        reader = csv.reader(lines)
+        header = next(reader, [])
+        missing = [column for column in PAIR_COLUMNS if column not in header]
+        if missing:
+            raise LabelsError(f"{path}: no column {missing[0]!r}; expected {', '.join(PAIR_COLUMNS)}")
+        places = [header.index(column) for column in PAIR_COLUMNS]
+        for fields in reader:
+            if not fields:
+                continue
+            where = f"{path}:{reader.line_num}"
+            if len(fields) != len(header):
+                raise LabelsError(f"{where}: expected {len(header)} columns, got {len(fields)}")
+            cell, *values, label = (fields[place] for place in places)
+            if cell not in rows:
+                others.add(cell)
+                continue
+            if label not in ("0", "1"):
+                raise LabelsError(f"{where}: label must be 0 or 1, got {label!r}")
+            enhancer, promoter = _region(values[:3], where), _region(values[3:], where)
+            first, second = sorted((enhancer, promoter))
+            start = min(first.end, second.start)
+            region = {
+                "promoter": promoter,
+                "enhancer": enhancer,
+                "between": Region(promoter.chrom, start, max(start, second.start)),
+            }
+            rows[cell].append([region[window] for window in windows])
+            ids[cell].append(f"{promoter}|{enhancer}")
+            labels[cell].append(label == "1")
+    for cell, name in names.items():
+        if not rows[name]:
+            raise LabelsError(
+                f"{path}: no rows for cell type {cell!r} ({name!r} in column 'cell'); "
+                f"the file has {', '.join(sorted(others | {n for n in rows if rows[n]})) or 'none'}"
+            )
+    return {cell: _examples(ids[name], rows[name], labels[name], len(windows)) for cell, name in names.items()}
+
+
+def _region(fields: list[str], where: str) -> Region:
+    chrom, start, end = fields
+    if not (start.isdigit() and end.isdigit() and int(start) < int(end)):
+        raise LabelsError(f"{where}: expected start below end, got {start!r} and {end!r}")
+    return Region(chrom, int(start), int(end))
+
+
+def read_bed_labels(path: Path) -> Examples:
+    """Regions of a BED file, labelled by their fourth column.
+
+    Raises
+    ------
+    LabelsError
+        Missing or malformed, or a label that is not 0 or 1.
+    """
+    regions, labels = [], []
+    unusable = 0
+    for where, region, label in _bed_values(path):
+        if label not in ("0", "1"):
+            raise LabelsError(f"{where}: the fourth column must be 0 or 1, got {label!r}")
+        if region is None:
+            unusable += 1
+            continue
+        regions.append(region)
+        labels.append(label == "1")
+    return _region_examples(regions, labels, unusable)
+
+
+def read_bedgraph(path: Path, threshold: float) -> Examples:
+    """Regions of a bedGraph file; positive where the value reaches the threshold, unlabelled where it is NaN.
+
+    Raises
+    ------
+    LabelsError
+        Missing or malformed, or a value that is no number.
+    """
+    regions, labels = [], []
+    unlabelled = unusable = 0
+    for where, region, value in _bed_values(path):
+        if value.lower() == "nan":
+            unlabelled += 1
+            continue
+        positive = _number(value, where) >= threshold
+        if region is None:
+            unusable += 1
+            continue
+        regions.append(region)
+        labels.append(positive)
+    if unlabelled:
+        log.info(f"{path}: {unlabelled:,} regions left out, their value is NaN")
+    return _region_examples(regions, labels, unlabelled + unusable)
+
+
+def _bed_values(path: Path) -> Iterator[tuple[str, Region | None, str]]:
+    """Where each line is, its region (None where it covers no base, which is told), and its fourth column."""
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or line.startswith(("#", "track", "browser")):
+                continue
+            where = f"{path}:{number}"
+            fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+            if len(fields) < 4 or not (fields[1].isdigit() and fields[2].isdigit()):
+                raise LabelsError(f"{where}: expected 'chrom start end label', got {line.strip()!r}")
+            region = Region(fields[0], int(fields[1]), int(fields[2]))
+            if region.end <= region.start:
+                # Published files have such lines: an interval past a chromosome's end, its end clipped to the size.
+                log.warning(f"{where}: left out, {region} covers no base")
+                yield where, None, fields[3]
+            else:
+                yield where, region, fields[3]
+
+
+def _region_examples(regions: list[Region], labels: list[bool], unusable: int) -> Examples:
+    return _examples([str(region) for region in regions], [[region] for region in regions], labels, 1, unusable)
+
+
+def _examples(
+    names: list[str], rows: list[list[Region]], labels: list[bool], windows: int, unusable: int = 0
+) -> Examples:
+    shape = (len(rows), windows)
+    flat = [region for row in rows for region in row]
+    return Examples(
+        names,
+        np.array([region.chrom for region in flat], dtype=np.str_).reshape(shape),
+        np.array([region.start for region in flat], dtype=np.int64).reshape(shape),
+        np.array([region.end for region in flat], dtype=np.int64).reshape(shape),
+        np.array(labels, dtype=bool),
+        unusable,
+    )

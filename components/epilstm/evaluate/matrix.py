@@ -1,0 +1,118 @@
+"""The matrix dataset, read a block of bins at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from epilstm.artifacts import fingerprint
+from epilstm.datasets import MatrixManifest, read_manifest
+from epilstm.errors import DataError
+from epilstm.genome import Region, bins_of
+from epilstm.store import open_group
+
+#: Values (bins x tracks) of a block, which bounds memory whatever the number of tracks; blocks are whole chunks.
+BLOCK_VALUES = 2_500_000
+BLOCK_BINS_MIN, BLOCK_BINS_MAX = 2_000, 100_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive bins of one region: ``first`` up to but not including ``last``."""
+
+    chrom: str
+    first: int
+    last: int
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return self.last - self.first
+
+
+def read_block(group: zarr.Group, block: Block) -> NDArray:
+    """Rows of a block from the group's array of its chromosome."""
+    array = group[block.chrom]
+    assert isinstance(array, zarr.Array)
+    return np.asarray(array[block.first : block.last])
+
+
+class Matrix:
+    """Reads a matrix dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        Matrix dataset.
+
+    Raises
+    ------
+    DataError
+        The folder is missing, incomplete or of another kind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest = read_manifest(folder, MatrixManifest)
+        self.fingerprint = fingerprint(folder)
+        self._values = open_group(folder / "matrix.zarr")
+        self._mask = open_group(folder / "mask.zarr")
+        self.regions = [
+            Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
+        ]
+        absent = sorted({region.chrom for region in self.regions} - (set(self._values) & set(self._mask)))
+        if absent:
+            raise DataError(f"{folder}: no array for {absent[0]}; run preprocess again")
+
+    @property
+    def tracks(self) -> int:
+        """Number of tracks."""
+        return len(self.manifest.tracks)
+
+    def blocks(self, chromosomes: list[str] | None = None) -> list[Block]:
+        """Regions, all or those of some chromosomes, cut into blocks of bounded size; in the manifest's order."""
+        chosen = (region for region in self.regions if chromosomes is None or region.chrom in chromosomes)
+        return [block for region in chosen for block in self._cut(region)]
+
+    def _cut(self, region: Block) -> list[Block]:
+        size = int(np.clip(BLOCK_VALUES // max(self.tracks, 1), BLOCK_BINS_MIN, BLOCK_BINS_MAX))
+        firsts = range(region.first, region.last, size)
+        return [Block(region.chrom, first, min(first + size, region.last)) for first in firsts]
+
+    def mask(self, block: Block) -> NDArray[np.bool_]:
+        """Which bins of a block have data."""
+        return read_block(self._mask, block).astype(bool, copy=False)
+
+    def rows(self, block: Block) -> NDArray[np.float32]:
+        """Standardised (bin, track) values of a block, as the model sees them: in bins without data, a signal of 0."""
+        return read_block(self._values, block).astype(np.float32)
+
+    def covered(self) -> list[Region]:
+        """Regions from their first bin with data to their last; those without any are left out.
+
+        The matrix's own regions are wider: they are whole frames, and their edges may have no data.
+        """
+        bounds: dict[Block, tuple[int, int]] = {}
+        for region in self.regions:
+            for block in self._cut(region):
+                filled = np.flatnonzero(self.mask(block))
+                if len(filled):
+                    first, _ = bounds.get(region, (block.first + int(filled[0]), 0))
+                    bounds[region] = first, block.first + int(filled[-1]) + 1
+        size, sizes = self.manifest.bin_size, self.manifest.chromosome_sizes
+        return [
+            Region(region.chrom, first * size, min(last * size, sizes[region.chrom]))
+            for region, (first, last) in bounds.items()
+        ]
+
+    def widened(self, block: Block, margin: int) -> Block:
+        """A block with up to `margin` bins more on either side, as far as its region goes."""
+        for region in self.regions:
+            if region.chrom == block.chrom and region.first <= block.first and block.last <= region.last:
+                return Block(
+                    block.chrom, max(region.first, block.first - margin), min(region.last, block.last + margin)
+                )
+        raise ValueError(f"{block} is not inside a region")

@@ -1,0 +1,130 @@
+"""How well an embedding gives the tracks back, on chromosomes that training never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.errors import DataError
+from epilstm.evaluate.matrix import Matrix
+from epilstm.evaluate.pca import Moments, Pca, fit_readout, joint_rows
+from epilstm.evaluate.representations import Representation
+from epilstm.evaluate.results import PcaPoint, Reconstruction, ReconstructionScore
+
+#: Training bins that the untrained encoder's read-out is fitted on, at most: far more than it has weights.
+READOUT_BINS = 200_000
+
+
+def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
+    """Moments of the tracks over the training chromosomes' bins with data.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    advance : callable
+        Told the bins of each block done.
+    """
+    moments = Moments(matrix.tracks)
+    for block in matrix.blocks(matrix.manifest.split.train):
+        moments.add(matrix.rows(block)[matrix.mask(block)])
+        advance(block.bins)
+    return moments
+
+
+def judge_reconstruction(
+    matrix: Matrix,
+    model: Representation,
+    untrained: Representation,
+    pca: Pca,
+    size: int,
+    advance: Callable[[int], None],
+) -> Reconstruction:
+    """Reconstruction of the test chromosomes' bins with data, in the matrix's standardised space.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    model : Representation
+        Reconstructed tracks.
+    untrained : Representation
+        Embedding of the untrained encoder; its linear read-out is fitted on training chromosomes.
+    pca : Pca
+        Fitted on training chromosomes.
+    size : int
+        Of the embedding, and so of the PCA and of the untrained encoder compared.
+    advance : callable
+        Told the bins of each block done.
+
+    Raises
+    ------
+    DataError
+        No bin of the test chromosomes has data.
+    """
+    split, tracks = matrix.manifest.split, matrix.tracks
+    width = untrained.size + 1 + tracks
+    training, test, true = Moments(width), Moments(width), Moments(tracks)
+    training_blocks = matrix.blocks(split.train)
+    stride = max(1, round(sum(block.bins for block in training_blocks) / READOUT_BINS))
+    for block in training_blocks[::stride]:
+        mask = matrix.mask(block)
+        training.add(joint_rows(untrained.block(block)[mask], matrix.rows(block)[mask]))
+        advance(block.bins)
+    readout = fit_readout(training, untrained.size)
+
+    model_errors = np.zeros(tracks)
+    for block in matrix.blocks(split.test):
+        mask = matrix.mask(block)
+        rows = matrix.rows(block)[mask]
+        true.add(rows)
+        test.add(joint_rows(untrained.block(block)[mask], rows))
+        model_errors += np.square(model.block(block)[mask] - rows, dtype=np.float64).sum(axis=0)
+        advance(block.bins)
+    if not true.count:
+        raise DataError(
+            f"no bin of the test chromosomes ({', '.join(split.test)}) has data; check preprocess.split.test"
+        )
+
+    def scored(errors: NDArray[np.float64]) -> ReconstructionScore:
+        return reconstruction_score(errors, true, matrix.manifest.tracks)
+
+    pca_size = min(size, tracks)
+    return Reconstruction(
+        chromosomes=split.test,
+        bins=true.count,
+        size=size,
+        models={
+            "model": scored(model_errors),
+            "pca": scored(pca.squared_errors(true, pca_size)),
+            "untrained": scored(readout.squared_errors(test)),
+        },
+        pca_curve=[
+            PcaPoint(size=k, r2=scored(pca.squared_errors(true, k)).r2) for k in range(1, min(tracks, 2 * size) + 1)
+        ],
+    )
+
+
+def reconstruction_score(errors: NDArray[np.float64], true: Moments, tracks: list[str]) -> ReconstructionScore:
+    """R2 and mean squared error from summed squared errors.
+
+    Parameters
+    ----------
+    errors : (tracks,) float64 array
+        Summed over bins.
+    true : Moments
+        Of the true tracks over the same bins.
+    tracks : list of str
+        Names.
+    """
+    total = true.total_squares
+    # A track that is constant up to rounding has no variance to explain.
+    varies = total > 1e-9 * np.maximum(np.diag(true.products), 1e-300)
+    return ReconstructionScore(
+        r2=float(1 - errors.sum() / total.sum()) if varies.any() else None,
+        mse=float(errors.sum() / (true.count * len(tracks))),
+        track_r2={
+            name: float(1 - error / squares) if varied else None
+            for name, error, squares, varied in zip(tracks, errors, total, varies, strict=True)
+        },
+    )

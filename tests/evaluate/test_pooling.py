@@ -1,0 +1,53 @@
+"""Windows pooled from blocks of bins, against a plain loop."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from epilstm.evaluate.pooling import WindowStatistics, distinct_windows, window_bins
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 30), min_size=1, max_size=5), st.permutations(range(5)))
+def test_statistics_equal_a_loop_over_windows_whatever_the_blocks(
+    seed: int, lengths: list[int], order: list[int]
+) -> None:
+    random = np.random.default_rng(seed)
+    bins, size = sum(lengths), 3
+    values = random.normal(5, 2, (bins, size)).astype(np.float32)
+    valid = random.random(bins) < 0.7
+    values[~valid] = np.nan
+    first = random.integers(0, bins + 1, 12)
+    last = np.minimum(first + random.integers(0, bins + 1, 12), bins)
+    pooled = WindowStatistics(first, last, size, ["std", "mean", "max"])
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    for block in [i for i in order if i < len(lengths)]:
+        part = slice(bounds[block], bounds[block + 1])
+        pooled.add(int(bounds[block]), values[part], valid[part])
+    features = pooled.features()
+    for window, (start, stop) in enumerate(zip(first, last, strict=True)):
+        inside = values[start:stop][valid[start:stop]]
+        assert pooled.count[window] == len(inside)
+        if len(inside):
+            exact = inside.astype(np.float64)
+            expected = np.concatenate([exact.std(axis=0), exact.mean(axis=0), exact.max(axis=0)])
+            np.testing.assert_allclose(features[window], expected, rtol=1e-5, atol=1e-6)
+        else:
+            assert np.isnan(features[window]).all()
+
+
+def test_windows_in_base_pairs_take_every_bin_they_overlap() -> None:
+    first, last = window_bins(np.array([0, 24, 25, 30]), np.array([25, 26, 50, 30]), 25)
+    assert first.tolist() == [0, 0, 1, 1]
+    assert last.tolist() == [1, 2, 2, 1]
+
+
+def test_windows_that_trials_share_are_kept_once() -> None:
+    chroms = np.array([["chr1", "chr1"], ["chr2", "chr1"]])
+    first, last = np.array([[5, 1], [5, 5]]), np.array([[9, 2], [9, 9]])
+    table, (rows, again) = distinct_windows([(chroms, first, last), (chroms[:1], first[:1], last[:1])])
+    assert len(table) == 3
+    for found, part in ((rows, slice(None)), (again, slice(0, 1))):
+        np.testing.assert_array_equal(table.chroms[found], chroms[part])
+        np.testing.assert_array_equal(table.first[found], first[part])
+        np.testing.assert_array_equal(table.last[found], last[part])

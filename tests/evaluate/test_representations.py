@@ -1,0 +1,157 @@
+"""What is compared, block by block, and how well it reconstructs; against whole-array references."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from tiny_evaluation import BIN, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
+
+from epilstm.errors import DataError
+from epilstm.evaluate.matrix import Block, Matrix
+from epilstm.evaluate.pca import Moments, fit_pca
+from epilstm.evaluate.pooling import WindowTable
+from epilstm.evaluate.reconstruction import judge_reconstruction, reconstruction_score, training_moments
+from epilstm.evaluate.representations import Embedding, Network, PrincipalComponents, RawTracks, pooled_features
+from epilstm.model.folder import load_model, untrained_model
+from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+from epilstm.store import open_group
+
+
+@pytest.fixture
+def matrix(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MAX", 700)
+    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MIN", 700)
+    return Matrix(tiny.folder / "matrix")
+
+
+def with_data(tiny: TinyEvaluation, chromosomes: list[str]) -> np.ndarray:
+    return np.concatenate([tiny.values[c][tiny.mask[c]] for c in chromosomes]).astype(np.float64)
+
+
+def test_blocks_cover_each_region_once(matrix: Matrix) -> None:
+    blocks = matrix.blocks()
+    for region in matrix.regions:
+        own = [block for block in blocks if block.chrom == region.chrom]
+        assert own[0].first == region.first
+        assert own[-1].last == region.last
+        assert all(a.last == b.first and a.bins <= 700 for a, b in itertools.pairwise(own))
+        assert len(own) > 1
+
+
+def test_covered_regions_end_where_the_data_do(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    for region in matrix.covered():
+        filled = np.flatnonzero(tiny.mask[region.chrom])
+        assert (region.start, region.end) == (filled[0] * BIN, (filled[-1] + 1) * BIN)
+    assert [region.chrom for region in matrix.covered()] == list(tiny.mask)
+
+
+def test_features_of_raw_tracks_are_means_over_bins_with_data(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    windows = WindowTable(np.array(["chr2", "chr1", "chr1"]), np.array([650, 0, 90]), np.array([1500, 30, 90]))
+    features = pooled_features(RawTracks(matrix), matrix, windows, ["mean"])
+    for row, (chrom, first, last) in enumerate([("chr2", 650, 1500), ("chr1", 0, 30)]):
+        part = tiny.values[chrom][first:last][tiny.mask[chrom][first:last]].astype(np.float64)
+        np.testing.assert_allclose(features[row], part.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert np.isnan(features[2]).all()
+
+
+def test_features_of_the_embedding_ignore_bins_without_data(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    windows = WindowTable(np.array(["chr1"]), np.array([100]), np.array([1900]))
+    features = pooled_features(Embedding(matrix, tiny.folder / "embeddings"), matrix, windows, ["mean", "max"])
+    part = tiny.embedding["chr1"][100:1900]
+    expected = np.concatenate([np.nanmean(part, axis=0), np.nanmax(part, axis=0)])
+    np.testing.assert_allclose(features[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_networks_blocks_join_to_what_it_makes_of_the_whole_region(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    network = untrained_model(load_model(tiny.folder / "model")[1])
+    blockwise = Network(matrix, lambda rows: encode_bins(network, rows), EMBEDDING_SIZE, CONTEXT_BINS)
+    joined = np.concatenate([blockwise.block(block) for block in matrix.blocks(["chr1"])])
+    whole = encode_bins(network, matrix.rows(matrix.regions[0]))
+    np.testing.assert_allclose(joined, whole, atol=2e-5)
+
+
+def test_embeddings_of_another_matrix_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    other = make(tmp_path / "other")
+    (other.folder / "matrix" / "manifest.json").write_text(
+        (other.folder / "matrix" / "manifest.json")
+        .read_text()
+        .replace('"signal_fingerprint": "none"', '"signal_fingerprint": "x"')
+    )
+    with pytest.raises(DataError, match="made from another matrix; run embed again"):
+        Embedding(Matrix(other.folder / "matrix"), tiny.folder / "embeddings")
+
+
+def test_a_bin_with_data_but_without_embedding_is_named(tmp_path: Path) -> None:
+    import zarr
+
+    own = make(tmp_path / "own")
+    position = int(np.flatnonzero(own.mask["chr2"])[5])
+    zarr.open_group(own.folder / "embeddings" / "embeddings.zarr", mode="r+")["chr2"][position] = np.nan
+    embedding = Embedding(Matrix(own.folder / "matrix"), own.folder / "embeddings")
+    with pytest.raises(DataError, match=f"bin {position} of chr2 has data but no embedding"):
+        embedding.block(Block("chr2", 0, 100))
+    assert "chr2" in open_group(own.folder / "embeddings" / "embeddings.zarr")
+
+
+def test_pca_is_fitted_on_the_training_chromosomes_alone(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    reference = PCA(2).fit(with_data(tiny, SPLIT.train))
+    block = Block("chr5", 100, 300)
+    found = PrincipalComponents(matrix, pca, 2).block(block)
+    expected = reference.transform(matrix.rows(block).astype(np.float64))
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-4)
+
+
+def test_pca_of_more_dimensions_than_tracks_keeps_them_all(matrix: Matrix) -> None:
+    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    assert PrincipalComponents(matrix, pca, 50).size == len(TRACKS)
+
+
+def test_reconstruction_equals_computing_it_from_whole_arrays(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    trained, manifest = load_model(tiny.folder / "model")
+    network = untrained_model(manifest)
+    untrained = Network(matrix, lambda rows: encode_bins(network, rows), EMBEDDING_SIZE, CONTEXT_BINS)
+    model = Network(matrix, lambda rows: reconstruct_bins(trained, rows), len(TRACKS), CONTEXT_BINS)
+    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    found = judge_reconstruction(matrix, model, untrained, pca, EMBEDDING_SIZE, lambda bins: None)
+
+    train, truth = with_data(tiny, SPLIT.train), with_data(tiny, SPLIT.test)
+    total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
+
+    def r2(rebuilt: np.ndarray) -> float:
+        return float(1 - ((rebuilt - truth) ** 2).sum() / total.sum())
+
+    def encoded(chromosomes: list[str]) -> np.ndarray:
+        parts = []
+        for region in [each for each in matrix.regions if each.chrom in chromosomes]:
+            parts.append(encode_bins(network, matrix.rows(region))[matrix.mask(region)])
+        return np.concatenate(parts).astype(np.float64)
+
+    assert found.bins == len(truth)
+    assert found.chromosomes == SPLIT.test
+    reference = PCA(EMBEDDING_SIZE).fit(train)
+    assert found.models["pca"].r2 == pytest.approx(
+        r2(reference.inverse_transform(reference.transform(truth))), abs=1e-6
+    )
+    readout = LinearRegression().fit(encoded(SPLIT.train), train)
+    assert found.models["untrained"].r2 == pytest.approx(r2(readout.predict(encoded(SPLIT.test))), abs=1e-4)
+    region = next(each for each in matrix.regions if each.chrom == "chr5")
+    rebuilt = reconstruct_bins(trained, matrix.rows(region))[matrix.mask(region)]
+    assert found.models["model"].r2 == pytest.approx(r2(rebuilt), abs=1e-5)
+    assert found.models["model"].mse == pytest.approx(((rebuilt - truth) ** 2).mean(), rel=1e-5)
+    per_track = 1 - ((rebuilt - truth) ** 2).sum(axis=0) / total
+    assert list(found.models["model"].track_r2.values()) == pytest.approx(per_track.tolist(), abs=1e-5)
+    assert [point.size for point in found.pca_curve] == [1, 2, 3, 4, 5, 6]
+    assert found.pca_curve[-1].r2 == pytest.approx(1.0)
+    assert found.pca_curve[2].r2 == found.models["pca"].r2
+
+
+def test_a_constant_track_has_no_r2() -> None:
+    true = Moments(2)
+    true.add(np.array([[3.1, 0.0], [3.1, 1.0], [3.1, 2.0]]))
+    found = reconstruction_score(np.array([0.0, 0.5]), true, ["flat", "varied"])
+    assert found.track_r2 == {"flat": None, "varied": pytest.approx(0.75)}
+    assert found.r2 == pytest.approx(0.75)
