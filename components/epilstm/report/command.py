@@ -1,0 +1,119 @@
+"""``epilstm report``: read the run, draw, write one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from epilstm.config import ReportParams
+from epilstm.console import log, progress
+from epilstm.report.curves import read_curves
+from epilstm.report.drawing import Picture, picture
+from epilstm.report.embedding_figure import embedding_figure
+from epilstm.report.inputs import Run, read_run
+from epilstm.report.page import Pictures, TaskPictures, number, page, words
+from epilstm.report.reconstruction_figures import size_figure, track_figure, window_figure
+from epilstm.report.task_figures import curves_figure, score_figure, score_rows
+from epilstm.report.tracks import choose_tracks
+from epilstm.report.training_figure import training_figure
+from epilstm.report.window import Window, choose_window, parse_window, read_window
+from epilstm.runner import StepContext, StepResult
+
+
+def run(params: ReportParams, context: StepContext) -> StepResult:
+    """Write the page.
+
+    Raises
+    ------
+    DataError, ModelError, ParamsError
+        What the user can mend.
+    """
+    import torch
+
+    from epilstm.model.folder import load_model
+    from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
+
+    # One thread gives the same bytes everywhere.
+    torch.set_num_threads(1)
+    inputs = dict(context.inputs)
+    network, model = load_model(inputs["model"])
+    the_run = read_run(inputs, model, sum(weights.numel() for weights in network.parameters()))
+    matrix = the_run.matrix
+    tracks = choose_tracks(matrix.tracks, params.tracks)
+    region = parse_window(params.window, matrix) if params.window else choose_window(matrix, inputs["matrix"])
+    window = read_window(
+        region,
+        tracks,
+        matrix,
+        the_run.scaler,
+        inputs["matrix"],
+        inputs["embeddings"],
+        partial(reconstruct_bins, network),
+        CONTEXT_BINS,
+    )
+    log.info(f"drawing {region} in {len(tracks)} of {len(matrix.tracks)} tracks")
+    text = page(the_run, window, not params.window, draw_all(the_run, window), params)
+    context.outputs["report"].write_text(text, encoding="utf-8")
+    return StepResult(
+        f"report of {len(the_run.results.tasks)} tasks, {len(text.encode()) / 1e6:.1f} MB",
+        bins=sum(matrix.bins_with_data.values()),
+        tracks=len(matrix.tracks),
+    )
+
+
+def draw_all(the_run: Run, window: Window) -> Pictures:
+    """Every figure of the page."""
+    results, training = the_run.results, the_run.model.training
+    reconstruction = results.reconstruction
+    with progress("Figures", 5 + 2 * len(results.tasks)) as bar:
+
+        def drawn(figure: partial, alt: str) -> Picture:
+            made = picture(figure, alt)
+            bar.advance()
+            return made
+
+        return Pictures(
+            training=drawn(
+                partial(training_figure, the_run.curve, training.best_epoch),
+                f"Two line charts over {training.epochs} epochs: mean squared error on training and validation "
+                f"chromosomes, and R² on validation chromosomes; epoch {training.best_epoch} is the best, with "
+                f"validation error {number(training.validation_mse)} and R² {number(training.validation_r2)}.",
+            ),
+            sizes=drawn(
+                partial(size_figure, reconstruction),
+                f"R² of PCA rising with its size, and the model's R² of {number(reconstruction.models['model'].r2)} at "
+                f"{reconstruction.size} numbers per bin.",
+            ),
+            tracks=drawn(
+                partial(track_figure, reconstruction, the_run.matrix.tracks),
+                "R² on test chromosomes per track for the model, PCA and the untrained encoder; the table has the "
+                "numbers.",
+            ),
+            window=drawn(
+                partial(window_figure, window),
+                f"Measured and reconstructed signal along {window.region} for {', '.join(window.tracks)}.",
+            ),
+            embedding=drawn(
+                partial(embedding_figure, window),
+                f"Heat map of the {window.embedding.shape[1]} dimensions of the embedding along {window.region}.",
+            ),
+            tasks={name: _task_pictures(the_run, name, drawn) for name in results.tasks},
+        )
+
+
+def _task_pictures(the_run: Run, name: str, drawn: Callable[[partial, str], Picture]) -> TaskPictures:
+    task = the_run.results.tasks[name]
+    curves = read_curves(the_run.predictions, task)
+    rows = ", ".join(row for row, _ in score_rows(task))
+    return TaskPictures(
+        scores=drawn(
+            partial(score_figure, task),
+            f"Average precision of every representation with its interval for {words(name)}, in {rows}; the table has "
+            "the numbers.",
+        ),
+        curves=drawn(
+            partial(curves_figure, task, curves),
+            f"Precision-recall and ROC curves of {words(name)} in {', '.join(curves)}.",
+        ),
+        drawn=list(curves),
+    )

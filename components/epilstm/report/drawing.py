@@ -1,0 +1,186 @@
+"""How every figure looks, and how it gets into the page: twice, for a wide and for a narrow screen."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+#: Dots per inch of what is not drawn as lines: 1.6 per CSS pixel on a laptop.
+RASTER_DPI = 160
+
+TEXT, QUIET, LINE, PAPER, NO_DATA = "#1f2933", "#5b6773", "#cfd6dd", "#ffffff", "#c9c9c9"
+
+STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": "#8a96a3",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#e4e8ec",
+    "grid.linewidth": 0.7,
+    "text.color": TEXT,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "epilstm",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one representation looks in every figure: colour (Okabe and Ito's palette), marker and line."""
+
+    label: str
+    color: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]]
+
+
+LOOKS = {
+    "embedding": Look("LSTM embedding", "#0072B2", "o", "-"),
+    "raw": Look("raw tracks", "#4a4a4a", "s", (0, (5, 1.5))),
+    "pca": Look("PCA", "#D55E00", "D", (0, (3, 1.2, 1, 1.2))),
+    "untrained": Look("untrained encoder", "#009E73", "^", (0, (1.2, 1.2))),
+    "majority": Look("majority class", "#8a8a8a", "|", (0, (2, 2))),
+}
+
+#: The same for what reconstructs tracks.
+RECONSTRUCTION_LOOKS = {
+    "model": Look("LSTM, own decoder", "#0072B2", "o", "-"),
+    "pca": Look("PCA", "#D55E00", "D", (0, (3, 1.2, 1, 1.2))),
+    "untrained": Look("untrained, linear read-out", "#009E73", "^", (0, (1.2, 1.2))),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Room for a figure: its width in inches, and whether the screen is a phone's."""
+
+    width: float
+    narrow: bool
+
+
+WIDE, NARROW = Layout(9.6, False), Layout(4.1, True)
+
+Draw = Callable[[Layout], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page holds it: data URIs for a wide and a narrow screen, with (width, height) in points."""
+
+    wide: str
+    narrow: str
+    wide_size: tuple[int, int]
+    narrow_size: tuple[int, int]
+    alt: str
+
+
+def picture(draw: Draw, alt: str) -> Picture:
+    """Draw a figure for both screens.
+
+    Parameters
+    ----------
+    draw : callable
+        Makes the figure; called with the page's style in force.
+    alt : str
+        What the figure shows, for those who cannot see it.
+    """
+    (wide, wide_size), (narrow, narrow_size) = (_drawn(draw, layout) for layout in (WIDE, NARROW))
+    return Picture(wide, narrow, wide_size, narrow_size, alt)
+
+
+def _drawn(draw: Draw, layout: Layout) -> tuple[str, tuple[int, int]]:
+    with mpl.rc_context():
+        # A reader's own matplotlibrc must change neither the look nor the bytes.
+        mpl.rcdefaults()
+        settings: Any = mpl.rcParams
+        settings.update(STYLE)
+        figure = draw(layout)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", dpi=RASTER_DPI, metadata={"Date": None, "Creator": None})
+        width, height = figure.get_size_inches()
+    return data_uri(lean_svg(stream.getvalue())), (round(width * 72), round(height * 72))
+
+
+def lean_svg(text: str) -> str:
+    """SVG text without prologue, comments, metadata, white space between tags and decimals that nobody sees."""
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", " " + " ".join(path[0].split())), text)
+    return re.sub(r">\s+<", "><", text).strip()
+
+
+def data_uri(svg: str) -> str:
+    """SVG text as a ``data:`` URI."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def new_figure(layout: Layout, height: float) -> Figure:
+    """An empty figure of a layout's width and some height, in inches."""
+    return Figure(figsize=(layout.width, height), layout="constrained")
+
+
+def legend_above(figure: Figure, axes: Axes, layout: Layout, *, handle: float = 1.8, narrow_columns: int = 2) -> None:
+    """One legend over the whole figure, from the labels of some axes; on a phone in a few columns.
+
+    Parameters
+    ----------
+    figure : Figure
+    axes : Axes
+        Has the labelled artists, in the legend's order.
+    layout : Layout
+    handle : float
+        Length of a handle, in font sizes.
+    narrow_columns : int
+        Columns on a phone.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=narrow_columns if layout.narrow else len(handles),
+        borderaxespad=0.2,
+        columnspacing=1.4,
+        handlelength=handle,
+    )
+
+
+def round_ticks(most: int) -> MaxNLocator:
+    """At most so many ticks, at multiples of 1, 2, 2.5 or 5 times a power of ten."""
+    return MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2)
+
+
+def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Runs of true entries as (first, one past last)."""
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(last)) for first, last in steps.reshape(-1, 2)]

@@ -1,0 +1,151 @@
+"""What the page is about, read from the run's folders and held against each other."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
+from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.errors import DataError
+from epilstm.evaluate.results import (
+    PREDICTIONS_FILE,
+    SCORES_FILE,
+    EvaluationManifest,
+    EvaluationResults,
+    read_results,
+)
+from epilstm.model.folder import ModelManifest
+
+HISTORY_COLUMNS = ("epoch", "steps", "learning_rate", "train_mse", "validation_mse", "validation_r2")
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The training curve: one entry per epoch in every array; errors are in the matrix's standardised units."""
+
+    epoch: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    learning_rate: NDArray[np.float64]
+    train_mse: NDArray[np.float64]
+    validation_mse: NDArray[np.float64]
+    validation_r2: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that the page tells, apart from arrays.
+
+    `fingerprints` maps the name of each input to its fingerprint; `predictions` is the file of held-out scores.
+    """
+
+    matrix: MatrixManifest
+    scaler: Scaler
+    model: ModelManifest
+    parameters: int
+    curve: TrainingCurve
+    embeddings: EmbeddingsManifest
+    results: EvaluationResults
+    evaluation: EvaluationManifest
+    predictions: Path
+    fingerprints: dict[str, str]
+
+
+def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> Run:
+    """Read and check the inputs of the page.
+
+    Parameters
+    ----------
+    inputs : dict of str to Path
+        By port name: ``matrix``, ``model``, ``history``, ``embeddings``, ``evaluation``.
+    model : ModelManifest
+        Manifest of the model.
+    parameters : int
+        Trained numbers in it.
+
+    Raises
+    ------
+    DataError
+        An input is missing, incomplete or damaged, or belongs to another run than the others.
+    """
+    fingerprints = {name: fingerprint(path) for name, path in inputs.items()}
+    embeddings = read_manifest(inputs["embeddings"], EmbeddingsManifest)
+    if embeddings.matrix_fingerprint != fingerprints["matrix"]:
+        raise DataError(f"{inputs['embeddings']}: these embeddings were made from another matrix; run embed again")
+    folder = inputs["evaluation"]
+    evaluation = parse_manifest(read_json(folder / MANIFEST), EvaluationManifest, folder / MANIFEST)
+    for name in ("matrix", "model", "embeddings"):
+        if getattr(evaluation, f"{name}_fingerprint") != fingerprints[name]:
+            raise DataError(f"{folder}: this evaluation is not of --{name} {inputs[name]}; run evaluate again")
+    for name, expected in (
+        (SCORES_FILE, evaluation.scores_sha256),
+        (PREDICTIONS_FILE, evaluation.predictions_sha256),
+    ):
+        if not (folder / name).is_file() or sha256_file(folder / name) != expected:
+            raise DataError(f"{folder / name}: missing, damaged or replaced; run evaluate again")
+    curve = read_curve(inputs["history"])
+    if len(curve.epoch) != model.training.epochs or model.training.best_epoch not in curve.epoch:
+        raise DataError(
+            f"{inputs['history']}: {len(curve.epoch)} epochs up to epoch {curve.epoch[-1]}, but the model was trained "
+            f"for {model.training.epochs}; give the training curve of this model"
+        )
+    scaler_path = inputs["matrix"] / "scaler.json"
+    return Run(
+        matrix=read_manifest(inputs["matrix"], MatrixManifest),
+        scaler=parse_manifest(read_json(scaler_path), Scaler, scaler_path),
+        model=model,
+        parameters=parameters,
+        curve=curve,
+        embeddings=embeddings,
+        results=read_results(folder),
+        evaluation=evaluation,
+        predictions=folder / PREDICTIONS_FILE,
+        fingerprints=fingerprints,
+    )
+
+
+def read_curve(path: Path) -> TrainingCurve:
+    """Training curve of a CSV file.
+
+    Raises
+    ------
+    DataError
+        Not such a file, no epochs in it, or a value that is no number; the message names the line.
+    """
+    advice = "give the training curve that train wrote"
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            missing = [name for name in HISTORY_COLUMNS if name not in (rows.fieldnames or [])]
+            if missing:
+                raise DataError(f"{path}: no column {missing[0]!r}; {advice}")
+            values = [_numbers(path, rows.line_num, row) for row in rows]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}; {advice}") from error
+    if not values:
+        raise DataError(f"{path}: no epochs in it; {advice}")
+    columns = np.array(values, dtype=np.float64).T
+    whole = {"epoch", "steps"}
+    return TrainingCurve(
+        **{
+            name: column.astype(np.int64) if name in whole else column
+            for name, column in zip(HISTORY_COLUMNS, columns, strict=True)
+        }
+    )
+
+
+def _numbers(path: Path, line: int, row: dict[str, str]) -> list[float]:
+    numbers = []
+    for name in HISTORY_COLUMNS:
+        try:
+            number = float(row[name])
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number):
+            raise DataError(f"{path}:{line}: {name}: expected a number, got {row[name]!r}; run train again")
+        numbers.append(number)
+    return numbers

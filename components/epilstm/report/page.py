@@ -1,0 +1,229 @@
+"""From a run and its figures to the page's HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from epilstm import __version__
+from epilstm.config import ReportParams
+from epilstm.evaluate.results import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
+from epilstm.report.drawing import LOOKS, RECONSTRUCTION_LOOKS, Picture
+from epilstm.report.inputs import Run
+from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE
+from epilstm.report.task_figures import ROWS
+from epilstm.report.tracks import split_names
+from epilstm.report.window import Window
+
+TEMPLATE = "report.html.jinja"
+
+#: Rows from which a table is folded away until the reader asks for it.
+LONG_TABLE = 30
+
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+
+
+@dataclass(frozen=True)
+class TaskPictures:
+    """Figures of one task, and the cell types whose curves are drawn."""
+
+    scores: Picture
+    curves: Picture
+    drawn: list[str]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Every figure of the page."""
+
+    training: Picture
+    sizes: Picture
+    tracks: Picture
+    window: Picture
+    embedding: Picture
+    tasks: dict[str, TaskPictures]
+
+
+def page(run: Run, window: Window, chosen: bool, pictures: Pictures, params: ReportParams) -> str:
+    """The page as HTML text: everything is inside, nothing is loaded.
+
+    Parameters
+    ----------
+    run : Run
+    window : Window
+        The window drawn.
+    chosen : bool
+        Whether the page chose the window itself.
+    pictures : Pictures
+    params : ReportParams
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=number, count=count, span=span, words=words, signed=signed)
+    template = environment.from_string((files("epilstm.report") / TEMPLATE).read_text(encoding="utf-8"))
+    results = run.results
+    text = template.render(
+        title=params.title,
+        version=__version__,
+        run=run,
+        results=results,
+        facts=facts(run),
+        summary=summary(run),
+        looks=LOOKS,
+        reconstruction_looks=RECONSTRUCTION_LOOKS,
+        representation_order=REPRESENTATIONS,
+        embedding=EMBEDDING,
+        tasks=[(task, pictures.tasks[name], task_note(task, run)) for name, task in results.tasks.items()],
+        window=window,
+        window_chosen=chosen,
+        pictures=pictures,
+        provenance=provenance(run),
+        params=params.model_dump(mode="json"),
+        long_table=LONG_TABLE,
+        tracks_one_by_one=TRACKS_ONE_BY_ONE,
+        rows_drawn=ROWS,
+    )
+    return text.strip() + "\n"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with fixed decimals and a real minus sign; "undefined" for None."""
+    if value is None:
+        return "undefined"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", MINUS) if float(text) else text.removeprefix("-")
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    text = number(value)
+    return text if text.startswith(MINUS) else f"+{text}"
+
+
+def count(value: int) -> str:
+    """A whole number with thousands separated."""
+    return f"{value:,}"
+
+
+def span(interval: Interval) -> str:
+    """An interval as ``low to high``."""
+    return f"{number(interval.low)} to {number(interval.high)}"
+
+
+def words(name: str) -> str:
+    """A name of the tasks file as words: ``gene_expression`` becomes "Gene expression"."""
+    text = name.replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What was trained on what, as (term, description)."""
+    matrix, model, config = run.matrix, run.model, run.model.config
+    names = split_names(matrix.tracks)
+    cells, assays = (list(dict.fromkeys(parts)) for parts in zip(*names, strict=True))
+    bins = sum(matrix.bins_with_data.values())
+    directions = "one direction" if config.directions == 1 else "two directions"
+    return [
+        ("Tracks", f"{len(matrix.tracks):,}: {_named(cells, 'cell type')} {TIMES} {_named(assays, 'assay')}"),
+        ("Genome", f"{matrix.assembly}, {matrix.bin_size}-bp bins"),
+        (
+            "Data",
+            f"{_plural(bins, 'bin')} with data ({bins * matrix.bin_size / 1e6:,.1f} Mb) in "
+            f"{_plural(len(matrix.regions), 'region')} on {_plural(len(matrix.bins_with_data), 'chromosome')}",
+        ),
+        ("Training chromosomes", _split(run, matrix.split.train)),
+        ("Validation chromosomes", _split(run, matrix.split.validation)),
+        ("Test chromosomes", _split(run, matrix.split.test)),
+        (
+            "Model",
+            f"LSTM autoencoder “{config.architecture}”: embedding size {config.embedding_size}, hidden size "
+            f"{config.hidden_size}, {_plural(config.layers, 'layer')}, {directions}; {run.parameters:,} parameters",
+        ),
+        (
+            "Training",
+            f"{_plural(model.training.epochs, 'epoch')} (best: {model.training.best_epoch}), "
+            f"{_plural(model.training.steps, 'step')}, {model.training.bins_seen:,} bins seen, "
+            f"on {model.training.device}, seed {model.seed}",
+        ),
+        (
+            "Fingerprints",
+            f"data set {run.fingerprints['matrix'][:12]} · model {run.fingerprints['model'][:12]} · "
+            f"epilstm {__version__}",
+        ),
+    ]
+
+
+def _split(run: Run, chromosomes: list[str]) -> str:
+    bins = sum(run.matrix.bins_with_data.get(chrom, 0) for chrom in chromosomes)
+    share = bins / max(sum(run.matrix.bins_with_data.values()), 1)
+    return f"{', '.join(chromosomes)} ({bins:,} bins, {share:.0%})"
+
+
+def _named(names: list[str], noun: str) -> str:
+    listed = f" ({', '.join(names)})" if len(names) <= 8 else ""
+    return f"{_plural(len(names), noun)}{listed}"
+
+
+def _plural(amount: int, noun: str) -> str:
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def summary(run: Run) -> list[str]:
+    """The run in a few plain sentences; those of the tasks stand on their own."""
+    matrix, fits = run.matrix, run.results.reconstruction
+    size = run.model.config.embedding_size
+    r2 = {name: fit.r2 for name, fit in fits.models.items()}
+    sentences = [
+        f"An LSTM autoencoder was trained to describe every {matrix.bin_size}-bp bin of {len(matrix.tracks):,} "
+        f"epigenomic signal tracks ({matrix.assembly}) with {_plural(size, 'number')}.",
+        f"On chromosomes that training never saw ({', '.join(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
+        f"gives the tracks back with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, an "
+        f"untrained encoder with the best linear read-out {number(r2['untrained'])}.",
+    ]
+    better = _better(fits.models["model"], fits.models["pca"])
+    if better is not None:
+        sentences.append(better)
+    return sentences
+
+
+def _better(model: ReconstructionScore, pca: ReconstructionScore) -> str | None:
+    if model.r2 is None or pca.r2 is None:
+        return None
+    if model.r2 <= 0:
+        return "That is no better than the mean of each track: this model has not learned to reconstruct."
+    if model.mse < pca.mse:
+        return f"Its squared error is {1 - model.mse / pca.mse:.0%} smaller than that of PCA."
+    return "It does not reconstruct better than PCA does."
+
+
+def task_note(task: TaskResult, run: Run) -> str:
+    """How much a task's labels can tell, in one sentence."""
+    raw = next((each for each in task.differences if each.baseline == "raw"), None)
+    if raw is None:
+        return ""
+    reach = (raw.ci.high - raw.ci.low) / 2
+    return (
+        f"With these labels, a difference from the raw tracks below about {number(reach)} in average precision cannot "
+        f"be told from zero (half the {run.results.confidence:.0%} interval)."
+    )
+
+
+def provenance(run: Run) -> Mapping[str, list[tuple[str, Any]]]:
+    """What the page was made from, as tables of (name, value)."""
+    evaluation = run.evaluation
+    return {
+        "Inputs (SHA-256)": [
+            *run.fingerprints.items(),
+            ("signal", run.matrix.signal_fingerprint),
+            ("model weights", run.model.weights_sha256),
+            ("encoder", run.embeddings.encoder_fingerprint),
+            ("matrix the model was trained on", run.model.matrix_fingerprint),
+            ("tasks file", evaluation.tasks_sha256),
+            *((f"labels: {name}", value) for name, value in evaluation.labels_sha256.items()),
+            ("evaluation parameters", evaluation.params_sha256),
+        ],
+        "Model": [*run.model.config.model_dump(mode="json").items(), ("seed", run.model.seed)],
+    }

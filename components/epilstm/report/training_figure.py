@@ -1,0 +1,51 @@
+"""The training curve."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from epilstm.report.drawing import QUIET, Layout, legend_above, new_figure, round_ticks
+from epilstm.report.inputs import TrainingCurve
+
+TRAINING, VALIDATION = "#E69F00", "#0072B2"
+
+#: More epochs than this are a line without points.
+EPOCHS_MARKED = 25
+
+
+def training_figure(curve: TrainingCurve, best_epoch: int, layout: Layout) -> Figure:
+    """Loss on training and validation chromosomes, and validation R2, over epochs; the best epoch is marked."""
+    figure = new_figure(layout, 5.2 if layout.narrow else 3.2)
+    loss, fit = figure.subplots(*((2, 1) if layout.narrow else (1, 2)))
+    few = len(curve.epoch) <= EPOCHS_MARKED
+    square, circle = ("s", "o") if few else ("", "")
+    loss.plot(curve.epoch, curve.train_mse, color=TRAINING, marker=square, label="training")
+    loss.plot(curve.epoch, curve.validation_mse, color=VALIDATION, marker=circle, label="validation")
+    loss.set(title="Loss", xlabel="epoch", ylabel="mean squared error\n(standardised signal)")
+    fit.plot(curve.epoch, curve.validation_r2, color=VALIDATION, marker=circle)
+    fit.set(title="Fit on validation chromosomes", xlabel="epoch", ylabel="R²")
+    for axes in (loss, fit):
+        _mark_best(axes, best_epoch, len(curve.epoch))
+    legend_above(figure, loss, layout)
+    return figure
+
+
+def _mark_best(axes: Axes, best_epoch: int, epochs: int) -> None:
+    axes.axvline(best_epoch, color=QUIET, linewidth=1, linestyle=(0, (3, 2)), zorder=0)
+    right = best_epoch > epochs / 2
+    axes.annotate(
+        f"best: epoch {best_epoch}",
+        (best_epoch, 0.5),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if right else 4, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        color=QUIET,
+        fontsize=8.5,
+    )
+    axes.grid(axis="y")
+    axes.set_xlim(0.5, epochs + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    axes.yaxis.set_major_locator(round_ticks(6))

@@ -1,0 +1,164 @@
+"""The page as a whole: well formed, self-contained, complete, the same every time."""
+
+import base64
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+
+from epilstm.evaluate.results import REPRESENTATIONS, read_results
+from report.conftest import write_report
+from report.finished_run import TASKS, TRACKS, write_evaluation
+
+VOID = {"meta", "img", "source", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Collects what is on the page; fails on tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.words, self.ids = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> without a start"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not (self.open and self.open[-1] == "style"):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="session")
+def html_page(report_text):
+    return Page(report_text)
+
+
+def test_the_page_is_well_formed_html(report_text, html_page):
+    assert report_text.startswith("<!DOCTYPE html>\n<html lang=")
+    assert len(html_page.ids) == len(set(html_page.ids))
+    assert len(html_page.all("h1")) == 1
+
+
+def test_links_within_the_page_lead_somewhere(html_page):
+    targets = [link["href"] for link in html_page.all("a")]
+    assert targets
+    assert all(target.startswith("#") and target[1:] in html_page.ids for target in targets)
+
+
+def test_nothing_is_loaded_from_elsewhere(report_text, html_page):
+    assert not {tag for tag, _ in html_page.tags} & {"script", "link", "iframe", "object", "embed"}
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in html_page.all("img"))
+    assert all(source["srcset"].startswith("data:image/svg+xml;base64,") for source in html_page.all("source"))
+    style = report_text[report_text.index("<style>") : report_text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not re.search(r"""(?:src|href|srcset)=["'](?:https?:)?//""", report_text)
+
+
+def test_figures_are_svg_that_loads_nothing_either(html_page):
+    for uri in [*(i["src"] for i in html_page.all("img")), *(s["srcset"] for s in html_page.all("source"))]:
+        svg = ElementTree.fromstring(base64.b64decode(uri.partition(",")[2]))
+        links = [value for node in svg.iter() for name, value in node.attrib.items() if name.endswith("href")]
+        assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+
+
+def test_every_figure_has_a_narrow_form_and_says_what_it_shows(html_page):
+    assert len(html_page.all("img")) == len(html_page.all("source")) == 5 + 2 * len(TASKS)
+    assert all(len(image["alt"]) > 30 for image in html_page.all("img"))
+
+
+def test_markup_in_titles_and_sentences_is_shown_not_obeyed(html_page):
+    assert "<script>alert('x')</script> & co" in html_page.text
+    assert "fire: the embedding beats <nothing> & is beaten by the raw tracks." in html_page.text
+
+
+def test_every_track_and_its_r2_is_on_the_page(finished_run, html_page):
+    scores = read_results(finished_run["evaluation"]).reconstruction.models
+    for name in TRACKS[:-1]:
+        numbers = " ".join(f"{scores[model].track_r2[name]:.3f}" for model in ("model", "pca", "untrained"))
+        assert f"{name} {numbers}" in html_page.text
+    assert f"{TRACKS[-1]} undefined undefined undefined" in html_page.text
+
+
+def test_every_score_of_every_task_is_on_the_page(finished_run, html_page):
+    for task in read_results(finished_run["evaluation"]).tasks.values():
+        assert task.sentence in html_page.text
+        for cell in task.cell_types.values():
+            assert (
+                f"{cell.cell_type}: 200 examples, {cell.positives} positive ({100 * cell.base_rate:.1f}%), "
+                "5 groups held out whole, 1,234 outside"
+            ) in html_page.text
+            for name in REPRESENTATIONS:
+                each = cell.representations[name]
+                row = (
+                    f"{each.average_precision:.3f} {each.average_precision_ci.low:.3f} to "
+                    f"{each.average_precision_ci.high:.3f} {each.auroc:.3f} {each.f1:.3f} {each.accuracy:.3f} 200"
+                )
+                assert row in html_page.text
+
+
+def test_the_summary_compares_reconstruction_with_pca_and_the_untrained_encoder(html_page):
+    assert "R² 0.812; PCA of the same size reaches 0.713, an untrained encoder" in html_page.text
+    # 1 - 0.1875 / 0.2875
+    assert "Its squared error is 35% smaller than that of PCA." in html_page.text
+
+
+def test_the_page_tells_what_was_trained_on_what(html_page):
+    for fact in (
+        "6: 2 cell types (E003, E116) \N{MULTIPLICATION SIGN} 3 assays (H3K4me1, H3K4me3, DNase)",
+        "toy, 25-bp bins",
+        "in 3 regions on 3 chromosomes",
+        "chr3 (1,500 bins, 29%)",
+        "embedding size 4, hidden size 8, 1 layer, one direction",
+        "3 epochs (best: 2), 20 steps, 4,321 bins seen, on cpu, seed 11",
+    ):
+        assert fact in html_page.text
+
+
+def test_a_difference_that_the_labels_cannot_show_is_told(html_page):
+    # half of 0.0203 + 0.1017
+    assert "a difference from the raw tracks below about 0.061 in average precision" in html_page.text
+
+
+def test_inputs_are_told_by_fingerprint(finished_run, html_page):
+    from epilstm.artifacts import fingerprint
+
+    assert all(fingerprint(path) in html_page.text for path in finished_run.values())
+
+
+def test_leaky_folds_are_told_at_the_top_and_at_each_task(own_run, tmp_path, html_page):
+    assert "Leaky" not in html_page.text
+    write_evaluation(own_run["evaluation"], own_run, leaky=True)
+    leaky = Page(write_report(own_run, tmp_path / "report.html"))
+    assert "Leaky folds." in leaky.text
+    assert leaky.text.count("The folds are random and leak.") == len(TASKS)
+
+
+def test_the_same_run_gives_the_same_bytes(finished_run, tmp_path, monkeypatch, report_text):
+    import matplotlib as mpl
+
+    monkeypatch.setitem(mpl.rcParams, "font.size", 23)
+    again = write_report(finished_run, tmp_path / "report.html", title="<script>alert('x')</script> & co")
+    assert again == report_text
+
+
+def test_a_small_page_stays_small(report_text):
+    assert len(report_text) < 2_000_000
