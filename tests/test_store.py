@@ -11,11 +11,11 @@ import zarr
 
 from epilstm.errors import DataError
 from epilstm.store import (
-    CHUNK_BINS,
     SHARD_BINS,
     SIGNAL_CHUNK_BINS,
     SIGNAL_SHARD_BINS,
     available_cores,
+    chunk_bins,
     create_bin_array,
     create_group,
     create_mask,
@@ -36,7 +36,7 @@ def test_what_is_written_is_read_back_whatever_the_codec(tmp_path: Path, codec: 
 def test_every_reader_of_zarr_finds_chunks_in_shards(tmp_path: Path, codec: str) -> None:
     create_bin_array(create_group(tmp_path / "a.zarr"), "chr1", 250_000, 7, "float16", codec, np.nan)
     array = zarr.open_group(tmp_path / "a.zarr", mode="r")["chr1"]
-    assert (array.chunks, array.shards) == ((CHUNK_BINS, 7), (SHARD_BINS, 7))
+    assert (array.chunks, array.shards) == ((chunk_bins(7, 2), 7), (SHARD_BINS, 7))
     assert array.metadata.zarr_format == 3
 
 

@@ -111,7 +111,7 @@ class TrainParams(Section):
     seed: Seed = Field(1, description="seed of the initial weights, the data order and dropout")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of the forward pass; auto is bfloat16 on a GPU, float32 on a CPU"
+        "auto", description="of matrix products; auto is bfloat16 on a GPU (LSTMs in TF32), float32 on a CPU"
     )
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
     memory_gb: Annotated[float, Field(ge=0)] = Field(

@@ -181,13 +181,14 @@ def peak_memory() -> int:
 
 def _call(step: Step, params: Any, context: StepContext) -> StepResult:
     module, _, function = step.target.partition(":")
+    # Before signals are caught: an exception in the middle of an import is told as an ImportError.
+    run = getattr(import_module(module), function)
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
-        run = getattr(import_module(module), function)
         result: StepResult = run(params, context)
         to_json(result.metrics)
         return result

@@ -14,9 +14,11 @@ from zarr.codecs import BloscCodec
 from epilstm.config import Codec
 from epilstm.errors import DataError
 
-#: Bins per chunk and per shard of a (bin, column) array; see docs/data-formats.md.
-CHUNK_BINS = 2_000
+#: Bins per shard of a (bin, column) array, and bytes that its chunks hold at most, above a least number of bins. What
+#: a chunk costs beside its codec is the same for every size, so narrow arrays have longer ones; docs/data-formats.md.
 SHARD_BINS = 100_000
+CHUNK_BYTES = 1_000_000
+CHUNK_BINS_CHOICES = (50_000, 20_000, 10_000, 5_000, 2_000)
 
 #: Bins per chunk and per shard of a (track, bin) array: a chunk feeds one shard of the matrix, and a shard (16 MB of
 #: one track) keeps the number of files low and the memory of the process that writes it small.
@@ -79,6 +81,12 @@ def create_array(
     )
 
 
+def chunk_bins(columns: int, itemsize: int) -> int:
+    """Bins per chunk of a (bin, column) array: a divisor of `SHARD_BINS`, whole frames of 100."""
+    fitting = (bins for bins in CHUNK_BINS_CHOICES if bins * columns * itemsize <= CHUNK_BYTES)
+    return next(fitting, CHUNK_BINS_CHOICES[-1])
+
+
 def create_bin_array(
     group: zarr.Group, name: str, bins: int, columns: int, dtype: str, codec: Codec, fill_value: float
 ) -> zarr.Array:
@@ -88,7 +96,7 @@ def create_bin_array(
         name,
         (bins, columns),
         dtype,
-        chunks=(CHUNK_BINS, columns),
+        chunks=(chunk_bins(columns, np.dtype(dtype).itemsize), columns),
         shards=(SHARD_BINS, columns),
         codec=codec,
         fill_value=fill_value,

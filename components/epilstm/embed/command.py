@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import zarr
 
 from epilstm.artifacts import fingerprint, read_json
@@ -21,6 +22,7 @@ from epilstm.errors import DataError
 from epilstm.export.manifest import ENCODER, checked_file, read_encoder_manifest
 from epilstm.genome import bins_of
 from epilstm.runner import StepContext, StepResult
+from epilstm.shards import BinArray, open_bins
 from epilstm.store import SHARD_BINS, available_cores, create_bin_array, create_group, open_group
 
 #: Windows per call where the params leave it open: few keep a call's values in a core's cache, many fill a GPU.
@@ -53,12 +55,9 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         encoder_fingerprint=fingerprint(encoder_folder),
     )
     group = create_group(folder / "embeddings.zarr")
-    embeddings = {
-        chrom: create_bin_array(
-            group, chrom, manifest.bins(chrom), manifest.size, "float32", params.codec, float("nan")
-        )
-        for chrom in manifest.chromosomes
-    }
+    for chrom in manifest.chromosomes:
+        create_bin_array(group, chrom, manifest.bins(chrom), manifest.size, "float32", params.codec, float("nan"))
+    embeddings = open_bins(folder / "embeddings.zarr")
     shape = WindowShape(
         params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
     )
@@ -73,7 +72,11 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
 
     def embed(shard: Shard) -> Counts:
         values, counts = encode(shard)
-        embeddings[shard.chrom][shard.first : shard.last] = values
+        array, number = embeddings[shard.chrom], shard.first // SHARD_BINS
+        start = number * SHARD_BINS
+        rows = np.full((min(SHARD_BINS, array.shape[0] - start), manifest.size), np.nan, np.float32)
+        rows[shard.first - start : shard.last - start] = values
+        array.write_shard(number, rows)
         return counts
 
     shards = [
@@ -105,7 +108,7 @@ def default_batch(provider: Provider, values: int) -> int:
     return max(1, min(BATCH[provider], CALL_VALUES[provider] // values))
 
 
-def matrix_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, zarr.Array]:
+def matrix_arrays(folder: Path, manifest: MatrixManifest) -> Mapping[str, BinArray]:
     """The matrix by chromosome, (bin, track) float16.
 
     Raises
@@ -114,7 +117,11 @@ def matrix_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, zarr.Arra
         An array is missing or not of the manifest's shape.
     """
     shapes = {chrom: (manifest.bins(chrom), len(manifest.tracks)) for chrom in manifest.chromosomes}
-    return _arrays(folder / "matrix.zarr", shapes)
+    arrays = open_bins(folder / "matrix.zarr")
+    for chrom, shape in shapes.items():
+        if chrom not in arrays or arrays[chrom].shape != shape:
+            raise _missing(folder / "matrix.zarr", chrom, shape)
+    return arrays
 
 
 def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, zarr.Array]:
@@ -125,18 +132,18 @@ def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, zarr.Array]
     DataError
         An array is missing or not of the manifest's shape.
     """
-    return _arrays(folder / "mask.zarr", {chrom: (manifest.bins(chrom),) for chrom in manifest.chromosomes})
-
-
-def _arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, zarr.Array]:
-    group = open_group(path)
+    group = open_group(folder / "mask.zarr")
     arrays = {}
-    for chrom, shape in shapes.items():
-        array = group.get(chrom)
+    for chrom in manifest.chromosomes:
+        array, shape = group.get(chrom), (manifest.bins(chrom),)
         if not isinstance(array, zarr.Array) or array.shape != shape:
-            raise DataError(f"{path}: the array of {chrom} is missing or not of shape {shape}; run preprocess again")
+            raise _missing(folder / "mask.zarr", chrom, shape)
         arrays[chrom] = array
     return arrays
+
+
+def _missing(path: Path, chrom: str, shape: tuple[int, ...]) -> DataError:
+    return DataError(f"{path}: the array of {chrom} is missing or not of shape {shape}; run preprocess again")
 
 
 def _ranges(manifest: MatrixManifest, chrom: str) -> list[tuple[int, int]]:

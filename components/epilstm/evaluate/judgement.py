@@ -142,7 +142,7 @@ def sentence(
     """
     verdicts: dict[str, list[str]] = {"beats": [], "is beaten by": [], "is indistinguishable from": []}
     for each in differences:
-        verdicts[each.verdict].append(f"{SPOKEN[each.baseline]} ({each.delta:+.3f})")
+        verdicts[each.verdict].append(f"{SPOKEN[each.baseline]} ({round(each.delta, 3) + 0.0:+.3f})")
     said = _listed([f"{verdict} {_listed(names)}" for verdict, names in verdicts.items() if names])
     ci, cells = embedding.average_precision_ci, list(cell_types.values())
     where = cells[0].cell_type if len(cells) == 1 else f"the mean over {len(cells)} cell types"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint
 from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import DataError
 from epilstm.genome import Region, bins_of
+from epilstm.shards import open_bins
 from epilstm.store import open_group
 
 #: Values (bins x tracks) of a block, which bounds memory whatever the number of tracks; blocks are whole chunks.
@@ -34,11 +36,9 @@ class Block:
         return self.last - self.first
 
 
-def read_block(group: zarr.Group, block: Block) -> NDArray:
-    """Rows of a block from the group's array of its chromosome."""
-    array = group[block.chrom]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[block.first : block.last])
+def read_block(arrays: Mapping[str, Any], block: Block) -> NDArray:
+    """Rows of a block from the array of its chromosome."""
+    return np.asarray(arrays[block.chrom][block.first : block.last])
 
 
 class Matrix:
@@ -58,8 +58,8 @@ class Matrix:
     def __init__(self, folder: Path) -> None:
         self.manifest = read_manifest(folder, MatrixManifest)
         self.fingerprint = fingerprint(folder)
-        self._values = open_group(folder / "matrix.zarr")
-        self._mask = open_group(folder / "mask.zarr")
+        self._values = open_bins(folder / "matrix.zarr")
+        self._mask = dict(open_group(folder / "mask.zarr").arrays())
         self.regions = [
             Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
         ]

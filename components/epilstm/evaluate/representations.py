@@ -14,7 +14,7 @@ from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Block, Matrix, read_block
 from epilstm.evaluate.pca import Pca
 from epilstm.evaluate.pooling import WindowStatistics, WindowTable, touched_blocks
-from epilstm.store import open_group
+from epilstm.shards import open_bins
 
 
 class Representation(Protocol):
@@ -78,7 +78,7 @@ class Embedding:
         if manifest.matrix_fingerprint != matrix.fingerprint:
             raise DataError(f"{folder}: these embeddings were made from another matrix; run embed again")
         self.size = manifest.size
-        self._values = open_group(folder / "embeddings.zarr")
+        self._values = open_bins(folder / "embeddings.zarr")
 
     def block(self, block: Block) -> NDArray[np.float32]:
         """Embeddings as stored.

@@ -70,7 +70,8 @@ def save_weights(folder: Path, network: Autoencoder) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    # Not save_file, which makes the file unreadable to other users whatever the umask.
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))
     return sha256_file(folder / WEIGHTS)
 
 

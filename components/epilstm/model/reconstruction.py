@@ -14,6 +14,7 @@ from epilstm.datasets import MatrixManifest
 from epilstm.genome import Region, bins_of
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
+from epilstm.shards import open_bins
 from epilstm.store import open_group
 
 #: Values (bins x tracks) held at a time: 80 MB in float32.
@@ -98,13 +99,13 @@ def matrix_blocks(
     context : int
         Bins on each side, as far as the region goes.
     """
-    values, masks = open_group(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
+    values, masks = open_bins(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
     size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
     for region in manifest.region_list(list(chromosomes)):
         first, last = bins_of(region, manifest.bin_size)
         for a, b, keep_from, keep_to in chunks_of(last - first, size, context):
             bins = slice(first + a, first + b)
-            block: Any = values[region.chrom][bins]  # type: ignore[index]
+            block = values[region.chrom][bins]
             mask: Any = masks[region.chrom][bins]  # type: ignore[index]
             yield Block(region, bins.start, block, mask, slice(keep_from - a, keep_to - a))
 

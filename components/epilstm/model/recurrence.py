@@ -42,7 +42,11 @@ class LSTMLayer(nn.LSTM):
         Tensor (time, batch, hidden * directions), and the forward direction's last (h, c)
         """
         first = (_with_backward(state[0], self.directions), _with_backward(state[1], self.directions))
-        if x.is_cuda or self.input_size <= 4 * self.hidden_size * self.directions:
+        if x.is_cuda:
+            # cuDNN has no bfloat16 LSTM; under autocast torch would take float16, whose range the gradients leave.
+            with torch.autocast("cuda", enabled=False):
+                y, (h, c) = super().forward(x.float(), first)
+        elif self.input_size <= 4 * self.hidden_size * self.directions:
             y, (h, c) = super().forward(x, first)
         else:
             y, h, c = self._project_first(x, first)

@@ -11,6 +11,7 @@ import zarr
 
 from epilstm.datasets import Scaler
 from epilstm.preprocess.standardise import standardise
+from epilstm.shards import open_bins
 from epilstm.store import SHARD_BINS, open_group
 
 #: Tracks read at once; bounds memory to this many rows of a shard in float32.
@@ -80,9 +81,7 @@ class MatrixWriter:
     def write(self, shard: Shard) -> None:
         """Standardise and write one shard; no other process may write it."""
         signal = open_group(self.signal)[shard.chrom]
-        matrix = zarr.open_group(self.matrix, mode="r+")[shard.chrom]
         assert isinstance(signal, zarr.Array)
-        assert isinstance(matrix, zarr.Array)
         tracks, signal_bins = signal.shape
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
         for begin, end in shard.pieces:
@@ -94,4 +93,4 @@ class MatrixWriter:
                 if known > 0:
                     raw[:, :known] = signal[columns, begin : begin + known]
                 block[rows, columns] = standardise(raw, self.scaler, columns).T
-        matrix[shard.first : shard.end] = block
+        open_bins(self.matrix)[shard.chrom].write_shard(shard.first // SHARD_BINS, block)

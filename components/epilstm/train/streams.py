@@ -20,7 +20,8 @@ from torch import Tensor
 
 from epilstm.errors import TrainingError
 from epilstm.genome import Region, bins_of
-from epilstm.store import CHUNK_BINS, open_group
+from epilstm.shards import open_bins
+from epilstm.store import open_group
 
 #: Windows read at a time when all are loaded.
 LOAD_WINDOWS = 1_000
@@ -105,7 +106,7 @@ class MemoryWindows:
     """All windows held in memory, or on the GPU."""
 
     def __init__(self, matrix: Path, windows: Sequence[Window], window_bins: int, device: torch.device) -> None:
-        tracks = open_group(matrix / "matrix.zarr")[windows[0].chrom].shape[1]  # type: ignore[union-attr]
+        tracks = open_bins(matrix / "matrix.zarr")[windows[0].chrom].shape[1]
         self.values = torch.empty(len(windows), window_bins, tracks, dtype=torch.float16, device=device)
         self.mask = torch.empty(len(windows), window_bins, dtype=torch.bool, device=device)
         for start in range(0, len(windows), LOAD_WINDOWS):
@@ -134,7 +135,8 @@ class StoredWindows:
         self, matrix: Path, windows: Sequence[Window], window_bins: int, device: torch.device, readers: int
     ) -> None:
         self.matrix, self.windows, self.window_bins, self.device = matrix, windows, window_bins, device
-        self.slab_steps = max(1, CHUNK_BINS // window_bins)
+        chunk_bins = open_bins(matrix / "matrix.zarr")[windows[0].chrom].chunks[0]
+        self.slab_steps = max(1, chunk_bins // window_bins)
         self.pool = ThreadPoolExecutor(readers, thread_name_prefix="windows")
         self.plan: NDArray[np.int64] = np.empty((0, 0), np.int64)
         self.slabs: dict[int, list[Future[tuple[Tensor, Tensor]]]] = {}
@@ -190,8 +192,8 @@ def read_windows(matrix: Path, windows: Sequence[Window], window_bins: int, pin:
     -------
     Tensor (window, bin, track) float16, Tensor (window, bin) bool
     """
-    values, masks = open_group(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
-    tracks = values[windows[0].chrom].shape[1]  # type: ignore[union-attr]
+    values, masks = open_bins(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
+    tracks = values[windows[0].chrom].shape[1]
     out = torch.zeros(len(windows), window_bins, tracks, dtype=torch.float16)
     mask = torch.zeros(len(windows), window_bins, dtype=torch.bool)
     flat, flat_mask = out.view(-1, tracks).numpy(), mask.view(-1).numpy()
@@ -203,7 +205,7 @@ def read_windows(matrix: Path, windows: Sequence[Window], window_bins: int, pin:
         first, last = windows[start], windows[end - 1]
         bins = slice(first.first, last.first + last.bins)
         rows = slice(start * window_bins, start * window_bins + bins.stop - bins.start)
-        flat[rows] = values[first.chrom][bins]  # type: ignore[index]
+        flat[rows] = values[first.chrom][bins]
         flat_mask[rows] = masks[first.chrom][bins]  # type: ignore[index]
         start = end
     return out, mask

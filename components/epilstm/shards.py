@@ -1,0 +1,197 @@
+"""The (bin, column) arrays of matrices and embeddings, read and written without going through Zarr's machinery.
+
+The files are ordinary sharded Zarr v3, which Zarr itself reads and writes (and the tests hold the two against each
+other). But zarr-python spends several times longer on a chunk than its codec does; here a chunk is decompressed
+straight into the rows asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zarr
+from numcodecs import blosc
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, ShardingCodec
+
+from epilstm.errors import DataError
+from epilstm.store import open_group, shard_file
+
+#: Offset and length of a chunk that holds the fill value alone (Zarr v3, sharding_indexed).
+ABSENT = np.uint64(2**64 - 1)
+CHECKSUM_BYTES = 4
+
+
+class BinArray:
+    """One (bin, column) array on local disk.
+
+    Parameters
+    ----------
+    path : Path
+        The array's folder.
+    array : zarr.Array
+        The same, as Zarr opened it, made by `epilstm.store.create_bin_array`.
+
+    Raises
+    ------
+    DataError
+        It is stored in another way.
+    """
+
+    def __init__(self, path: Path, array: zarr.Array) -> None:
+        self.path, self.basename = path, path.name
+        self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
+        self.fill = np.array(array.fill_value, array.dtype)
+        codecs = array.metadata.codecs if array.metadata.zarr_format == 3 else ()
+        sharding = codecs[0] if len(codecs) == 1 else None
+        if not isinstance(sharding, ShardingCodec) or array.shards is None or len(array.compressors) > 1:
+            raise DataError(f"{path}: not stored in chunks and shards of ours; run the step that writes it again")
+        self.shard_bins = array.shards[0]
+        self.blosc: BloscCodec | None = None
+        if array.compressors:
+            codec = array.compressors[0]
+            if not isinstance(codec, BloscCodec):
+                raise DataError(f"{path}: compressed with {codec}; run the step that writes it again")
+            self.blosc = codec
+        self._indices: dict[int, NDArray[np.uint64] | None] = {}
+
+    def __getitem__(self, bins: slice) -> NDArray[Any]:
+        """Rows of a range of bins, (bins, column).
+
+        Raises
+        ------
+        ValueError, RuntimeError, OSError
+            A file is damaged.
+        """
+        first, last, _ = bins.indices(self.shape[0])
+        rows = np.empty((max(last - first, 0), self.shape[1]), self.dtype)
+        for number in range(first // self.shard_bins, -(-last // self.shard_bins) if last > first else 0):
+            start = number * self.shard_bins
+            self._read_shard(number, max(first - start, 0), min(last - start, self.shard_bins), rows, start - first)
+        return rows
+
+    def _read_shard(self, number: int, first: int, last: int, rows: NDArray[Any], shift: int) -> None:
+        """Put the shard's rows `first` to `last` into `rows`, each `shift` further down."""
+        index = self._index(number)
+        if index is None:
+            rows[first + shift : last + shift] = self.fill
+            return
+        size = self.chunks[0]
+        with open(shard_file(self.path.parent, self.path.name, number, 0), "rb") as stream:
+            for chunk in range(first // size, -(-last // size)):
+                begin, end = max(first, chunk * size), min(last, (chunk + 1) * size)
+                into = rows[begin + shift : end + shift]
+                offset, length = index[chunk]
+                if offset == ABSENT:
+                    into[:] = self.fill
+                    continue
+                stored = os.pread(stream.fileno(), int(length), int(offset))
+                if end - begin == size:
+                    self._decode(stored, into)
+                else:
+                    whole = np.empty((size, self.shape[1]), self.dtype)
+                    self._decode(stored, whole)
+                    into[:] = whole[begin - chunk * size : end - chunk * size]
+
+    def _decode(self, stored: bytes, into: NDArray[Any]) -> None:
+        if self.blosc is None:
+            into[:] = np.frombuffer(stored, self.dtype).reshape(into.shape)
+        else:
+            blosc.decompress(stored, into)
+
+    def _index(self, number: int) -> NDArray[np.uint64] | None:
+        """Offset and length of each chunk of a shard; None where there is no shard."""
+        if number not in self._indices:
+            self._indices[number] = self._read_index(shard_file(self.path.parent, self.path.name, number, 0))
+        return self._indices[number]
+
+    def _read_index(self, file: Path) -> NDArray[np.uint64] | None:
+        length = self.shard_bins // self.chunks[0] * 16
+        try:
+            with open(file, "rb") as stream:
+                stream.seek(-length - CHECKSUM_BYTES, os.SEEK_END)
+                stored = stream.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ValueError(f"{file} is cut short") from error
+        if google_crc32c.value(stored[:length]).to_bytes(CHECKSUM_BYTES, "little") != stored[length:]:
+            raise ValueError(f"{file} is damaged: the checksum of its index does not fit")
+        return np.frombuffer(stored[:length], "<u8").reshape(-1, 2)
+
+    def write_shard(self, number: int, rows: NDArray[Any]) -> None:
+        """Write a whole shard; chunks of the fill value alone take no space.
+
+        Parameters
+        ----------
+        number : int
+            Position of the shard; no other process may write it.
+        rows : array (bins, column)
+            All rows of the shard that the array has.
+        """
+        size, chunks = self.chunks[0], self.shard_bins // self.chunks[0]
+        expected = min(self.shard_bins, self.shape[0] - number * self.shard_bins)
+        if rows.shape != (expected, self.shape[1]) or rows.dtype != self.dtype:
+            raise ValueError(
+                f"shard {number} takes {(expected, self.shape[1])} {self.dtype}, got {rows.shape} {rows.dtype}"
+            )
+        index = np.full((chunks, 2), ABSENT, "<u8")
+        pieces: list[bytes] = []
+        offset = 0
+        for chunk, block in enumerate(self._blocks(rows, size)):
+            if self._is_fill(block):
+                continue
+            stored = self._encode(np.ascontiguousarray(block))
+            index[chunk] = offset, len(stored)
+            pieces.append(stored)
+            offset += len(stored)
+        self._indices.pop(number, None)
+        file = shard_file(self.path.parent, self.path.name, number, 0)
+        if not pieces:
+            file.unlink(missing_ok=True)
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table = index.tobytes()
+        with open(file, "wb") as stream:
+            stream.writelines([*pieces, table, google_crc32c.value(table).to_bytes(CHECKSUM_BYTES, "little")])
+
+    def _blocks(self, rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+        """Chunks of a shard; the last one of an array is filled up to full size."""
+        for first in range(0, len(rows), size):
+            block = rows[first : first + size]
+            if len(block) < size:
+                whole = np.full((size, self.shape[1]), self.fill, self.dtype)
+                whole[: len(block)] = block
+                block = whole
+            yield block
+
+    def _is_fill(self, block: NDArray[Any]) -> bool:
+        bits = np.dtype(f"u{self.dtype.itemsize}")
+        fill = self.fill.view(bits)
+        # Bits, since NaN is no number to compare; the first row settles it for nearly every chunk that has data.
+        return bool((block[0].view(bits) == fill).all() and (block.view(bits) == fill).all())
+
+    def _encode(self, block: NDArray[Any]) -> bytes:
+        if self.blosc is None:
+            return block.tobytes()
+        return bytes(
+            blosc.compress(
+                block, self.blosc.cname.name.encode(), self.blosc.clevel, blosc.BITSHUFFLE, 0, self.dtype.itemsize
+            )
+        )
+
+
+def open_bins(path: Path) -> Mapping[str, BinArray]:
+    """The (bin, column) arrays of a group, by chromosome.
+
+    Raises
+    ------
+    DataError
+        No group there, or one that no step wrote.
+    """
+    return {name: BinArray(path / name, array) for name, array in open_group(path).arrays()}
