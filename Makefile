@@ -8,6 +8,8 @@ PYTHON ?= python3
 ONNXRUNTIME ?= cpu
 # Folder of the Roadmap tracks over the ENCODE pilot regions, for `make pilot`.
 DATA ?= ../shared/data/roadmap-pilot
+# Numbers per bin in the embedding, for `make pilot`.
+SIZE ?= 12
 # Given to pytest, for example PYTEST_ARGS='-k binning'.
 PYTEST_ARGS ?=
 
@@ -33,6 +35,7 @@ PILOT := \
 	preprocess.split.validation=[chr9,chr18] \
 	preprocess.split.test=[chr5,chr13,chr22] \
 	evaluate.tasks=tasks/roadmap-pilot.yaml \
+	train.embedding_size=$(SIZE) \
 	evaluate.labels=$(DATA)/labels \
 	evaluate.folds.count=5
 
