@@ -7,11 +7,12 @@ epoch starts the deal at another window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -106,12 +107,12 @@ class MemoryWindows:
     """All windows held in memory, or on the GPU."""
 
     def __init__(self, matrix: Path, windows: Sequence[Window], window_bins: int, device: torch.device) -> None:
-        tracks = open_bins(matrix / "matrix.zarr")[windows[0].chrom].shape[1]
-        self.values = torch.empty(len(windows), window_bins, tracks, dtype=torch.float16, device=device)
+        stored = StoredMatrix(matrix, (window.chrom for window in windows))
+        self.values = torch.empty(len(windows), window_bins, stored.tracks, dtype=torch.float16, device=device)
         self.mask = torch.empty(len(windows), window_bins, dtype=torch.bool, device=device)
         for start in range(0, len(windows), LOAD_WINDOWS):
             part = slice(start, start + LOAD_WINDOWS)
-            values, mask = read_windows(matrix, windows[part], window_bins)
+            values, mask = stored.windows(windows[part], window_bins)
             self.values[part], self.mask[part] = values.to(device), mask.to(device)
         self.plan = torch.empty(0)
 
@@ -129,86 +130,162 @@ class MemoryWindows:
 
 
 class StoredWindows:
-    """Windows read from the matrix store a slab of steps at a time, the next slab while this one is used."""
+    """Windows read from the matrix store, each stream's next chunk while its last one is used.
+
+    A stream's windows are read in runs that end where a chunk of the store ends, so that no chunk is decompressed
+    twice.
+    """
 
     def __init__(
         self, matrix: Path, windows: Sequence[Window], window_bins: int, device: torch.device, readers: int
     ) -> None:
-        self.matrix, self.windows, self.window_bins, self.device = matrix, windows, window_bins, device
-        chunk_bins = open_bins(matrix / "matrix.zarr")[windows[0].chrom].chunks[0]
-        self.slab_steps = max(1, chunk_bins // window_bins)
-        self.pool = ThreadPoolExecutor(readers, thread_name_prefix="windows")
+        self.matrix = StoredMatrix(matrix, (window.chrom for window in windows))
+        self.windows, self.window_bins, self.device = windows, window_bins, device
+        self.readers = ThreadPoolExecutor(readers, thread_name_prefix="reading")
+        self.copiers = ThreadPoolExecutor(readers, thread_name_prefix="copying")
         self.plan: NDArray[np.int64] = np.empty((0, 0), np.int64)
-        self.slabs: dict[int, list[Future[tuple[Tensor, Tensor]]]] = {}
+        self.runs: list[list[int]] = []
+        self.current: list[int] = []
+        self.read_runs: dict[tuple[int, int], Future[tuple[Tensor, Tensor]]] = {}
+        self.buffers: list[PinnedBuffer] = []
 
     def start(self, plan: NDArray[np.int64], step: int) -> None:
         """Begin a plan at a step."""
-        self.plan, self.slabs = plan, {}
-        self._fetch(step // self.slab_steps)
+        self.plan, self.read_runs = plan, {}
+        self.runs = [self._run_starts(column) for column in plan.T.tolist()]
+        self.current = [bisect_right(starts, step) - 1 for starts in self.runs]
+        if self.device.type == "cuda":
+            shape = (plan.shape[1], self.window_bins, self.matrix.tracks)
+            self.buffers = [PinnedBuffer(shape) for _ in range(2)]
+
+    def prefetch(self, step: int) -> None:
+        """See to it that every stream's run of a step is there or on its way, and its next one too."""
+        for stream, starts in enumerate(self.runs):
+            if self.current[stream] + 1 < len(starts) and starts[self.current[stream] + 1] <= step:
+                self.read_runs.pop((stream, self.current[stream]), None)
+                self.current[stream] += 1
+        for following in (0, 1):
+            for stream, run in enumerate(self.current):
+                self._fetch(stream, run + following)
 
     def read(self, step: int, rows: slice) -> tuple[Tensor, Tensor]:
         """Values (time, stream, track) and mask (time, stream) of some streams at a step."""
-        number, within = divmod(step, self.slab_steps)
-        streams = [future.result() for future in self.slabs[number][rows]]
-        values = torch.stack([stream[0][within] for stream in streams])
-        mask = torch.stack([stream[1][within] for stream in streams])
-        if self.device.type == "cuda":
-            values, mask = values.pin_memory(), mask.pin_memory()
-        values, mask = (part.to(self.device, non_blocking=True) for part in (values, mask))
+        streams = range(self.plan.shape[1])[rows]
+        if not self.buffers:
+            parts = [self._window(stream, step) for stream in streams]
+            values, mask = (torch.stack(pieces) for pieces in zip(*parts, strict=True))
+        else:
+            buffer = self.buffers[step % 2]
+            values, mask = buffer.fill(self.copiers, streams, lambda stream: self._window(stream, step), self.device)
         return _time_major(values), mask.T.float()
 
-    def prefetch(self, step: int) -> None:
-        """See to it that the slab of a step is there and the next one on its way."""
-        number = step // self.slab_steps
-        self.slabs.pop(number - 1, None)
-        self._fetch(number)
-        self._fetch(number + 1)
+    def _window(self, stream: int, step: int) -> tuple[Tensor, Tensor]:
+        run = self.current[stream]
+        values, mask = self.read_runs[stream, run].result()
+        within = step - self.runs[stream][run]
+        return values[within], mask[within]
 
-    def _fetch(self, number: int) -> None:
-        if number not in self.slabs and number * self.slab_steps < len(self.plan):
-            part = self.plan[number * self.slab_steps : (number + 1) * self.slab_steps]
-            self.slabs[number] = [self.pool.submit(self._read_stream, stream) for stream in part.T.tolist()]
+    def _run_starts(self, column: list[int]) -> list[int]:
+        """Steps of a stream at which a run begins."""
 
-    def _read_stream(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        return read_windows(self.matrix, [self.windows[index] for index in indices], self.window_bins)
+        def chunk(window: Window) -> int:
+            return window.first // self.matrix.chunk_bins
+
+        starts = [0]
+        for step in range(1, len(column)):
+            before, window = self.windows[column[step - 1]], self.windows[column[step]]
+            same = before.chrom == window.chrom and chunk(before) == chunk(window)
+            if not (same and _follows(before, window, self.window_bins)):
+                starts.append(step)
+        return starts
+
+    def _fetch(self, stream: int, run: int) -> None:
+        starts = self.runs[stream]
+        if run >= len(starts) or (stream, run) in self.read_runs:
+            return
+        end = starts[run + 1] if run + 1 < len(starts) else len(self.plan)
+        windows = [self.windows[index] for index in self.plan[starts[run] : end, stream].tolist()]
+        self.read_runs[stream, run] = self.readers.submit(self.matrix.windows, windows, self.window_bins)
+
+
+class PinnedBuffer:
+    """Page-locked memory for one step's windows, from which a GPU copies without making the CPU wait."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.values = torch.empty(shape, dtype=torch.float16, pin_memory=True)
+        self.mask = torch.empty(shape[:2], dtype=torch.bool, pin_memory=True)
+        self.copied = torch.cuda.Event()
+
+    def fill(
+        self,
+        pool: ThreadPoolExecutor,
+        streams: range,
+        window: Callable[[int], tuple[Tensor, Tensor]],
+        device: torch.device,
+    ) -> tuple[Tensor, Tensor]:
+        """Gather the windows of some streams and begin their copy to the GPU."""
+        self.copied.synchronize()
+
+        def copy(position: int) -> None:
+            self.values[position], self.mask[position] = window(streams[position])
+
+        for _ in pool.map(copy, range(len(streams))):
+            pass
+        values, mask = (part[: len(streams)].to(device, non_blocking=True) for part in (self.values, self.mask))
+        self.copied.record()
+        return values, mask
 
 
 def _time_major(values: Tensor) -> Tensor:
     return values.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 
-def read_windows(matrix: Path, windows: Sequence[Window], window_bins: int, pin: bool = False) -> tuple[Tensor, Tensor]:
-    """Values and mask of windows, short ones padded with bins without data.
+class StoredMatrix:
+    """A matrix dataset opened once for many reads; masks are held in memory (a byte per bin).
 
     Parameters
     ----------
     matrix : Path
         Matrix dataset.
-    windows : sequence of Window
-        Runs of windows that follow each other on a chromosome are read at once.
-    window_bins : int
-
-    Returns
-    -------
-    Tensor (window, bin, track) float16, Tensor (window, bin) bool
+    chromosomes : iterable of str
+        Those that will be read.
     """
-    values, masks = open_bins(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
-    tracks = values[windows[0].chrom].shape[1]
-    out = torch.zeros(len(windows), window_bins, tracks, dtype=torch.float16)
-    mask = torch.zeros(len(windows), window_bins, dtype=torch.bool)
-    flat, flat_mask = out.view(-1, tracks).numpy(), mask.view(-1).numpy()
-    start = 0
-    while start < len(windows):
-        end = start + 1
-        while end < len(windows) and _follows(windows[end - 1], windows[end], window_bins):
-            end += 1
-        first, last = windows[start], windows[end - 1]
-        bins = slice(first.first, last.first + last.bins)
-        rows = slice(start * window_bins, start * window_bins + bins.stop - bins.start)
-        flat[rows] = values[first.chrom][bins]
-        flat_mask[rows] = masks[first.chrom][bins]  # type: ignore[index]
-        start = end
-    return out, mask
+
+    def __init__(self, matrix: Path, chromosomes: Iterable[str]) -> None:
+        self.values = open_bins(matrix / "matrix.zarr")
+        masks: Any = open_group(matrix / "mask.zarr")
+        self.masks: dict[str, NDArray[np.bool_]] = {chrom: masks[chrom][:] for chrom in dict.fromkeys(chromosomes)}
+        first = self.values[next(iter(self.masks))]
+        self.tracks, self.chunk_bins = first.shape[1], first.chunks[0]
+
+    def windows(self, windows: Sequence[Window], window_bins: int) -> tuple[Tensor, Tensor]:
+        """Values and mask of windows, short ones padded with bins without data.
+
+        Parameters
+        ----------
+        windows : sequence of Window
+            Runs of windows that follow each other on a chromosome are read at once.
+        window_bins : int
+
+        Returns
+        -------
+        Tensor (window, bin, track) float16, Tensor (window, bin) bool
+        """
+        out = torch.zeros(len(windows), window_bins, self.tracks, dtype=torch.float16)
+        mask = torch.zeros(len(windows), window_bins, dtype=torch.bool)
+        flat, flat_mask = out.view(-1, self.tracks).numpy(), mask.view(-1).numpy()
+        start = 0
+        while start < len(windows):
+            end = start + 1
+            while end < len(windows) and _follows(windows[end - 1], windows[end], window_bins):
+                end += 1
+            first, last = windows[start], windows[end - 1]
+            bins = slice(first.first, last.first + last.bins)
+            rows = slice(start * window_bins, start * window_bins + bins.stop - bins.start)
+            flat[rows] = self.values[first.chrom][bins]
+            flat_mask[rows] = self.masks[first.chrom][bins]
+            start = end
+        return out, mask
 
 
 def _follows(before: Window, after: Window, window_bins: int) -> bool:
