@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.stages.ingest import bedgraph
+from benchmarks.stages.ingest import write_bedgraph
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import floors, reference, synthetic
@@ -39,7 +39,9 @@ def random_state(network, batch=1):
 def test_binning_equals_the_published_route_from_bedgraph_text(tmp_path):
     size = 200_010  # the last bin is partial
     (path,) = synthetic.write_bigwigs(tmp_path, size, 1)
-    plain = reference.bin_bedgraph(bedgraph(path, size), 0, size, 25)
+    write_bedgraph(path, size, tmp_path / "track.bedgraph")
+    with open(tmp_path / "track.bedgraph") as lines:
+        plain = reference.bin_bedgraph(lines, 0, size, 25)
     with BigWig(path) as bigwig:
         means = bin_means(bigwig.intervals(synthetic.CHROMOSOME, 0, size), 0, size, 25)
     assert np.isnan(plain).any(), "there are bins without data"

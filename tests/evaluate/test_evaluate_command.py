@@ -13,7 +13,7 @@ from tiny_evaluation import TASKS, TinyEvaluation
 from epilstm.artifacts import sha256_file
 from epilstm.datasets import read_manifest
 from epilstm.errors import DataError, EpilstmError, LabelsError
-from epilstm.evaluate.results import (
+from epilstm.evaluation import (
     BASELINES,
     PREDICTION_COLUMNS,
     REPRESENTATIONS,

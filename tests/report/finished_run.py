@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 
 from epilstm.artifacts import fingerprint, sha256_file, to_json
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, write_manifest
-from epilstm.evaluate.results import (
+from epilstm.evaluation import (
     BASELINES,
     EMBEDDING,
     PREDICTIONS_FILE,
@@ -256,6 +256,7 @@ def write_evaluation(folder: Path, paths: dict[str, Path], leaky: bool = False) 
         folds=FoldsUsed(by="random" if leaky else "chromosome", count=5, leaky=leaky),
         confidence=0.95,
         bootstrap=100,
+        task_order=list(TASKS),
         tasks={name: task_result(name, cells) for name, cells in TASKS.items()},
         reconstruction=reconstruction(TRACKS),
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.figure import Figure
 
-from epilstm.evaluate.results import ReconstructionScore
+from epilstm.evaluation import ReconstructionScore
 from epilstm.genome import Region
 from epilstm.report.drawing import NARROW, STYLE, WIDE, picture, runs_of
 from epilstm.report.embedding_figure import averaged, embedding_figure, standard_scores

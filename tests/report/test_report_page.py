@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from epilstm.evaluate.results import REPRESENTATIONS, read_results
+from epilstm.evaluation import REPRESENTATIONS, read_results
 from report.conftest import write_report
 from report.finished_run import TASKS, TRACKS, write_evaluation
 

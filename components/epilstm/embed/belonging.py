@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.errors import ModelError
-from epilstm.export.manifest import EncoderManifest, scaler_digest
+from epilstm.model.encoder_folder import EncoderManifest, scaler_digest
 
 
 def require_same_input(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderManifest) -> None:

@@ -19,8 +19,8 @@ from epilstm.embed.core_encoder import Provider, load_core
 from epilstm.embed.encoding import Counts, ShardEncoder
 from epilstm.embed.windows import Shard, WindowShape, shards_of
 from epilstm.errors import DataError
-from epilstm.export.manifest import ENCODER, checked_file, read_encoder_manifest
 from epilstm.genome import bins_of
+from epilstm.model.encoder_folder import ENCODER, checked_file, read_encoder_manifest
 from epilstm.runner import StepContext, StepResult
 from epilstm.shards import BinArray, open_bins
 from epilstm.store import SHARD_BINS, available_cores, create_bin_array, create_group, open_group

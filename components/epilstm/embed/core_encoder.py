@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from epilstm.console import log
 from epilstm.errors import ModelError
-from epilstm.export.manifest import EMBEDDING_BY_TIME, STANDARDISED_BY_TIME
+from epilstm.model.encoder_folder import EMBEDDING_BY_TIME, STANDARDISED_BY_TIME
 
 Provider = Literal["cpu", "cuda"]
 PROVIDER_NAMES: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -1,7 +1,7 @@
 """``epilstm evaluate``: read, judge, write.
 
-The evaluation folder holds ``scores.json`` (`epilstm.evaluate.results.EvaluationResults`), ``predictions.parquet``
-(`epilstm.evaluate.results.PREDICTION_COLUMNS`) and, written last, ``manifest.json``.
+The evaluation folder holds ``scores.json`` (`epilstm.evaluation.EvaluationResults`), ``predictions.parquet``
+(`epilstm.evaluation.PREDICTION_COLUMNS`) and, written last, ``manifest.json``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from epilstm.evaluate.representations import (
     Representation,
     pooled_features,
 )
-from epilstm.evaluate.results import (
+from epilstm.evaluate.tasks import Task, load_tasks
+from epilstm.evaluate.trials import Trial, prepare_trials
+from epilstm.evaluation import (
     EMBEDDING,
     PREDICTION_COLUMNS,
     PREDICTIONS_FILE,
@@ -45,8 +47,6 @@ from epilstm.evaluate.results import (
     Reconstruction,
     TaskResult,
 )
-from epilstm.evaluate.tasks import Task, load_tasks
-from epilstm.evaluate.trials import Trial, prepare_trials
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores
 
@@ -106,6 +106,7 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         folds=FoldsUsed(by=params.folds.by, count=params.folds.count, leaky=params.folds.by == "random"),
         confidence=params.confidence,
         bootstrap=params.bootstrap,
+        task_order=[task.name for task in tasks],
         tasks={task.name: _judged(task, trials, held_out, params) for task in tasks},
         reconstruction=reconstruction,
     )

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.config import EvaluateParams
-from epilstm.evaluate.results import (
+from epilstm.evaluate.scores import bootstrap_average_precision, cluster_draws, difference, interval, score
+from epilstm.evaluate.trials import Trial
+from epilstm.evaluation import (
     BASELINES,
     EMBEDDING,
     REPRESENTATIONS,
@@ -18,8 +20,6 @@ from epilstm.evaluate.results import (
     Summary,
     TaskResult,
 )
-from epilstm.evaluate.scores import bootstrap_average_precision, cluster_draws, difference, interval, score
-from epilstm.evaluate.trials import Trial
 
 #: How a sentence calls each baseline.
 SPOKEN = {

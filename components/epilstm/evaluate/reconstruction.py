@@ -11,7 +11,7 @@ from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.pca import Moments, Pca, fit_readout, joint_rows
 from epilstm.evaluate.representations import Representation
-from epilstm.evaluate.results import PcaPoint, Reconstruction, ReconstructionScore
+from epilstm.evaluation import PcaPoint, Reconstruction, ReconstructionScore
 
 #: Training bins that the untrained encoder's read-out is fitted on, at most: far more than it has weights.
 READOUT_BINS = 200_000

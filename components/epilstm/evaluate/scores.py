@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.evaluate.results import Difference, Interval, Scores, Verdict
+from epilstm.evaluation import Difference, Interval, Scores, Verdict
 
 #: Weights handled at once, which bounds the bootstrap's memory.
 WEIGHTS_AT_ONCE = 4_000_000

@@ -18,7 +18,7 @@ from epilstm.datasets import write_manifest
 from epilstm.errors import ModelError
 from epilstm.export import parity, triton
 from epilstm.export.graph import OPSET, build_encoder
-from epilstm.export.manifest import ENCODER, SIGNAL, STATEFUL_ENCODER, EncoderManifest, scaler_digest
+from epilstm.model.encoder_folder import ENCODER, SIGNAL, STATEFUL_ENCODER, EncoderManifest, scaler_digest
 from epilstm.model.folder import ModelManifest, load_model
 from epilstm.runner import StepContext, StepResult
 

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from epilstm.datasets import Scaler
 from epilstm.errors import ModelError
-from epilstm.export.manifest import (
+from epilstm.model.config import ModelConfig
+from epilstm.model.encoder_folder import (
     EMBEDDING,
     EMBEDDING_BY_TIME,
     SIGNAL,
@@ -25,7 +26,6 @@ from epilstm.export.manifest import (
     STATE_INPUTS,
     STATE_OUTPUTS,
 )
-from epilstm.model.config import ModelConfig
 
 Weights = Mapping[str, NDArray[np.float32]]
 

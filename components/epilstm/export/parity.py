@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from epilstm.datasets import Scaler
-from epilstm.export.manifest import EMBEDDING, SIGNAL, STATE_INPUTS, STATE_OUTPUTS
+from epilstm.model.encoder_folder import EMBEDDING, SIGNAL, STATE_INPUTS, STATE_OUTPUTS
 from epilstm.model.networks import Autoencoder
 
 #: (batch, time) of the signals compared.

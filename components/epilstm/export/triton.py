@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from epilstm.export.manifest import EMBEDDING, SIGNAL, STATE_INPUTS, STATE_OUTPUTS
 from epilstm.model.config import ModelConfig
+from epilstm.model.encoder_folder import EMBEDDING, SIGNAL, STATE_INPUTS, STATE_OUTPUTS
 
 #: Largest batch that Triton gathers from waiting requests, and how long it waits for more.
 MAX_BATCH, MAX_DELAY_MICROSECONDS = 64, 1000

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
-from epilstm.evaluate.results import EMBEDDING, TaskResult
+from epilstm.evaluation import EMBEDDING, TaskResult
 
 #: Points kept of a curve: more could not be told apart in a figure.
 POINTS = 160

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest
 from epilstm.errors import DataError
-from epilstm.evaluate.results import (
+from epilstm.evaluation import (
     PREDICTIONS_FILE,
     SCORES_FILE,
     EvaluationManifest,

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from epilstm import __version__
 from epilstm.config import ReportParams
-from epilstm.evaluate.results import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
+from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
 from epilstm.report.drawing import LOOKS, RECONSTRUCTION_LOOKS, Picture
 from epilstm.report.inputs import Run
 from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE

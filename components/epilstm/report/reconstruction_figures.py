@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from epilstm.evaluate.results import Reconstruction
+from epilstm.evaluation import Reconstruction
 from epilstm.report.drawing import (
     NO_DATA,
     QUIET,

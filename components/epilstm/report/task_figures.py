@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from epilstm.evaluate.results import EMBEDDING, Interval, TaskResult
+from epilstm.evaluation import EMBEDDING, Interval, TaskResult
 from epilstm.report.curves import Curves
 from epilstm.report.drawing import LOOKS, QUIET, Layout, legend_above, new_figure, round_ticks
 

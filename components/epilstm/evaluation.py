@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from epilstm.artifacts import read_json
 from epilstm.datasets import parse_manifest
@@ -153,7 +153,7 @@ class FoldsUsed(_Model):
 
 
 class EvaluationResults(_Model):
-    """``scores.json``."""
+    """``scores.json``; `task_order` is that of the tasks file, which JSON with sorted keys does not keep."""
 
     format: Literal["epilstm.evaluation/1"] = "epilstm.evaluation/1"
     embedding_size: int
@@ -162,8 +162,17 @@ class EvaluationResults(_Model):
     folds: FoldsUsed
     confidence: float
     bootstrap: int
+    task_order: list[str]
     tasks: dict[str, TaskResult]
     reconstruction: Reconstruction
+
+    @field_validator("tasks")
+    @classmethod
+    def _in_order(cls, tasks: dict[str, TaskResult], info: ValidationInfo) -> dict[str, TaskResult]:
+        order = info.data.get("task_order", [])
+        if sorted(order) != sorted(tasks):
+            raise ValueError("task_order and tasks name different tasks")
+        return {name: tasks[name] for name in order}
 
 
 class EvaluationManifest(_Model):
