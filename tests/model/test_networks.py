@@ -44,7 +44,7 @@ def manifest_of(config, digest="0" * 64):
         seed=3, matrix_fingerprint="m", weights_sha256=digest,
         training=TrainingSummary(
             epochs=1, best_epoch=1, steps=1, bins_seen=1, train_mse=1.0, validation_mse=1.0, validation_r2=0.0,
-            validation_r2_per_track={}, weights_moved=0.1, device="cpu",
+            validation_mse_per_track={}, validation_r2_per_track={}, weights_moved=0.1, device="cpu",
         ),
     )  # fmt: skip
 
@@ -134,8 +134,18 @@ def test_reconstruction_error_agrees_with_sklearn():
     for part in (slice(0, 100), slice(100, 500)):
         error.add(truth[part], guess[part], mask[part])
     assert error.mse == pytest.approx(mean_squared_error(truth[mask], guess[mask]))
+    np.testing.assert_allclose(error.mse_per_track, np.square(truth - guess)[mask].mean(0))
     np.testing.assert_allclose(error.r2_per_track, r2_score(truth[mask], guess[mask], multioutput="raw_values"))
     assert error.r2 == pytest.approx(r2_score(truth[mask], guess[mask], multioutput="variance_weighted"))
+
+
+def test_a_track_that_does_not_vary_has_no_r2():
+    truth = np.column_stack([np.full(200, 1.7), np.arange(200.0)])
+    error = ReconstructionError.empty(2)
+    error.add(truth, truth + 0.1, np.ones(200, bool))
+    constant, varying = error.r2_per_track
+    assert constant is None
+    assert varying == pytest.approx(1, abs=1e-4)
 
 
 def test_a_model_folder_round_trips(tmp_path, network):

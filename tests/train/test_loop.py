@@ -17,13 +17,18 @@ import zarr
 from epilstm.artifacts import MANIFEST
 from epilstm.cli import main
 from epilstm.config import TrainParams
+from epilstm.console import progress as bar
+from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.networks import build
 from epilstm.steps import STEPS
+from epilstm.store import open_group
 from epilstm.train import checkpoint
 from epilstm.train.gradients import GradientWorkers
-from epilstm.train.loop import learning_rate
+from epilstm.train.loop import Run, learning_rate
+from epilstm.train.loop import train as loop_train
+from epilstm.train.streams import MemoryWindows, plan_epoch, windows_of
 from train.toy_matrix import write_matrix
 
 PARAMS = {
@@ -87,6 +92,59 @@ def test_learning_rate_warms_up_then_decays_to_zero():
     assert np.all(np.diff(rates[:10]) > 0)
     assert np.all(np.diff(rates[11:]) < 0)
     assert rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_state_is_carried_along_a_stream_and_starts_from_zero_at_a_region(matrix, threads):
+    """Against a plain loop over the plan; the weights stay where they are, so only states make a difference."""
+    params = TrainParams(**PARAMS | {"epochs": 1, "learning_rate": 1e-30, "streams": 3, "threads": threads})
+    manifest = read_manifest(matrix, MatrixManifest)
+    windows = windows_of(manifest.region_list(["chr1"]), 25, 50)
+    config = ModelConfig(architecture="bottleneck", tracks=6, embedding_size=3, hidden_size=12)
+    network, stopped_after = build(config, 1), 20
+    ended = {}
+
+    class Stop:
+        steps = 0
+
+        def __call__(self):
+            self.steps += 1
+            return self.steps == stopped_after
+
+    def keep(folder, identity, progress, *rest):
+        ended["progress"] = progress
+
+    device = torch.device("cpu")
+    run = Run(windows, MemoryWindows(matrix, windows, 50, device), slice(0, 3), lambda: (1.0, 0.0), print, Stop(),
+              matrix, "")  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch, GradientWorkers(device, threads) as workers, bar("", 1) as shown:
+        patch.setattr(checkpoint, "save", keep)
+        with pytest.raises(KeyboardInterrupt):
+            loop_train(network, params, run, workers, False, shown)
+
+    stored, masks = open_group(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
+    plan = plan_epoch(len(windows), 3, params.seed, 0)[:stopped_after]
+    fresh_within = [windows[index].fresh for index in plan[1:].ravel()]
+    assert any(fresh_within), "a region begins in the middle of a stream"
+    assert not all(fresh_within)
+    error, states = 0.0, []
+    for column in plan.T:
+        state = network.zero_state(1)
+        for index in column:
+            w = windows[index]
+            if w.fresh:
+                state = network.zero_state(1)
+            bins = slice(w.first, w.first + w.bins)
+            x = torch.from_numpy(stored["chr1"][bins].astype(np.float32))[:, None]
+            mask = torch.from_numpy(masks["chr1"][bins])
+            with torch.no_grad():
+                features, state = network.features(x, state)
+                error += float(((network.readout(features) - x)[mask] ** 2).sum())
+        states.append(state)
+    progress = ended["progress"]
+    assert float(progress.squared_error) == pytest.approx(error, rel=1e-5)
+    for part, ours in enumerate(progress.state):
+        torch.testing.assert_close(ours, torch.cat([state[part] for state in states]), rtol=1e-4, atol=1e-5)
 
 
 def test_training_learns_and_keeps_the_best_weights(trained):
@@ -175,6 +233,17 @@ def test_a_checkpoint_of_another_run_is_not_resumed(matrix, trained, tmp_path):
     assert torch.equal(weights(resumed), weights(load_model(trained / "model")[0]))
 
 
+@pytest.mark.parametrize("change", ["threads", "code"])
+def test_a_checkpoint_of_other_code_or_other_shares_is_not_resumed(matrix, tmp_path, monkeypatch, capfd, change):
+    train(matrix, tmp_path / "run", epochs=1)
+    if change == "code":
+        monkeypatch.setattr("epilstm.train.command.SOURCES", ("train",))
+    folder = tmp_path / "run"
+    params = write_params(folder, epochs=1, threads=1 if change == "threads" else 2)
+    main(command(matrix, folder, params, "resume"))
+    assert "of a run with other params, data or code" in capfd.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_said_and_training_starts_anew(matrix, trained, tmp_path):
     (tmp_path / "run" / "work").mkdir(parents=True)
     (tmp_path / "run" / "work" / checkpoint.CHECKPOINT).write_bytes(b"not a checkpoint")
@@ -201,6 +270,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(tmp_path, c
         ({"streams": 5000}, "train.streams = 5000"),
         ({"architecture": "published"}, "must be equal"),
         ({"device": "cuda"}, "no CUDA GPU"),
+        ({"device": "cpu", "precision": "bfloat16"}, "bfloat16 needs a GPU"),
     ],
 )
 def test_impossible_params_are_one_line(matrix, tmp_path, capsys, changes, message):
@@ -222,3 +292,9 @@ def test_two_processes_train_to_the_weights_of_one(matrix, trained, tmp_path):
     torch.testing.assert_close(weights(two[0]), weights(one[0]), rtol=1e-3, atol=1e-4)
     assert two[1].training.validation_r2 == pytest.approx(one[1].training.validation_r2, abs=1e-4)
     assert two[1].training.steps == one[1].training.steps
+
+    # One process's checkpoint is lost: none goes on from a step of its own.
+    (tmp_path / "work" / "rank-1" / checkpoint.CHECKPOINT).unlink()
+    again = subprocess.run([*launch, *arguments, "--resume"], check=True, timeout=300, capture_output=True, text=True)
+    assert "checkpoints are of different steps" in again.stderr
+    assert torch.equal(weights(load_model(tmp_path / "model")[0]), weights(two[0]))

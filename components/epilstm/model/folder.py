@@ -20,7 +20,8 @@ WEIGHTS = "weights.safetensors"
 class TrainingSummary(BaseModel):
     """What came of the training.
 
-    Errors are in the standardised space of the matrix; R2 is over all bins and tracks of the validation chromosomes.
+    Errors are in the standardised space of the matrix; R2 is over all bins and tracks of the validation chromosomes,
+    and None for a track that does not vary there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,7 +33,8 @@ class TrainingSummary(BaseModel):
     train_mse: float
     validation_mse: float
     validation_r2: float
-    validation_r2_per_track: dict[str, float]
+    validation_mse_per_track: dict[str, float]
+    validation_r2_per_track: dict[str, float | None]
     weights_moved: float
     device: str
 

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.datasets import MatrixManifest
-from epilstm.genome import Region, bins_of
+from epilstm.genome import Region, bin_count, bins_of
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
 from epilstm.shards import open_bins
 from epilstm.store import open_group
+
+#: A track's squared distance from its mean is taken for rounding below this share of its sum of squares.
+CONSTANT_SPREAD = 1e-9
 
 #: Values (bins x tracks) held at a time: 80 MB in float32.
 BLOCK_VALUES = 20_000_000
@@ -69,9 +72,18 @@ class ReconstructionError:
         return float(1 - self.squared_error.sum() / max(self.spread.sum(), 1e-12))
 
     @property
-    def r2_per_track(self) -> NDArray[np.float64]:
-        """R2 of each track."""
-        return 1 - self.squared_error / np.maximum(self.spread, 1e-12)
+    def mse_per_track(self) -> list[float]:
+        """Mean squared error of each track."""
+        return [float(error) / max(self.bins, 1) for error in self.squared_error]
+
+    @property
+    def r2_per_track(self) -> list[float | None]:
+        """R2 of each track; None for one that does not vary, up to rounding."""
+        varies = self.spread > CONSTANT_SPREAD * np.maximum(self.total_squares, 1)
+        return [
+            float(1 - error / spread) if varied else None
+            for error, spread, varied in zip(self.squared_error, self.spread, varies, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,11 @@ class Block:
 
 
 def matrix_blocks(
-    matrix: Path, manifest: MatrixManifest, chromosomes: Sequence[str], context: int = CONTEXT_BINS
+    matrix: Path,
+    manifest: MatrixManifest,
+    chromosomes: Sequence[str],
+    context: int = CONTEXT_BINS,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Block]:
     """Blocks that cover the regions of some chromosomes, bounded in size, with context on both sides.
 
@@ -98,16 +114,21 @@ def matrix_blocks(
     chromosomes : sequence of str
     context : int
         Bins on each side, as far as the region goes.
+    share : (int, int)
+        Which share of how many: several processes take turns.
     """
     values, masks = open_bins(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
     size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
-    for region in manifest.region_list(list(chromosomes)):
-        first, last = bins_of(region, manifest.bin_size)
-        for a, b, keep_from, keep_to in chunks_of(last - first, size, context):
-            bins = slice(first + a, first + b)
-            block = values[region.chrom][bins]
-            mask: Any = masks[region.chrom][bins]  # type: ignore[index]
-            yield Block(region, bins.start, block, mask, slice(keep_from - a, keep_to - a))
+    cuts = [
+        (region, bins_of(region, manifest.bin_size)[0], chunk)
+        for region in manifest.region_list(list(chromosomes))
+        for chunk in chunks_of(bin_count(len(region), manifest.bin_size), size, context)
+    ]
+    for region, first, (a, b, keep_from, keep_to) in cuts[share[0] :: share[1]]:
+        bins = slice(first + a, first + b)
+        block = values[region.chrom][bins]
+        mask: Any = masks[region.chrom][bins]  # type: ignore[index]
+        yield Block(region, bins.start, block, mask, slice(keep_from - a, keep_to - a))
 
 
 def reconstruction_error(

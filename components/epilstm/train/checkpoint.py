@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from epilstm.artifacts import staging_path
 from epilstm.console import log
@@ -91,13 +91,33 @@ def save(folder: Path, identity: str, progress: Progress, weights: dict[str, Any
     os.replace(staged, folder / CHECKPOINT)
 
 
+def same_everywhere(taken: int, device: torch.device) -> bool:
+    """Whether all processes would go on from the same step; else it is said, and all start from the beginning.
+
+    Parameters
+    ----------
+    taken : int
+        Steps in this process's checkpoint, -1 if it has none.
+    device : torch.device
+        Of this process.
+    """
+    if not distributed.is_initialized():
+        return True
+    ends = torch.tensor([taken, -taken], device=device)
+    distributed.all_reduce(ends, distributed.ReduceOp.MIN)
+    least, most = int(ends[0]), -int(ends[1])
+    if least != most:
+        log.warning("the processes' checkpoints are of different steps, training starts from the beginning")
+    return least == most
+
+
 def load(folder: Path, identity: str, device: torch.device) -> tuple[Progress, dict[str, Any], dict[str, Any]] | None:
     """The checkpoint of this very run, if there is one.
 
     Returns
     -------
     (progress, weights, optimizer) or None
-        None where there is no checkpoint, or one of other params, data or version, or a damaged one; each is said.
+        None where there is no checkpoint, or one of other params, data or code, or a damaged one; each is said.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
@@ -108,7 +128,7 @@ def load(folder: Path, identity: str, device: torch.device) -> tuple[Progress, d
         log.warning(f"{path}: cannot be read ({type(error).__name__}), training starts from the beginning")
         return None
     if content["identity"] != identity:
-        log.info(f"{path}: of a run with other params or data, training starts from the beginning")
+        log.info(f"{path}: of a run with other params, data or code, training starts from the beginning")
         return None
     told = content["progress"]
     progress = Progress(**{**told, "history": [Epoch(**row) for row in told["history"]]})

@@ -6,9 +6,8 @@ import csv
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import distributed
 
-from epilstm import __version__
-from epilstm.artifacts import fingerprint, read_json, sha256_json
+from epilstm.artifacts import exclusive, fingerprint, read_json, remove, sha256_file, sha256_json
 from epilstm.config import TrainParams
 from epilstm.console import log, progress
 from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manifest
@@ -33,8 +31,13 @@ from epilstm.train.checkpoint import Epoch, Progress
 from epilstm.train.gradients import GradientWorkers
 from epilstm.train.streams import MemoryWindows, StoredWindows, Window, WindowSource, plan_epoch, windows_of
 
-#: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them.
+#: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them. The others are
+#: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
 SPEED_PARAMS = {"checkpoint_steps", "memory_gb"}
+RESOLVED_PARAMS = {"threads", "device", "precision"}
+
+#: Sources whose change makes another run of the same params.
+SOURCES = ("train", "model", "genome.py", "datasets.py", "store.py", "shards.py")
 
 #: Share of a GPU's free memory that the training matrix may take.
 GPU_SHARE = 0.6
@@ -66,17 +69,22 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     manifest = read_manifest(matrix, MatrixManifest)
     scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
     config = model_config(params, len(manifest.tracks))
-    with processes() as group, stop_requests(group) as stopping:
+    with processes() as group:
         device = choose_device(params, group)
+        threads = params.threads or max(1, available_cores() // group.local)
         network = build(config, params.seed).to(device)
         window_bins = params.frames_per_step * manifest.frame_bins
         windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
         steps = len(plan_epoch(len(windows), params.streams, params.seed, 0))
-        with GradientWorkers(device, params.threads or max(1, available_cores() // group.local)) as workers:
+        source = window_source(matrix, windows, window_bins, len(manifest.tracks), params, device)
+        with ExitStack() as stack:
+            workers = stack.enter_context(GradientWorkers(device, threads))
+            folder = checkpoint_folder(context.work.get("checkpoint"), group)
+            if folder:
+                stack.enter_context(exclusive(folder))
 
             def validation_error() -> ReconstructionError:
-                blocks = matrix_blocks(matrix, manifest, manifest.split.validation)
-                share = islice(blocks, group.rank, None, group.count)
+                share = matrix_blocks(matrix, manifest, manifest.split.validation, share=(group.rank, group.count))
                 run_chunks = workers.pool.map if device.type == "cpu" else map
                 return over_processes(reconstruction_error(network, config.tracks, share, run_chunks), device)
 
@@ -84,16 +92,16 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
                 error = validation_error()
                 return error.mse, error.r2
 
-            folder = context.work.get("checkpoint")
+            stopping = stack.enter_context(stop_requests(group))
             the_run = loop.Run(
                 windows=windows,
-                source=window_source(matrix, windows, window_bins, len(manifest.tracks), params, device),
+                source=source,
                 streams=streams_of(params, group),
                 validate=validate,
-                on_epoch=Curve(folder if group.leads else None, resume="resume" in context.flags),
+                on_epoch=Curve(folder if group.leads else None, fresh="resume" not in context.flags),
                 stopping=stopping,
-                folder=folder / f"rank-{group.rank}" if folder and group.count > 1 else folder,
-                identity=identity(params, fingerprint(matrix), group),
+                folder=folder,
+                identity=identity(params, fingerprint(matrix), group, device, workers.threads),
             )
             with progress("training", steps * params.epochs) as bar:
                 done = loop.train(network, params, the_run, workers, "resume" in context.flags, bar)
@@ -161,8 +169,12 @@ def choose_device(params: TrainParams, group: Processes) -> torch.device:
     ------
     ModelError
         A GPU is asked for and there is none.
+    ParamsError
+        A CPU is to compute in bfloat16.
     """
     if params.device == "cpu" or (params.device == "auto" and not torch.cuda.is_available()):
+        if params.precision == "bfloat16":
+            raise ParamsError("train.precision: bfloat16 needs a GPU, and this run is on a CPU; set it to auto")
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ModelError("train.device is cuda but no CUDA GPU is usable here; set it to auto or cpu")
@@ -203,10 +215,23 @@ def streams_of(params: TrainParams, group: Processes) -> slice:
     return slice(group.rank * each, (group.rank + 1) * each)
 
 
-def identity(params: TrainParams, matrix_fingerprint: str, group: Processes) -> str:
+def identity(params: TrainParams, matrix_fingerprint: str, group: Processes, device: torch.device, threads: int) -> str:
     """What makes two runs the same run, so that one may go on from the other's checkpoint."""
-    chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS)
-    return sha256_json([chosen, matrix_fingerprint, group.count, __version__, torch.__version__])
+    chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS | RESOLVED_PARAMS)
+    resolved = [device.type, loop.use_bfloat16(params, device), threads, group.count]
+    package = Path(__file__).parents[1]
+    files = sorted(file for name in SOURCES for file in _python_files(package / name))
+    sources = [[str(file.relative_to(package)), sha256_file(file)] for file in files]
+    return sha256_json([chosen, resolved, matrix_fingerprint, sources, torch.__version__])
+
+
+def _python_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
+def checkpoint_folder(folder: Path | None, group: Processes) -> Path | None:
+    """Where this process keeps its checkpoint."""
+    return folder / f"rank-{group.rank}" if folder and group.count > 1 else folder
 
 
 @contextmanager
@@ -289,7 +314,8 @@ def summarise(
         train_mse=best.train_mse,
         validation_mse=error.mse,
         validation_r2=error.r2,
-        validation_r2_per_track=dict(zip(manifest.tracks, error.r2_per_track.round(6).tolist(), strict=True)),
+        validation_mse_per_track=dict(zip(manifest.tracks, error.mse_per_track, strict=True)),
+        validation_r2_per_track=dict(zip(manifest.tracks, error.r2_per_track, strict=True)),
         weights_moved=distance_moved(initial, network),
         device=device.type,
     )
@@ -303,13 +329,15 @@ def distance_moved(initial: Autoencoder, network: Autoencoder) -> float:
 
 
 class Curve:
-    """Tells the log and TensorBoard of every epoch."""
+    """Tells the log and TensorBoard of every epoch; a fresh run does away with the curves of earlier ones."""
 
-    def __init__(self, folder: Path | None, resume: bool) -> None:
+    def __init__(self, folder: Path | None, fresh: bool) -> None:
         self.writer: Any = None
         if folder:
             from torch.utils.tensorboard import SummaryWriter
 
+            if fresh:
+                remove(folder / "tensorboard")
             self.writer = SummaryWriter(str(folder / "tensorboard"))
 
     def __call__(self, row: Epoch) -> None:

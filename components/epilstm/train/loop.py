@@ -112,8 +112,10 @@ def train(
     total = steps * params.epochs
     fresh = torch.tensor([window.fresh for window in run.windows])
     zero = network.zero_state(len(range(params.streams)[run.streams]))
-    progress = Progress(zero, torch.zeros((), device=device), torch.zeros((), device=device))
-    if resume and run.folder and (found := checkpoint.load(run.folder, run.identity, device)):
+    nothing = torch.zeros((), device=device, dtype=torch.float64)
+    progress = Progress(zero, nothing, nothing)
+    found = checkpoint.load(run.folder, run.identity, device) if resume and run.folder else None
+    if checkpoint.same_everywhere(found[0].taken if found else -1, device) and found:
         progress, weights, moments = found
         network.load_state_dict(weights)
         optimizer.load_state_dict(moments)
@@ -161,6 +163,7 @@ def train(
                 raise KeyboardInterrupt
             if progress.taken % params.checkpoint_steps == 0:
                 save()
+        save()  # validation may take longer than a process that is asked to stop is given
         _check_finite(progress, params, total)
         _finish_epoch(network, params, run, progress, total)
         bar.note(f"validation R2 {progress.history[-1].validation_r2:.3f}")
@@ -187,9 +190,14 @@ def _check_finite(progress: Progress, params: TrainParams, total: int) -> None:
     if not torch.isfinite(progress.squared_error):
         rate = learning_rate(params, max(progress.taken - 1, 0), total)
         raise TrainingError(
-            f"the loss is not finite at epoch {progress.epoch + 1}, step {progress.step} (learning rate {rate:.2g}); "
+            f"the loss is not finite at epoch {progress.epoch + 1}, step {progress.step}{_or_before(progress)} "
+            f"(learning rate {rate:.2g}); "
             "lower train.learning_rate or train.clip_norm"
         )
+
+
+def _or_before(progress: Progress) -> str:
+    return " or shortly before" if progress.squared_error.is_cuda else ""
 
 
 def _finish_epoch(network: Autoencoder, params: TrainParams, run: Run, progress: Progress, total: int) -> None:
