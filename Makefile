@@ -17,11 +17,11 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot test lint bench env clean
+.PHONY: help demo pilot test lint bench bench-scaling bench-gpu env clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
-		printf '  make %-6s  %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
+		printf '  make %-13s  %s\n' "$$target" "$$text"; done
 
 demo: env ## run the whole pipeline on a simulated epigenome
 	dvc repro
@@ -56,8 +56,14 @@ lint: env ## check style (ruff) and types (mypy)
 	ruff format --check .
 	mypy
 
-bench: env ## measure speed and quality, print tables
+bench: env ## measure the speed of every stage (5 to 10 minutes), print a table
 	python -m benchmarks
+
+bench-scaling: env ## measure how speed and memory follow the size of the data
+	python -m benchmarks --scaling
+
+bench-gpu: env ## measure training on a CUDA GPU
+	python -m benchmarks train --device cuda
 
 env: $(INSTALLED) ## make the Python environment in .venv
 

@@ -1,0 +1,1 @@
+"""One module per stage: its cases, the data they need, and how each is measured."""
