@@ -49,7 +49,9 @@ MATRIX = MatrixManifest(
     signal_fingerprint="1",
     scaler_sha256="2",
 )
-EMBEDDINGS = EmbeddingsManifest(**GENOME, size=12, matrix_fingerprint="1", encoder_fingerprint="2")
+EMBEDDINGS = EmbeddingsManifest(
+    **GENOME, size=12, matrix_fingerprint="1", encoder_fingerprint="2", model_fingerprint="3"
+)
 
 
 @pytest.mark.parametrize("manifest", [SIGNAL, MATRIX, EMBEDDINGS])

@@ -150,6 +150,7 @@ class EmbeddingsManifest(Manifest):
     format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
     size: int
     matrix_fingerprint: str
+    model_fingerprint: str
     encoder_fingerprint: str
 
 

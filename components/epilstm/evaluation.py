@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from epilstm.artifacts import read_json
-from epilstm.datasets import parse_manifest
+from epilstm.artifacts import fingerprint, read_json
+from epilstm.datasets import EmbeddingsManifest, parse_manifest
+from epilstm.errors import DataError
 
 SCORES_FILE = "scores.json"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -33,6 +35,9 @@ PREDICTION_COLUMNS = {
     "score": "float32",
 }
 
+#: Below this many clusters no difference is called real: a bootstrap of so few says next to nothing of the spread.
+MIN_CLUSTERS = 5
+
 Verdict = Literal["beats", "is beaten by", "is indistinguishable from"]
 
 
@@ -51,14 +56,15 @@ class Scores(_Model):
     """How well one representation predicts held-out labels.
 
     `average_precision` is the mean over the folds that hold a positive (`folds_scored`), as scikit-learn defines it
-    within each; `average_precision_pooled`, `auroc`, `f1` and `accuracy` (threshold 0.5) take all held-out
-    predictions together.
+    within each; `auroc` is the mean over the folds that hold both classes, None where none does. (Folds have
+    classifiers of their own: pooled, even constants, one per fold, would rank examples, so a constant is 0.5 only so.)
+    `average_precision_pooled`, `f1` and `accuracy` (threshold 0.5) take all held-out predictions together.
     """
 
     average_precision: float
     average_precision_ci: Interval
     average_precision_pooled: float
-    auroc: float
+    auroc: float | None
     f1: float
     accuracy: float
     n: int
@@ -67,7 +73,10 @@ class Scores(_Model):
 
 
 class Difference(_Model):
-    """Embedding minus baseline in average precision, on the same bootstrap resamples."""
+    """Embedding minus baseline in average precision, on the same bootstrap resamples.
+
+    The verdict follows from whether `ci` leaves out zero; fewer than `MIN_CLUSTERS` clusters cannot tell.
+    """
 
     baseline: str
     delta: float
@@ -187,6 +196,39 @@ class EvaluationManifest(_Model):
     params_sha256: str
     scores_sha256: str
     predictions_sha256: str
+
+
+def require_one_run(inputs: Mapping[str, Path], model_matrix: str, embeddings: EmbeddingsManifest) -> None:
+    """Refuse a model and embeddings that do not follow from the matrix and from each other.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        ``matrix``, ``model`` and ``embeddings``.
+    model_matrix : str
+        Fingerprint of the matrix that the model was trained on.
+    embeddings : EmbeddingsManifest
+
+    Raises
+    ------
+    DataError
+        Two of them do not belong together; the message names both, and what to run again.
+    """
+    matrix, model = inputs["matrix"], inputs["model"]
+    if model_matrix != fingerprint(matrix):
+        raise DataError(
+            f"{model}: this model was trained on another matrix than {matrix}; give its own matrix, or run train, "
+            "export and embed again"
+        )
+    if embeddings.matrix_fingerprint != fingerprint(matrix):
+        raise DataError(
+            f"{inputs['embeddings']}: these embeddings were made from another matrix than {matrix}; run embed again"
+        )
+    if embeddings.model_fingerprint != fingerprint(model):
+        raise DataError(
+            f"{inputs['embeddings']}: these embeddings were made by another model than {model}; run export and embed "
+            "again"
+        )
 
 
 def read_results(folder: Path) -> EvaluationResults:

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from epilstm.evaluate.scores import (
     bootstrap_average_precision,
     cluster_draws,
     difference,
     interval,
+    mean_auroc,
     mean_average_precision,
     score,
     weighted_average_precision,
@@ -85,7 +86,30 @@ def test_interval_leaves_undefined_resamples_out() -> None:
     [([0.1, 0.2, 0.3], "beats"), ([-0.3, -0.1, -0.2], "is beaten by"), ([-0.1, 0.1, 0.2], "is indistinguishable from")],
 )
 def test_verdict_follows_from_whether_the_interval_excludes_zero(resampled: list[float], verdict: str) -> None:
-    assert difference("raw", 0.1, np.array(resampled), 0.95).verdict == verdict
+    assert difference("raw", 0.1, np.array(resampled), 5, 0.95).verdict == verdict
+
+
+@pytest.mark.parametrize(("resampled", "clusters"), [([0.1, 0.2, 0.3], 4), ([-0.3, -0.2], 1), ([0.2, 0.2, 0.2], 40)])
+def test_few_clusters_or_resamples_that_do_not_vary_cannot_tell(resampled: list[float], clusters: int) -> None:
+    found = difference("raw", 0.2, np.array(resampled), clusters, 0.95)
+    assert found.verdict == "is indistinguishable from"
+
+
+def test_auroc_is_the_mean_over_folds_that_hold_both_classes() -> None:
+    random = np.random.default_rng(4)
+    labels, scores, fold = random.random(80) < 0.3, random.random(80).round(1), random.integers(0, 4, 80)
+    labels[fold == 2] = False
+    expected = np.mean([roc_auc_score(labels[fold == f], scores[fold == f]) for f in (0, 1, 3)])
+    assert mean_auroc(labels, scores, fold) == pytest.approx(expected)
+
+
+def test_auroc_of_a_constant_per_fold_is_one_half() -> None:
+    labels, fold = np.array([True, False, False, True, True, False]), np.array([0, 0, 0, 1, 1, 1])
+    assert mean_auroc(labels, np.where(fold == 0, 0.6, 0.3), fold) == 0.5
+
+
+def test_auroc_is_undefined_where_no_fold_holds_both_classes() -> None:
+    assert mean_auroc(np.array([True, False]), np.array([0.9, 0.1]), np.array([0, 1])) is None
 
 
 def test_f1_and_accuracy_take_one_half_as_threshold() -> None:

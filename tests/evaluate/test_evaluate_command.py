@@ -1,6 +1,7 @@
 """The evaluate step end to end on a tiny epigenome."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,15 @@ def test_scores_follow_from_the_predictions(results: EvaluationResults, predicti
         per_fold = [average_precision_score(f.label, f.score) for _, f in rows.groupby("fold") if f.label.any()]
         assert scores.average_precision == pytest.approx(np.mean(per_fold))
         assert scores.average_precision_pooled == pytest.approx(average_precision_score(rows.label, rows.score))
-        assert scores.auroc == pytest.approx(roc_auc_score(rows.label, rows.score))
+        both = [roc_auc_score(f.label, f.score) for _, f in rows.groupby("fold") if f.label.nunique() == 2]
+        assert scores.auroc == pytest.approx(np.mean(both))
         assert (scores.n, scores.positives) == (len(rows), rows.label.sum())
+
+
+def test_the_majority_class_ranks_nothing(results: EvaluationResults) -> None:
+    for task in results.tasks.values():
+        for cell in task.cell_types.values():
+            assert cell.representations["majority"].auroc == 0.5
 
 
 def test_all_representations_are_judged_on_the_same_folds(predictions: pandas.DataFrame) -> None:
@@ -180,6 +188,54 @@ def test_unusable_labels_are_one_clear_error_and_leave_nothing_behind(
     with pytest.raises(LabelsError, match=message):
         evaluate(tiny, tmp_path / "out", {}, **inputs)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"params.yaml"}
+
+
+def test_four_stretches_of_genome_are_too_few_to_tell(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    bed = (tiny.folder / "labels" / "fire.bed").read_text()
+    inputs = only_fire(tiny, tmp_path, "".join(line for line in bed.splitlines(True) if not line.startswith("chr5")))
+    evaluate(tiny, tmp_path / "out", {}, **inputs)
+    fire = read_results(tmp_path / "out" / "evaluation").tasks["fire"]
+    assert fire.cell_types["A"].clusters == 4
+    assert {each.verdict for each in fire.differences} == {"is indistinguishable from"}
+    assert {each.verdict for each in fire.cell_types["A"].differences} == {"is indistinguishable from"}
+    assert "Fewer than 5 stretches of genome are too few to tell representations apart." in fire.sentence
+
+
+def changed(folder: Path, copy: Path, key: str, value: object) -> Path:
+    """A copy of a dataset or model folder with another value in its manifest."""
+    shutil.copytree(folder, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    assert key in manifest
+    (copy / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+    return copy
+
+
+def refused(tiny: TinyEvaluation, out: Path, **inputs: Path) -> str:
+    with pytest.raises(DataError) as told:
+        evaluate(tiny, out, {}, **inputs)
+    assert not (out / "evaluation").exists()
+    return str(told.value)
+
+
+def test_a_model_of_another_matrix_is_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    foreign = changed(tiny.folder / "model", tmp_path / "model", "matrix_fingerprint", "0" * 64)
+    message = refused(tiny, tmp_path / "out", model=foreign)
+    assert f"{foreign}: this model was trained on another matrix than {tiny.folder / 'matrix'}" in message
+    assert "run train, export and embed again" in message
+
+
+def test_embeddings_by_another_model_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    other = changed(tiny.folder / "model", tmp_path / "model", "seed", 99)
+    message = refused(tiny, tmp_path / "out", model=other)
+    assert f"{tiny.folder / 'embeddings'}: these embeddings were made by another model than {other}" in message
+    assert message.endswith("run export and embed again")
+
+
+def test_embeddings_of_another_matrix_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    foreign = changed(tiny.folder / "embeddings", tmp_path / "embeddings", "matrix_fingerprint", "0" * 64)
+    message = refused(tiny, tmp_path / "out", embeddings=foreign)
+    assert f"{foreign}: these embeddings were made from another matrix than {tiny.folder / 'matrix'}" in message
+    assert message.endswith("run embed again")
 
 
 def test_embeddings_given_as_the_matrix_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:

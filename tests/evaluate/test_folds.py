@@ -12,10 +12,13 @@ from epilstm.config import ClassifierParams, EvaluateParams, FoldParams
 from epilstm.errors import LabelsError
 from epilstm.evaluate.classifier import base_rate, held_back, predict_held_out
 from epilstm.evaluate.folds import assign_folds
+from epilstm.evaluate.labels import Examples, read_labels
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.pooling import window_bins
 from epilstm.evaluate.tasks import load_tasks
 from epilstm.evaluate.trials import Trial, prepare_trials
+
+PILOT_TASKS = Path(__file__).resolve().parents[2] / "tasks" / "roadmap-pilot.yaml"
 
 
 def params(by: str = "chromosome", count: int = 3) -> FoldParams:
@@ -57,13 +60,30 @@ def test_examples_that_share_a_bin_are_never_apart(
     assert (max(len(trial.group_names) for trial in trials) > len(REGIONS)) == (stretch < 1_000_000)
 
 
+@pytest.fixture(scope="module")
+def pilot_labels(pilot: Path) -> dict[str, dict[str, Examples]]:
+    """Examples by task and cell type: the annotation takes seconds to read."""
+    return {task.name: read_labels(task, pilot / "labels") for task in load_tasks(PILOT_TASKS)}
+
+
+@pytest.fixture(scope="module")
+def pilot_matrix(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    return empty_matrix(tmp_path_factory.mktemp("pilot") / "matrix", pilot / "pilot-regions.bed")
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("by", ["chromosome", "region"])
-def test_real_genes_and_pairs_that_share_a_bin_are_never_apart(pilot: Path, tmp_path: Path, by: str) -> None:
-    tasks = load_tasks(Path(__file__).resolve().parents[2] / "tasks" / "roadmap-pilot.yaml")
-    matrix = empty_matrix(tmp_path / "matrix", pilot / "pilot-regions.bed")
+def test_real_genes_and_pairs_that_share_a_bin_are_never_apart(
+    pilot: Path,
+    pilot_labels: dict[str, dict[str, Examples]],
+    pilot_matrix: Matrix,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    monkeypatch.setattr("epilstm.evaluate.trials.read_labels", lambda task, folder: pilot_labels[task.name])
+    tasks = load_tasks(PILOT_TASKS)
     evaluate = EvaluateParams.model_validate({"folds": {"by": by}})
-    trials, _ = prepare_trials(tasks, pilot / "labels", matrix, evaluate)
+    trials, _ = prepare_trials(tasks, pilot / "labels", pilot_matrix, evaluate)
     check_no_shared_bins(trials)
     counts = {(trial.task.name, trial.cell_type): len(trial.examples) for trial in trials}
     assert counts["gene_expression", "E003"] == 237

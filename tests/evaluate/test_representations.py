@@ -7,16 +7,22 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
-from tiny_evaluation import BIN, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
+from tiny_evaluation import BIN, CHUNK_BINS, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
 
 from epilstm.errors import DataError
-from epilstm.evaluate.matrix import Block, Matrix
+from epilstm.evaluate.matrix import Block, Matrix, cut
 from epilstm.evaluate.pca import Moments, fit_pca
 from epilstm.evaluate.pooling import WindowTable
-from epilstm.evaluate.reconstruction import judge_reconstruction, reconstruction_score, training_moments
+from epilstm.evaluate.reconstruction import (
+    judge_reconstruction,
+    readout_blocks,
+    reconstruction_score,
+    training_moments,
+)
 from epilstm.evaluate.representations import Embedding, Network, PrincipalComponents, RawTracks, pooled_features
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+from epilstm.shards import BinArray
 from epilstm.store import open_group
 
 
@@ -39,6 +45,35 @@ def test_blocks_cover_each_region_once(matrix: Matrix) -> None:
         assert own[-1].last == region.last
         assert all(a.last == b.first and a.bins <= 700 for a, b in itertools.pairwise(own))
         assert len(own) > 1
+
+
+def test_blocks_end_where_chunks_do_so_that_each_chunk_is_read_once(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+    decode = BinArray._decode
+
+    def counted(array: BinArray, stored: bytes, into: np.ndarray) -> None:
+        decoded.append(len(into))
+        decode(array, stored, into)
+
+    monkeypatch.setattr(BinArray, "_decode", counted)
+    for block in matrix.blocks():
+        matrix.rows(block)
+    assert len(decoded) == sum(-(-region.last // CHUNK_BINS) for region in matrix.regions)
+
+
+def test_a_region_that_starts_within_a_chunk_is_cut_at_whole_chunks() -> None:
+    blocks = [(block.first, block.last) for block in cut(Block("chr1", 130, 1270), 500)]
+    assert blocks == [(130, 500), (500, 1000), (1000, 1270)]
+    assert cut(Block("chr1", 500, 1000), 500) == [Block("chr1", 500, 1000)]
+    assert cut(Block("chr1", 600, 700), 500) == [Block("chr1", 600, 700)]
+
+
+def test_a_chunk_longer_than_a_block_may_be_is_a_block(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MAX", 70)
+    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MIN", 70)
+    assert {block.bins for block in Matrix(tiny.folder / "matrix").blocks(["chr1"])} == {CHUNK_BINS}
 
 
 def test_covered_regions_end_where_the_data_do(tiny: TinyEvaluation, matrix: Matrix) -> None:
@@ -73,17 +108,6 @@ def test_a_networks_blocks_join_to_what_it_makes_of_the_whole_region(tiny: TinyE
     np.testing.assert_allclose(joined, whole, atol=2e-5)
 
 
-def test_embeddings_of_another_matrix_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
-    other = make(tmp_path / "other")
-    (other.folder / "matrix" / "manifest.json").write_text(
-        (other.folder / "matrix" / "manifest.json")
-        .read_text()
-        .replace('"signal_fingerprint": "none"', '"signal_fingerprint": "x"')
-    )
-    with pytest.raises(DataError, match="made from another matrix; run embed again"):
-        Embedding(Matrix(other.folder / "matrix"), tiny.folder / "embeddings")
-
-
 def test_a_bin_with_data_but_without_embedding_is_named(tmp_path: Path) -> None:
     import zarr
 
@@ -116,7 +140,9 @@ def test_reconstruction_equals_computing_it_from_whole_arrays(tiny: TinyEvaluati
     untrained = Network(matrix, lambda rows: encode_bins(network, rows), EMBEDDING_SIZE, CONTEXT_BINS)
     model = Network(matrix, lambda rows: reconstruct_bins(trained, rows), len(TRACKS), CONTEXT_BINS)
     pca = fit_pca(training_moments(matrix, lambda bins: None))
-    found = judge_reconstruction(matrix, model, untrained, pca, EMBEDDING_SIZE, lambda bins: None)
+    advanced: list[int] = []
+    found = judge_reconstruction(matrix, model, untrained, pca, EMBEDDING_SIZE, advanced.append)
+    assert sum(advanced) == sum(block.bins for block in readout_blocks(matrix) + matrix.blocks(SPLIT.test))
 
     train, truth = with_data(tiny, SPLIT.train), with_data(tiny, SPLIT.test)
     total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)

@@ -15,7 +15,7 @@ from epilstm.genome import bin_count, bins_of, chromosomes_of, load_assembly, re
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import build
-from epilstm.store import create_array, create_bin_array, create_group
+from epilstm.store import SHARD_BINS, create_array, create_bin_array, create_group
 
 BIN = 25
 #: Covered regions: all but the last 5 kb of each chromosome.
@@ -24,6 +24,8 @@ REGIONS = [(chrom, 0, size - 5_000) for chrom, size in SIZES.items()]
 TRACKS = [f"{cell}-{assay}" for cell in ("A", "B") for assay in ("H3K4me1", "H3K4me3", "H3K27ac")]
 SPLIT = Split(train=["chr1", "chr2", "chr3"], validation=["chr4"], test=["chr5"])
 EMBEDDING_SIZE = 3
+#: Bins per chunk of the matrix: small, so that regions have several.
+CHUNK_BINS = 500
 
 TASKS = """
 tasks:
@@ -83,8 +85,8 @@ def make(folder: Path) -> TinyEvaluation:
         values[chrom] = rows.astype(np.float16)
         embedding[chrom] = np.where(mask[chrom][:, None], latent, np.nan).astype(np.float32)
     _write_matrix(folder / "matrix", values, mask)
-    _write_embeddings(folder / "embeddings", embedding, fingerprint(folder / "matrix"))
     _write_model(folder / "model", fingerprint(folder / "matrix"))
+    _write_embeddings(folder / "embeddings", embedding, fingerprint(folder / "matrix"), fingerprint(folder / "model"))
     (folder / "labels").mkdir()
     _write_labels(folder / "labels", embedding, random)
     (folder / "tasks.yaml").write_text(TASKS)
@@ -95,7 +97,10 @@ def _write_matrix(folder: Path, values: dict[str, np.ndarray], mask: dict[str, n
     folder.mkdir(parents=True)
     matrix_group, mask_group = create_group(folder / "matrix.zarr"), create_group(folder / "mask.zarr")
     for chrom, rows in values.items():
-        create_bin_array(matrix_group, chrom, *rows.shape, "float16", "none", 0.0)[:] = rows
+        chunks, shards = (CHUNK_BINS, rows.shape[1]), (SHARD_BINS, rows.shape[1])
+        create_array(
+            matrix_group, chrom, rows.shape, "float16", chunks=chunks, shards=shards, codec="none", fill_value=0.0
+        )[:] = rows
         create_array(
             mask_group, chrom, (len(rows),), "bool", chunks=(1000,), shards=None, codec="none", fill_value=False
         )[:] = mask[chrom]
@@ -118,7 +123,7 @@ def _write_matrix(folder: Path, values: dict[str, np.ndarray], mask: dict[str, n
     )
 
 
-def _write_embeddings(folder: Path, embedding: dict[str, np.ndarray], matrix_fingerprint: str) -> None:
+def _write_embeddings(folder: Path, embedding: dict[str, np.ndarray], matrix_fingerprint: str, model: str) -> None:
     folder.mkdir()
     group = create_group(folder / "embeddings.zarr")
     for chrom, rows in embedding.items():
@@ -132,6 +137,7 @@ def _write_embeddings(folder: Path, embedding: dict[str, np.ndarray], matrix_fin
             regions=REGIONS,
             size=EMBEDDING_SIZE,
             matrix_fingerprint=matrix_fingerprint,
+            model_fingerprint=model,
             encoder_fingerprint="none",
         ),
     )
@@ -150,6 +156,7 @@ def _write_model(folder: Path, matrix_fingerprint: str) -> None:
         train_mse=1.0,
         validation_mse=1.0,
         validation_r2=0.0,
+        validation_mse_per_track={},
         validation_r2_per_track={},
         weights_moved=1.0,
         device="cpu",
@@ -213,9 +220,9 @@ def empty_matrix(folder: Path, bed: Path) -> Matrix:
         for region in regions:
             if region.chrom == chrom:
                 mask[slice(*bins_of(region, BIN))] = True
-        create_array(mask_group, chrom, (bins,), "bool", chunks=(bins,), shards=None, codec="none", fill_value=False)[
-            :
-        ] = mask
+        create_array(
+            mask_group, chrom, (bins,), "bool", chunks=(100_000,), shards=None, codec="none", fill_value=False
+        )[:] = mask
     manifest = MatrixManifest(
         assembly="hg19",
         bin_size=BIN,

@@ -120,7 +120,8 @@ def write_model(folder: Path, matrix_fingerprint: str) -> None:
     weights_sha256 = save_weights(folder, build(config, seed=11))
     summary = TrainingSummary(
         epochs=3, best_epoch=2, steps=20, bins_seen=4321, train_mse=0.7, validation_mse=0.6125, validation_r2=0.387,
-        validation_r2_per_track=dict.fromkeys(TRACKS, 0.387), weights_moved=0.5, device="cpu",
+        validation_mse_per_track={}, validation_r2_per_track=dict.fromkeys(TRACKS, 0.387), weights_moved=0.5,
+        device="cpu",
     )  # fmt: skip
     save_model(
         folder,
@@ -153,6 +154,7 @@ def write_embeddings(folder: Path, matrix: Path, model: Path) -> None:
             regions=REGIONS,
             size=SIZE,
             matrix_fingerprint=fingerprint(matrix),
+            model_fingerprint=fingerprint(model),
             encoder_fingerprint="e" * 64,
         ),
     )

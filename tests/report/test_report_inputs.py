@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from epilstm.artifacts import fingerprint
 from epilstm.cli import main
 from epilstm.config import ReportParams, validate
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.report.inputs import read_curve
 from report.conftest import write_report
-from report.finished_run import write_embeddings, write_matrix
+from report.finished_run import write_embeddings, write_matrix, write_model
 
 
 def refused(inputs, tmp_path, error=DataError, **params):
@@ -62,7 +63,24 @@ def test_more_tracks_than_a_page_can_show_are_refused():
 def test_embeddings_of_another_matrix_are_refused(own_run, tmp_path):
     manifest = own_run["embeddings"] / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "matrix_fingerprint": "0" * 64}))
-    assert "made from another matrix; run embed again" in refused(own_run, tmp_path)
+    message = refused(own_run, tmp_path)
+    assert f"{own_run['embeddings']}: these embeddings were made from another matrix than " in message
+    assert message.endswith("run embed again")
+
+
+def test_embeddings_by_another_model_are_refused(own_run, tmp_path):
+    manifest = own_run["embeddings"] / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "model_fingerprint": "0" * 64}))
+    message = refused(own_run, tmp_path)
+    assert f"{own_run['embeddings']}: these embeddings were made by another model than {own_run['model']}" in message
+    assert message.endswith("run export and embed again")
+
+
+def test_a_model_of_another_matrix_is_refused(own_run, tmp_path):
+    manifest = own_run["model"] / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "matrix_fingerprint": "0" * 64}))
+    message = refused(own_run, tmp_path)
+    assert f"{own_run['model']}: this model was trained on another matrix than {own_run['matrix']}" in message
 
 
 @pytest.mark.parametrize("name", ["model", "embeddings"])
@@ -141,6 +159,9 @@ def test_a_matrix_made_again_asks_for_what_follows_from_it(own_run, tmp_path):
     write_matrix(own_run["matrix"])
     manifest = own_run["matrix"] / "manifest.json"
     manifest.write_text(manifest.read_text().replace("555555", "777777"))
+    assert "run train, export and embed again" in refused(own_run, tmp_path)
+    shutil.rmtree(own_run["model"])
+    write_model(own_run["model"], fingerprint(own_run["matrix"]))
     assert "run embed again" in refused(own_run, tmp_path)
     shutil.rmtree(own_run["embeddings"])
     write_embeddings(own_run["embeddings"], own_run["matrix"], own_run["model"])

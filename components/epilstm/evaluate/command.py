@@ -18,13 +18,12 @@ from epilstm.artifacts import fingerprint, sha256_file, sha256_json, to_json
 from epilstm.config import EvaluateParams
 from epilstm.console import Progress, log, progress
 from epilstm.datasets import write_manifest
-from epilstm.errors import DataError
 from epilstm.evaluate.classifier import base_rate, predict_held_out
 from epilstm.evaluate.judgement import judge_task
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.pca import fit_pca
 from epilstm.evaluate.pooling import WindowTable
-from epilstm.evaluate.reconstruction import judge_reconstruction, training_moments
+from epilstm.evaluate.reconstruction import judge_reconstruction, readout_blocks, training_moments
 from epilstm.evaluate.representations import (
     Embedding,
     Network,
@@ -46,6 +45,7 @@ from epilstm.evaluation import (
     FoldsUsed,
     Reconstruction,
     TaskResult,
+    require_one_run,
 )
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores
@@ -67,16 +67,7 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     matrix = Matrix(context.inputs["matrix"])
     embedding = Embedding(matrix, context.inputs["embeddings"])
     network, model = load_model(context.inputs["model"])
-    if model.tracks != matrix.manifest.tracks:
-        raise DataError(
-            f"{context.inputs['model']}: the model's {len(model.tracks)} tracks are not the matrix's "
-            f"{matrix.tracks}; train on this matrix or evaluate on the model's own"
-        )
-    if model.config.embedding_size != embedding.size:
-        raise DataError(
-            f"{context.inputs['embeddings']}: embeddings of size {embedding.size}, but the model's have "
-            f"{model.config.embedding_size}; export the model and embed again"
-        )
+    require_one_run(context.inputs, model.matrix_fingerprint, embedding.manifest)
     untrained_network = untrained_model(model)
     untrained = Network(matrix, lambda rows: encode_bins(untrained_network, rows), embedding.size, CONTEXT_BINS)
     reconstructed = Network(matrix, lambda rows: reconstruct_bins(network, rows), matrix.tracks, CONTEXT_BINS)
@@ -86,8 +77,8 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         _tell_examples(trial)
 
     split = matrix.manifest.split
-    bins = {name: sum(b.bins for b in matrix.blocks(names)) for name, names in split.model_dump().items()}
-    with progress("Reconstruction", 2 * bins["train"] + bins["test"]) as bar:
+    passes = [matrix.blocks(split.train), readout_blocks(matrix), matrix.blocks(split.test)]
+    with progress("Reconstruction", sum(block.bins for blocks in passes for block in blocks)) as bar:
         pca = fit_pca(training_moments(matrix, bar.advance))
         reconstruction = judge_reconstruction(matrix, reconstructed, untrained, pca, embedding.size, bar.advance)
     representations: dict[str, Representation] = {

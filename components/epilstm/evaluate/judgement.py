@@ -13,6 +13,7 @@ from epilstm.evaluate.trials import Trial
 from epilstm.evaluation import (
     BASELINES,
     EMBEDDING,
+    MIN_CLUSTERS,
     REPRESENTATIONS,
     CellTypeResult,
     Difference,
@@ -68,12 +69,13 @@ def judge_task(
     mean_precision = {
         name: float(np.mean([each[name].average_precision for each in scored])) for name in REPRESENTATIONS
     }
-    differences = _differences(mean_precision, mean_draws, params.confidence)
     task = trials[0].task
     cell_types = {
         trial.cell_type: _cell_type(trial, scores, draw, params.confidence)
         for trial, scores, draw in zip(trials, scored, resampled, strict=True)
     }
+    clusters = max(cell.clusters for cell in cell_types.values())
+    differences = _differences(mean_precision, mean_draws, clusters, params.confidence)
     summary = {
         name: Summary(
             average_precision=mean_precision[name],
@@ -94,10 +96,10 @@ def judge_task(
 
 
 def _differences(
-    precision: Mapping[str, float], draws: Mapping[str, NDArray[np.float64]], confidence: float
+    precision: Mapping[str, float], draws: Mapping[str, NDArray[np.float64]], clusters: int, confidence: float
 ) -> list[Difference]:
     return [
-        difference(name, precision[EMBEDDING] - precision[name], draws[EMBEDDING] - draws[name], confidence)
+        difference(name, precision[EMBEDDING] - precision[name], draws[EMBEDDING] - draws[name], clusters, confidence)
         for name in BASELINES
     ]
 
@@ -106,6 +108,7 @@ def _cell_type(
     trial: Trial, scores: dict[str, Scores], draws: Mapping[str, NDArray[np.float64]], confidence: float
 ) -> CellTypeResult:
     labels = trial.examples.labels
+    clusters = len(np.unique(trial.cluster))
     precision = {name: each.average_precision for name, each in scores.items()}
     return CellTypeResult(
         cell_type=trial.cell_type,
@@ -115,9 +118,9 @@ def _cell_type(
         n_outside=trial.n_outside,
         n_unusable=trial.examples.unusable,
         groups=len(np.unique(trial.folds.group)),
-        clusters=len(np.unique(trial.cluster)),
+        clusters=clusters,
         representations=scores,
-        differences=_differences(precision, draws, confidence),
+        differences=_differences(precision, draws, clusters, confidence),
     )
 
 
@@ -151,7 +154,9 @@ def sentence(
     caveats = ""
     if params.folds.by == "random":
         caveats += " Random folds put neighbours on both sides: every score here is flattered."
-    if clusters < FEW_CLUSTERS:
+    if clusters < MIN_CLUSTERS:
+        caveats += f" Fewer than {MIN_CLUSTERS} {unit} are too few to tell representations apart."
+    elif clusters < FEW_CLUSTERS:
         caveats += f" With so few {unit} the intervals are narrower than they should be."
     return (
         f"{task}: with average precision {embedding.average_precision:.3f} ({100 * params.confidence:g}% interval "

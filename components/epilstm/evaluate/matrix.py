@@ -17,7 +17,7 @@ from epilstm.genome import Region, bins_of
 from epilstm.shards import open_bins
 from epilstm.store import open_group
 
-#: Values (bins x tracks) of a block, which bounds memory whatever the number of tracks; blocks are whole chunks.
+#: Values (bins x tracks) of a block, which bounds memory whatever the number of tracks; the fewest bins are a chunk.
 BLOCK_VALUES = 2_500_000
 BLOCK_BINS_MIN, BLOCK_BINS_MAX = 2_000, 100_000
 
@@ -34,6 +34,16 @@ class Block:
     def bins(self) -> int:
         """Number of bins."""
         return self.last - self.first
+
+
+def cut(region: Block, size: int) -> list[Block]:
+    """Consecutive blocks of a region that end at multiples of `size` bins, the last where the region does.
+
+    With whole chunks of the stored array as size, each chunk is in one block and so decompressed once.
+    """
+    ends = [*range((region.first // size + 1) * size, region.last, size), region.last]
+    firsts = [region.first, *ends[:-1]]
+    return [Block(region.chrom, first, last) for first, last in zip(firsts, ends, strict=True)]
 
 
 def read_block(arrays: Mapping[str, Any], block: Block) -> NDArray:
@@ -73,14 +83,14 @@ class Matrix:
         return len(self.manifest.tracks)
 
     def blocks(self, chromosomes: list[str] | None = None) -> list[Block]:
-        """Regions, all or those of some chromosomes, cut into blocks of bounded size; in the manifest's order."""
+        """Regions, all or those of some chromosomes, cut into blocks of whole chunks; in the manifest's order."""
         chosen = (region for region in self.regions if chromosomes is None or region.chrom in chromosomes)
         return [block for region in chosen for block in self._cut(region)]
 
     def _cut(self, region: Block) -> list[Block]:
         size = int(np.clip(BLOCK_VALUES // max(self.tracks, 1), BLOCK_BINS_MIN, BLOCK_BINS_MAX))
-        firsts = range(region.first, region.last, size)
-        return [Block(region.chrom, first, min(first + size, region.last)) for first in firsts]
+        chunk = self._values[region.chrom].chunks[0]
+        return cut(region, max(1, size // chunk) * chunk)
 
     def mask(self, block: Block) -> NDArray[np.bool_]:
         """Which bins of a block have data."""

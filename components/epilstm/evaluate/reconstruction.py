@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
-from epilstm.evaluate.matrix import Matrix
+from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.pca import Moments, Pca, fit_readout, joint_rows
 from epilstm.evaluate.representations import Representation
 from epilstm.evaluation import PcaPoint, Reconstruction, ReconstructionScore
@@ -31,6 +31,12 @@ def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
         moments.add(matrix.rows(block)[matrix.mask(block)])
         advance(block.bins)
     return moments
+
+
+def readout_blocks(matrix: Matrix) -> list[Block]:
+    """Blocks of the training chromosomes, about `READOUT_BINS` bins spread evenly over them."""
+    blocks = matrix.blocks(matrix.manifest.split.train)
+    return blocks[:: max(1, round(sum(block.bins for block in blocks) / READOUT_BINS))]
 
 
 def judge_reconstruction(
@@ -65,9 +71,7 @@ def judge_reconstruction(
     split, tracks = matrix.manifest.split, matrix.tracks
     width = untrained.size + 1 + tracks
     training, test, true = Moments(width), Moments(width), Moments(tracks)
-    training_blocks = matrix.blocks(split.train)
-    stride = max(1, round(sum(block.bins for block in training_blocks) / READOUT_BINS))
-    for block in training_blocks[::stride]:
+    for block in readout_blocks(matrix):
         mask = matrix.mask(block)
         training.add(joint_rows(untrained.block(block)[mask], matrix.rows(block)[mask]))
         advance(block.bins)

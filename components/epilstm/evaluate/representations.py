@@ -62,22 +62,20 @@ class Embedding:
     Parameters
     ----------
     matrix : Matrix
-        What the embeddings must have been made from.
+        What the embeddings were made from.
     folder : Path
         Embeddings dataset.
 
     Raises
     ------
     DataError
-        Missing, incomplete, or made from another matrix.
+        Missing, incomplete or of another kind.
     """
 
     def __init__(self, matrix: Matrix, folder: Path) -> None:
         self.matrix, self.folder = matrix, folder
-        manifest = read_manifest(folder, EmbeddingsManifest)
-        if manifest.matrix_fingerprint != matrix.fingerprint:
-            raise DataError(f"{folder}: these embeddings were made from another matrix; run embed again")
-        self.size = manifest.size
+        self.manifest = read_manifest(folder, EmbeddingsManifest)
+        self.size = self.manifest.size
         self._values = open_bins(folder / "embeddings.zarr")
 
     def block(self, block: Block) -> NDArray[np.float32]:

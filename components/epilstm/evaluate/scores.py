@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.evaluation import Difference, Interval, Scores, Verdict
+from epilstm.evaluation import MIN_CLUSTERS, Difference, Interval, Scores, Verdict
 
 #: Weights handled at once, which bounds the bootstrap's memory.
 WEIGHTS_AT_ONCE = 4_000_000
@@ -117,6 +117,20 @@ def interval(values: NDArray[np.float64], confidence: float) -> Interval:
     return Interval(low=float(low), high=float(high))
 
 
+def mean_auroc(labels: NDArray[np.bool_], scores: NDArray[np.floating], fold: NDArray[np.integer]) -> float | None:
+    """Area under the ROC curve within each fold, mean over the folds that hold both classes; None where none does.
+
+    Parameters
+    ----------
+    labels, scores, fold : (n,) arrays
+    """
+    from sklearn.metrics import roc_auc_score
+
+    tests = [fold == number for number in np.unique(fold)]
+    per_fold = [roc_auc_score(labels[test], scores[test]) for test in tests if len(np.unique(labels[test])) == 2]
+    return float(np.mean(per_fold)) if per_fold else None
+
+
 def score(
     labels: NDArray[np.bool_],
     scores: NDArray[np.float32],
@@ -134,7 +148,7 @@ def score(
         From `bootstrap_average_precision`.
     confidence : float
     """
-    from sklearn.metrics import f1_score, roc_auc_score
+    from sklearn.metrics import f1_score
 
     once = np.ones((1, len(labels)))
     called = scores >= 0.5
@@ -142,7 +156,7 @@ def score(
         average_precision=float(mean_average_precision(labels, scores, fold, once)[0]),
         average_precision_ci=interval(resampled, confidence),
         average_precision_pooled=float(weighted_average_precision(labels, scores, once)[0]),
-        auroc=float(roc_auc_score(labels, scores)),
+        auroc=mean_auroc(labels, scores, fold),
         f1=float(f1_score(labels, called, zero_division=0)),
         accuracy=float((called == labels).mean()),
         n=len(labels),
@@ -151,8 +165,12 @@ def score(
     )
 
 
-def difference(baseline: str, delta: float, resampled: NDArray[np.float64], confidence: float) -> Difference:
+def difference(
+    baseline: str, delta: float, resampled: NDArray[np.float64], clusters: int, confidence: float
+) -> Difference:
     """Embedding minus baseline, and what the interval says of it.
+
+    Below `MIN_CLUSTERS`, or where the resamples do not vary at all, the interval says nothing.
 
     Parameters
     ----------
@@ -161,8 +179,12 @@ def difference(baseline: str, delta: float, resampled: NDArray[np.float64], conf
         Difference on the data as they are.
     resampled : (b,) float64 array
         Differences on the same resamples.
+    clusters : int
+        Number of clusters resampled.
     confidence : float
     """
     ci = interval(resampled, confidence)
-    verdict: Verdict = "beats" if ci.low > 0 else "is beaten by" if ci.high < 0 else "is indistinguishable from"
+    verdict: Verdict = "is indistinguishable from"
+    if clusters >= MIN_CLUSTERS and ci.low < ci.high:
+        verdict = "beats" if ci.low > 0 else "is beaten by" if ci.high < 0 else verdict
     return Difference(baseline=baseline, delta=delta, ci=ci, verdict=verdict)

@@ -18,6 +18,7 @@ from epilstm.evaluation import (
     EvaluationManifest,
     EvaluationResults,
     read_results,
+    require_one_run,
 )
 from epilstm.model.folder import ModelManifest
 
@@ -74,8 +75,7 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
     """
     fingerprints = {name: fingerprint(path) for name, path in inputs.items()}
     embeddings = read_manifest(inputs["embeddings"], EmbeddingsManifest)
-    if embeddings.matrix_fingerprint != fingerprints["matrix"]:
-        raise DataError(f"{inputs['embeddings']}: these embeddings were made from another matrix; run embed again")
+    require_one_run(inputs, model.matrix_fingerprint, embeddings)
     folder = inputs["evaluation"]
     evaluation = parse_manifest(read_json(folder / MANIFEST), EvaluationManifest, folder / MANIFEST)
     for name in ("matrix", "model", "embeddings"):
