@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from epilstm.artifacts import (
     check_replaceable,
     exclusive,
     fingerprint,
+    put_back,
     put_in_place,
     read_json,
     remove,
@@ -83,6 +86,77 @@ def test_what_a_killed_replacement_left_is_cleared_by_the_next(tmp_path):
     folder_with(tmp_path / ".data.old", manifest__json="{}")
     put_in_place(folder_with(staging_path(path), manifest__json="[]"), path)
     assert os.listdir(tmp_path) == ["data"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def killed_between_the_renames(tmp_path, monkeypatch):
+    """A dataset whose replacement died when the old one had gone and the new one had not come."""
+    path = folder_with(tmp_path / "data", manifest__json="{}", old="1")
+    staged = folder_with(staging_path(path), manifest__json="[]")
+    rename = Path.rename
+
+    def die_at_the_second(self, target):
+        if self == staged:
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", die_at_the_second)
+        with pytest.raises(Killed):
+            put_in_place(staged, path)
+    assert sorted(os.listdir(tmp_path)) == [".data.old", ".data.partial"]
+    return path
+
+
+def test_a_dataset_whose_replacement_was_killed_between_two_renames_is_put_back(killed_between_the_renames):
+    put_back(killed_between_the_renames)
+    assert sorted(os.listdir(killed_between_the_renames)) == [MANIFEST, "old"]
+    assert sorted(os.listdir(killed_between_the_renames.parent)) == [".data.partial", "data"]
+
+
+def test_the_next_writer_puts_it_back_too(killed_between_the_renames):
+    with exclusive(killed_between_the_renames):
+        assert sorted(os.listdir(killed_between_the_renames)) == [MANIFEST, "old"]
+
+
+def test_nothing_is_put_back_while_another_run_writes_there(killed_between_the_renames):
+    path = killed_between_the_renames
+    with exclusive(path):
+        path.rename(path.with_name(".data.old"))
+        with pytest.raises(DataError, match="another run is writing this output"):
+            put_back(path)
+    assert not path.exists()
+
+
+def test_what_took_the_place_of_the_old_dataset_stays(tmp_path):
+    folder_with(tmp_path / ".data.old", manifest__json="{}", old="1")
+    put_back(folder_with(tmp_path / "data", manifest__json="[]"))
+    assert os.listdir(tmp_path / "data") == [MANIFEST]
+
+
+def test_half_of_a_deleted_dataset_is_not_put_back(tmp_path, monkeypatch):
+    old = folder_with(tmp_path / ".data.old", manifest__json="{}", old="1")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda path: None)  # killed when it had hardly begun
+        remove(old)
+    put_back(tmp_path / "data")
+    assert os.listdir(tmp_path) == [".data.old"]
+
+
+def test_a_lock_file_that_vanishes_as_it_is_taken_holds_nothing(tmp_path, monkeypatch):
+    flock = fcntl.flock
+
+    def lose(stream, operation):
+        flock(stream, operation)
+        (tmp_path / ".data.lock").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", lose)
+    with pytest.raises(DataError, match="another run is writing this output"), exclusive(tmp_path / "data"):
+        pass
 
 
 def test_a_folder_that_no_step_wrote_is_not_replaceable(tmp_path):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def process_id(_: int) -> int:
 def sleep_after_telling(folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     time.sleep(120)
+
+
+class OpenedAfterDeath:
+    """An answer that the parent reads in full only when the worker that sent it is gone."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (wait_for_death, (os.getpid(),))
+
+
+def wait_for_death(process: int) -> str:
+    wait_until(lambda: not alive(process))
+    return "answered"
+
+
+def answer_and_die(dies: bool) -> object:
+    if not dies:
+        return "answered"
+    threading.Timer(0.2, os._exit, (3,)).start()
+    return OpenedAfterDeath()
 
 
 def tell_or_sleep(folder: str) -> None:
@@ -97,6 +117,16 @@ def test_when_every_worker_died_the_rest_is_told_so() -> None:
     with pytest.raises(WorkerDied, match="exit code 3"):
         found[1].result()
     assert isinstance(found[2].error, WorkerDied) or found[2].value == 1
+
+
+def test_a_worker_that_dies_between_tasks_is_the_error_of_the_next_and_its_answer_is_kept() -> None:
+    with outcomes(answer_and_die, [True, True, False, False], 2) as done:
+        found = {outcome.index: outcome for outcome in done}
+    assert [found[index].result() for index in (0, 1)] == ["answered", "answered"]
+    with pytest.raises(WorkerDied, match="exit code 3"):
+        found[2].result()
+    assert sorted(found) == [0, 1, 2, 3]
+    assert isinstance(found[3].error, WorkerDied)
 
 
 def test_leaving_the_block_ends_the_workers_at_once(tmp_path: Path) -> None:

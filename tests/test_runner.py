@@ -166,6 +166,28 @@ def test_the_record_says_what_was_made_from_what_and_how(toy):
     assert json.loads(Path("out/table.csv.record.json").read_text()) == record
 
 
+def test_the_record_names_the_input_that_was_there_when_the_step_began(toy):
+    before = fingerprint(Path("text"))
+
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        result = copy_text(params, context)
+        Path("text").write_text("changed meanwhile")
+        return result
+
+    toy(body)
+    record = json.loads(Path("out/copy.record.json").read_text())
+    assert record["inputs"]["text"]["fingerprint"] == before != fingerprint(Path("text"))
+
+
+def test_a_dataset_that_a_killed_run_had_set_aside_is_an_input_and_an_output_again(toy):
+    for name in ("out/.copy.old", "out/.extra.old"):
+        Path(name).mkdir(parents=True)
+        Path(name, MANIFEST).write_text(name)
+    with pytest.raises(DataError):
+        toy(failing(DataError("no")), extra="out/extra")
+    assert tree() == {"out/copy/manifest.json": "out/.copy.old", "out/extra/manifest.json": "out/.extra.old"}
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_record_names_the_git_revision_and_whether_files_differ(toy):
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]

@@ -1,10 +1,14 @@
 """Shards read and written directly, against Zarr reading and writing the same files."""
 
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import blosc
 
 from epilstm.errors import DataError
 from epilstm.shards import BinArray, open_bins
@@ -66,6 +70,27 @@ def test_what_holds_the_fill_value_alone_takes_no_space(tmp_path):
     files = [shard_file(tmp_path / "a.zarr", "chr1", number, 0) for number in range(3)]
     assert [file.exists() for file in files] == [True, False, True]
     assert files[0].stat().st_size == pytest.approx(60_000 * 60, rel=0.01), "40,000 of 100,000 bins are left out"
+
+
+def test_encoding_gives_the_same_bytes_every_time(tmp_path):
+    make(tmp_path)
+    array = open_bins(tmp_path / "a.zarr")["chr1"]
+    assert blosc.use_threads is False
+    chunk = np.ascontiguousarray(example()[: array.chunks[0]])
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(array._encode, [chunk] * 50))) == 1
+
+
+def test_a_shard_is_written_without_gathering_its_chunks(tmp_path):
+    make(tmp_path, columns=200, codec="none")
+    array = open_bins(tmp_path / "a.zarr")["chr1"]
+    rows = np.zeros((SHARD_BINS, 200), np.float16)
+    tracemalloc.start()
+    array.write_shard(0, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert array.chunks[0] == 2_000
+    assert peak < rows.nbytes / 5, "a chunk is a fiftieth of the shard"
 
 
 def test_a_shard_of_the_wrong_shape_or_type_is_refused(tmp_path):

@@ -55,17 +55,26 @@ def staging_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def _set_aside(path: Path) -> Path:
+    """Where the old folder waits while its successor is renamed into place: a hidden sibling."""
+    return path.with_name(f".{path.name}.old")
+
+
 def remove(path: Path) -> None:
-    """Delete a file or folder if it is there."""
+    """Delete a file or folder if it is there; of a dataset the manifest first, so that no half of one looks whole."""
     if path.is_dir() and not path.is_symlink():
+        (path / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Rename a finished output over its final path, replacing what was there."""
-    old = path.with_name(f".{path.name}.old")
+    """Rename a finished output over its final path, replacing what was there.
+
+    A folder takes two renames; after a kill between them `put_back` mends it.
+    """
+    old = _set_aside(path)
     remove(old)
     if path.is_dir():
         path.rename(old)
@@ -73,6 +82,23 @@ def put_in_place(staged: Path, path: Path) -> None:
         remove(old)
     else:
         os.replace(staged, path)
+
+
+def put_back(path: Path) -> None:
+    """Rename back the old dataset that a killed `put_in_place` had set aside, where nothing took its place.
+
+    Raises
+    ------
+    DataError
+        Another process is writing there.
+    """
+    if _lacks_what_was_set_aside(path):
+        with exclusive(path):
+            pass
+
+
+def _lacks_what_was_set_aside(path: Path) -> bool:
+    return not os.path.lexists(path) and (_set_aside(path) / MANIFEST).is_file()
 
 
 def check_replaceable(path: Path, folder: bool) -> None:
@@ -101,7 +127,7 @@ def check_replaceable(path: Path, folder: bool) -> None:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold an output so that no second run writes it at the same time.
+    """Hold an output so that no second run writes it at the same time; first mend what a killed one left of it.
 
     Raises
     ------
@@ -118,12 +144,14 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A lock file that was deleted between our opening and our locking it holds nothing.
-            held = lock.exists() and os.path.samestat(os.fstat(stream.fileno()), lock.stat())
-        except BlockingIOError:
+            held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+        except (BlockingIOError, FileNotFoundError):
             held = False
         if not held:
             raise DataError(f"{path}: another run is writing this output; wait for it or stop it")
         try:
+            if _lacks_what_was_set_aside(path):
+                _set_aside(path).rename(path)
             yield
         finally:
             lock.unlink(missing_ok=True)

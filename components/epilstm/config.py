@@ -83,7 +83,9 @@ class PreprocessParams(Section):
     split: SplitParams = SplitParams()
     frame_bins: Annotated[int, Field(ge=2, le=10_000)] = Field(100, description="bins per frame")
     codec: Codec = Field("lz4", description="compression of the matrix store")
-    workers: NonNegativeInt = Field(0, description="worker processes; 0 takes one per available core")
+    workers: NonNegativeInt = Field(
+        0, description="worker processes; 0 takes one per available core, as far as 1 GB of memory allows"
+    )
 
 
 Architecture = Literal["bottleneck", "published", "published_softsign"]

@@ -86,15 +86,26 @@ def _run(
     waiting = iter(range(len(tasks)))
     crew: list[_Worker] = []
 
-    def give(worker: _Worker) -> None:
+    def dismiss(worker: _Worker) -> None:
+        crew.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+
+    def death_of(worker: _Worker) -> Outcome[Value]:
+        dismiss(worker)
+        return Outcome(worker.index, None, _death(worker.process.exitcode))
+
+    def give(worker: _Worker) -> Iterator[Outcome[Value]]:
+        """Send the next task, or let the worker go; an outcome only where it had died since its last answer."""
         index = next(waiting, None)
         if index is None:
-            crew.remove(worker)
-            worker.connection.close()
-            worker.process.join()
+            dismiss(worker)
             return
         worker.index = index
-        worker.connection.send(tasks[index])
+        try:
+            worker.connection.send(tasks[index])
+        except ConnectionError:
+            yield death_of(worker)
 
     try:
         for _ in range(min(workers, len(tasks))):
@@ -103,25 +114,18 @@ def _run(
             process.start()
             theirs.close()
             crew.append(_Worker(process, ours, -1))
-            give(crew[-1])
+            yield from give(crew[-1])
         while crew:
             for connection in wait([worker.connection for worker in crew]):
                 worker = next(worker for worker in crew if worker.connection is connection)
                 try:
                     value, error = worker.connection.recv()
                 except (EOFError, ConnectionError):
-                    worker.process.join()
-                    crew.remove(worker)
-                    yield Outcome(worker.index, None, _death(worker.process.exitcode))
-                    if not crew:
-                        yield from (
-                            Outcome(index, None, WorkerDied("not begun: its worker process had died"))
-                            for index in waiting
-                        )
+                    yield death_of(worker)
                 else:
-                    index = worker.index
-                    give(worker)
-                    yield Outcome(index, value, error)
+                    yield Outcome(worker.index, value, error)
+                    yield from give(worker)
+        yield from (Outcome(index, None, WorkerDied("not begun: its worker process had died")) for index in waiting)
     finally:
         for worker in crew:
             worker.process.kill()

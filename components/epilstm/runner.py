@@ -22,6 +22,7 @@ from epilstm.artifacts import (
     check_replaceable,
     exclusive,
     fingerprint,
+    put_back,
     put_in_place,
     remove,
     staging_path,
@@ -114,11 +115,13 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
     if step.distributed and int(os.environ.get("RANK", "0")) > 0:
         return _call(step, params, StepContext(inputs, {}, work, flags))
 
+    # Before the step reads them: what is put there while it runs is not what it was made from.
+    read = {name: {"path": str(path), "fingerprint": _input_fingerprint(name, path)} for name, path in inputs.items()}
     started, clock = datetime.now(UTC), time.monotonic()
     with ExitStack() as stack:
         for name, path in outputs.items():
-            check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS)
             stack.enter_context(exclusive(path))
+            check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS)
         stack.enter_context(_disk_full_told(step, outputs))
         staged = {name: staging_path(path) for name, path in steps_own.items()}
         for path in staged.values():
@@ -129,7 +132,7 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
         record = {
             "step": step.name,
             "params": params.model_dump(mode="json"),
-            "inputs": {name: {"path": str(path), "fingerprint": fingerprint(path)} for name, path in inputs.items()},
+            "inputs": read,
             "outputs": {
                 name: {"path": str(steps_own[name]), "fingerprint": fingerprint(staged[name])} for name in staged
             },
@@ -224,6 +227,13 @@ def _given(ports: tuple[Port, ...], paths: Mapping[str, Path]) -> dict[str, Path
     return {port.name: paths[port.name] for port in ports if port.name in paths}
 
 
+def _input_fingerprint(name: str, path: Path) -> str:
+    try:
+        return fingerprint(path)
+    except OSError as error:
+        raise DataError(f"--{name} {path}: cannot be read: {error}; mend it or give another") from error
+
+
 def _kind(step: Step, name: str) -> str:
     return next(port.kind for port in step.outputs if port.name == name)
 
@@ -232,7 +242,9 @@ def _check_input(port: Port, path: Path | None) -> None:
     if path is None:
         if not port.optional:
             raise ParamsError(f"--{port.name} is required: {port.help}")
-    elif not path.exists():
+        return
+    put_back(path)
+    if not path.exists():
         raise DataError(f"--{port.name} {path}: no such file or folder; {port.help}")
     elif path.is_dir() == (port.kind in FILE_KINDS):
         is_a, expected = ("folder", "file") if path.is_dir() else ("file", "folder")

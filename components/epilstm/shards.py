@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from epilstm.store import open_group, shard_file
 #: Offset and length of a chunk that holds the fill value alone (Zarr v3, sharding_indexed).
 ABSENT = np.uint64(2**64 - 1)
 CHECKSUM_BYTES = 4
+
+# Blosc cuts a chunk in other places when its own threads share it, so bytes would depend on the machine.
+blosc.use_threads = False
 
 
 class BinArray:
@@ -140,25 +144,29 @@ class BinArray:
             raise ValueError(
                 f"shard {number} takes {(expected, self.shape[1])} {self.dtype}, got {rows.shape} {rows.dtype}"
             )
-        index = np.full((chunks, 2), ABSENT, "<u8")
-        pieces: list[bytes] = []
-        offset = 0
-        for chunk, block in enumerate(self._blocks(rows, size)):
-            if self._is_fill(block):
-                continue
-            stored = self._encode(np.ascontiguousarray(block))
-            index[chunk] = offset, len(stored)
-            pieces.append(stored)
-            offset += len(stored)
         self._indices.pop(number, None)
         file = shard_file(self.path.parent, self.path.name, number, 0)
-        if not pieces:
+        encoded = self._encoded(rows, size)
+        first = next(encoded, None)
+        if first is None:
             file.unlink(missing_ok=True)
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        table = index.tobytes()
+        index = np.full((chunks, 2), ABSENT, "<u8")
+        offset = 0
         with open(file, "wb") as stream:
-            stream.writelines([*pieces, table, google_crc32c.value(table).to_bytes(CHECKSUM_BYTES, "little")])
+            # Chunk by chunk: all of a shard's encoded chunks are as much again as its rows.
+            for chunk, stored in chain([first], encoded):
+                index[chunk] = offset, len(stored)
+                offset += stream.write(stored)
+            table = index.tobytes()
+            stream.write(table + google_crc32c.value(table).to_bytes(CHECKSUM_BYTES, "little"))
+
+    def _encoded(self, rows: NDArray[Any], size: int) -> Iterator[tuple[int, bytes]]:
+        """Number and bytes of each chunk of a shard that holds more than the fill value."""
+        for chunk, block in enumerate(self._blocks(rows, size)):
+            if not self._is_fill(block):
+                yield chunk, self._encode(np.ascontiguousarray(block))
 
     def _blocks(self, rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
         """Chunks of a shard; the last one of an array is filled up to full size."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,7 @@ def test_manifest_names_where_the_embeddings_come_from(matrix, encoder, tmp_path
     embed(matrix, encoder, tmp_path / "embeddings")
     manifest = read_manifest(tmp_path / "embeddings", EmbeddingsManifest)
     assert manifest.matrix_fingerprint == fingerprint(matrix)
+    assert manifest.model_fingerprint == fingerprint(encoder.parent / "model")
     assert manifest.encoder_fingerprint == fingerprint(encoder)
     assert manifest.regions == [*REGIONS[:3], ("chr2", 0, SIZES["chr2"])]
     assert (manifest.size, manifest.bin_size, manifest.assembly) == (3, 25, "toy")
@@ -145,6 +147,23 @@ def test_the_core_is_the_encoder_from_the_standardised_signal_on(name, tmp_path)
     (expected,) = onnxruntime.InferenceSession(str(path)).run(None, {"signal": signal_})
     got = load_core(path, "cpu")(np.ascontiguousarray(standardised.transpose(1, 0, 2)))
     np.testing.assert_allclose(got.transpose(1, 0, 2), expected, atol=0.05)  # float16 has three digits
+
+
+def test_the_core_may_be_called_with_any_shape_from_several_threads(encoder):
+    core = load_core(encoder / "encoder.onnx", "cpu")
+    rng = np.random.default_rng(1)
+    inputs = [rng.normal(size=(time_, batch, 7)).astype(np.float16) for time_ in (1, 30, 400) for batch in (1, 5)] * 5
+    inputs[7] = np.asfortranarray(inputs[7])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda matrix: core(matrix).copy(), inputs))
+    for matrix, got in zip(inputs, found, strict=True):
+        (expected,) = core.session.run(None, {"matrix_by_time": matrix})
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_the_core_refuses_another_number_of_tracks(encoder):
+    with pytest.raises(Exception, match=r"(?i)invalid dimensions"):
+        load_core(encoder / "encoder.onnx", "cpu")(np.zeros((4, 1, 6), np.float16))
 
 
 def changed(scaler, **update):

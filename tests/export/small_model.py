@@ -29,6 +29,7 @@ CONFIGS = {
     "bottleneck": _config("bottleneck", 3, 8),
     "bottleneck of two layers": _config("bottleneck", 3, 8, layers=2),
     "bottleneck of both directions": _config("bottleneck", 3, 8, layers=2, directions=2),
+    "bottleneck of one number": _config("bottleneck", 1, 8),
     "published": _config("published", 5, 5, layers=2),
     "published_softsign": _config("published_softsign", 5, 5),
 }
@@ -48,7 +49,7 @@ def write_model(folder: Path, network: Autoencoder, scaler: Scaler = SCALER) -> 
     weights_sha256 = save_weights(folder, network)
     summary = TrainingSummary(
         epochs=1, best_epoch=1, steps=1, bins_seen=1, train_mse=1, validation_mse=1, validation_r2=0,
-        validation_r2_per_track={}, weights_moved=0, device="cpu",
+        validation_mse_per_track={}, validation_r2_per_track={}, weights_moved=0, device="cpu",
     )  # fmt: skip
     manifest = ModelManifest(
         config=network.config, scaler=scaler, assembly="toy", bin_size=25, frame_bins=100,

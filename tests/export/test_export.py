@@ -96,10 +96,10 @@ def test_triton_repository_holds_the_same_encoders_and_configs_that_fit_them(mod
             assert f'name: "{value.name}"' in config
 
 
-def test_exporting_twice_gives_the_same_bytes(model, tmp_path):
-    for name in ("one", "other"):
-        export(model, tmp_path / name)
+def test_exporting_twice_gives_the_same_bytes_and_metrics(model, tmp_path):
+    one, other = (export(model, tmp_path / name) for name in ("one", "other"))
     assert files_of(tmp_path / "one") == files_of(tmp_path / "other")
+    assert one == other
 
 
 def test_metrics_count_the_weights_of_the_encoder(model, tmp_path):
@@ -108,13 +108,12 @@ def test_metrics_count_the_weights_of_the_encoder(model, tmp_path):
     parts = (network.encoder, network.bottleneck, network.around_encoder)
     assert metrics["parameters"] == sum(p.numel() for part in parts for p in part.parameters())
     assert metrics["bytes"][ENCODER] == (tmp_path / "encoder" / ENCODER).stat().st_size
-    assert metrics["milliseconds_1x100"] > 0
 
 
 def test_weights_that_float32_cannot_follow_fail_the_step(tmp_path, capsys):
     network = network_of("published", scale=1)
     with torch.no_grad():
-        network.encoder.layers[0].weight_ih_l0.mul_(1e6)
+        network.encoder.layers[0].weight_hh_l0.mul_(30)  # chaotic: the smallest difference grows
     write_model(tmp_path / "model", network)
     with pytest.raises(SystemExit) as ended:
         main(["export", "--model", str(tmp_path / "model"), "--encoder", str(tmp_path / "encoder")])

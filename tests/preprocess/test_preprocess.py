@@ -16,6 +16,7 @@ from epilstm.artifacts import MANIFEST, exclusive, fingerprint, sha256_file
 from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler, parse_manifest, read_manifest
 from epilstm.errors import DataError, GenomeError
 from epilstm.genome import bins_of
+from epilstm.preprocess.matrix_dataset import workers_within
 from epilstm.runner import StepResult, run_step
 from epilstm.steps import STEPS
 from epilstm.store import open_group
@@ -130,6 +131,23 @@ def test_bins_outside_the_widened_regions_are_nan_and_take_no_space(
     assert np.isnan(matrix["chr1"][:200]).all()
     assert np.isnan(matrix["chr1"][500:]).all()
     assert [path.name for path in (tmp_path / "matrix" / "matrix.zarr" / "chr1" / "c").iterdir()] == ["0"]
+
+
+def test_a_frame_that_begins_a_shard_past_the_chromosomes_end_counts_as_no_signal(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    signal = {chrom: random_signal(rng, 2, bins) for chrom, bins in {"chr1": 99_500, "chr2": 700, "chr3": 400}.items()}
+    write_signal(tmp_path / "signal", signal)
+    run(tmp_path, frame_bins=3_000)
+    matrix = open_group(tmp_path / "matrix" / "matrix.zarr")
+    expected = expected_matrix(signal["chr1"], scaler_of(tmp_path), 102_000)
+    np.testing.assert_allclose(matrix["chr1"][:], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_workers_keep_within_a_gigabyte() -> None:
+    assert workers_within(2, tracks=1014) == workers_within(64, tracks=1014) == 2
+    assert workers_within(4, tracks=25) == 4
+    assert workers_within(64, tracks=25) < 8
+    assert workers_within(8, tracks=10_000) == workers_within(1, tracks=1) == 1
 
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])

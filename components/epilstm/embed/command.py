@@ -52,6 +52,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         regions=[(r.chrom, r.start, min(r.end, matrix.chromosome_sizes[r.chrom])) for r in matrix.region_list()],
         size=encoder.config.embedding_size,
         matrix_fingerprint=fingerprint(matrix_folder),
+        model_fingerprint=encoder.model_fingerprint,
         encoder_fingerprint=fingerprint(encoder_folder),
     )
     group = create_group(folder / "embeddings.zarr")

@@ -5,8 +5,9 @@ The matrix is already what the encoder makes of raw signal first, so embed cuts 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,45 @@ def core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
     return core
 
 
+class _CpuCall:
+    """Calls on inputs of one shape: read where they lie, the output written to one place."""
+
+    def __init__(self, session: Any, shape: tuple[int, ...]) -> None:
+        self.session, self.shape, self.binding = session, shape, session.io_binding()
+        self.embedding = np.empty((*shape[:2], session.get_outputs()[0].shape[2]), np.float32)
+        self.binding.bind_output(
+            EMBEDDING_BY_TIME, "cpu", 0, np.float32, self.embedding.shape, self.embedding.ctypes.data
+        )
+
+    def __call__(self, matrix: NDArray[np.float16]) -> NDArray[np.float32]:
+        self.binding.bind_input(MATRIX_BY_TIME, "cpu", 0, np.float16, matrix.shape, matrix.ctypes.data)
+        self.session.run_with_iobinding(self.binding)
+        return self.embedding
+
+
+class _CudaCall:
+    """Calls on inputs of one shape: copied to one place on the GPU, the output from one there."""
+
+    def __init__(self, session: Any, shape: tuple[int, ...]) -> None:
+        self.session, self.shape, self.binding = session, shape, session.io_binding()
+        size = session.get_outputs()[0].shape[2]
+        on_device = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+        self.matrix = on_device(list(shape), np.float16, "cuda", 0)
+        self.embedding = on_device([*shape[:2], size], np.float32, "cuda", 0)
+        self.binding.bind_ortvalue_input(MATRIX_BY_TIME, self.matrix)
+        self.binding.bind_ortvalue_output(EMBEDDING_BY_TIME, self.embedding)
+
+    def __call__(self, matrix: NDArray[np.float16]) -> NDArray[np.float32]:
+        self.matrix.update_inplace(matrix)
+        self.session.run_with_iobinding(self.binding)
+        self.binding.synchronize_outputs()
+        embedding: NDArray[np.float32] = self.embedding.numpy()
+        return embedding
+
+
+_CALLS: dict[Provider, type[_CpuCall | _CudaCall]] = {"cpu": _CpuCall, "cuda": _CudaCall}
+
+
 @dataclass(frozen=True)
 class CoreEncoder:
     """Runs the core of an encoder; may be called from several threads at once.
@@ -67,12 +107,18 @@ class CoreEncoder:
 
     session: Any
     provider: Provider
+    _thread: threading.local = field(default_factory=threading.local, init=False, repr=False, compare=False)
 
     def __call__(self, matrix: NDArray[np.float16]) -> NDArray[np.float32]:
-        """Embedding (time, batch, dim), from a zero state, of bins of the matrix (time, batch, track)."""
-        embedding: NDArray[np.float32]
-        (embedding,) = self.session.run([EMBEDDING_BY_TIME], {MATRIX_BY_TIME: matrix})
-        return embedding
+        """Embedding (time, batch, dim), from a zero state, of bins of the matrix (time, batch, track).
+
+        It is the thread's own buffer, which its next call overwrites.
+        """
+        matrix = np.ascontiguousarray(matrix, np.float16)
+        call: _CpuCall | _CudaCall | None = getattr(self._thread, "call", None)
+        if call is None or call.shape != matrix.shape:
+            call = self._thread.call = _CALLS[self.provider](self.session, matrix.shape)
+        return call(matrix)
 
 
 def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"]) -> CoreEncoder:

@@ -56,7 +56,7 @@ class MatrixRows:
     def _read(self, first: int, last: int) -> NDArray[np.float16]:
         try:
             return np.asarray(self.array[first:last])
-        except (OSError, RuntimeError, ValueError) as error:  # what Zarr and its codecs raise on a damaged file
+        except (OSError, RuntimeError, ValueError) as error:  # what BinArray and its codec raise on a damaged file
             raise DataError(
                 f"matrix: {self.array.basename} cannot be read: {error} (bins {first} to {last}); run preprocess again"
             ) from error
@@ -70,8 +70,10 @@ class ShardEncoder:
     ----------
     encode : callable
         Embedding (time, batch, dim), from a zero state, of bins of the matrix (time, batch, track).
-    matrix, mask : mapping of str to Zarr array
-        By chromosome: (bin, track) float16 and (bin,) bool.
+    matrix : mapping of str to BinArray
+        By chromosome: (bin, track) float16.
+    mask : mapping of str to Zarr array
+        By chromosome: (bin,) bool.
     size : int
         Numbers per bin in the embedding.
     shape : WindowShape

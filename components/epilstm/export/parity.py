@@ -18,8 +18,19 @@ SHAPES = ((1, 1), (1, 100), (5, 1), (3, 257), (16, 100), (2, 1000))
 
 
 @dataclass(frozen=True)
+class _Compared:
+    """One value for one signal, from the encoder and from the model."""
+
+    value: str
+    got: NDArray[np.float32]
+    expected: NDArray[np.float64]
+    batch: int
+    time: int
+
+
+@dataclass(frozen=True)
 class Difference:
-    """The largest difference found: relative to the standard deviation of the values compared, and where."""
+    """The largest difference found: relative to the standard deviation of a value over all signals, and where."""
 
     relative: float
     value: str
@@ -86,19 +97,19 @@ def largest_difference(network: Autoencoder, scaler: Scaler, session: Any, seed:
         Of the random signal.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    compared = []
     for batch, time in SHAPES:
         signal = random_signal(rng, batch, time, len(scaler.tracks))
         (embedding,) = session.run([EMBEDDING], {SIGNAL: signal})
-        found.append(_difference(EMBEDDING, embedding, reference(network, scaler, signal)[0], batch, time))
-    return _largest(found)
+        compared.append(_Compared(EMBEDDING, embedding, reference(network, scaler, signal)[0], batch, time))
+    return _largest(compared)
 
 
 def largest_streaming_difference(network: Autoencoder, scaler: Scaler, session: Any, seed: int) -> Difference:
     """Compare a stateful encoder, fed in pieces of random length, with the model's one pass."""
     rng = np.random.default_rng(seed)
     config = network.config
-    found = []
+    compared = []
     for batch, time in SHAPES:
         signal = random_signal(rng, batch, time, len(scaler.tracks))
         state = [np.zeros((config.layers, batch, config.hidden_size), np.float32) for _ in STATE_INPUTS]
@@ -112,17 +123,19 @@ def largest_streaming_difference(network: Autoencoder, scaler: Scaler, session: 
         expected = reference(network, scaler, signal)
         got = (np.concatenate(pieces, axis=1), *state)
         for value, one, other in zip((EMBEDDING, *STATE_OUTPUTS), got, expected, strict=True):
-            found.append(_difference(value, one, other, batch, time))
-    return _largest(found)
+            compared.append(_Compared(value, one, other, batch, time))
+    return _largest(compared)
 
 
-def _difference(
-    value: str, got: NDArray[np.float32], expected: NDArray[np.float64], batch: int, time: int
-) -> Difference:
-    spread = max(float(expected.std()), float(np.finfo(np.float32).tiny))
-    return Difference(float(np.abs(got - expected).max()) / spread, value, batch, time)
-
-
-def _largest(found: list[Difference]) -> Difference:
-    """The largest, where one that is not a number is larger than any."""
+def _largest(compared: list[_Compared]) -> Difference:
+    """The largest difference, where one that is not a number is larger than any."""
+    found = []
+    for value in {one.value: None for one in compared}:
+        of_value = [one for one in compared if one.value == value]
+        # Over all signals together: the embedding of a single bin may be a single number, which has no spread.
+        spread = float(np.concatenate([one.expected.ravel() for one in of_value]).std())
+        spread = max(spread, float(np.finfo(np.float32).tiny))
+        for one in of_value:
+            relative = float(np.abs(one.got - one.expected).max()) / spread
+            found.append(Difference(relative, value, one.batch, one.time))
     return max(found, key=lambda difference: np.nan_to_num(difference.relative, nan=np.inf))

@@ -14,7 +14,7 @@ from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest, writ
 from epilstm.errors import DataError
 from epilstm.genome import bins_of
 from epilstm.preprocess.frames import widen_to_frames
-from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, shards_of
+from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, shards_of, workers_within
 from epilstm.preprocess.standardise import fit_scaler, reference_histograms, split_chromosomes
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
@@ -120,9 +120,10 @@ def _write_matrix(writer: MatrixWriter, manifest: MatrixManifest, params: Prepro
         create_bin_array(group, chrom, bins, len(manifest.tracks), "float16", params.codec, float("nan"))
         shards += shards_of(chrom, bins, _ranges(manifest, chrom))
     jobs = [_Job(writer, shard) for shard in shards]
+    workers = params.workers or workers_within(available_cores(), len(manifest.tracks))
     with (
         progress("writing the matrix, bins", sum(shard.bins for shard in shards)) as bar,
-        outcomes(_do, jobs, params.workers or available_cores()) as done,
+        outcomes(_do, jobs, workers) as done,
     ):
         for outcome in done:
             outcome.result()
