@@ -268,3 +268,10 @@ def test_broken_json_names_the_file(tmp_path):
     path.write_text(json.dumps({"a": 1})[:-1])
     with pytest.raises(DataError, match=r"half\.json: cannot be read as JSON: "):
         read_json(path)
+
+
+def test_a_dataset_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    write_json(tmp_path / "out" / MANIFEST, {"format": "epilstm.matrix/1"})
+    check_replaceable(tmp_path / "out", folder=True, kind="matrix")
+    with pytest.raises(DataError, match=r"epilstm\.matrix stands there, not encoder"):
+        check_replaceable(tmp_path / "out", folder=True, kind="encoder")

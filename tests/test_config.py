@@ -157,6 +157,11 @@ def test_a_file_must_be_a_mapping(tmp_path, text, kind):
     assert refusal(tmp_path, text) == f": expected a mapping of sections, got {kind}"
 
 
+def test_a_chromosome_twice_in_a_split_is_refused(tmp_path):
+    message = refusal(tmp_path, "preprocess: {split: {validation: [chr1, chr1], test: [chr2]}}", "preprocess")
+    assert message.startswith(": preprocess.split: chr1 is listed twice")
+
+
 def test_a_chromosome_both_for_validation_and_test_is_refused(tmp_path):
     message = refusal(tmp_path, "preprocess: {split: {validation: [chr1, chr2], test: [chr2]}}", "preprocess")
     assert message.startswith(": preprocess.split: chr2 is both a validation and a test chromosome")

@@ -375,6 +375,16 @@ def test_paths_that_would_overwrite_each_other_are_refused(toy, paths: dict[str,
     assert Path("text").read_text() == "abc"
 
 
+def test_an_output_is_neither_the_params_file_nor_inside_an_input(toy):
+    Path("p.yaml").write_text("toy: {}")
+    Path("folder").mkdir()
+    with pytest.raises(ParamsError, match=r"--metrics p\.yaml is also --params"):
+        toy(params="p.yaml", metrics="p.yaml")
+    assert Path("p.yaml").read_text() == "toy: {}"
+    with pytest.raises(ParamsError, match="--copy folder/copy lies inside --extra"):
+        toy(extra="folder", copy="folder/copy")
+
+
 def test_a_second_run_on_the_same_output_is_refused(toy):
     with exclusive(Path("out/copy")), pytest.raises(DataError, match="another run is writing this output"):
         toy()

@@ -143,3 +143,17 @@ def test_arrays_are_found_by_chromosome(tmp_path):
     assert list(arrays) == ["chr1"]
     assert isinstance(arrays["chr1"], BinArray)
     assert arrays["chr1"].shape == (BINS, 30)
+
+
+def test_a_lost_shard_of_a_whole_array_is_told_not_read_as_fill(tmp_path):
+    make(tmp_path)[:] = example()
+    shard_file(tmp_path / "a.zarr", "chr1", 0, 0).unlink()
+    assert np.isnan(open_bins(tmp_path / "a.zarr")["chr1"][:10]).all()
+    with pytest.raises(DataError, match="is missing; pull the dataset again"):
+        open_bins(tmp_path / "a.zarr", whole=True)["chr1"][:10]
+
+
+def test_a_chromosome_without_an_array_is_one_line(tmp_path):
+    make(tmp_path)
+    with pytest.raises(DataError, match="no array for chr9"):
+        open_bins(tmp_path / "a.zarr")["chr9"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from epilstm.store import (
     create_mask,
     create_signal_array,
     open_group,
+    read_mask,
     shard_file,
 )
 
@@ -77,3 +79,13 @@ def test_a_missing_or_broken_group_is_an_error(tmp_path: Path) -> None:
 
 def test_there_is_at_least_one_core_and_no_more_than_the_machine_has() -> None:
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_mask_that_is_not_the_manifests_is_told(tmp_path: Path) -> None:
+    create_mask(create_group(tmp_path / "a.zarr"), "chr1", 2_500_000)[5:9] = True
+    assert read_mask(tmp_path / "a.zarr", "chr1", 4).sum() == 4
+    shutil.rmtree(tmp_path / "a.zarr" / "chr1" / "c")
+    with pytest.raises(DataError, match="0 bins with data, the manifest says 4"):
+        read_mask(tmp_path / "a.zarr", "chr1", 4)
+    with pytest.raises(DataError, match="mask of chr2 is missing"):
+        read_mask(tmp_path / "a.zarr", "chr2", None)

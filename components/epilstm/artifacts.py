@@ -17,6 +17,9 @@ from epilstm.errors import DataError
 #: The file whose content stands for a dataset, model or encoder folder.
 MANIFEST = "manifest.json"
 
+#: Kinds of folder that say what they are in their manifest's ``format``.
+FOLDER_KINDS = {"signal", "matrix", "model", "encoder", "embeddings", "evaluation"}
+
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal."""
@@ -101,7 +104,7 @@ def _lacks_what_was_set_aside(path: Path) -> bool:
     return not os.path.lexists(path) and (_set_aside(path) / MANIFEST).is_file()
 
 
-def check_replaceable(path: Path, folder: bool) -> None:
+def check_replaceable(path: Path, folder: bool, kind: str | None = None) -> None:
     """Refuse to overwrite what no step wrote.
 
     Parameters
@@ -110,6 +113,8 @@ def check_replaceable(path: Path, folder: bool) -> None:
         Where an output is to go.
     folder : bool
         Whether the output is a folder; else it is a file.
+    kind : str, optional
+        Kind of the output (`epilstm.steps.Port`); a dataset or model of another kind is not replaced.
 
     Raises
     ------
@@ -123,6 +128,10 @@ def check_replaceable(path: Path, folder: bool) -> None:
         raise DataError(f"{path}: a file stands where a folder is to be written; {advice}")
     if folder and path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
         raise DataError(f"{path}: a folder with other content stands there; {advice}")
+    if folder and kind in FOLDER_KINDS and (path / MANIFEST).is_file():
+        found = str(read_json(path / MANIFEST).get("format", ""))
+        if found and not found.startswith(f"epilstm.{kind}"):
+            raise DataError(f"{path}: {found.partition('/')[0]} stands there, not {kind}; {advice}")
 
 
 @contextmanager

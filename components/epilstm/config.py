@@ -71,6 +71,10 @@ class SplitParams(Section):
 
     @model_validator(mode="after")
     def _disjoint(self) -> SplitParams:
+        for names in (self.validation, self.test):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{', '.join(twice)} is listed twice")
         both = sorted(set(self.validation) & set(self.test))
         if both:
             raise ValueError(f"{', '.join(both)} is both a validation and a test chromosome")

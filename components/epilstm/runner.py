@@ -109,7 +109,7 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
     for port in step.inputs:
         _check_input(port, inputs.get(port.name))
     work = _given(step.work, paths)
-    _check_apart(inputs, outputs, work)
+    _check_apart({**inputs, **({"params": params_path} if params_path else {})}, outputs, work)
     steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
 
     if step.distributed and int(os.environ.get("RANK", "0")) > 0:
@@ -121,7 +121,7 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
     with ExitStack() as stack:
         for name, path in outputs.items():
             stack.enter_context(exclusive(path))
-            check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS)
+            check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS, kind=_kind(step, name))
         stack.enter_context(_disk_full_told(step, outputs))
         staged = {name: staging_path(path) for name, path in steps_own.items()}
         for path in staged.values():
@@ -261,6 +261,8 @@ def _check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: 
         for other, taken in others.items():
             if other != name and taken == resolved:
                 raise ParamsError(f"--{name} {path} is also --{other}; give each output a path of its own")
+            if other in inputs and resolved.is_relative_to(taken):
+                raise ParamsError(f"--{name} {path} lies inside --{other}; give each output a path of its own")
             if other != name and taken.is_relative_to(resolved):
                 raise ParamsError(f"--{other} lies inside --{name} {path}; give each output a path of its own")
 

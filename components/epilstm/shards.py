@@ -27,8 +27,25 @@ from epilstm.store import open_group, shard_file
 ABSENT = np.uint64(2**64 - 1)
 CHECKSUM_BYTES = 4
 
+AGAIN = "pull the dataset again or run the step that writes it"
+
 # Blosc cuts a chunk in other places when its own threads share it, so bytes would depend on the machine.
 blosc.use_threads = False
+
+
+class ShardError(DataError, ValueError):
+    """A file of a dataset is missing or damaged."""
+
+
+class BinArrays(dict[str, "BinArray"]):
+    """Arrays by chromosome; one that is not there is a user's error."""
+
+    def __init__(self, path: Path, arrays: dict[str, BinArray]) -> None:
+        super().__init__(arrays)
+        self.path = path
+
+    def __missing__(self, chrom: str) -> BinArray:
+        raise ShardError(f"{self.path}: no array for {chrom}; {AGAIN}")
 
 
 class BinArray:
@@ -45,10 +62,12 @@ class BinArray:
     ------
     DataError
         It is stored in another way.
+
+    `whole` is as for `open_bins`.
     """
 
-    def __init__(self, path: Path, array: zarr.Array) -> None:
-        self.path, self.basename = path, path.name
+    def __init__(self, path: Path, array: zarr.Array, whole: bool = False) -> None:
+        self.path, self.basename, self.whole = path, path.name, whole
         self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
         self.fill = np.array(array.fill_value, array.dtype)
         codecs = array.metadata.codecs if array.metadata.zarr_format == 3 else ()
@@ -104,9 +123,14 @@ class BinArray:
 
     def _decode(self, stored: bytes, into: NDArray[Any]) -> None:
         if self.blosc is None:
+            if len(stored) != into.nbytes:
+                raise ShardError(f"{self.path}: a chunk is cut short; {AGAIN}")
             into[:] = np.frombuffer(stored, self.dtype).reshape(into.shape)
         else:
-            blosc.decompress(stored, into)
+            try:
+                blosc.decompress(stored, into)
+            except (RuntimeError, ValueError) as error:
+                raise ShardError(f"{self.path}: a chunk is damaged ({error}); {AGAIN}") from error
 
     def _index(self, number: int) -> NDArray[np.uint64] | None:
         """Offset and length of each chunk of a shard; None where there is no shard."""
@@ -121,11 +145,13 @@ class BinArray:
                 stream.seek(-length - CHECKSUM_BYTES, os.SEEK_END)
                 stored = stream.read()
         except FileNotFoundError:
+            if self.whole:
+                raise ShardError(f"{file} is missing; {AGAIN}") from None
             return None
         except OSError as error:
-            raise ValueError(f"{file} is cut short") from error
+            raise ShardError(f"{file} is cut short; {AGAIN}") from error
         if google_crc32c.value(stored[:length]).to_bytes(CHECKSUM_BYTES, "little") != stored[length:]:
-            raise ValueError(f"{file} is damaged: the checksum of its index does not fit")
+            raise ShardError(f"{file} is damaged: the checksum of its index does not fit; {AGAIN}")
         return np.frombuffer(stored[:length], "<u8").reshape(-1, 2)
 
     def write_shard(self, number: int, rows: NDArray[Any]) -> None:
@@ -194,12 +220,19 @@ class BinArray:
         )
 
 
-def open_bins(path: Path) -> Mapping[str, BinArray]:
+def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray]:
     """The (bin, column) arrays of a group, by chromosome.
+
+    Parameters
+    ----------
+    path : Path
+        Zarr group.
+    whole : bool
+        Every bin that will be read was written, as in a matrix's regions: a missing shard is an error, not fill.
 
     Raises
     ------
     DataError
         No group there, or one that no step wrote.
     """
-    return {name: BinArray(path / name, array) for name, array in open_group(path).arrays()}
+    return BinArrays(path, {name: BinArray(path / name, array, whole) for name, array in open_group(path).arrays()})

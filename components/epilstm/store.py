@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from epilstm.config import Codec
@@ -122,6 +123,34 @@ def create_mask(group: zarr.Group, name: str, bins: int) -> zarr.Array:
     return create_array(
         group, name, (bins,), "bool", chunks=(MASK_CHUNK_BINS,), shards=None, codec="lz4", fill_value=False
     )
+
+
+def read_mask(path: Path, chrom: str, bins_with_data: int | None) -> NDArray[np.bool_]:
+    """Which bins of a chromosome have data, (bin,) bool.
+
+    Parameters
+    ----------
+    path : Path
+        Group of the masks.
+    chrom : str
+    bins_with_data : int or None
+        How many the dataset's manifest says; None leaves it open.
+
+    Raises
+    ------
+    DataError
+        The mask is missing, damaged or not the manifest's.
+    """
+    again = "pull the dataset again or run the step that writes it"
+    try:
+        stored: Any = open_group(path)[chrom]
+        mask: NDArray[np.bool_] = np.asarray(stored[:], dtype=bool)
+    except (KeyError, ValueError, RuntimeError, OSError) as error:
+        raise DataError(f"{path}: the mask of {chrom} is missing or damaged; {again}") from error
+    found = int(mask.sum())
+    if bins_with_data is not None and found != bins_with_data:
+        raise DataError(f"{path}: {chrom} has {found:,} bins with data, the manifest says {bins_with_data:,}; {again}")
+    return mask
 
 
 def shard_file(group: Path, name: str, *index: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal as signals
 import subprocess
 import sys
@@ -184,8 +185,10 @@ def test_a_split_chromosome_that_is_not_there_leaves_nothing(folder: Path) -> No
         (lambda signal: (signal / MANIFEST).write_text('{"format": "epilstm.matrix/1"}'), "not a SignalManifest"),
         (lambda signal: (signal / "histograms.npy").unlink(), "histograms.npy: cannot be read"),
         (lambda signal: np.save(signal / "histograms.npy", np.zeros((2, 2, 2))), "the manifest says"),
-        (lambda signal: (signal / "signal.zarr").rename(signal / "gone"), "signal.zarr: no Zarr group"),
+        (lambda signal: (signal / "signal.zarr").rename(signal / "gone"), "signal.zarr: no array for"),
         (lambda signal: (signal / "mask.zarr").rename(signal / "gone"), "mask.zarr: no Zarr group"),
+        (lambda signal: shutil.rmtree(signal / "signal.zarr" / "chr2" / "c"), "the files of .* are missing"),
+        (lambda signal: shutil.rmtree(signal / "mask.zarr" / "chr2" / "c"), "chr2 has 0 bins with data"),
     ],
 )
 def test_a_damaged_signal_is_one_line(folder: Path, spoil: object, message: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -298,3 +299,21 @@ def test_two_processes_train_to_the_weights_of_one(matrix, trained, tmp_path):
     again = subprocess.run([*launch, *arguments, "--resume"], check=True, timeout=300, capture_output=True, text=True)
     assert "checkpoints are of different steps" in again.stderr
     assert torch.equal(weights(load_model(tmp_path / "model")[0]), weights(two[0]))
+
+
+@pytest.mark.parametrize(
+    "lost", ["matrix.zarr/chr1", "matrix.zarr/chr1/c", "mask.zarr/chr1", "mask.zarr/chr1/c", "scaler.json"]
+)
+def test_a_matrix_that_lost_files_is_one_line_and_no_model(tmp_path, capsys, lost):
+    broken = write_matrix(tmp_path / "matrix")
+    if lost == "scaler.json":
+        (broken / lost).write_text((broken / lost).read_text().replace("0.5", "5.0"))
+    else:
+        shutil.rmtree(broken / lost)
+    with pytest.raises(SystemExit) as stopped:
+        train(broken, tmp_path / "run")
+    told = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert told.count("\n") == 1
+    assert str(broken / lost.split("/")[0]) in told
+    assert not (tmp_path / "run" / "model").exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from epilstm.artifacts import sha256_file
 from epilstm.datasets import MatrixManifest, Scaler, Split, write_manifest
 from epilstm.store import create_array, create_bin_array, create_group
 
@@ -18,6 +19,7 @@ def write_matrix(folder: Path, tracks: int = TRACKS) -> Path:
     folder.mkdir(parents=True)
     values, masks = create_group(folder / "matrix.zarr"), create_group(folder / "mask.zarr")
     mixing = rng.normal(size=(3, tracks))
+    counts = {}
     for chrom, size in sizes.items():
         bins = size // 25
         array = create_bin_array(values, chrom, bins, tracks, "float16", "lz4", 0.0)
@@ -29,6 +31,7 @@ def write_matrix(folder: Path, tracks: int = TRACKS) -> Path:
         for name, start, end in REGIONS:
             if name == chrom:
                 mask[start // 25 : end // 25] = rng.random((end - start) // 25) > 0.1
+        counts[chrom] = int(np.asarray(mask[:]).sum())
     names = [f"cell-track{i}" for i in range(tracks)]
     scaler = Scaler(tracks=names, mean=[0.5] * tracks, scale=[1.0] * tracks)
     (folder / "scaler.json").write_text(scaler.model_dump_json())
@@ -36,8 +39,8 @@ def write_matrix(folder: Path, tracks: int = TRACKS) -> Path:
         folder,
         MatrixManifest(
             assembly="toy", bin_size=25, chromosome_sizes=sizes, regions=REGIONS, tracks=names, frame_bins=50,
-            split=Split(train=["chr1"], validation=["chr2"], test=["chr3"]), bins_with_data={}, signal_fingerprint="s",
-            scaler_sha256="s",
+            split=Split(train=["chr1"], validation=["chr2"], test=["chr3"]), bins_with_data=counts,
+            signal_fingerprint="s", scaler_sha256=sha256_file(folder / "scaler.json"),
         ),
     )  # fmt: skip
     return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import zarr
+from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint, read_json
 from epilstm.config import EmbedParams
@@ -23,7 +23,7 @@ from epilstm.genome import bins_of
 from epilstm.model.encoder_folder import ENCODER, checked_file, read_encoder_manifest
 from epilstm.runner import StepContext, StepResult
 from epilstm.shards import BinArray, open_bins
-from epilstm.store import SHARD_BINS, available_cores, create_bin_array, create_group, open_group
+from epilstm.store import SHARD_BINS, available_cores, create_bin_array, create_group, read_mask
 
 #: Windows per call where the params leave it open: few keep a call's values in a core's cache, many fill a GPU.
 BATCH: dict[Provider, int] = {"cpu": 8, "cuda": 64}
@@ -118,14 +118,14 @@ def matrix_arrays(folder: Path, manifest: MatrixManifest) -> Mapping[str, BinArr
         An array is missing or not of the manifest's shape.
     """
     shapes = {chrom: (manifest.bins(chrom), len(manifest.tracks)) for chrom in manifest.chromosomes}
-    arrays = open_bins(folder / "matrix.zarr")
+    arrays = open_bins(folder / "matrix.zarr", whole=True)
     for chrom, shape in shapes.items():
         if chrom not in arrays or arrays[chrom].shape != shape:
             raise _missing(folder / "matrix.zarr", chrom, shape)
     return arrays
 
 
-def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, zarr.Array]:
+def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, NDArray[np.bool_]]:
     """Which bins have data, by chromosome, (bin,) bool.
 
     Raises
@@ -133,14 +133,13 @@ def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, zarr.Array]
     DataError
         An array is missing or not of the manifest's shape.
     """
-    group = open_group(folder / "mask.zarr")
-    arrays = {}
+    masks = {}
     for chrom in manifest.chromosomes:
-        array, shape = group.get(chrom), (manifest.bins(chrom),)
-        if not isinstance(array, zarr.Array) or array.shape != shape:
-            raise _missing(folder / "mask.zarr", chrom, shape)
-        arrays[chrom] = array
-    return arrays
+        mask = read_mask(folder / "mask.zarr", chrom, manifest.bins_with_data.get(chrom))
+        if mask.shape != (manifest.bins(chrom),):
+            raise _missing(folder / "mask.zarr", chrom, (manifest.bins(chrom),))
+        masks[chrom] = mask
+    return masks
 
 
 def _missing(path: Path, chrom: str, shape: tuple[int, ...]) -> DataError:

@@ -68,7 +68,7 @@ class Matrix:
     def __init__(self, folder: Path) -> None:
         self.manifest = read_manifest(folder, MatrixManifest)
         self.fingerprint = fingerprint(folder)
-        self._values = open_bins(folder / "matrix.zarr")
+        self._values = open_bins(folder / "matrix.zarr", whole=True)
         self._mask = dict(open_group(folder / "mask.zarr").arrays())
         self.regions = [
             Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()

@@ -110,7 +110,12 @@ def load_model(folder: Path) -> tuple[Autoencoder, ModelManifest]:
     if sha256_file(path) != manifest.weights_sha256:
         raise ModelError(f"{path}: damaged or replaced (its checksum differs from the manifest's); train or pull again")
     network = untrained_model(manifest)
-    load_weights(network, safetensors.torch.load_file(path))
+    try:
+        load_weights(network, safetensors.torch.load_file(path))
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: the weights are not of the shape that the manifest says; train or pull again"
+        ) from error
     return network, manifest
 
 

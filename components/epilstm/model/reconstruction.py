@@ -15,7 +15,7 @@ from epilstm.genome import Region, bin_count, bins_of
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
 from epilstm.shards import open_bins
-from epilstm.store import open_group
+from epilstm.store import read_mask
 
 #: A track's squared distance from its mean is taken for rounding below this share of its sum of squares.
 CONSTANT_SPREAD = 1e-9
@@ -117,7 +117,12 @@ def matrix_blocks(
     share : (int, int)
         Which share of how many: several processes take turns.
     """
-    values, masks = open_bins(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
+    values = open_bins(matrix / "matrix.zarr", whole=True)
+    masks = {
+        chrom: read_mask(matrix / "mask.zarr", chrom, manifest.bins_with_data.get(chrom))
+        for chrom in manifest.chromosomes
+        if chrom in chromosomes
+    }
     size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
     cuts = [
         (region, bins_of(region, manifest.bin_size)[0], chunk)
@@ -127,8 +132,7 @@ def matrix_blocks(
     for region, first, (a, b, keep_from, keep_to) in cuts[share[0] :: share[1]]:
         bins = slice(first + a, first + b)
         block = values[region.chrom][bins]
-        mask: Any = masks[region.chrom][bins]  # type: ignore[index]
-        yield Block(region, bins.start, block, mask, slice(keep_from - a, keep_to - a))
+        yield Block(region, bins.start, block, masks[region.chrom][bins], slice(keep_from - a, keep_to - a))
 
 
 def reconstruction_error(

@@ -14,11 +14,11 @@ from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest, writ
 from epilstm.errors import DataError
 from epilstm.genome import bins_of
 from epilstm.preprocess.frames import widen_to_frames
-from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, shards_of, workers_within
+from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, require_files, shards_of, workers_within
 from epilstm.preprocess.standardise import fit_scaler, reference_histograms, split_chromosomes
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
-from epilstm.store import available_cores, create_bin_array, create_group, create_mask, open_group
+from epilstm.store import available_cores, create_bin_array, create_group, create_mask, read_mask
 
 
 def run(params: PreprocessParams, context: StepContext) -> StepResult:
@@ -31,6 +31,7 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     """
     signal, matrix = context.inputs["signal"], context.outputs["matrix"]
     source = read_manifest(signal, SignalManifest)
+    require_files(signal / "signal.zarr", source)
     split = split_chromosomes(source, params.split.validation, params.split.test)
     scaler = fit_scaler(source, split)
     reference = reference_histograms(source, split, _histograms(signal, source))
@@ -96,9 +97,9 @@ def _ranges(manifest: MatrixManifest, chrom: str) -> list[tuple[int, int]]:
 
 def _copy_masks(source: Path, target: Path, manifest: MatrixManifest) -> None:
     """Copy masks chromosome by chromosome; the bins that complete the last frame have no data."""
-    masks, group = open_group(source), create_group(target)
+    group = create_group(target)
     for chrom in manifest.chromosomes:
-        mask = np.asarray(masks[chrom][:])  # type: ignore[index]
+        mask = read_mask(source, chrom, manifest.bins_with_data.get(chrom))
         create_mask(group, chrom, manifest.bins(chrom))[: len(mask)] = mask
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import zarr
 
-from epilstm.datasets import Scaler
+from epilstm.datasets import Scaler, SignalManifest
+from epilstm.errors import DataError
 from epilstm.preprocess.standardise import standardise
 from epilstm.shards import open_bins
 from epilstm.store import SHARD_BINS, open_group
@@ -83,6 +84,24 @@ def workers_within(cores: int, tracks: int) -> int:
     return max(1, min(cores, (MEMORY_BYTES - PROCESS_BYTES) // worker))
 
 
+def require_files(signal: Path, manifest: SignalManifest) -> None:
+    """Hold the signal's files against its manifest: a lost one would read as "no data".
+
+    Raises
+    ------
+    DataError
+        A chromosome's array is missing, or a track that the manifest says has data there has no file.
+    """
+    again = "pull the dataset again, or remove the ingest cache and run ingest again"
+    for chrom in manifest.chromosomes:
+        if not (signal / chrom / "zarr.json").is_file():
+            raise DataError(f"{signal}: no array for {chrom}; {again}")
+        for number, track in enumerate(manifest.tracks):
+            shards = signal / chrom / "c" / str(number)
+            if track.moments.get(chrom, (0, 0, 0))[0] and not (shards.is_dir() and any(shards.iterdir())):
+                raise DataError(f"{shards}: the files of {track.name} are missing; {again}")
+
+
 @dataclass(frozen=True)
 class MatrixWriter:
     """Writes shards; sent to each worker process with its shard.
@@ -101,15 +120,20 @@ class MatrixWriter:
 
     def write(self, shard: Shard) -> None:
         """Standardise and write one shard; no other process may write it."""
-        signal = open_group(self.signal)[shard.chrom]
-        assert isinstance(signal, zarr.Array)
+        signal: Any = open_group(self.signal)[shard.chrom]
         tracks, signal_bins = signal.shape
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
         for begin, end in shard.pieces:
             known = max(begin, min(end, signal_bins))  # the last frame reaches past the chromosome's end
             for track in range(0, tracks, TRACKS_AT_ONCE):
                 columns = slice(track, min(track + TRACKS_AT_ONCE, tracks))
-                raw = np.asarray(signal[columns, begin:known], np.float32)
+                try:
+                    raw = np.asarray(signal[columns, begin:known], np.float32)
+                except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
+                    raise DataError(
+                        f"{self.signal}: {shard.chrom}, bins {begin} to {known} cannot be read ({error}); "
+                        "remove the ingest cache and run ingest again"
+                    ) from error
                 for first in range(begin, end, BINS_AT_ONCE):
                     last = min(first + BINS_AT_ONCE, end)
                     part = raw[:, first - begin : last - begin]

@@ -124,7 +124,7 @@ def load(folder: Path, identity: str, device: torch.device) -> tuple[Progress, d
         return None
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, KeyError, IndexError, ValueError, pickle.UnpicklingError) as error:
         log.warning(f"{path}: cannot be read ({type(error).__name__}), training starts from the beginning")
         return None
     if content["identity"] != identity:

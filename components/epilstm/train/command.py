@@ -68,6 +68,8 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     matrix = context.inputs["matrix"]
     manifest = read_manifest(matrix, MatrixManifest)
     scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
+    if sha256_file(matrix / "scaler.json") != manifest.scaler_sha256:
+        raise DataError(f"{matrix / 'scaler.json'}: not the one that the manifest names; run preprocess again")
     config = model_config(params, len(manifest.tracks))
     with processes() as group:
         device = choose_device(params, group)

@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import TrainingError
 from epilstm.genome import Region, bins_of
 from epilstm.shards import open_bins
-from epilstm.store import open_group
+from epilstm.store import read_mask
 
 #: Windows read at a time when all are loaded.
 LOAD_WINDOWS = 1_000
@@ -252,9 +253,9 @@ class StoredMatrix:
     """
 
     def __init__(self, matrix: Path, chromosomes: Iterable[str]) -> None:
-        self.values = open_bins(matrix / "matrix.zarr")
-        masks: Any = open_group(matrix / "mask.zarr")
-        self.masks: dict[str, NDArray[np.bool_]] = {chrom: masks[chrom][:] for chrom in dict.fromkeys(chromosomes)}
+        self.values = open_bins(matrix / "matrix.zarr", whole=True)
+        counts = read_manifest(matrix, MatrixManifest).bins_with_data
+        self.masks = {c: read_mask(matrix / "mask.zarr", c, counts.get(c)) for c in dict.fromkeys(chromosomes)}
         first = self.values[next(iter(self.masks))]
         self.tracks, self.chunk_bins = first.shape[1], first.chunks[0]
 
