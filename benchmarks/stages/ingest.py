@@ -22,7 +22,7 @@ def cases(size: Size, device: str) -> list[Case]:
     bins = -(-bases // synthetic.BIN_SIZE)
     if size == "scaling" or device == "cuda":
         return []
-    tracks = 2 if size == "quick" else 32
+    tracks = 2 if size == "quick" else 96
     whole = [
         Case("ingest", f"whole step, {n} process{'es' if n > 1 else ''}", bins, tracks, {"workers": n}) for n in (1, 2)
     ]
