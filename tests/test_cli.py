@@ -119,6 +119,25 @@ def test_params_shows_every_key_with_its_meaning_and_default(run: Run):
             assert text in out
 
 
+@pytest.mark.parametrize("name", STEPS)
+def test_only_a_step_that_has_parts_takes_part(run: Run, name: str):
+    assert ("--part PART" in run(name, "--help")[1]) == (STEPS[name].part is not None)
+
+
+def test_a_part_is_handed_to_the_step_which_needs_no_output_then(run: Run, monkeypatch: pytest.MonkeyPatch):
+    ports = (Port("text", "file", "text"),), (Port("copy", "matrix", "copy"),), (Port("cache", "folder", "kept"),)
+    monkeypatch.setitem(STEPS, "toy", Step("toy", "Copy a text.", "train", *ports, part="one letter"))
+    seen = []
+    monkeypatch.setattr(
+        sys.modules["epilstm.toy.command"], "run", lambda _, context: seen.append(context) or StepResult("done")
+    )
+    code, _, err = run("toy", "--text", "text", "--cache", "cache", "--part", "b")
+    assert (code, [context.part for context in seen]) == (0, ["b"]), err
+    assert run("toy", "--text", "text", "--cache", "cache") == (2, "", "error: --copy is required: copy\n")
+    code, _, err = run(*TOY, "--cache", "cache", "--part", "b")
+    assert (code, err) == (2, "error: --copy is not written with --part; leave one of them out\n")
+
+
 def test_a_step_that_is_done_exits_with_0_and_leaves_standard_output_alone(run: Run):
     code, out, err = run(*TOY)
     assert (code, out) == (0, "")

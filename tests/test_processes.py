@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from epilstm.console import log
 from epilstm.errors import TrackError
 from epilstm.processes import WorkerDied, outcomes
 from watching import alive, wait_until
@@ -83,6 +85,21 @@ def test_every_task_has_its_outcome(workers: int) -> None:
     assert {index: found[index].result() for index in (0, 2, 3)} == {0: 9, 2: 25, 3: 4}
     with pytest.raises(TrackError, match="-1 is negative"):
         found[1].result()
+
+
+def warn(number: int) -> int:
+    log.warning("number %d is odd", number, extra={"fields": {"number": number}})
+    log.debug("looking closely")
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_workers_log_is_logged_here(workers: int, caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr(log, "propagate", True)
+    with caplog.at_level(logging.INFO, logger="epilstm"), outcomes(warn, [3, 5], workers) as done:
+        assert sorted(outcome.result() for outcome in done) == [3, 5]
+    assert set(caplog.messages) == {"number 3 is odd", "number 5 is odd"}
+    assert {record.fields["number"] for record in caplog.records} == {3, 5}
 
 
 def test_one_worker_is_this_process() -> None:

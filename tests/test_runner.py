@@ -7,10 +7,13 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +23,7 @@ import pytest
 from epilstm import __version__
 from epilstm.artifacts import MANIFEST, exclusive, fingerprint
 from epilstm.config import SECTIONS, Section
+from epilstm.console import log
 from epilstm.errors import DataError, EpilstmError, ParamsError
 from epilstm.runner import Interrupted, StepContext, StepResult, run_step
 from epilstm.steps import METRICS, Port, Step
@@ -36,6 +40,7 @@ TOY = Step(
     ),
     work=(Port("cache", "folder", "kept between runs", optional=True),),
     flags=(("resume", "go on"),),
+    part="one letter of it",
 )
 
 #: The same step for processes of their own; it waits for a signal when `text` says so.
@@ -89,14 +94,15 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..
     monkeypatch.setitem(SECTIONS, "toy", ToyParams)
     Path("text").write_text("abc")
 
-    def run(body: Body = copy_text, params: str | None = None, flags: frozenset[str] = frozenset(), **paths: str):
+    def run(
+        body: Body = copy_text, params: str | None = None, flags: frozenset[str] = frozenset(), part=None, **paths: str
+    ):
         module = ModuleType("epilstm.toy.command")
         module.run = body  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        given = {"text": "text", "copy": "out/copy"} | paths
-        return run_step(
-            TOY, Path(params) if params else None, {name: Path(path) for name, path in given.items()}, flags
-        )
+        given = {"text": "text"} | ({} if part else {"copy": "out/copy"}) | paths
+        files = {name: Path(path) for name, path in given.items()}
+        return run_step(TOY, Path(params) if params else None, files, flags, part)
 
     return run
 
@@ -263,6 +269,18 @@ def test_metrics_that_are_no_numbers_are_refused_and_nothing_is_written(toy, val
     assert os.listdir("out") == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_while_the_step_is_imported_stops_it_as_one_while_it_runs(toy, monkeypatch, number):
+    def slow_import(name: str) -> ModuleType:
+        os.kill(os.getpid(), number)
+        return sys.modules[name]
+
+    monkeypatch.setattr("epilstm.runner.import_module", slow_import)
+    with pytest.raises(Interrupted, match=r"^toy: interrupted; nothing half-written is left"):
+        toy()
+    assert os.listdir("out") == []
+
+
 def test_sigterm_stops_the_step_with_exit_code_130(toy):
     handler = signal.getsignal(signal.SIGTERM)
 
@@ -305,6 +323,32 @@ def test_a_full_disk_is_one_line_that_names_the_place(toy, error):
     assert os.listdir("out") == []
 
 
+def test_of_several_disks_the_full_one_is_named(toy, monkeypatch):
+    disks = {Path("out"): (1, 10 << 30), Path("cache"): (2, 0)}
+    for folder in disks:
+        folder.mkdir()
+    real = Path.stat
+    numbered = {folder.absolute(): number for folder, (number, _) in disks.items()}
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **more: Disk(numbered[path]) if path in numbered else real(path, **more)
+    )
+    free = {folder.absolute(): Free(left) for folder, (_, left) in disks.items()}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free[path])
+    with pytest.raises(DataError, match=r"^toy: no space left on the disk of cache; free some"):
+        toy(failing(disk_full()), cache="cache")
+
+
+@dataclass
+class Disk:
+    st_dev: int
+    st_mode: int = stat.S_IFDIR
+
+
+@dataclass
+class Free:
+    free: int
+
+
 def test_other_system_errors_are_not_taken_for_a_full_disk(toy):
     with pytest.raises(PermissionError):
         toy(failing(PermissionError(errno.EACCES, "Permission denied")))
@@ -329,6 +373,110 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing(toy):
         assert os.listdir("disk") == []
     finally:
         subprocess.run(["umount", "disk"], check=True)
+
+
+def keep_letter(params: ToyParams, context: StepContext) -> StepResult:
+    assert context.part is not None
+    context.work["cache"].mkdir(parents=True)
+    (context.work["cache"] / context.part).write_text(context.inputs["text"].read_text())
+    return StepResult(f"{context.part} kept", bins=1)
+
+
+@pytest.mark.parametrize("part", [None, "b"])
+def test_a_file_in_place_of_a_work_folder_is_named(toy, part):
+    with pytest.raises(DataError, match=r"^--cache text: is a file, expected a folder; give another$"):
+        toy(part=part, cache="text")
+
+
+def test_a_work_folder_that_cannot_be_written_to_is_named(toy, monkeypatch):
+    Path("work").mkdir()
+
+    def read_only(dir: Path) -> None:  # root may write to any folder
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(
+        DataError,
+        match=r"^--cache work/new/cache: .*/work cannot be written to: Read-only file system; give another$",
+    ):
+        toy(cache="work/new/cache")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_work_folder_that_cannot_be_made_even_by_root_is_named(toy):
+    with pytest.raises(DataError, match=r"^--cache /proc/no/cache: /proc cannot be written to"):
+        toy(part="b", cache="/proc/no/cache")
+
+
+def test_a_flag_that_does_nothing_without_a_work_folder_is_told(toy, caplog, monkeypatch):
+    monkeypatch.setattr(log, "propagate", True)
+    toy(flags=frozenset({"resume"}), cache="cache")
+    assert caplog.messages == []
+    toy(flags=frozenset({"resume"}))
+    assert set(caplog.messages) == {"--resume does nothing without --cache: kept between runs"}
+
+
+def test_what_the_outputs_replace_is_dropped_once_they_are_in_place(toy):
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        result = copy_text(params, context)
+        result.afterwards = lambda: Path("seen").write_text(str(sorted(Path("out").glob("[!.]*"))))
+        return result
+
+    toy(body)
+    assert Path("seen").read_text() == "[PosixPath('out/copy'), PosixPath('out/copy.record.json')]"
+
+
+def test_what_the_outputs_would_have_replaced_stays_after_a_failure(toy):
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        return StepResult("copied", {"loss": float("nan")}, afterwards=lambda: Path("seen").touch())
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        toy(body)
+    assert not Path("seen").exists()
+
+
+def test_a_part_goes_into_the_work_folder_and_writes_no_output_and_no_record(toy):
+    assert toy(keep_letter, part="b", cache="work/cache").summary == "b kept"
+    assert tree(".") == {"text": "abc", "work/cache/b": "abc"}
+
+
+def test_parts_may_be_done_while_the_whole_step_runs(toy):
+    with exclusive(Path("out/copy")):
+        toy(keep_letter, part="b", cache="work/cache")
+    assert Path("work/cache/b").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "paths", "message"),
+    [
+        ("b", {"copy": "out/copy", "cache": "c"}, "--copy is not written with --part; leave one of them out"),
+        ("b", {"metrics": "out/m.json", "cache": "c"}, "--metrics is not written with --part; leave one of them out"),
+        ("b", {}, "--cache is required with --part: kept between runs"),
+    ],
+)
+def test_a_part_with_outputs_or_without_its_work_folder_is_bad_usage(toy, part, paths, message):
+    with pytest.raises(ParamsError) as caught:
+        toy(keep_letter, part=part, **paths)
+    assert str(caught.value) == message
+    assert os.listdir(".") == ["text"]
+
+
+def test_a_step_without_parts_refuses_one(toy):
+    with pytest.raises(ParamsError, match=r"^--part b: toy has no parts; leave it out$"):
+        run_step(replace(TOY, part=None), None, {"text": Path("text")}, frozenset(), "b")
+
+
+def test_a_missing_output_is_named_with_its_option(toy):
+    with pytest.raises(ParamsError, match=r"^--copy is required: dataset to write$"):
+        run_step(TOY, None, {"text": Path("text")}, frozenset())
+
+
+def test_a_full_disk_is_told_for_a_part_too(toy):
+    def body(params: ToyParams, context: StepContext) -> StepResult:
+        raise disk_full()
+
+    with pytest.raises(DataError, match=r"^toy: no space left on the disk of "):
+        toy(body, part="b", cache="work/cache")
 
 
 def test_a_missing_input_is_named_with_its_option(toy):

@@ -19,16 +19,34 @@ from epilstm.steps import STEPS, Step
 #: Commands that are not steps: name -> (module:attribute, one line).
 OTHER_COMMANDS = {
     "samplesheet": ("epilstm.samplesheet.command:samplesheet", "Write or check a samplesheet."),
+    "data": ("epilstm.sources.command:data", "Import tracks, with where they came from."),
+    "model": ("epilstm.registry.command:model", "Register, promote, fetch and trace models."),
+    "retrain": ("epilstm.retrain.command:retrain", "Refresh the data, run the pipeline, judge, register, roll out."),
+    "serve": ("epilstm.serve.command:serve", "Serve an encoder over REST and gRPC."),
+    "client": ("epilstm.client.command:client", "Ask a server for embeddings of signal that lies here."),
     "params": ("epilstm.params_command:params", "Show every parameter with its default and meaning."),
+    "task": ("epilstm.task.command:task", "Run a step as a task of a Kubeflow pipeline."),
 }
+
+
+#: Entry points by which other packages add commands; what they load must be as light as this module.
+COMMANDS_GROUP = "epilstm.commands"
+
+
+def added_commands() -> dict[str, click.Command]:
+    """Commands that other installed packages add, by name."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point.load() for point in entry_points(group=COMMANDS_GROUP)}
 
 
 class StepGroup(click.Group):
     """Commands that are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Commands in the order data flows."""
-        return ["samplesheet", *STEPS, *(name for name in OTHER_COMMANDS if name != "samplesheet")]
+        """Commands in the order data flows, then those of other packages."""
+        own = ["samplesheet", *STEPS, *(name for name in OTHER_COMMANDS if name != "samplesheet")]
+        return [*own, *(name for name in added_commands() if name not in own)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Build or import one command."""
@@ -40,14 +58,16 @@ class StepGroup(click.Group):
             module, _, attribute = OTHER_COMMANDS[name][0].partition(":")
             command: click.Command = getattr(import_module(module), attribute)
             return command
-        return None
+        return added_commands().get(name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands without importing them."""
-        rows = [
-            (name, STEPS[name].summary if name in STEPS else OTHER_COMMANDS[name][1])
-            for name in self.list_commands(ctx)
-        ]
+        summaries = {
+            **{name: command.get_short_help_str(100) for name, command in added_commands().items()},
+            **{name: summary for name, (_, summary) in OTHER_COMMANDS.items()},
+            **{name: step.summary for name, step in STEPS.items()},
+        }
+        rows = [(name, summaries[name]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -95,14 +115,19 @@ def step_command(step: Step) -> click.Command:
         From the step table.
     """
 
-    def callback(params: Path | None, verbose: bool, quiet: bool, **options: Any) -> None:
+    def callback(
+        params: Path | None, verbose: bool, quiet: bool, metrics_port: int | None = None, **options: Any
+    ) -> None:
         from epilstm import console, runner
+        from epilstm.telemetry import live
 
         console.set_up(step.name, int(verbose) - int(quiet))
         ports = (*step.inputs, *step.outputs, *step.work)
         paths = {port.name: options[port.name] for port in ports if options[port.name] is not None}
-        flags = frozenset(name for name, _ in step.flags if options[name])
-        runner.log_done(step, runner.run_step(step, params, paths, flags))
+        flags = frozenset(name for name, _ in step.flags if options[name.replace("-", "_")])
+        part = options.get("part")
+        with live.served(metrics_port, step.name, part):
+            runner.log_done(step, runner.run_step(step, params, paths, flags, part))
 
     path = click.Path(path_type=Path)
     options: list[click.Parameter] = [
@@ -110,17 +135,31 @@ def step_command(step: Step) -> click.Command:
     ]
     for role, ports in (("", step.inputs), ("Output: ", step.outputs), ("Work folder: ", step.work)):
         for port in ports:
+            sometimes = step.part is not None and ports is step.outputs and not port.optional
             options.append(
                 click.Option(
                     [f"--{port.name}"],
                     type=path,
                     metavar="PATH",
-                    required=not port.optional,
-                    help=f"{role}{port.help}.",
+                    required=not port.optional and not sometimes,
+                    help=f"{role}{port.help}{' (required without --part)' if sometimes else ''}.",
                 )
             )
+    if step.part is not None:
+        text = f"{step.part[0].upper()}{step.part[1:]}; no output is written."
+        options.append(click.Option(["--part"], metavar="PART", help=text))
     for name, text in step.flags:
         options.append(click.Option([f"--{name}"], is_flag=True, help=f"{text[0].upper()}{text[1:]}."))
+    options.append(
+        click.Option(
+            ["--metrics-port"],
+            type=click.IntRange(0, 65535),
+            envvar="EPILSTM_METRICS_PORT",
+            show_envvar=True,
+            metavar="PORT",
+            help="Serve Prometheus metrics at /metrics of this port while it runs; 0 takes a free one.",
+        )
+    )
     command = StepCommand(step, callback=callback, params=options, help=step.summary)
     verbosity_options(command)
     return command
@@ -139,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("error: aborted", err=True)
+        click.echo("error: interrupted", err=True)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -192,6 +192,84 @@ class ReportParams(Section):
     )
 
 
+class PromoteParams(Section):
+    """The promotion gate: what a challenger must show to follow the champion."""
+
+    min_r2_gain: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.0, description="held-out reconstruction R2 that the challenger must have over PCA and the untrained encoder"
+    )
+    max_task_fall: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="average precision that a task may lose to the champion where the interval cannot tell"
+    )
+    min_mean_gain: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.0, description="average precision over all tasks that the challenger must have over the champion"
+    )
+    stale: Literal["incomparable", "other_data"] = Field(
+        "incomparable",
+        description="when a champion need not be surpassed: it cannot take the data, or was trained on other data",
+    )
+    parity_tolerance: Annotated[float, Field(gt=0)] = Field(
+        1e-4, description="largest difference of the ONNX encoder to the model, in standard deviations"
+    )
+    max_megabytes: Annotated[float, Field(gt=0)] = Field(100.0, description="largest size of encoder.onnx")
+    max_milliseconds: Annotated[float, Field(gt=0)] = Field(
+        50.0, description="longest median time of a call of 1 x 100 bins on one CPU thread"
+    )
+    min_weights_moved: Annotated[float, Field(ge=0)] = Field(
+        1e-3, description="least relative change of the weights in training"
+    )
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
+    force: str = Field("", description="reason to promote whatever the gate finds; kept in the decision")
+
+
+#: A mild and a severe limit.
+Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class MonitorParams(Section):
+    """Drift: how far new data may be from those that the model was trained on, as [warn, drift]."""
+
+    bins_per_chromosome: Annotated[int, Field(ge=1_000)] = Field(
+        100_000, description="bins compared on each chromosome, in long blocks spread over it"
+    )
+    false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="share of untouched tracks that may warn where limits follow from the reference itself"
+    )
+    psi: Limits = Field([0.1, 0.25], description="population stability index of a track's values")
+    kolmogorov_smirnov: Limits = Field([0.1, 0.2], description="Kolmogorov-Smirnov distance of a track's values")
+    scale: Limits = Field([0.35, 0.55], description="log2 of the factor on a track's high values, either way")
+    signal_to_noise: Limits = Field([0.4, 0.6], description="log2 of the factor on signal to noise, either way")
+    transformed: Limits = Field(
+        [0.05, 0.12], description="log2 by which its values fit arcsinh of the reference better than the reference"
+    )
+    zeros: Limits = Field([0.05, 0.2], description="difference in the share of bins without signal, either way")
+    missing: Limits = Field([0.02, 0.1], description="share of bins without data where the reference has signal")
+    correlation: Limits = Field(
+        [0.6, 0.4], description="correlation with the reference track of the same name, at the same bins; low is bad"
+    )
+    other_track: Limits = Field([0.0, 0.1], description="lead of another track's correlation over that of its name")
+    other_assay: Limits = Field([0.05, 0.1], description="lead of another assay's mean correlation over its own")
+    same_assay: Limits = Field(
+        [0.5, 0.75], description="share lost of the correlation with its assay, where no track of its name is there"
+    )
+    reconstruction: Limits = Field([3.0, 6.0], description="factor on the share of a track that the model misses")
+    embedding: Limits = Field([0.05, 0.2], description="Frechet distance of the embeddings, as a share of variance")
+    served_mean: Limits = Field(
+        [0.25, 0.5], description="shift of the mean of a server's inputs, in standard deviations, either way"
+    )
+    served_spread: Limits = Field([0.35, 0.55], description="log2 of the factor on their spread, either way")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MonitorParams:
+        for name, limits in self:
+            low_is_bad = name == "correlation"
+            if isinstance(limits, list) and limits != sorted(limits, reverse=low_is_bad):
+                order = "below" if low_is_bad else "above"
+                raise ValueError(f"{name}: the first limit, to warn, lies {order} the second, of drift")
+        return self
+
+
 SECTIONS: dict[str, type[Section]] = {
     "simulate": SimulateParams,
     "ingest": IngestParams,
@@ -201,6 +279,8 @@ SECTIONS: dict[str, type[Section]] = {
     "embed": EmbedParams,
     "evaluate": EvaluateParams,
     "report": ReportParams,
+    "promote": PromoteParams,
+    "monitor": MonitorParams,
 }
 
 
@@ -235,16 +315,47 @@ def read_yaml(path: Path) -> Any:
         The file is missing or not YAML; the message names the line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ParamsError(f"{path}: not UTF-8 text: {error}") from error
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Content of YAML text.
+
+    Raises
+    ------
+    ParamsError
+        Not YAML; the message names `where` and the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        place = f"{where}:{mark.line + 1}" if mark else where
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ParamsError(f"{where}: not valid YAML: {problem}") from error
+        raise ParamsError(f"{place}: not valid YAML: {problem}") from error
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """Sections of a params file as they stand there; only their names are checked.
+
+    Raises
+    ------
+    ParamsError
+        Not YAML, not a mapping, or an unknown section.
+    """
+    content = read_yaml(path)
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
+    unknown = [str(key) for key in content if key not in SECTIONS]
+    if unknown:
+        raise ParamsError(f"{path}: unknown section {unknown[0]!r}; sections are {', '.join(SECTIONS)}")
+    return content
 
 
 def load_section(path: Path, name: str, model: type[M]) -> M:
@@ -264,15 +375,7 @@ def load_section(path: Path, name: str, model: type[M]) -> M:
     ParamsError
         Not YAML, an unknown section or key, a wrong type, or a value out of range.
     """
-    content = read_yaml(path)
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise ParamsError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
-    unknown = [str(key) for key in content if key not in SECTIONS]
-    if unknown:
-        raise ParamsError(f"{path}: unknown section {unknown[0]!r}; sections are {', '.join(SECTIONS)}")
-    section = content.get(name)
+    section = read_sections(path).get(name)
     return validate(model, {} if section is None else section, f"{path}: {name}")
 
 

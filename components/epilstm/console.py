@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from epilstm.telemetry.trace import join_trace
+
 log = logging.getLogger("epilstm")
 
 #: Seconds between progress lines where there is no terminal.
@@ -18,11 +20,12 @@ PROGRESS_INTERVAL = 15.0
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record: time, level, step, message and any extra fields."""
+    """One JSON object per record: time, level, step, the trace it is part of, message and any extra fields."""
 
     def __init__(self, step: str) -> None:
         super().__init__()
         self.step = step
+        self.trace = join_trace()
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -30,6 +33,8 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "step": self.step,
+            "trace_id": self.trace.trace_id,
+            "span_id": self.trace.span_id,
             "message": record.getMessage(),
         }
         line.update(getattr(record, "fields", {}))
@@ -99,6 +104,35 @@ class _BarProgress:
         self.bar.update(self.task, description=f"{self.description} {text}")
 
 
+class Listener(Protocol):
+    """Told of progress beside the terminal or the log."""
+
+    def begun(self, stage: str, total: float) -> None:
+        """A stretch of work begins."""
+
+    def advanced(self, stage: str, amount: float, total: float) -> None:
+        """Some of it is done."""
+
+
+#: Those who want to be told (`epilstm.telemetry.live`).
+listeners: list[Listener] = []
+
+
+class _HeardProgress:
+    def __init__(self, shown: Progress, stage: str, total: float) -> None:
+        self.shown, self.stage, self.total = shown, stage, total
+        for listener in listeners:
+            listener.begun(stage, total)
+
+    def advance(self, amount: float = 1) -> None:
+        self.shown.advance(amount)
+        for listener in listeners:
+            listener.advanced(self.stage, amount, self.total)
+
+    def note(self, text: str) -> None:
+        self.shown.note(text)
+
+
 @contextmanager
 def progress(description: str, total: float) -> Iterator[Progress]:
     """Show how far a stretch of work is.
@@ -110,6 +144,12 @@ def progress(description: str, total: float) -> Iterator[Progress]:
     total : float
         Amount of work, in the unit of `Progress.advance`.
     """
+    with _shown(description, total) as shown:
+        yield _HeardProgress(shown, description, max(total, 1e-9)) if listeners else shown
+
+
+@contextmanager
+def _shown(description: str, total: float) -> Iterator[Progress]:
     if not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)):
         yield _LoggedProgress(description, max(total, 1e-9))
         return

@@ -88,7 +88,7 @@ class SignalManifest(Manifest):
 
 
 class Split(BaseModel):
-    """Chromosomes by what they are used for."""
+    """Chromosomes by what they are used for; all empty in a matrix made with an encoder's scaler, which is to embed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,7 +100,7 @@ class Split(BaseModel):
 class Scaler(BaseModel):
     """How raw signal becomes the matrix: ``(arcsinh(x) - mean) / scale``, per track.
 
-    `mean` and `scale` are those of the training chromosomes' bins with data.
+    `mean` and `scale` are those of the training chromosomes' bins with data (for an encoder's: of its own matrix).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -114,7 +114,8 @@ class Scaler(BaseModel):
 class ReferenceHistograms(BaseModel):
     """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is held against.
 
-    `counts` is per track, between `edges`; values beyond the edges are counted in the first and the last bin.
+    `counts` is per track, between `edges`; values beyond the edges are counted in the first and the last bin. With an
+    empty split, counts are over all chromosomes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

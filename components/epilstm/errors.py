@@ -34,6 +34,10 @@ class DataError(EpilstmError):
     """A dataset folder is missing, incomplete or does not fit the others."""
 
 
+class DiskFullError(DataError):
+    """A disk has no space left."""
+
+
 class ModelError(EpilstmError):
     """A model or an encoder is unusable or does not fit the data."""
 
@@ -42,5 +46,17 @@ class TrainingError(EpilstmError):
     """Training cannot go on."""
 
 
+class LossNotFiniteError(TrainingError):
+    """The loss is infinite or not a number."""
+
+
 class LabelsError(EpilstmError):
     """A tasks file or its labels are unusable."""
+
+
+class PipelineError(EpilstmError):
+    """A pipeline cannot be compiled, registered or run."""
+
+
+class RegistryError(EpilstmError):
+    """The model registry, its git repository or its DVC remote cannot do what is asked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -185,7 +185,10 @@ class EvaluationResults(_Model):
 
 
 class EvaluationManifest(_Model):
-    """``manifest.json``, written last: what the evaluation follows from, and what its files must be."""
+    """``manifest.json``, written last: what the evaluation follows from, and what its files must be.
+
+    `params` are the evaluate section's that the scores depend on, so that another representation can be judged alike.
+    """
 
     format: Literal["epilstm.evaluation-manifest/1"] = "epilstm.evaluation-manifest/1"
     matrix_fingerprint: str
@@ -194,6 +197,7 @@ class EvaluationManifest(_Model):
     tasks_sha256: str
     labels_sha256: dict[str, str]
     params_sha256: str
+    params: dict[str, Any] = {}
     scores_sha256: str
     predictions_sha256: str
 

@@ -10,10 +10,13 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from logging import LogRecord
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar
 
+from epilstm.console import log
 from epilstm.errors import EpilstmError
 
 Task = TypeVar("Task")
@@ -56,7 +59,8 @@ def outcomes(
     """Run a function over tasks in worker processes; outcomes come as they are ready.
 
     Leaving the block, for whatever reason, ends the workers at once. Workers ignore Ctrl-C (the parent decides) and
-    end by themselves when the parent is gone. A single worker is this process itself.
+    end by themselves when the parent is gone. What they log, this process logs, while it waits for the next outcome. A
+    single worker is this process itself.
 
     Parameters
     ----------
@@ -110,7 +114,7 @@ def _run(
     try:
         for _ in range(min(workers, len(tasks))):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+            process = context.Process(target=_serve, args=(function, theirs, log.getEffectiveLevel()), daemon=True)
             process.start()
             theirs.close()
             crew.append(_Worker(process, ours, -1))
@@ -119,12 +123,16 @@ def _run(
             for connection in wait([worker.connection for worker in crew]):
                 worker = next(worker for worker in crew if worker.connection is connection)
                 try:
-                    value, error = worker.connection.recv()
+                    message = worker.connection.recv()
                 except (EOFError, ConnectionError):
                     yield death_of(worker)
-                else:
-                    yield Outcome(worker.index, value, error)
-                    yield from give(worker)
+                    continue
+                if isinstance(message, LogRecord):
+                    log.handle(message)
+                    continue
+                value, error = message
+                yield Outcome(worker.index, value, error)
+                yield from give(worker)
         yield from (Outcome(index, None, WorkerDied("not begun: its worker process had died")) for index in waiting)
     finally:
         for worker in crew:
@@ -153,8 +161,22 @@ def _death(exitcode: int | None) -> WorkerDied:
     return WorkerDied(f"its worker process ended {how}; run the step again, with -v if it happens twice")
 
 
-def _serve(function: Callable[[Task], Value], connection: Connection) -> None:
+class _ToParent(QueueHandler):
+    """Sends log records to the parent, which knows how they are to be shown."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self.connection = connection
+
+    def enqueue(self, record: LogRecord) -> None:
+        self.connection.send(record)
+
+
+def _serve(function: Callable[[Task], Value], connection: Connection, level: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log.handlers[:] = [_ToParent(connection)]
+    log.propagate = False
+    log.setLevel(level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:

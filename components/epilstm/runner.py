@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,11 +33,16 @@ from epilstm.artifacts import (
 )
 from epilstm.config import SECTIONS, load_section
 from epilstm.console import log
-from epilstm.errors import DataError, EpilstmError, ParamsError
+from epilstm.errors import DataError, DiskFullError, EpilstmError, ParamsError
 from epilstm.steps import Port, Step
+from epilstm.telemetry.step_run import StepRun, observed
+from epilstm.telemetry.trace import current_trace
 
 #: Kinds of port that are one file; all others are folders.
 FILE_KINDS = frozenset({"file", "metrics", "html", "csv"})
+
+#: A disk with less space than this is one that could not hold what was to be written.
+FULL_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,15 @@ class StepContext:
         yet, and are renamed into place when the step has returned.
     flags : frozenset of str
         Switches that were set.
+    part : str or None
+        Part to do, into the work folders; there are no outputs then.
     """
 
     inputs: Mapping[str, Path]
     outputs: Mapping[str, Path]
     work: Mapping[str, Path]
     flags: frozenset[str] = frozenset()
+    part: str | None = None
 
 
 @dataclass
@@ -69,12 +79,21 @@ class StepResult:
         Numbers (nested dicts of numbers, strings and lists) for the metrics file.
     bins, tracks : int
         Amount of work done, for the throughput in the record.
+    retries : int
+        Further attempts at what failed at first.
+    afterwards : callable, optional
+        Called when the outputs are in place: drops what they replace in the work folders.
+    ending : EpilstmError, optional
+        Raised when all is in place and told: a verdict that is to be the exit code of a run that did its work.
     """
 
     summary: str
     metrics: dict[str, Any] = field(default_factory=dict)
     bins: int = 0
     tracks: int = 0
+    retries: int = 0
+    afterwards: Callable[[], None] | None = None
+    ending: EpilstmError | None = None
 
 
 class Interrupted(EpilstmError):
@@ -83,7 +102,13 @@ class Interrupted(EpilstmError):
     exit_code = 130
 
 
-def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], flags: frozenset[str]) -> StepResult:
+def run_step(
+    step: Step,
+    params_path: Path | None,
+    paths: Mapping[str, Path],
+    flags: frozenset[str],
+    part: str | None = None,
+) -> StepResult:
     """Run one step.
 
     Parameters
@@ -96,12 +121,32 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
         Path of each port given.
     flags : frozenset of str
         Switches that were set.
+    part : str, optional
+        Part to do, into the work folders; outputs are then not to be given, and none is written.
 
     Raises
     ------
     EpilstmError
         Anything the user can mend. Outputs are then as they were before.
     """
+    with observed(step.name, part) as seen:
+        result = _run_step(step, params_path, paths, flags, part, seen)
+        seen.numbers, seen.bins, seen.tracks, seen.retries = result.metrics, result.bins, result.tracks, result.retries
+        seen.peak_memory = peak_memory()
+    if result.ending is not None:
+        raise result.ending
+    return result
+
+
+def _run_step(
+    step: Step,
+    params_path: Path | None,
+    paths: Mapping[str, Path],
+    flags: frozenset[str],
+    part: str | None,
+    seen: StepRun,
+) -> StepResult:
+    _check_ports(step, paths, part)
     model = SECTIONS[step.name]
     params = load_section(params_path, step.name, model) if params_path else model()
     inputs = _given(step.inputs, paths)
@@ -109,9 +154,17 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
     for port in step.inputs:
         _check_input(port, inputs.get(port.name))
     work = _given(step.work, paths)
+    for name, path in work.items():
+        _check_work(name, path)
+    for flag in flags if step.work and not work else ():
+        log.warning(f"--{flag} does nothing without --{step.work[0].name}: {step.work[0].help}")
     _check_apart({**inputs, **({"params": params_path} if params_path else {})}, outputs, work)
     steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
+    seen.inputs, seen.outputs = inputs, steps_own
 
+    if part is not None:
+        with _disk_full_told(step, work.values()):
+            return _call(step, params, StepContext(inputs, {}, work, flags, part))
     if step.distributed and int(os.environ.get("RANK", "0")) > 0:
         return _call(step, params, StepContext(inputs, {}, work, flags))
 
@@ -122,20 +175,19 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
         for name, path in outputs.items():
             stack.enter_context(exclusive(path))
             check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS, kind=_kind(step, name))
-        stack.enter_context(_disk_full_told(step, outputs))
+        stack.enter_context(_disk_full_told(step, [*(path.parent for path in outputs.values()), *work.values()]))
         staged = {name: staging_path(path) for name, path in steps_own.items()}
         for path in staged.values():
             remove(path)
             stack.callback(remove, path)
         result = _call(step, params, StepContext(inputs, staged, work, flags))
         wall = time.monotonic() - clock
+        made = {name: {"path": str(steps_own[name]), "fingerprint": fingerprint(staged[name])} for name in staged}
         record = {
             "step": step.name,
             "params": params.model_dump(mode="json"),
             "inputs": read,
-            "outputs": {
-                name: {"path": str(steps_own[name]), "fingerprint": fingerprint(staged[name])} for name in staged
-            },
+            "outputs": made,
             "version": __version__,
             "python": sys.version.split()[0],
             "git_revision": git_revision(),
@@ -145,7 +197,10 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
             "tracks": result.tracks,
             "bins_per_second": round(result.bins / wall) if wall > 0 else None,
             "peak_memory_bytes": peak_memory(),
+            "retries": result.retries,
+            "run_id": current_trace().trace_id,
         }
+        seen.fingerprints = {name: told["fingerprint"] for name, told in {**read, **made}.items()}
         # The record goes first: an output in place without its record would look whole to a reader who checks it.
         for path in steps_own.values():
             write_json(record_path(path), record)
@@ -153,6 +208,8 @@ def run_step(step: Step, params_path: Path | None, paths: Mapping[str, Path], fl
             put_in_place(staged[name], path)
         if "metrics" in outputs:
             write_json(outputs["metrics"], result.metrics)
+        if result.afterwards is not None:
+            result.afterwards()
     return result
 
 
@@ -183,15 +240,15 @@ def peak_memory() -> int:
 
 
 def _call(step: Step, params: Any, context: StepContext) -> StepResult:
-    module, _, function = step.target.partition(":")
-    # Before signals are caught: an exception in the middle of an import is told as an ImportError.
-    run = getattr(import_module(module), function)
+    run, stopped = _imported(step.target)
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
+        if stopped:
+            raise KeyboardInterrupt
         result: StepResult = run(params, context)
         to_json(result.metrics)
         return result
@@ -201,17 +258,52 @@ def _call(step: Step, params: Any, context: StepContext) -> StepResult:
         signal.signal(signal.SIGTERM, previous)
 
 
+def _imported(target: str) -> tuple[Callable[[Any, StepContext], StepResult], bool]:
+    """A step's function, and whether it was asked to stop meanwhile.
+
+    An exception in the middle of an import would be told as an ImportError, so signals wait until its end.
+    """
+    stopped: list[int] = []
+    # One that is ignored, as in a job that outlives its terminal, stays so.
+    caught = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = [signal.signal(number, lambda number, _: stopped.append(number)) for number in caught]
+    try:
+        module, _, function = target.partition(":")
+        return getattr(import_module(module), function), bool(stopped)
+    finally:
+        for number, handler in zip(caught, previous, strict=True):
+            signal.signal(number, handler)
+
+
 @contextmanager
-def _disk_full_told(step: Step, outputs: Mapping[str, Path]) -> Iterator[None]:
+def _disk_full_told(step: Step, folders: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if not _is_disk_full(error):
             raise
-        where = next(iter(outputs.values())).parent
-        raise DataError(
+        where = " or ".join(map(str, _fullest(folders)))
+        raise DiskFullError(
             f"{step.name}: no space left on the disk of {where}; free some and run it again, nothing was half-written"
         ) from error
+
+
+def _fullest(folders: Iterable[Path]) -> list[Path]:
+    """Of folders that were written to, those on the disk with the least space left, and one of each disk.
+
+    All of them, where a disk's free space says nothing: where none is short of it, a quota is.
+    """
+    by_disk: dict[int, tuple[int, Path]] = {}
+    for folder in folders:
+        there = _nearest(folder)
+        by_disk.setdefault(there.stat().st_dev, (shutil.disk_usage(there).free, folder))
+    full = [folder for free, folder in by_disk.values() if free < FULL_BYTES]
+    return full or [folder for _, folder in by_disk.values()]
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(there for there in (path.absolute(), *path.absolute().parents) if there.exists())
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
@@ -225,6 +317,22 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 def _given(ports: tuple[Port, ...], paths: Mapping[str, Path]) -> dict[str, Path]:
     return {port.name: paths[port.name] for port in ports if port.name in paths}
+
+
+def _check_ports(step: Step, paths: Mapping[str, Path], part: str | None) -> None:
+    if part is None:
+        for port in step.outputs:
+            if not port.optional and port.name not in paths:
+                raise ParamsError(f"--{port.name} is required: {port.help}")
+        return
+    if step.part is None:
+        raise ParamsError(f"--part {part}: {step.name} has no parts; leave it out")
+    for port in step.outputs:
+        if port.name in paths:
+            raise ParamsError(f"--{port.name} is not written with --part; leave one of them out")
+    for port in step.work:
+        if port.name not in paths:
+            raise ParamsError(f"--{port.name} is required with --part: {port.help}")
 
 
 def _input_fingerprint(name: str, path: Path) -> str:
@@ -249,6 +357,16 @@ def _check_input(port: Port, path: Path | None) -> None:
     elif path.is_dir() == (port.kind in FILE_KINDS):
         is_a, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
         raise DataError(f"--{port.name} {path}: is a {is_a}, expected a {expected}; {port.help}")
+
+
+def _check_work(name: str, path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise DataError(f"--{name} {path}: is a file, expected a folder; give another")
+    there = _nearest(path)
+    try:  # permissions alone do not tell what root may do on a network file system
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise DataError(f"--{name} {path}: {there} cannot be written to: {error.strerror}; give another") from error
 
 
 def _check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Mapping[str, Path]) -> None:

@@ -49,9 +49,12 @@ class Step:
     work : tuple of Port
         Folders kept between runs so that a rerun continues; never an output.
     flags : tuple of (name, help)
-        Switches.
+        Switches; those of a step with work folders are about these.
     distributed : bool
         May be started as several processes by ``torchrun``; the first writes the outputs.
+    part : str or None
+        Help of ``--part``: the step can do one part of its work, which goes into its work folders and to no output. A
+        run without it takes over what is there, does the rest, and writes what a run that did it all would write.
     """
 
     name: str
@@ -62,13 +65,16 @@ class Step:
     work: tuple[Port, ...] = ()
     flags: tuple[tuple[str, str], ...] = ()
     distributed: bool = False
+    part: str | None = None
 
     @property
     def target(self) -> str:
         """``module:function`` that does the work."""
         return f"epilstm.{self.name}.command:run"
 
-    def argv(self, params: str, paths: Mapping[str, str], flags: tuple[str, ...] = ()) -> list[str]:
+    def argv(
+        self, params: str, paths: Mapping[str, str], flags: tuple[str, ...] = (), part: str | None = None
+    ) -> list[str]:
         """The step's command line.
 
         Parameters
@@ -79,17 +85,24 @@ class Step:
             Path of each port by name; optional ports may be absent.
         flags : tuple of str
             Switches to set.
+        part : str, optional
+            Part to do; outputs are then left out, and work folders are needed.
         """
+        if part is not None and self.part is None:
+            raise ValueError(f"step {self.name} has no parts")
         line = ["epilstm", self.name, "--params", params]
-        for port in (*self.inputs, *self.outputs, *self.work):
+        for port in (*self.inputs, *(self.outputs if part is None else ()), *self.work):
             if port.name in paths:
                 line += [f"--{port.name}", paths[port.name]]
-            elif not port.optional:
+            elif not port.optional or (part is not None and port in self.work):
                 raise KeyError(f"step {self.name} needs a path for {port.name}")
+        if part is not None:
+            line += ["--part", part]
         return line + [f"--{flag}" for flag in flags]
 
 
 METRICS = Port("metrics", "metrics", "where the step's numbers go (JSON)", optional=True)
+PARTS = Port("parts", "folder", "chromosomes done so far, from which a run goes on", optional=True)
 
 STEPS: dict[str, Step] = {
     step.name: step
@@ -112,13 +125,19 @@ STEPS: dict[str, Step] = {
             ),
             (Port("signal", "signal", "signal dataset to write"), METRICS),
             (Port("cache", "folder", "binned tracks, kept so that none is read twice", optional=True),),
+            part="only the tracks of one of N shards, as 3/8, into the cache",
         ),
         Step(
             "preprocess",
             "Turn signal into the standardised matrix of bins x tracks.",
             "train",
-            (Port("signal", "signal", "signal dataset"),),
+            (
+                Port("signal", "signal", "signal dataset"),
+                Port("encoder", "encoder", "encoder whose scaler and tracks to take: fits no new ones", optional=True),
+            ),
             (Port("matrix", "matrix", "matrix dataset to write"), METRICS),
+            (PARTS,),
+            part="only one chromosome, as chr5, into the parts",
         ),
         Step(
             "train",
@@ -147,6 +166,8 @@ STEPS: dict[str, Step] = {
             "train",
             (Port("matrix", "matrix", "matrix dataset"), Port("encoder", "encoder", "encoder folder")),
             (Port("embeddings", "embeddings", "embeddings dataset to write"), METRICS),
+            (PARTS,),
+            part="only one chromosome, as chr5, into the parts",
         ),
         Step(
             "evaluate",
@@ -173,6 +194,42 @@ STEPS: dict[str, Step] = {
                 Port("evaluation", "evaluation", "evaluation folder"),
             ),
             (Port("report", "html", "page to write"),),
+        ),
+        Step(
+            "promote",
+            "Decide whether the new model is to follow the champion.",
+            "train",
+            (
+                Port("matrix", "matrix", "matrix dataset"),
+                Port("model", "model", "challenger's model folder"),
+                Port("encoder", "encoder", "challenger's encoder folder"),
+                Port("evaluation", "evaluation", "challenger's evaluation folder"),
+                Port("tasks", "file", "tasks file (YAML) of the evaluation"),
+                Port("labels", "folder", "folder that the tasks' label files are relative to"),
+                Port("champion", "folder", "champion's encoder folder, empty where there is none", optional=True),
+            ),
+            (
+                Port("decision", "file", "decision to write (JSON), with every number compared"),
+                Port("reasons", "file", "the decision for people to write (Markdown)", optional=True),
+                METRICS,
+            ),
+        ),
+        Step(
+            "monitor",
+            "Tell whether new tracks are like those the model was trained on.",
+            "train",
+            (
+                Port("matrix", "matrix", "matrix dataset that the model was trained on"),
+                Port("model", "model", "model folder; without it, nothing is reconstructed", optional=True),
+                Port("signal", "signal", "signal dataset of the new tracks", optional=True),
+                Port("served", "file", "what a server's /metrics said, to judge what it was given", optional=True),
+            ),
+            (
+                Port("drift", "file", "verdict to write (JSON), with every number"),
+                Port("page", "html", "page of plots to write", optional=True),
+                METRICS,
+            ),
+            flags=(("fail-on-drift", "end with exit code 3 where the verdict is drift"),),
         ),
     )
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from epilstm.config import Codec
+from epilstm.cores import available_cores as available_cores
 from epilstm.errors import DataError
 
 #: Bins per shard of a (bin, column) array, and bytes that its chunks hold at most, above a least number of bins. What
@@ -40,6 +40,11 @@ def compressors(codec: Codec, itemsize: int) -> Any:
 def create_group(path: Path) -> zarr.Group:
     """Make an empty Zarr group, in place of whatever is there."""
     return zarr.create_group(path, overwrite=True)
+
+
+def require_group(path: Path) -> zarr.Group:
+    """Open a Zarr group for writing, an empty one where there is none."""
+    return zarr.open_group(path, mode="a", zarr_format=3)
 
 
 def open_group(path: Path) -> zarr.Group:
@@ -156,20 +161,3 @@ def read_mask(path: Path, chrom: str, bins_with_data: int | None) -> NDArray[np.
 def shard_file(group: Path, name: str, *index: int) -> Path:
     """Where a shard of an array lies (Zarr v3, default chunk keys)."""
     return group.joinpath(name, "c", *map(str, index))
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use: its affinity, cut by a cgroup quota where there is one.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota_file = Path("/sys/fs/cgroup/cpu.max")
-    if quota_file.is_file():
-        quota, _, period = quota_file.read_text().partition(" ")
-        if quota.isdigit():
-            cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores

@@ -50,7 +50,9 @@ def test_held_out_chromosomes_do_not_move_the_statistics(signal: dict[str, np.nd
 def test_reference_histograms_count_the_training_bins_with_data(signal: dict[str, np.ndarray], tmp_path: Path) -> None:
     manifest = manifest_of(signal, tmp_path)
     split = split_chromosomes(manifest, ["chr10"], [])
-    reference = reference_histograms(manifest, split, np.load(tmp_path / "signal" / "histograms.npy"))
+    reference = reference_histograms(
+        manifest, split.train, range(len(manifest.tracks)), np.load(tmp_path / "signal" / "histograms.npy")
+    )
     for row, values in enumerate(training_bins(signal, ["chr9", "chr11"])):
         assert reference.counts[row] == np.histogram(values, reference.edges)[0].tolist()
 

@@ -106,6 +106,14 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
         read_samplesheet(tmp_path)
 
 
+def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path):
+    path = tmp_path / "sheet.csv"
+    path.write_text("cell_type,assay,uri\nE1,DNase,https://me:hush@tracks.example.org/a.bw\n")
+    with pytest.raises(SamplesheetError, match="holds a user name or password") as told:
+        read_samplesheet(path)
+    assert "hush" not in str(told.value)
+
+
 def test_the_number_of_further_problems_is_told(tmp_path):
     assert "(and 2 more" in error(tmp_path, HEADER + ",DNase,a.bw\n,,b.bw\n")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint, read_json
-from epilstm.config import EmbedParams
+from epilstm.config import Codec, EmbedParams
 from epilstm.console import progress
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest, write_manifest
 from epilstm.embed.belonging import require_same_input
@@ -21,9 +23,15 @@ from epilstm.embed.windows import Shard, WindowShape, shards_of
 from epilstm.errors import DataError
 from epilstm.genome import bins_of
 from epilstm.model.encoder_folder import ENCODER, checked_file, read_encoder_manifest
+from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
 from epilstm.runner import StepContext, StepResult
 from epilstm.shards import BinArray, open_bins
-from epilstm.store import SHARD_BINS, available_cores, create_bin_array, create_group, read_mask
+from epilstm.store import SHARD_BINS, available_cores, create_bin_array, read_mask, require_group
+
+#: Changes when the same matrix and encoder would give another array.
+FORMAT = "epilstm.embeddings.part/1"
+
+EMBEDDINGS = "embeddings.zarr"
 
 #: Windows per call where the params leave it open: few keep a call's values in a core's cache, many fill a GPU.
 BATCH: dict[Provider, int] = {"cpu": 8, "cuda": 64}
@@ -42,9 +50,6 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
     encoder = read_encoder_manifest(encoder_folder)
     scaler_file = matrix_folder / "scaler.json"
     require_same_input(matrix, parse_manifest(read_json(scaler_file), Scaler, scaler_file), encoder)
-    core = load_core(checked_file(encoder_folder, encoder, ENCODER), params.provider)
-
-    folder = context.outputs["embeddings"]
     manifest = EmbeddingsManifest(
         assembly=matrix.assembly,
         bin_size=matrix.bin_size,
@@ -55,53 +60,106 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         model_fingerprint=encoder.model_fingerprint,
         encoder_fingerprint=fingerprint(encoder_folder),
     )
-    group = create_group(folder / "embeddings.zarr")
-    for chrom in manifest.chromosomes:
-        create_bin_array(group, chrom, manifest.bins(chrom), manifest.size, "float32", params.codec, float("nan"))
-    embeddings = open_bins(folder / "embeddings.zarr")
-    shape = WindowShape(
-        params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
-    )
-    encode = ShardEncoder(
-        core,
-        matrix_arrays(matrix_folder, matrix),
-        mask_arrays(matrix_folder, matrix),
-        manifest.size,
-        shape,
-        params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
-    )
 
-    def embed(shard: Shard) -> Counts:
-        values, counts = encode(shard)
-        array, number = embeddings[shard.chrom], shard.first // SHARD_BINS
-        start = number * SHARD_BINS
-        rows = np.full((min(SHARD_BINS, array.shape[0] - start), manifest.size), np.nan, np.float32)
-        rows[shard.first - start : shard.last - start] = values
-        array.write_shard(number, rows)
-        return counts
+    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        core = load_core(checked_file(encoder_folder, encoder, ENCODER), params.provider)
+        shape = WindowShape(
+            params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
+        )
+        encode = ShardEncoder(
+            core,
+            matrix_arrays(matrix_folder, matrix, chroms),
+            mask_arrays(matrix_folder, matrix, chroms),
+            manifest.size,
+            shape,
+            params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
+        )
+        shards = [
+            shard
+            for chrom in chroms
+            for shard in shards_of(chrom, _ranges(matrix, chrom), manifest.bins(chrom), SHARD_BINS)
+        ]
+        arrays = _create_arrays(chroms, folder_of, manifest, params.codec)
+        _write_shards(encode, shards, arrays, params.threads or available_cores(), core.provider, finish)
 
-    shards = [
-        shard
-        for chrom in manifest.chromosomes
-        for shard in shards_of(chrom, _ranges(matrix, chrom), manifest.bins(chrom), SHARD_BINS)
-    ]
-    bins = bins_with_data = 0
-    with progress("embedding bins", sum(shard.bins for shard in shards)) as bar:
-        for counts in in_threads(embed, shards, params.threads or available_cores()):
-            bins += counts.bins
-            bins_with_data += counts.with_data
-            bar.advance(counts.bins)
+    parts = None
+    if "parts" in context.work:
+        parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, _follows_from(manifest, params))
+    if parts is not None and context.part is not None:
+        require_chromosome(context.part, manifest.chromosomes)
+        done = parts.add([context.part], write)
+        facts = parts.known[context.part]
+        told = f"{facts['bins']:,} bins embedded" if done else "done before, nothing to do"
+        return StepResult(f"{context.part}: {told}", bins=facts["bins"] if done else 0, tracks=len(matrix.tracks))
+
+    folder = context.outputs["embeddings"]
+    folder.mkdir(parents=True)
+    by_chromosome = fill(folder, EMBEDDINGS, manifest.chromosomes, write, parts)
     write_manifest(folder, manifest)
+    bins = sum(facts["bins"] for facts in by_chromosome.values())
+    bins_with_data = sum(facts["bins_with_data"] for facts in by_chromosome.values())
     metrics = {
         "bins": bins,
         "bins_with_data": bins_with_data,
         "size": manifest.size,
         "chunk_bins": params.chunk_bins,
         "warmup_bins": params.warmup_bins,
-        "provider": core.provider,
+        "provider": " and ".join(sorted({facts["provider"] for facts in by_chromosome.values()})),
     }
     summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
-    return StepResult(summary, metrics, bins=bins, tracks=len(matrix.tracks))
+    afterwards = None if parts is None else partial(parts.drop, manifest.chromosomes)
+    return StepResult(summary, metrics, bins=bins, tracks=len(matrix.tracks), afterwards=afterwards)
+
+
+def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any]:
+    """What the embedding of a chromosome follows from.
+
+    `auto` as provider is one of a kind: parts made on GPUs are taken over where there is none.
+    """
+    matter = {"chunk_bins", "warmup_bins", "batch", "provider", "codec"}
+    return [FORMAT, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
+
+
+def _create_arrays(
+    chroms: Sequence[str], folder_of: FolderOf, manifest: EmbeddingsManifest, codec: Codec
+) -> dict[str, BinArray]:
+    arrays = {}
+    for chrom in chroms:
+        path = folder_of(chrom) / EMBEDDINGS
+        array = create_bin_array(
+            require_group(path), chrom, manifest.bins(chrom), manifest.size, "float32", codec, float("nan")
+        )
+        arrays[chrom] = BinArray(path / chrom, array)
+    return arrays
+
+
+def _write_shards(
+    encode: ShardEncoder,
+    shards: Sequence[Shard],
+    arrays: Mapping[str, BinArray],
+    threads: int,
+    provider: Provider,
+    finish: Finish,
+) -> None:
+    def embed(shard: Shard) -> tuple[str, Counts]:
+        values, counts = encode(shard)
+        array, number = arrays[shard.chrom], shard.first // SHARD_BINS
+        start = number * SHARD_BINS
+        rows = np.full((min(SHARD_BINS, array.shape[0] - start), values.shape[1]), np.nan, np.float32)
+        rows[shard.first - start : shard.last - start] = values
+        array.write_shard(number, rows)
+        return shard.chrom, counts
+
+    left = Counter(shard.chrom for shard in shards)
+    done = {chrom: Counts(0, 0) for chrom in left}
+    with progress("embedding bins", sum(shard.bins for shard in shards)) as bar:
+        for chrom, counts in in_threads(embed, shards, threads):
+            done[chrom] = Counts(done[chrom].bins + counts.bins, done[chrom].with_data + counts.with_data)
+            left[chrom] -= 1
+            if not left[chrom]:
+                bins, with_data = done[chrom].bins, done[chrom].with_data
+                finish(chrom, {"bins": bins, "bins_with_data": with_data, "provider": provider})
+            bar.advance(counts.bins)
 
 
 def default_batch(provider: Provider, values: int) -> int:
@@ -109,15 +167,15 @@ def default_batch(provider: Provider, values: int) -> int:
     return max(1, min(BATCH[provider], CALL_VALUES[provider] // values))
 
 
-def matrix_arrays(folder: Path, manifest: MatrixManifest) -> Mapping[str, BinArray]:
-    """The matrix by chromosome, (bin, track) float16.
+def matrix_arrays(folder: Path, manifest: MatrixManifest, chroms: Sequence[str]) -> Mapping[str, BinArray]:
+    """The matrix of some chromosomes, (bin, track) float16.
 
     Raises
     ------
     DataError
         An array is missing or not of the manifest's shape.
     """
-    shapes = {chrom: (manifest.bins(chrom), len(manifest.tracks)) for chrom in manifest.chromosomes}
+    shapes = {chrom: (manifest.bins(chrom), len(manifest.tracks)) for chrom in chroms}
     arrays = open_bins(folder / "matrix.zarr", whole=True)
     for chrom, shape in shapes.items():
         if chrom not in arrays or arrays[chrom].shape != shape:
@@ -125,8 +183,8 @@ def matrix_arrays(folder: Path, manifest: MatrixManifest) -> Mapping[str, BinArr
     return arrays
 
 
-def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, NDArray[np.bool_]]:
-    """Which bins have data, by chromosome, (bin,) bool.
+def mask_arrays(folder: Path, manifest: MatrixManifest, chroms: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Which bins of some chromosomes have data, (bin,) bool.
 
     Raises
     ------
@@ -134,7 +192,7 @@ def mask_arrays(folder: Path, manifest: MatrixManifest) -> dict[str, NDArray[np.
         An array is missing or not of the manifest's shape.
     """
     masks = {}
-    for chrom in manifest.chromosomes:
+    for chrom in chroms:
         mask = read_mask(folder / "mask.zarr", chrom, manifest.bins_with_data.get(chrom))
         if mask.shape != (manifest.bins(chrom),):
             raise _missing(folder / "mask.zarr", chrom, (manifest.bins(chrom),))

@@ -214,6 +214,7 @@ def _write(
     (folder / SCORES_FILE).write_text(to_json(results.model_dump(mode="json")), encoding="utf-8")
     write_predictions(folder / PREDICTIONS_FILE, trials, held_out)
     label_paths = sorted({path for task in tasks for path in task.label_paths})
+    judged_with = params.model_dump(mode="json", exclude={"tasks", "labels", "threads"})
     write_manifest(
         folder,
         EvaluationManifest(
@@ -222,7 +223,8 @@ def _write(
             embeddings_fingerprint=fingerprint(context.inputs["embeddings"]),
             tasks_sha256=sha256_file(context.inputs["tasks"]),
             labels_sha256={path: sha256_file(context.inputs["labels"] / path) for path in label_paths},
-            params_sha256=sha256_json(params.model_dump(mode="json", exclude={"tasks", "labels", "threads"})),
+            params_sha256=sha256_json(judged_with),
+            params=judged_with,
             scores_sha256=sha256_file(folder / SCORES_FILE),
             predictions_sha256=sha256_file(folder / PREDICTIONS_FILE),
         ),

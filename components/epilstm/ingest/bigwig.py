@@ -69,6 +69,8 @@ class BigWig:
         Local file.
     name : str, optional
         What messages call it, where that is not its path.
+    only : str, optional
+        The one chromosome whose intervals will be asked for: no more of the index is kept in memory.
 
     Attributes
     ----------
@@ -81,8 +83,9 @@ class BigWig:
         Missing, unreadable, not a bigWig, or cut short. Reading raises it too, for damage found on the way.
     """
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    def __init__(self, path: Path, name: str | None = None, only: str | None = None) -> None:
         self.name = name or str(path)
+        self._only = only
         try:
             self._file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -234,6 +237,8 @@ class BigWig:
         found = np.concatenate(leaves) if leaves else np.empty(0, leaf)
         if (found["start_chrom"] != found["end_chrom"]).any():
             raise self._damaged("its index")
+        if self._only is not None:
+            found = found[found["start_chrom"] == self._ids.get(self._only, -1)]
         found = found[np.lexsort((found["start"], found["start_chrom"]))]
         blocks = _Blocks(*(found[name].astype(np.int64) for name in ("start_chrom", "start", "end", "offset", "size")))
         if len(found):  # a file cut short is found out before any of it is binned

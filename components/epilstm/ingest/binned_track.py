@@ -19,10 +19,11 @@ from epilstm.errors import TrackError
 from epilstm.genome import Assembly, Region, bin_count, bins_of, chromosomes_of
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means
+from epilstm.seal import seal, sealed_facts
 from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
 
 #: Changes when the same inputs would be binned or stored differently.
-FORMAT = "epilstm.track/1"
+FORMAT = "epilstm.track/2"
 
 #: Bins averaged at once, a divisor of the shard; small enough for a processor's cache.
 WINDOW_BINS = 200_000
@@ -143,8 +144,8 @@ SUMMARY, COVERAGE, SIGNAL = "track.json", "coverage.bin", "signal.zarr"
 
 
 def read_binned_track(folder: Path) -> BinnedTrack | None:
-    """Summary of a binned track, or None if there is none in the folder."""
-    if not (folder / SUMMARY).is_file():
+    """Summary of a binned track, or None if there is none in the folder, or no longer all of it."""
+    if sealed_facts(folder) is None:
         return None
     return BinnedTrack.model_validate(read_json(folder / SUMMARY))
 
@@ -194,7 +195,7 @@ def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str
         What to read.
     folder : Path
         Written: ``signal.zarr`` with a (1, bin) float32 array per chromosome (NaN where there is no data or no region),
-        ``coverage.bin`` (see `read_coverage`) and ``track.json``.
+        ``coverage.bin`` (see `read_coverage`), ``track.json``, and a seal, by which it is told when it is damaged.
     name : str, optional
         What messages call the file, where that is not its path.
 
@@ -228,6 +229,7 @@ def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str
         raise TrackError(f"{bigwig.name}: no data in any region; check the file, the regions and the blacklist")
     (folder / COVERAGE).write_bytes(zlib.compress(b"".join(coverage), level=1))
     write_json(folder / SUMMARY, track.model_dump(mode="json"))
+    seal(folder)
     return track
 
 
@@ -240,7 +242,7 @@ def _shards(bigwig: BigWig, binning: Binning, chrom: str, summary: SignalSummary
         end = min(-(-windows[-1][1] // SIGNAL_CHUNK_BINS) * SIGNAL_CHUNK_BINS, bins)
         signal = np.full(end - first, np.nan, np.float32)
         for window in windows:
-            signal[window[0] - first : window[1] - first] = means = _means(bigwig, binning, chrom, *window)
+            signal[window[0] - first : window[1] - first] = means = window_means(bigwig, binning, chrom, *window)
             summary.add(means)
         yield first, signal
 
@@ -254,7 +256,14 @@ def _windows(binning: Binning, chrom: str) -> Iterator[tuple[int, int]]:
             first = end
 
 
-def _means(bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int) -> FloatArray:
+def window_means(bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int) -> FloatArray:
+    """Mean signal of bins `first` to before `end` of a chromosome that the file has; NaN where there is no data.
+
+    Raises
+    ------
+    TrackError
+        The signal there is unusable.
+    """
     start, stop = first * binning.bin_size, min(end * binning.bin_size, binning.sizes[chrom])
     try:
         means = bin_means(bigwig.intervals(chrom, start, stop), start, stop, binning.bin_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ from statistics import median
 from epilstm.artifacts import remove
 from epilstm.config import IngestParams
 from epilstm.console import log, progress
-from epilstm.errors import EpilstmError, TrackError
+from epilstm.errors import EpilstmError, ParamsError, TrackError
 from epilstm.genome import load_assembly, read_blacklist, read_regions
 from epilstm.ingest.binned_track import Binning
 from epilstm.ingest.signal_dataset import write_signal_dataset
 from epilstm.ingest.track_cache import Found, Source, TrackCache
 from epilstm.processes import WorkerDied, outcomes
 from epilstm.runner import StepContext, StepResult
-from epilstm.samplesheet.sheet import read_samplesheet, resolve_uri
+from epilstm.samplesheet.sheet import Track, read_samplesheet, resolve_uri
 from epilstm.store import available_cores
 
 #: Servers asked at once whether a file has changed.
@@ -36,32 +37,38 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
     sheet = context.inputs["samplesheet"]
     tracks = read_samplesheet(sheet)
     binning = _binning(params, context)
+    if context.part is not None:
+        tracks = shard_of(tracks, context.part)
+    sources = [Source(track, _absolute(resolve_uri(track.uri, sheet))) for track in tracks]
+    workers = params.workers or available_cores()
+    if context.part is not None:
+        found = ingest_tracks(sources, binning, TrackCache(context.work["cache"]), workers, params.retries)
+        read = sum(track.bytes_read > 0 for track in found)
+        told = f"part {context.part}: {len(tracks)} tracks ({read} read, {len(tracks) - read} reused)"
+        return StepResult(told, bins=binning.region_bins, tracks=read, retries=_retries(found))
+
     output = context.outputs["signal"]
     kept = context.work.get("cache")
     # Without a cache to keep, one beside the output lets a rerun after a crash go on where the crash was.
     cache = TrackCache(kept or output.with_name(f"{output.name}.cache"))
-    sources = [Source(track, _absolute(resolve_uri(track.uri, sheet))) for track in tracks]
     try:
-        found = ingest_tracks(sources, binning, cache, params.workers or available_cores(), params.retries)
+        found = ingest_tracks(sources, binning, cache, workers, params.retries)
     except EpilstmError:
         if kept is None and not cache.holds_anything():
             remove(cache.folder)
         raise
-    for source, track in zip(sources, found, strict=True):
-        if track.binned.absent:
-            log.warning(f"{source.where}: no {', '.join(track.binned.absent)} in the file: no data there")
     manifest = write_signal_dataset(output, tracks, found, binning)
     if kept is None:
         remove(cache.folder)
 
     fractions = [track.covered_fraction for track in manifest.tracks]
     with_data = sum(manifest.bins_with_data.values())
-    read = [track for track in found if track.bytes_read]
+    read = sum(track.bytes_read > 0 for track in found)
     metrics = {
         "tracks": len(tracks),
-        "tracks_read": len(read),
-        "tracks_reused": len(tracks) - len(read),
-        "bytes_read": sum(track.bytes_read for track in read),
+        "tracks_read": read,
+        "tracks_reused": len(tracks) - read,
+        "bytes_read": sum(track.bytes_read for track in found),
         "bins": binning.region_bins,
         "bins_with_data": with_data,
         "fraction_with_data": with_data / binning.region_bins,
@@ -69,10 +76,35 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
         "covered_fraction_median": median(fractions),
     }
     summary = (
-        f"{len(tracks)} tracks ({len(read)} read, {len(tracks) - len(read)} reused), {binning.region_bins:,} bins, "
+        f"{len(tracks)} tracks ({read} read, {len(tracks) - read} reused), {binning.region_bins:,} bins, "
         f"{metrics['fraction_with_data']:.1%} with data"
     )
-    return StepResult(summary, metrics, bins=binning.region_bins, tracks=len(tracks))
+    return StepResult(summary, metrics, bins=binning.region_bins, tracks=len(tracks), retries=_retries(found))
+
+
+def _retries(found: Sequence[Found]) -> int:
+    return sum(track.retries for track in found)
+
+
+def shard_of(tracks: list[Track], part: str) -> list[Track]:
+    """Tracks of one shard: of N shards, the I-th has every N-th row of the samplesheet from the I-th on.
+
+    Parameters
+    ----------
+    tracks : list of Track
+        All rows.
+    part : str
+        ``I/N``, counted from 1. There may be more shards than tracks: the last are then empty.
+
+    Raises
+    ------
+    ParamsError
+        It is not of that form.
+    """
+    form = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", part)
+    if form is None or int(form[1]) > int(form[2]):
+        raise ParamsError(f"--part {part}: expected I/N with I from 1 to N, such as 3/8 for the third of eight shards")
+    return tracks[int(form[1]) - 1 :: int(form[2])]
 
 
 def _binning(params: IngestParams, context: StepContext) -> Binning:
@@ -155,7 +187,11 @@ def ingest_tracks(
             bar.note(name)
             bar.advance()
     _raise(failures)
-    return [track for track in found if track is not None]
+    whole = [track for track in found if track is not None]
+    for source, track in zip(sources, whole, strict=True):
+        if track.binned.absent:
+            log.warning(f"{source.where}: no {', '.join(track.binned.absent)} in the file: no data there")
+    return whole
 
 
 def _raise(failures: dict[int, str]) -> None:

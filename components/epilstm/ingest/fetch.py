@@ -83,7 +83,7 @@ def source_state(uri: str) -> SourceState | None:
         return None
 
 
-def download(uri: str, target: Path, retries: int) -> SourceState | None:
+def download(uri: str, target: Path, retries: int, on_retry: Callable[[], None] = lambda: None) -> SourceState | None:
     """Copy a remote file to a local path, going on where an earlier attempt, in this run or before, ended.
 
     Parameters
@@ -94,6 +94,8 @@ def download(uri: str, target: Path, retries: int) -> SourceState | None:
         Beside it grows ``<target>.part``; `target` itself appears when it is whole.
     retries : int
         Further attempts after one that failed without getting any further than those before.
+    on_retry : callable
+        Told of every further attempt.
 
     Returns
     -------
@@ -123,6 +125,7 @@ def download(uri: str, target: Path, retries: int) -> SourceState | None:
                     "it goes on where it stopped"
                 ) from problem
             log.warning(f"{uri}: {problem}; trying again in {wait:g} s")
+            on_retry()
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from epilstm.artifacts import read_json, remove, sha256_file, write_json
+from epilstm.console import log
 from epilstm.errors import EpilstmError, TrackError
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binned_track import BinnedTrack, Binning, bin_track, check_chromosomes, read_binned_track
@@ -49,11 +50,14 @@ class Found:
         Its summary.
     bytes_read : int
         Bytes of the source that were read to make it; 0 where it was there already.
+    retries : int
+        Further attempts that reading it took.
     """
 
     folder: Path
     binned: BinnedTrack
     bytes_read: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,10 @@ class TrackCache:
             return self._make(source, binning, path, local_state(path))
         with self._locked("downloads", name_of(source.uri)):
             path = self.folder / "downloads" / f"{name_of(source.uri)}.bigwig"
-            state = download(source.uri, path, retries)
+            retried: list[None] = []
+            state = download(source.uri, path, retries, lambda: retried.append(None))
             try:
-                return self._make(source, binning, path, state)
+                return replace(self._make(source, binning, path, state), retries=len(retried))
             finally:
                 remove(path)
 
@@ -146,7 +151,8 @@ class TrackCache:
                     remove(staged)
                     raise
         if state is not None:
-            write_json(self._note(source.uri), {"uri": source.uri, "state": asdict(state), "sha256": digest})
+            with self._locked("sources", name_of(source.uri)):
+                write_json(self._note(source.uri), {"uri": source.uri, "state": asdict(state), "sha256": digest})
         binned = read_binned_track(folder)
         assert binned is not None
         return Found(folder, binned, before.size or 0)
@@ -154,7 +160,11 @@ class TrackCache:
     def _found(self, digest: str, binning: Binning) -> Found | None:
         folder = self.folder / "tracks" / binning.key(digest)
         binned = read_binned_track(folder)
-        return None if binned is None else Found(folder, binned)
+        if binned is None:
+            if folder.exists():
+                log.warning(f"{folder}: damaged, so its track is read again")
+            return None
+        return Found(folder, binned)
 
     def _note(self, uri: str) -> Path:
         return self.folder / "sources" / f"{name_of(uri)}.json"

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint, sha256_file, write_json
+from epilstm.artifacts import fingerprint, write_json
 from epilstm.config import PreprocessParams
 from epilstm.console import progress
-from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest, write_manifest
+from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, Split, read_manifest, write_manifest
 from epilstm.errors import DataError
 from epilstm.genome import bins_of
+from epilstm.model.encoder_folder import read_encoder_manifest, scaler_digest
+from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
 from epilstm.preprocess.frames import widen_to_frames
 from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, require_files, shards_of, workers_within
-from epilstm.preprocess.standardise import fit_scaler, reference_histograms, split_chromosomes
+from epilstm.preprocess.standardise import (
+    fit_scaler,
+    reference_histograms,
+    require_bin_size,
+    rows_of,
+    split_chromosomes,
+)
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
-from epilstm.store import available_cores, create_bin_array, create_group, create_mask, read_mask
+from epilstm.store import available_cores, create_bin_array, create_group, create_mask, read_mask, require_group
+
+#: Changes when the same signal would give another array.
+FORMAT = "epilstm.matrix.part/1"
+
+MATRIX = "matrix.zarr"
 
 
 def run(params: PreprocessParams, context: StepContext) -> StepResult:
@@ -27,18 +43,11 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     Raises
     ------
     DataError, GenomeError
-        The signal or the split is unusable.
+        The signal or the split is unusable, or does not fit the encoder.
     """
-    signal, matrix = context.inputs["signal"], context.outputs["matrix"]
+    signal = context.inputs["signal"]
     source = read_manifest(signal, SignalManifest)
-    require_files(signal / "signal.zarr", source)
-    split = split_chromosomes(source, params.split.validation, params.split.test)
-    scaler = fit_scaler(source, split)
-    reference = reference_histograms(source, split, _histograms(signal, source))
-
-    matrix.mkdir(parents=True)
-    write_json(matrix / "scaler.json", scaler.model_dump(mode="json"))
-    write_json(matrix / "histograms.json", reference.model_dump(mode="json"))
+    split, scaler = _split_and_scaler(source, params, context.inputs.get("encoder"))
     regions = widen_to_frames(source.region_list(), params.frame_bins * source.bin_size)
     manifest = MatrixManifest(
         assembly=source.assembly,
@@ -50,17 +59,39 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         split=split,
         bins_with_data=source.bins_with_data,
         signal_fingerprint=fingerprint(signal),
-        scaler_sha256=sha256_file(matrix / "scaler.json"),
+        scaler_sha256=scaler_digest(scaler),
     )
+    rows = rows_of(scaler, source)
+
+    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        require_files(signal / "signal.zarr", source, chroms)
+        writers = {
+            chrom: MatrixWriter(signal / "signal.zarr", folder_of(chrom) / MATRIX, scaler, rows) for chrom in chroms
+        }
+        _write_matrix(writers, manifest, params, finish)
+
+    parts = None
+    if "parts" in context.work:
+        follows_from = [FORMAT, manifest.signal_fingerprint, scaler.model_dump(), params.frame_bins, params.codec]
+        parts = Parts.of(context.work["parts"], "preprocess", MATRIX, follows_from)
+    if parts is not None and context.part is not None:
+        require_chromosome(context.part, manifest.chromosomes)
+        done = parts.add([context.part], write)
+        count = _bins(manifest)[context.part]
+        told = f"{count:,} bins x {len(manifest.tracks)} tracks" if done else "done before, nothing to do"
+        return StepResult(f"{context.part}: {told}", bins=count if done else 0, tracks=len(manifest.tracks))
+
+    matrix = context.outputs["matrix"]
+    # With an encoder nothing trains: over all there is, to be held against the histograms of the model's matrix.
+    reference = reference_histograms(source, split.train or source.chromosomes, rows, _histograms(signal, source))
+    matrix.mkdir(parents=True)
+    write_json(matrix / "scaler.json", scaler.model_dump(mode="json"))
+    write_json(matrix / "histograms.json", reference.model_dump(mode="json"))
     _copy_masks(signal / "mask.zarr", matrix / "mask.zarr", manifest)
-    _write_matrix(
-        MatrixWriter(signal / "signal.zarr", matrix / "matrix.zarr", scaler),
-        manifest,
-        params,
-    )
+    fill(matrix, MATRIX, manifest.chromosomes, write, parts)
     write_manifest(matrix, manifest)
 
-    bins = {chrom: sum(last - first for first, last in _ranges(manifest, chrom)) for chrom in manifest.chromosomes}
+    bins = _bins(manifest)
     total, with_data = sum(bins.values()), sum(manifest.bins_with_data.values())
     metrics = {
         "tracks": len(manifest.tracks),
@@ -76,7 +107,22 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         f"{total:,} bins x {len(manifest.tracks)} tracks, {metrics['fraction_with_data']:.1%} with data; "
         f"{metrics['train_bins']:,} train, {metrics['validation_bins']:,} validation, {metrics['test_bins']:,} test"
     )
-    return StepResult(summary, metrics, bins=total, tracks=len(manifest.tracks))
+    afterwards = None if parts is None else partial(parts.drop, manifest.chromosomes)
+    return StepResult(summary, metrics, bins=total, tracks=len(manifest.tracks), afterwards=afterwards)
+
+
+def _split_and_scaler(source: SignalManifest, params: PreprocessParams, encoder: Path | None) -> tuple[Split, Scaler]:
+    if encoder is None:
+        split = split_chromosomes(source, params.split.validation, params.split.test)
+        return split, fit_scaler(source, split)
+    made_for = read_encoder_manifest(encoder)
+    require_bin_size(source, made_for.bin_size)
+    # Nothing is fitted to these data, so none of their chromosomes trains and none is held out.
+    return Split(train=[], validation=[], test=[]), made_for.scaler
+
+
+def _bins(manifest: MatrixManifest) -> dict[str, int]:
+    return {chrom: sum(last - first for first, last in _ranges(manifest, chrom)) for chrom in manifest.chromosomes}
 
 
 def _histograms(signal: Path, manifest: SignalManifest) -> np.ndarray:
@@ -113,14 +159,18 @@ def _do(job: _Job) -> None:
     job.writer.write(job.shard)
 
 
-def _write_matrix(writer: MatrixWriter, manifest: MatrixManifest, params: PreprocessParams) -> None:
-    group = create_group(writer.matrix)
+def _write_matrix(
+    writers: Mapping[str, MatrixWriter], manifest: MatrixManifest, params: PreprocessParams, finish: Finish
+) -> None:
+    """Write the matrix of each chromosome that there is a writer for."""
     shards: list[Shard] = []
-    for chrom in manifest.chromosomes:
+    for chrom, writer in writers.items():
         bins = manifest.bins(chrom)
+        group = require_group(writer.matrix)
         create_bin_array(group, chrom, bins, len(manifest.tracks), "float16", params.codec, float("nan"))
         shards += shards_of(chrom, bins, _ranges(manifest, chrom))
-    jobs = [_Job(writer, shard) for shard in shards]
+    jobs = [_Job(writers[shard.chrom], shard) for shard in shards]
+    left = Counter(shard.chrom for shard in shards)
     workers = params.workers or workers_within(available_cores(), len(manifest.tracks))
     with (
         progress("writing the matrix, bins", sum(shard.bins for shard in shards)) as bar,
@@ -128,5 +178,9 @@ def _write_matrix(writer: MatrixWriter, manifest: MatrixManifest, params: Prepro
     ):
         for outcome in done:
             outcome.result()
-            bar.note(shards[outcome.index].chrom)
-            bar.advance(shards[outcome.index].bins)
+            shard = shards[outcome.index]
+            left[shard.chrom] -= 1
+            if not left[shard.chrom]:
+                finish(shard.chrom, {})
+            bar.note(shard.chrom)
+            bar.advance(shard.bins)

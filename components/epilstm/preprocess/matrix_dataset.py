@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from epilstm.datasets import Scaler, SignalManifest
 from epilstm.errors import DataError
@@ -84,8 +85,8 @@ def workers_within(cores: int, tracks: int) -> int:
     return max(1, min(cores, (MEMORY_BYTES - PROCESS_BYTES) // worker))
 
 
-def require_files(signal: Path, manifest: SignalManifest) -> None:
-    """Hold the signal's files against its manifest: a lost one would read as "no data".
+def require_files(signal: Path, manifest: SignalManifest, chroms: Iterable[str]) -> None:
+    """Hold the signal's files of some chromosomes against its manifest: a lost one would read as "no data".
 
     Raises
     ------
@@ -93,7 +94,7 @@ def require_files(signal: Path, manifest: SignalManifest) -> None:
         A chromosome's array is missing, or a track that the manifest says has data there has no file.
     """
     again = "pull the dataset again, or remove the ingest cache and run ingest again"
-    for chrom in manifest.chromosomes:
+    for chrom in chroms:
         if not (signal / chrom / "zarr.json").is_file():
             raise DataError(f"{signal}: no array for {chrom}; {again}")
         for number, track in enumerate(manifest.tracks):
@@ -111,24 +112,27 @@ class MatrixWriter:
     signal, matrix : Path
         Zarr groups; the matrix's arrays exist.
     scaler : Scaler
-        Of the signal's tracks.
+        Its tracks are those of the matrix.
+    rows : tuple of int
+        Row of the signal for each of them.
     """
 
     signal: Path
     matrix: Path
     scaler: Scaler
+    rows: tuple[int, ...]
 
     def write(self, shard: Shard) -> None:
         """Standardise and write one shard; no other process may write it."""
         signal: Any = open_group(self.signal)[shard.chrom]
-        tracks, signal_bins = signal.shape
+        tracks, signal_bins = len(self.rows), signal.shape[1]
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
         for begin, end in shard.pieces:
             known = max(begin, min(end, signal_bins))  # the last frame reaches past the chromosome's end
             for track in range(0, tracks, TRACKS_AT_ONCE):
                 columns = slice(track, min(track + TRACKS_AT_ONCE, tracks))
                 try:
-                    raw = np.asarray(signal[columns, begin:known], np.float32)
+                    raw = _read_rows(signal, self.rows[columns], begin, known)
                 except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
                     raise DataError(
                         f"{self.signal}: {shard.chrom}, bins {begin} to {known} cannot be read ({error}); "
@@ -141,3 +145,9 @@ class MatrixWriter:
                     rows = slice(first - shard.first, last - shard.first)
                     block[rows, columns] = standardise(part, self.scaler, columns).T
         open_bins(self.matrix)[shard.chrom].write_shard(shard.first // SHARD_BINS, block)
+
+
+def _read_rows(signal: Any, rows: Sequence[int], begin: int, end: int) -> npt.NDArray[np.float32]:
+    if tuple(rows) == tuple(range(rows[0], rows[0] + len(rows))):
+        return np.asarray(signal[rows[0] : rows[0] + len(rows), begin:end], np.float32)
+    return np.stack([np.asarray(signal[row, begin:end], np.float32) for row in rows])

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from epilstm.console import log
 from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest, Split
 from epilstm.errors import DataError, GenomeError
+
+#: Tracks that a message names at most.
+NAMED = 10
 
 #: Largest finite float16.
 LARGEST = float(np.finfo(np.float16).max)
@@ -68,6 +72,47 @@ def fit_scaler(manifest: SignalManifest, split: Split) -> Scaler:
     )
 
 
+def require_bin_size(manifest: SignalManifest, bin_size: int) -> None:
+    """Refuse signal of other bins than an encoder's.
+
+    Raises
+    ------
+    DataError
+        They differ.
+    """
+    if manifest.bin_size != bin_size:
+        raise DataError(
+            f"bins are {manifest.bin_size} bp in the signal, {bin_size} bp in the encoder; "
+            f"ingest again with ingest.bin_size: {bin_size}"
+        )
+
+
+def rows_of(scaler: Scaler, manifest: SignalManifest) -> tuple[int, ...]:
+    """Row of the signal for each track of a scaler; those of the signal that are no track of it are told.
+
+    Raises
+    ------
+    DataError
+        Names the scaler's tracks that the signal lacks.
+    """
+    places = {track.name: row for row, track in enumerate(manifest.tracks)}
+    missing = [name for name in scaler.tracks if name not in places]
+    if missing:
+        raise DataError(
+            f"the signal lacks {len(missing)} of the encoder's {len(scaler.tracks)} tracks: {_named(missing)}; "
+            "add them to the samplesheet, under these names, and ingest again"
+        )
+    extra = sorted(set(places) - set(scaler.tracks), key=places.__getitem__)
+    if extra:
+        log.warning(f"{len(extra)} tracks of the signal are none of the encoder's and left out: {_named(extra)}")
+    return tuple(places[name] for name in scaler.tracks)
+
+
+def _named(tracks: Sequence[str]) -> str:
+    shown = ", ".join(tracks[:NAMED])
+    return shown if len(tracks) <= NAMED else f"{shown} and {len(tracks) - NAMED} more"
+
+
 def standardise(signal: npt.NDArray[np.float32], scaler: Scaler, tracks: slice) -> npt.NDArray[np.float16]:
     """``(arcsinh(x) - mean) / scale``, with no data as a raw signal of 0, clipped to what float16 holds.
 
@@ -95,24 +140,26 @@ def standardise(signal: npt.NDArray[np.float32], scaler: Scaler, tracks: slice) 
 
 
 def reference_histograms(
-    manifest: SignalManifest, split: Split, histograms: npt.NDArray[np.int64]
+    manifest: SignalManifest, chromosomes: Sequence[str], rows: Sequence[int], histograms: npt.NDArray[np.int64]
 ) -> ReferenceHistograms:
-    """Histogram of each track over what `fit_scaler` takes its statistics of.
+    """Histogram of each track over bins with data in any track.
 
     Parameters
     ----------
     manifest : SignalManifest
         Of the signal.
-    split : Split
-        Its chromosomes.
+    chromosomes : sequence of str
+        Those to count; where a scaler is fitted, those that it is fitted to.
+    rows : sequence of int
+        Tracks, by their row in the signal.
     histograms : (track, chromosome, histogram bin) int64 array
         The signal's, over covered bins.
     """
-    chosen = [manifest.chromosomes.index(chrom) for chrom in split.train]
-    counts = histograms[:, chosen].sum(axis=1)
-    bins = sum(manifest.bins_with_data[chrom] for chrom in split.train)
+    chosen = [manifest.chromosomes.index(chrom) for chrom in chromosomes]
+    counts = histograms[np.ix_(rows, chosen)].sum(axis=1)
+    bins = sum(manifest.bins_with_data[chrom] for chrom in chromosomes)
     zero = int(np.searchsorted(manifest.histogram_edges, 0.0, side="right")) - 1
     counts[:, zero] += bins - counts.sum(axis=1)
     return ReferenceHistograms(
-        tracks=[track.name for track in manifest.tracks], edges=manifest.histogram_edges, counts=counts.tolist()
+        tracks=[manifest.tracks[row].name for row in rows], edges=manifest.histogram_edges, counts=counts.tolist()
     )

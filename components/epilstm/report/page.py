@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from epilstm import __version__
 from epilstm.config import ReportParams
@@ -19,7 +20,7 @@ from epilstm.report.task_figures import ROWS
 from epilstm.report.tracks import split_names
 from epilstm.report.window import Window
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE, STYLE_SHEET = "report.html.jinja", "style.css"
 
 #: Rows from which a table is folded away until the reader asks for it.
 LONG_TABLE = 30
@@ -66,6 +67,7 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, params: Rep
     template = environment.from_string((files("epilstm.report") / TEMPLATE).read_text(encoding="utf-8"))
     results = run.results
     text = template.render(
+        style=style(),
         title=params.title,
         version=__version__,
         run=run,
@@ -87,6 +89,11 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, params: Rep
         rows_drawn=ROWS,
     )
     return text.strip() + "\n"
+
+
+def style() -> Markup:
+    """The style sheet that every page has inside."""
+    return Markup((files("epilstm.report") / STYLE_SHEET).read_text(encoding="utf-8"))
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -160,6 +160,11 @@ def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
     uri = values["uri"]
     if uri.strip() and (uri != uri.strip() or not uri.isprintable()):
         problems.append(f"uri {uri!r} has blanks around it or unprintable characters; remove them")
+    elif not is_local(uri) and "@" in urlsplit(uri).netloc:
+        problems.append(
+            f"uri of {urlsplit(uri).hostname} holds a user name or password, which would be kept with the data; take "
+            "it out and give credentials by the environment"
+        )
     digest = values.get("sha256", "")
     if digest and not SHA256.fullmatch(digest):
         problems.append(f"sha256 {digest!r} is not 64 hexadecimal digits; correct it or leave it empty")

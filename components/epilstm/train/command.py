@@ -26,6 +26,7 @@ from epilstm.model.networks import Autoencoder, build
 from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores
+from epilstm.telemetry import live
 from epilstm.train import loop
 from epilstm.train.checkpoint import Epoch, Progress
 from epilstm.train.gradients import GradientWorkers
@@ -105,6 +106,8 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
                 folder=folder,
                 identity=identity(params, fingerprint(matrix), group, device, workers.threads),
             )
+            live.tell("epilstm_training_device_info", 1, device=device.type)
+            live.tell("epilstm_training_bins_per_step", params.streams * window_bins)
             with progress("training", steps * params.epochs) as bar:
                 done = loop.train(network, params, the_run, workers, "resume" in context.flags, bar)
             network.eval()
@@ -331,7 +334,7 @@ def distance_moved(initial: Autoencoder, network: Autoencoder) -> float:
 
 
 class Curve:
-    """Tells the log and TensorBoard of every epoch; a fresh run does away with the curves of earlier ones."""
+    """Tells log, TensorBoard and Prometheus of every epoch; a fresh run does away with the curves of earlier ones."""
 
     def __init__(self, folder: Path | None, fresh: bool) -> None:
         self.writer: Any = None
@@ -349,6 +352,14 @@ class Curve:
             f"R2 {row.validation_r2:.4f}",
             extra={"fields": vars(row)},
         )
+        for name, value in {
+            "train_mse": row.train_mse,
+            "validation_mse": row.validation_mse,
+            "validation_r2_ratio": row.validation_r2,
+            "learning_rate": row.learning_rate,
+            "epochs": row.epoch,
+        }.items():
+            live.tell(f"epilstm_training_{name}", value)
         if self.writer:
             for name in ("train_mse", "validation_mse", "validation_r2", "learning_rate"):
                 self.writer.add_scalar(name, getattr(row, name), row.epoch)

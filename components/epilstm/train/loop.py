@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from epilstm.config import TrainParams
 from epilstm.console import Progress as ProgressBar
 from epilstm.console import log
-from epilstm.errors import TrainingError
+from epilstm.errors import LossNotFiniteError
 from epilstm.model.networks import Autoencoder
 from epilstm.model.recurrence import State
 from epilstm.train import checkpoint
@@ -189,7 +189,7 @@ def _zero_where(state: State, starts: Tensor) -> State:
 def _check_finite(progress: Progress, params: TrainParams, total: int) -> None:
     if not torch.isfinite(progress.squared_error):
         rate = learning_rate(params, max(progress.taken - 1, 0), total)
-        raise TrainingError(
+        raise LossNotFiniteError(
             f"the loss is not finite at epoch {progress.epoch + 1}, step {progress.step}{_or_before(progress)} "
             f"(learning rate {rate:.2g}); "
             "lower train.learning_rate or train.clip_norm"
@@ -212,7 +212,7 @@ def _finish_epoch(network: Autoencoder, params: TrainParams, run: Run, progress:
         validation_r2=r2,
     )
     if not math.isfinite(mse):
-        raise TrainingError(
+        raise LossNotFiniteError(
             f"the validation loss is not finite after epoch {row.epoch} (learning rate {row.learning_rate:.2g}); "
             "lower train.learning_rate"
         )

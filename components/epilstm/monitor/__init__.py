@@ -1,0 +1,1 @@
+"""Hold new tracks against the data that the model was trained on."""

@@ -1,0 +1,188 @@
+"""The inputs of a server, held against the reference.
+
+A server counts, for each track, the values of a sample of its requests, those missing, and the sum and sum of squares
+of arcsinh of the others (`epilstm.serve.input_statistics`). It tells them with its metrics, so what ``/metrics`` says
+is the snapshot: counters since its start, or, of two snapshots, what came between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.config import MonitorParams
+from epilstm.datasets import Scaler
+from epilstm.errors import DataError
+from epilstm.monitor.drift import SERVED_STATISTICS, Finding, TrackDrift, finding, reason
+from epilstm.monitor.limits import worst
+from epilstm.monitor.measurement import Measurement, Reference
+from epilstm.monitor.track_scores import long_enough
+
+Floats = NDArray[np.float64]
+
+#: Metric of each sum, in the order of `ServedInputs`.
+METRICS = (
+    "epilstm_serve_input_values_total",
+    "epilstm_serve_input_missing_values_total",
+    "epilstm_serve_input_arcsinh_sum_total",
+    "epilstm_serve_input_arcsinh_squares_total",
+)
+
+#: Fewer values than this say nothing of a distribution.
+LEAST_VALUES = 1_000
+
+
+@dataclass(frozen=True)
+class ServedInputs:
+    """Sums over sampled values, per track.
+
+    Parameters
+    ----------
+    tracks : tuple of str
+    values, missing, total, squares : (track,) float64 array
+    """
+
+    tracks: tuple[str, ...]
+    values: Floats
+    missing: Floats
+    total: Floats
+    squares: Floats
+
+    @property
+    def known(self) -> Floats:
+        """Values that are not missing, 1 at least."""
+        return np.maximum(self.values - self.missing, 1)
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of arcsinh(signal), no data being a signal of 0 as in the training data."""
+        return np.asarray(self.total / np.maximum(self.values, 1))
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviation of the same."""
+        return np.sqrt(np.maximum(self.squares / np.maximum(self.values, 1) - np.square(self.mean), 0))
+
+
+def read_served(path: Path) -> ServedInputs:
+    """Sums from what a server's ``/metrics`` said.
+
+    Raises
+    ------
+    DataError
+        Not such a text, or no inputs in it.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    advice = "save what GET /metrics of an epilstm server says"
+    found: dict[str, dict[str, float]] = {name: {} for name in METRICS}
+    try:
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+            for sample in family.samples:
+                if sample.name in found:
+                    found[sample.name][sample.labels["track"]] = float(sample.value)
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{path}: not in Prometheus's text format ({error}); {advice}") from error
+    tracks = tuple(found[METRICS[0]])
+    if not tracks:
+        raise DataError(f"{path}: no {METRICS[0]} in it; {advice}, once it has answered requests")
+    missing = next((name for name in METRICS for track in tracks if track not in found[name]), None)
+    if missing is not None:
+        raise DataError(f"{path}: {missing} is not there for every track; {advice}")
+    columns = [np.array([found[name][track] for track in tracks]) for name in METRICS]
+    if not all(np.isfinite(column).all() and (column[:1] >= 0).all() for column in columns[:2]) or not all(
+        np.isfinite(column).all() for column in columns
+    ):
+        raise DataError(f"{path}: a sum is not finite; {advice}")
+    return ServedInputs(tracks, *columns)
+
+
+def judge_served(
+    inputs: ServedInputs,
+    scaler: Scaler,
+    reference_zeros: Mapping[str, float],
+    usual: Mapping[str, tuple[Floats, Floats]],
+    params: MonitorParams,
+) -> list[TrackDrift]:
+    """Verdict on each served track, from its mean, its spread and what is missing.
+
+    Parameters
+    ----------
+    inputs : ServedInputs
+    scaler : Scaler
+        Mean and standard deviation of the training data.
+    reference_zeros : mapping of str to float
+        Share of bins without signal, by track.
+    usual : mapping of str to (array, array)
+        By track, the same two statistics of single chromosomes of the reference.
+    params : MonitorParams
+
+    Raises
+    ------
+    DataError
+        The server's tracks are not the reference's, or too few values were looked at.
+    """
+    unknown = [track for track in inputs.tracks if track not in scaler.tracks]
+    if unknown:
+        raise DataError(f"--served: {unknown[0]} is no track of the reference; give the matrix of the served model")
+    if inputs.values.min() < LEAST_VALUES:
+        raise DataError(
+            f"--served: {int(inputs.values.min())} values were looked at, of {LEAST_VALUES:,} needed; wait for requests"
+        )
+    # Bins without data in any track, which the training data leave out, are missing in all.
+    everywhere = float((inputs.missing / inputs.values).min())
+    judged = []
+    for row, track in enumerate(inputs.tracks):
+        place = scaler.tracks.index(track)
+        shift, factor = moment_differences(
+            inputs.mean[row], inputs.spread[row], scaler.mean[place], scaler.scale[place]
+        )
+        gone = max(inputs.missing[row] / inputs.values[row] - max(everywhere, reference_zeros[track]), 0.0)
+        values = {
+            "served_mean": (shift, params.served_mean, usual[track][0]),
+            "served_spread": (factor, params.served_spread, usual[track][1]),
+            "missing": (gone, params.missing, np.empty(0)),
+        }
+        each: dict[str, Finding] = {}
+        for name, (value, stated, null) in values.items():
+            one = finding(SERVED_STATISTICS[name], float(value), stated, null, params.false_alarms)
+            if one is not None:
+                each[name] = one
+        reasons = [reason(SERVED_STATISTICS[name], one, "") for name, one in each.items() if one.verdict != "ok"]
+        verdict = worst([one.verdict for one in each.values()])
+        judged.append(TrackDrift(track=track, against="itself", verdict=verdict, reasons=reasons, statistics=each))
+    return judged
+
+
+def moment_differences(
+    mean: float, spread: float, reference_mean: float, reference_scale: float
+) -> tuple[float, float]:
+    """Shift of a mean in standard deviations of the reference, and log2 of the ratio of the standard deviations."""
+    factor = np.log2(max(spread, 1e-6 * reference_scale) / reference_scale)
+    return (mean - reference_mean) / reference_scale, float(factor)
+
+
+def usual_moments(
+    known: Measurement, reference: Reference
+) -> tuple[dict[str, float], dict[str, tuple[Floats, Floats]]]:
+    """Share of bins without signal, and how mean and spread of single chromosomes differ from the training data's."""
+    middles = (reference.edges[1:] + reference.edges[:-1]) / 2
+    tallies = list(long_enough(known.old).values())
+    bins = max(sum(tally.bins for tally in tallies), 1)
+    zeros: dict[str, float] = {}
+    usual: dict[str, tuple[Floats, Floats]] = {}
+    for place, track in enumerate(reference.tracks):
+        zeros[track] = float(sum(tally.zeros[place] for tally in tallies) / bins)
+        pairs = []
+        for tally in tallies:
+            share = tally.counts[place] / max(tally.bins, 1)
+            mean = float(share @ middles)
+            spread = float(np.sqrt(max(share @ np.square(middles) - mean**2, 0)))
+            pairs.append(moment_differences(mean, spread, reference.scaler.mean[place], reference.scaler.scale[place]))
+        shifts, factors = np.array(pairs).reshape(-1, 2).T
+        usual[track] = shifts, factors
+    return zeros, usual

@@ -1,0 +1,84 @@
+"""The signal dataset, read a block of bins at a time, as arcsinh(signal)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.datasets import SignalManifest, read_manifest
+from epilstm.errors import DataError
+from epilstm.evaluate.matrix import Block
+from epilstm.genome import bins_of
+from epilstm.preprocess.matrix_dataset import require_files
+from epilstm.store import open_group, read_mask
+
+#: Tracks read at once, which bounds what zarr decompresses at a time.
+TRACKS_AT_ONCE = 32
+
+
+class SignalReader:
+    """Reads a signal dataset.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    DataError
+        The folder is missing, incomplete or of another kind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder, SignalManifest)
+        require_files(folder / "signal.zarr", self.manifest, self.manifest.chromosomes)
+        self._values = open_group(folder / "signal.zarr")
+        self._masks: tuple[str, NDArray[np.bool_]] = "", np.empty(0, bool)
+
+    @property
+    def tracks(self) -> list[str]:
+        """Track names in the order of rows."""
+        return [track.name for track in self.manifest.tracks]
+
+    def ranges(self) -> dict[str, list[tuple[int, int]]]:
+        """First and one-past-last bin of each region, by chromosome."""
+        manifest = self.manifest
+        return {
+            chrom: [bins_of(region, manifest.bin_size) for region in manifest.region_list([chrom])]
+            for chrom in manifest.chromosomes
+        }
+
+    def mask(self, block: Block) -> NDArray[np.bool_]:
+        """Which bins of a block have data in any track."""
+        if self._masks[0] != block.chrom:
+            stated = self.manifest.bins_with_data.get(block.chrom)
+            self._masks = block.chrom, read_mask(self.folder / "mask.zarr", block.chrom, stated)
+        return self._masks[1][block.first : block.last]
+
+    def arcsinh(self, block: Block) -> NDArray[np.float32]:
+        """arcsinh(signal) of a block, (bin, track), NaN where a track has no data.
+
+        Raises
+        ------
+        DataError
+            A file is damaged, or a value is not finite.
+        """
+        stored: Any = self._values[block.chrom]
+        rows = np.empty((block.bins, len(self.manifest.tracks)), np.float32)
+        for first in range(0, rows.shape[1], TRACKS_AT_ONCE):
+            columns = slice(first, first + TRACKS_AT_ONCE)
+            try:
+                rows[:, columns] = np.asarray(stored[columns, block.first : block.last]).T
+            except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
+                raise DataError(
+                    f"{self.folder}: {block.chrom}, bins {block.first} to {block.last} cannot be read ({error}); "
+                    "remove the ingest cache and run ingest again"
+                ) from error
+        if np.isinf(rows).any():
+            track = self.tracks[int(np.isinf(rows).any(axis=0).argmax())]
+            raise DataError(f"{self.folder}: {block.chrom}: {track} is infinite somewhere; run ingest again")
+        return np.arcsinh(rows, out=rows)

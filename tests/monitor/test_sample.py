@@ -1,0 +1,26 @@
+"""Which bins are compared."""
+
+from epilstm.evaluate.matrix import Block
+from epilstm.monitor.sample import BLOCK_BINS, blocks_of, overlap
+
+
+def test_bins_in_both_are_those_in_each():
+    ours, theirs = [(0, 100), (200, 300)], [(50, 250), (280, 400)]
+    both = {place for first, last in overlap(ours, theirs) for place in range(first, last)}
+    ranged = [{place for first, last in each for place in range(first, last)} for each in (ours, theirs)]
+    assert both == ranged[0] & ranged[1]
+
+
+def test_short_regions_are_taken_whole():
+    assert blocks_of({"chr1": [(5, 50), (70, 90)]}, 1000) == [Block("chr1", 5, 50), Block("chr1", 70, 90)]
+
+
+def test_a_long_chromosome_is_sampled_evenly_and_within_the_budget():
+    blocks = blocks_of({"chr1": [(0, 100 * BLOCK_BINS)]}, 5 * BLOCK_BINS)
+    assert sum(block.bins for block in blocks) == 5 * BLOCK_BINS
+    assert [block.first // BLOCK_BINS for block in blocks] == [10, 30, 50, 70, 90]
+
+
+def test_a_region_a_little_longer_than_a_block_leaves_no_short_rest():
+    blocks = blocks_of({"chr1": [(0, BLOCK_BINS + 2), (90_000, 90_000 + 2 * BLOCK_BINS + 5)]}, BLOCK_BINS)
+    assert min(block.bins for block in blocks) >= BLOCK_BINS // 2

@@ -1,0 +1,78 @@
+"""The names of metrics: documented, by Prometheus's conventions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from epilstm.serve.metrics import ServerMetrics
+from epilstm.telemetry.failures import ALL_REASONS
+from epilstm.telemetry.names import COMMON_LABELS, METRICS
+from epilstm.telemetry.series import Series
+from pipelines.alert_webhook import OUTCOMES
+from telemetry.known_metrics import Known, everything
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+ROW = re.compile(r"^\| `(epilstm_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", re.MULTILINE)
+
+#: What a value may be, besides what has a unit in its name: a count of things, a yes or no, a description.
+UNITLESS = (
+    *("_success", "_info", "_bins", "_tracks", "_retries", "_epochs", "_epoch", "_mse", "_learning_rate"),
+    *("_per_step", "_per_second", "_examples", "_positives", "_decision", "_forced", "_checks", "_detected"),
+    *("_ready", "_requests", "_connections", "_queue_length", "_sequences"),
+)
+UNITS = ("_seconds", "_bytes", "_ratio", "_total")
+
+
+def all_series() -> Series:
+    series = Series(dict.fromkeys(COMMON_LABELS, "x"))
+    for name, metric in METRICS.items():
+        series.set(name, 1, **dict.fromkeys(metric.labels, "x"))
+    return series
+
+
+def test_the_table_is_what_the_code_says():
+    rows = ROW.findall(PAGE)
+    table = {
+        name: Known(kind, tuple(label.strip("`") for label in labels.split(", ") if label), text)
+        for name, kind, labels, text in rows
+    }
+    assert len(rows) == len(table)
+    assert table == everything()
+
+
+def test_the_reasons_and_outcomes_on_the_page_are_those_of_the_code():
+    told = re.search(r"`reason` is one of ([^.]*)\.", PAGE)
+    assert told is not None
+    assert tuple(re.findall(r"`(\w+)`", told[1])) == ALL_REASONS
+    told = re.search(r"`outcome` is ([^.]*)\.", PAGE)
+    assert told is not None
+    assert tuple(re.findall(r"`(\w+)`", told[1])) == OUTCOMES
+
+
+@pytest.mark.parametrize("name", sorted(everything()))
+def test_a_name_ends_in_its_unit(name):
+    known = everything()[name]
+    assert re.fullmatch(r"epilstm_[a-z0-9_]+", name)
+    assert name.endswith((*UNITS, *UNITLESS))
+    assert name.endswith("_total") == (known.kind == "counter")
+    assert not name.endswith("_info") or known.text.endswith("; always 1")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("text", [all_series().text(), ServerMetrics().text()], ids=["steps", "server"])
+def test_promtool_finds_no_fault_with_the_metrics(programs, text):
+    own = b"".join(line for line in text.splitlines(keepends=True) if b"epilstm_" in line)
+    told = subprocess.run([programs["promtool"], "check", "metrics"], input=own, capture_output=True)
+    assert (told.returncode, told.stdout, told.stderr) == (0, b"", b"")
+
+
+def test_labels_other_than_those_of_the_table_are_refused():
+    series = Series({})
+    with pytest.raises(ValueError, match="epilstm_step_failure_info has the labels"):
+        series.set("epilstm_step_failure_info", 1, reason="data", path="/somewhere")
+    with pytest.raises(KeyError):
+        series.set("epilstm_something_else", 1)

@@ -1,0 +1,295 @@
+"""The parts folder: chromosomes are whole or not there, and an output is the same however they came to be."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from epilstm import parts as parts_module
+from epilstm.console import log
+from epilstm.errors import DataError, ParamsError
+from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
+from epilstm.seal import SEAL
+from epilstm.shards import open_bins
+from epilstm.store import SHARD_BINS, create_bin_array, require_group
+from watching import wait_until
+
+GROUP = "toy.zarr"
+CHROMS = ["chr1", "chr2", "chrM"]
+
+#: Does one chromosome and waits, half-way through a second.
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from epilstm.parts import Parts
+from test_parts import GROUP, write_one
+
+def write(chroms, folder_of, finish):
+    write_one(folder_of("chr1"), "chr1")
+    finish("chr1", {"bins": 1})
+    write_one(folder_of("chr2"), "chr2")
+    print("half-way", flush=True)
+    time.sleep(60)
+
+Parts.of(Path(sys.argv[1]), "toy", GROUP, "key").add(["chr1", "chr2"], write)
+"""
+
+
+def write_one(folder: Path, chrom: str) -> None:
+    rng = np.random.default_rng(len(chrom) + CHROMS.index(chrom))
+    values = rng.normal(size=(SHARD_BINS + 500, 2)).astype(np.float32)
+    create_bin_array(require_group(folder / GROUP), chrom, len(values), 2, "float32", "lz4", float("nan"))
+    array = open_bins(folder / GROUP)[chrom]
+    array.write_shard(0, values[:SHARD_BINS])
+    array.write_shard(1, values[SHARD_BINS:])
+
+
+class Writer:
+    """Writes chromosomes; notes which."""
+
+    def __init__(self) -> None:
+        self.wrote: list[str] = []
+
+    def __call__(self, chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        for chrom in chroms:
+            write_one(folder_of(chrom), chrom)
+            self.wrote.append(chrom)
+            finish(chrom, {"bins": CHROMS.index(chrom)})
+
+
+def parts_at(folder: Path, follows_from: str = "key") -> Parts:
+    return Parts.of(folder, "toy", GROUP, follows_from)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Bytes of an output made without parts."""
+    folder = tmp_path_factory.mktemp("expected")
+    fill(folder, GROUP, CHROMS, Writer(), None)
+    return tree(folder)
+
+
+def shard_of(part: Path) -> Path:
+    return part / GROUP / part.name / "c" / "0" / "0"
+
+
+def truncate(part: Path) -> None:
+    shard_of(part).write_bytes(shard_of(part).read_bytes()[:-100])
+
+
+def zero(part: Path) -> None:
+    shard_of(part).write_bytes(bytes(shard_of(part).stat().st_size))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "truncated": truncate,
+    "zeroed": zero,
+    "lost a shard": lambda part: shard_of(part).unlink(),
+    "lost its metadata": lambda part: (part / GROUP / part.name / "zarr.json").unlink(),
+    "lost its group": lambda part: shutil.rmtree(part / GROUP),
+    "half removed": lambda part: (part / SEAL).unlink(),
+    "seal damaged": lambda part: (part / SEAL).write_text("{"),
+    "emptied": lambda part: [shutil.rmtree(part), part.mkdir()],
+}
+STATES = ["undone", "done", "of another key", "unfinished", *DAMAGES]
+
+
+@given(states=st.tuples(*[st.sampled_from(STATES)] * len(CHROMS)))
+@settings(max_examples=30, deadline=None)
+def test_an_output_has_the_same_bytes_whatever_was_done_stale_or_damaged_before(states, expected):
+    with tempfile.TemporaryDirectory() as name:
+        folder, output = Path(name, "parts"), Path(name, "output")
+        output.mkdir()
+        for chrom, state in zip(CHROMS, states, strict=True):
+            if state == "of another key":
+                parts_at(folder, "another").add([chrom], Writer())
+            elif state == "unfinished":
+                left = parts_at(folder).folder / f".{socket.gethostname()}-0.partial"
+                (left / chrom).mkdir(parents=True)
+                (left / ".lock").touch()
+            elif state != "undone":
+                parts_at(folder).add([chrom], Writer())
+                DAMAGES.get(state, lambda _: None)(parts_at(folder).folder / chrom)
+        stale = tree(parts_at(folder, "another").folder)
+        writer = Writer()
+        parts = parts_at(folder)
+        facts = fill(output, GROUP, CHROMS, writer, parts)
+        assert tree(output) == expected
+        assert facts == {chrom: {"bins": number} for number, chrom in enumerate(CHROMS)}
+        assert writer.wrote == [chrom for chrom, state in zip(CHROMS, states, strict=True) if state != "done"]
+        parts.drop(CHROMS)
+        assert not parts.folder.exists()
+        assert tree(parts_at(folder, "another").folder) == stale
+        assert tree(output) == expected
+
+
+def test_a_part_that_is_there_is_not_done_again(tmp_path):
+    writer = Writer()
+    assert parts_at(tmp_path).add(["chr2"], writer) == ["chr2"]
+    assert parts_at(tmp_path).add(["chr2"], writer) == []
+    assert writer.wrote == ["chr2"]
+
+
+def test_a_damaged_part_is_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(log, "propagate", True)
+    parts_at(tmp_path).add(["chr1"], Writer())
+    truncate(parts_at(tmp_path).folder / "chr1")
+    with caplog.at_level(logging.WARNING, logger="epilstm"):
+        parts_at(tmp_path).add(["chr1"], Writer())
+    assert [message for message in caplog.messages if "chr1: damaged; chr1 is done again" in message]
+
+
+@pytest.mark.parametrize("key", ["step", "follows_from", "version"])
+def test_parts_of_another_step_key_or_version_are_others(tmp_path, key, monkeypatch):
+    one = Parts.of(tmp_path, "toy", GROUP, {"codec": "lz4"}).folder
+    if key == "version":
+        monkeypatch.setattr(parts_module, "__version__", "0.0.0")
+    other = Parts.of(
+        tmp_path, "other" if key == "step" else "toy", GROUP, {"codec": "zstd" if key == "follows_from" else "lz4"}
+    )
+    assert other.folder != one
+
+
+def test_the_output_shares_the_files_of_the_parts(tmp_path):
+    parts = parts_at(tmp_path / "parts")
+    (tmp_path / "output").mkdir()
+    fill(tmp_path / "output", GROUP, CHROMS, Writer(), parts)
+    linked = tmp_path / "output" / GROUP / "chr1" / "c" / "0" / "0"
+    assert linked.samefile(shard_of(parts.folder / "chr1"))
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_files_are_copied_where_they_cannot_be_linked(tmp_path, monkeypatch, expected, number):
+    link = os.link
+
+    def no_link_into_the_output(source: os.PathLike[str], target: os.PathLike[str]) -> None:
+        if "parts" in Path(source).parts and "output" in Path(target).parts:
+            raise OSError(number, os.strerror(number))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", no_link_into_the_output)
+    (tmp_path / "output").mkdir()
+    parts = parts_at(tmp_path / "parts")
+    fill(tmp_path / "output", GROUP, CHROMS, Writer(), parts)
+    assert tree(tmp_path / "output") == expected
+    assert not shard_of(parts.folder / "chr1").samefile(tmp_path / "output" / GROUP / "chr1" / "c" / "0" / "0")
+
+
+def test_a_writer_that_fails_leaves_what_it_had_finished_and_nothing_else(tmp_path):
+    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        Writer()(chroms[:1], folder_of, finish)
+        write_one(folder_of(chroms[1]), chroms[1])
+        raise DataError("chr2 cannot be read")
+
+    with pytest.raises(DataError, match="chr2 cannot be read"):
+        parts_at(tmp_path).add(CHROMS, write)
+    assert os.listdir(parts_at(tmp_path).folder) == ["chr1"]
+    writer = Writer()
+    assert parts_at(tmp_path).add(CHROMS, writer) == ["chr2", "chrM"]
+
+
+def test_of_two_that_do_the_same_chromosome_the_first_is_kept(tmp_path):
+    other = Writer()
+
+    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        parts_at(tmp_path).add(["chr1"], other)
+        Writer()(chroms, folder_of, finish)
+
+    parts_at(tmp_path).add(["chr1"], write)
+    assert other.wrote == ["chr1"]
+    assert os.listdir(parts_at(tmp_path).folder) == ["chr1"]
+    assert parts_at(tmp_path).add(["chr1"], other) == []
+
+
+def test_parts_that_another_run_takes_away_meanwhile_are_done_again(tmp_path, monkeypatch, expected):
+    parts, other, writer = parts_at(tmp_path / "parts"), parts_at(tmp_path / "parts"), Writer()
+    (tmp_path / "output").mkdir()
+    bring = Parts.bring
+    robbed: list[str] = []
+
+    def bring_after_a_robbery(self: Parts, chroms: Sequence[str], output: Path) -> Sequence[str]:
+        if not robbed:
+            robbed.append("chr2")
+            other.drop(robbed)
+        return bring(self, chroms, output)
+
+    monkeypatch.setattr(Parts, "bring", bring_after_a_robbery)
+    fill(tmp_path / "output", GROUP, CHROMS, writer, parts)
+    assert writer.wrote == [*CHROMS, "chr2"]
+    assert tree(tmp_path / "output") == expected
+
+
+def test_parts_that_never_stay_are_an_error_after_a_few_rounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(Parts, "_link", lambda self, chrom, target: self.known.pop(chrom) is None)
+    (tmp_path / "output").mkdir()
+    with pytest.raises(DataError, match=r"chr1: gone as soon as it is done; give this run a --parts of its own"):
+        fill(tmp_path / "output", GROUP, CHROMS, Writer(), parts_at(tmp_path / "parts"))
+
+
+def test_dropping_spares_what_another_process_is_writing(tmp_path):
+    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        parts_at(tmp_path).drop(CHROMS)
+        Writer()(chroms, folder_of, finish)
+
+    parts_at(tmp_path).add(["chr1"], write)
+    assert parts_at(tmp_path).add(["chr1"], Writer()) == []
+
+
+def test_what_other_machines_left_is_not_touched(tmp_path):
+    left = parts_at(tmp_path).folder / ".elsewhere-0.partial"
+    left.mkdir(parents=True)
+    (left / ".lock").touch()
+    parts_at(tmp_path).add(["chr1"], Writer())
+    parts_at(tmp_path).drop(CHROMS)
+    assert os.listdir(parts_at(tmp_path).folder) == [left.name]
+
+
+def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
+    def no_locks(stream: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    parts_at(tmp_path).add(CHROMS, Writer())
+    assert sorted(os.listdir(parts_at(tmp_path).folder)) == CHROMS
+
+
+def test_an_unknown_chromosome_is_bad_usage():
+    require_chromosome("chr2", CHROMS)
+    with pytest.raises(ParamsError, match=r"^--part chr7: no such chromosome in the data, which has chr1, chr2, chrM$"):
+        require_chromosome("chr7", CHROMS)
+
+
+@pytest.mark.integration
+def test_a_killed_process_leaves_its_finished_chromosomes_and_the_next_clears_up(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half-way\n"
+    folder = parts_at(tmp_path).folder
+    assert len(list(folder.glob(".*.partial/chr2"))) == 1
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: process.poll() is not None)
+    writer = Writer()
+    parts_at(tmp_path).add(CHROMS, writer)
+    assert writer.wrote == ["chr2", "chrM"]
+    assert sorted(os.listdir(folder)) == CHROMS

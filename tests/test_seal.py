@@ -1,0 +1,60 @@
+"""Seals: a folder that changed after it was done is told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from epilstm.seal import SEAL, TAIL_BYTES, seal, sealed_facts
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "done"
+    (folder / "chr1" / "c").mkdir(parents=True)
+    (folder / "zarr.json").write_text("{}")
+    (folder / "chr1" / "c" / "0").write_bytes(bytes(range(256)) * 100)
+    (folder / "empty").touch()
+    seal(folder, {"bins": 7})
+    return folder
+
+
+def test_a_sealed_folder_gives_its_facts_back(folder: Path) -> None:
+    assert sealed_facts(folder) == {"bins": 7}
+
+
+def test_a_copy_elsewhere_is_as_good(folder: Path, tmp_path: Path) -> None:
+    assert sealed_facts(Path(shutil.copytree(folder, tmp_path / "copy"))) == {"bins": 7}
+
+
+def truncate(folder: Path) -> None:
+    shard = folder / "chr1" / "c" / "0"
+    shard.write_bytes(shard.read_bytes()[:-1])
+
+
+def zero_the_end(folder: Path) -> None:
+    shard = folder / "chr1" / "c" / "0"
+    shard.write_bytes(shard.read_bytes()[:-TAIL_BYTES] + bytes(TAIL_BYTES))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        truncate,
+        zero_the_end,
+        lambda folder: (folder / "zarr.json").write_text("[]"),
+        lambda folder: (folder / "chr1" / "c" / "0").unlink(),
+        lambda folder: shutil.rmtree(folder / "chr1"),
+        lambda folder: (folder / "more").touch(),
+        lambda folder: (folder / SEAL).unlink(),
+        lambda folder: (folder / SEAL).write_text('{"files": {}, "fac'),
+        lambda folder: (folder / SEAL).write_text("[]"),
+        shutil.rmtree,
+    ],
+)
+def test_a_folder_that_changed_or_was_never_sealed_has_none(folder: Path, spoil: Callable[[Path], object]) -> None:
+    spoil(folder)
+    assert sealed_facts(folder) is None
