@@ -1,0 +1,120 @@
+"""``epilstm task``: a step as a task of a Kubeflow pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from epilstm import console
+from epilstm.console import log
+from epilstm.errors import EpilstmError, ParamsError
+
+#: Kubernetes shows what stands here as the reason for a container's end.
+TERMINATION_LOG = Path("/dev/termination-log")
+
+
+@click.group()
+def task() -> None:
+    """Run a step as a task of a Kubeflow pipeline (what the compiled pipelines call)."""
+
+
+@contextmanager
+def _last_words() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if os.access(TERMINATION_LOG, os.W_OK):
+            said = str(error) if isinstance(error, EpilstmError) else f"{type(error).__name__}: {error}"
+            TERMINATION_LOG.write_text(f"error: {said[:4000]}\n", encoding="utf-8")
+        raise
+
+
+data_root = click.option(
+    "--data-root", required=True, metavar="ROOT", help="Folder of a volume, or s3://bucket/prefix."
+)
+executor_input = click.option("--executor-input", required=True, metavar="JSON", help="kfp's placeholder {{$}}.")
+
+
+@task.command()
+@data_root
+@executor_input
+@click.option("--manifest", type=click.Path(path_type=Path), metavar="PATH", help="Where the dataset's manifest goes.")
+@click.option("--processes", type=click.IntRange(0), default=1, show_default=True, help="Processes under torchrun.")
+@click.option("--launcher", default="", metavar="COMMAND", help="Command before the step's line, to run it elsewhere.")
+@click.option(
+    "--mirror-seconds",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    show_default=True,
+    help="Between copies of a work folder to a bucket.",
+)
+@click.option("--after", multiple=True, metavar="TEXT", help="Output of a task that this one waits for; not read.")
+@click.option("--version-of", multiple=True, metavar="NAME=VALUE", help="Enters kfp's cache key; not read.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def run(
+    data_root: str,
+    executor_input: str,
+    manifest: Path | None,
+    processes: int,
+    launcher: str,
+    mirror_seconds: float,
+    after: tuple[str, ...],
+    version_of: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    """Run a step with kfp's values in the places of paths: task run OPTIONS -- epilstm STEP OPTIONS."""
+    from epilstm.task.assignment import resolve
+    from epilstm.task.data_root import open_data_root
+    from epilstm.task.executor import Executor
+    from epilstm.task.line import StepLine
+    from epilstm.task.outcome import report
+    from epilstm.task.step_process import stop_signals
+    from epilstm.task.telling import failures_told
+    from epilstm.task.work import do
+
+    console.set_up(f"task {words[1] if len(words) > 1 else ''}".strip(), 0)
+    with _last_words():
+        line = StepLine.parse(words)
+        if processes > 1 and not line.step.distributed:
+            raise ParamsError(f"--processes {processes}: step {line.step.name} runs in one process; leave it out")
+        del after, version_of  # they mean something to kfp alone
+        executor = Executor.parse(executor_input)
+        told = failures_told(line.step.name, line.part)
+        with told, stop_signals(line.step) as signals, open_data_root(data_root) as root:
+            assignment = resolve(root, line)
+            do(assignment, signals, processes, launcher, mirror_seconds)
+            report(assignment, executor, manifest)
+
+
+@task.command()
+@data_root
+@executor_input
+@click.option("--params", required=True, metavar="JSON", help="Section of ingest.")
+@click.option("--ingest-shards", type=int, required=True, metavar="N", help="Parts of ingest at most.")
+@click.option("--samplesheet", required=True, metavar="VALUE", help="Relative to the root, absolute, or s3://.")
+@click.option("--regions", default="", metavar="VALUE")
+@click.option("--blacklist", default="", metavar="VALUE")
+@click.option("--tasks", default="", metavar="VALUE")
+@click.option("--labels", default="", metavar="VALUE")
+@click.option("--encoder", default="", metavar="VALUE")
+def plan(data_root: str, executor_input: str, params: str, ingest_shards: int, **values: str) -> None:
+    """Split ingest into parts, and tell the versions of the data, the labels and the encoder."""
+    from epilstm.task.data_root import open_data_root
+    from epilstm.task.executor import Executor
+    from epilstm.task.plan import make_plan
+    from epilstm.telemetry.step_run import observed
+
+    console.set_up("task plan", 0)
+    with _last_words():
+        executor = Executor.parse(executor_input)
+        with observed("plan"), open_data_root(data_root) as root:
+            made = make_plan(root, params, {name: value for name, value in values.items() if value}, ingest_shards)
+        executor.tell("ingest_parts", made.ingest_parts)
+        for name, version in made.versions.items():
+            executor.tell(name, version)
+        executor.write()
+        log.info(f"ingest in {len(made.ingest_parts)} parts; data {made.versions['data_version'][:12]}")

@@ -1,0 +1,97 @@
+"""What kfp is told of a finished step: artifacts with metadata, output parameters, metrics."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from epilstm.artifacts import fingerprint, read_json, write_json
+from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, SignalManifest, parse_manifest
+from epilstm.evaluation import PREDICTIONS_FILE
+from epilstm.genome import bins_of
+from epilstm.runner import record_path
+from epilstm.task.assignment import Assignment
+from epilstm.task.datasets_kept import BULK, KeptDataset
+from epilstm.task.executor import Executor, flat_numbers
+
+
+def report(assignment: Assignment, executor: Executor, manifest_file: Path | None) -> None:
+    """Write every output that kfp expects of a step that is done.
+
+    Parameters
+    ----------
+    assignment : Assignment
+    executor : Executor
+    manifest_file : Path or None
+        Where the manifest of the step's dataset goes, as an artifact.
+    """
+    line = assignment.line
+    if line.part is not None:
+        executor.tell("done", f"{line.step.name} {line.part}")
+    if assignment.dataset is not None:
+        _report_dataset(assignment, assignment.dataset, executor, manifest_file)
+    for name, path in assignment.artifacts.items():
+        if name == "metrics":
+            executor.describe(name, flat_numbers(read_json(path)))
+        else:
+            record = read_json(record_path(path))
+            executor.describe(name, {"fingerprint": fingerprint(path), "record": without_paths(record)})
+    if "decision" in assignment.artifacts:
+        # kfp.local takes a condition on an output of another name for false.
+        executor.tell("Output", str(read_json(assignment.artifacts["decision"])["decision"]))
+    if "classification" in executor.artifacts and "evaluation" in assignment.artifacts:
+        from epilstm.task.roc import confidence_metrics
+
+        points = confidence_metrics(assignment.artifacts["evaluation"] / PREDICTIONS_FILE)
+        executor.describe("classification", {"confidenceMetrics": points} if points else {})
+    executor.write()
+
+
+def _report_dataset(
+    assignment: Assignment, dataset: KeptDataset, executor: Executor, manifest_file: Path | None
+) -> None:
+    port = dataset.port
+    text = dataset.manifest_text()
+    if assignment.uri_file is not None:
+        assignment.uri_file.parent.mkdir(parents=True, exist_ok=True)
+        assignment.uri_file.write_text(dataset.uri, encoding="utf-8")
+    else:
+        executor.tell(port.name, dataset.uri)
+    if "metrics" in assignment.artifacts:
+        write_json(assignment.artifacts["metrics"], dataset.metrics())
+    if port.kind in BULK:
+        manifest = parse_manifest(json.loads(text), BULK[port.kind], dataset.path)
+        executor.tell("chromosomes", manifest.chromosomes)
+        if manifest_file is not None:
+            manifest_file.parent.mkdir(parents=True, exist_ok=True)
+            manifest_file.write_bytes(text)
+        executor.describe(
+            f"{port.name}_manifest",
+            {
+                "uri": dataset.uri,
+                "fingerprint": sha256(text).hexdigest(),
+                "record": without_paths(dataset.record()),
+                **extent(manifest),
+            },
+        )
+
+
+def extent(manifest: Manifest) -> dict[str, Any]:
+    """How large a dataset is: chromosomes, bins, and tracks or numbers per bin."""
+    bins = sum(last - first for first, last in (bins_of(r, manifest.bin_size) for r in manifest.region_list()))
+    known: dict[str, Any] = {"chromosomes": manifest.chromosomes, "bins": bins}
+    if isinstance(manifest, SignalManifest | MatrixManifest):
+        known["tracks"] = len(manifest.tracks)
+    elif isinstance(manifest, EmbeddingsManifest):
+        known["size"] = manifest.size
+    return known
+
+
+def without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as it may leave the cluster's volumes: of inputs and outputs the fingerprints alone."""
+    told = dict(record)
+    for role in ("inputs", "outputs"):
+        told[role] = {name: entry["fingerprint"] for name, entry in record.get(role, {}).items()}
+    return told

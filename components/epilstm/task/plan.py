@@ -1,0 +1,78 @@
+"""The plan of a run, made before it: how ingest is split, and which version of the user's data it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from epilstm.artifacts import sha256_json
+from epilstm.errors import ParamsError
+from epilstm.steps import STEPS, Port
+from epilstm.task.assignment import input_fingerprints
+from epilstm.task.data_root import DataRoot
+from epilstm.task.line import StepLine, parse_section
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a pipeline needs to know before its first step.
+
+    Parameters
+    ----------
+    ingest_parts : list of str
+        Values of ingest's ``--part``: at most as many as asked for, at most one per track.
+    versions : dict of str to str
+        ``data_version`` changes when the tracks do, ``labels_version`` when tasks or labels do, ``encoder_version``
+        when the encoder does; the last two are there where those are given.
+    """
+
+    ingest_parts: list[str]
+    versions: dict[str, str]
+
+
+def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: int) -> Plan:
+    """Read everything that the user gives but the tracks themselves, and plan.
+
+    Parameters
+    ----------
+    root : DataRoot
+    params : str
+        Ingest's section, JSON.
+    values : mapping of str to str
+        Value of each input port of ingest, ``tasks``, ``labels`` and ``encoder``; optional ones may be absent.
+    shards : int
+        Parts of ingest at most.
+
+    Raises
+    ------
+    EpilstmError
+        Something is missing or unusable: what ingest and evaluate would say, hours earlier.
+    """
+    if shards < 1:
+        raise ParamsError(f"--ingest-shards {shards}: must be at least 1")
+    ports = {port.name: port for port in STEPS["ingest"].inputs}
+    line = StepLine(
+        STEPS["ingest"], parse_section("ingest", params), {name: values[name] for name in ports if name in values}
+    )
+    found = input_fingerprints(root, line)
+    from epilstm.task.track_selection import binning_of
+
+    binning_of(root, line, found.paths)
+    parts = min(shards, len(found.tracks))
+    bins = line.params.model_dump(mode="json", include={"assembly", "bin_size"})
+    versions = {"data_version": sha256_json([found.fingerprints, bins])}
+    if "tasks" in values and "labels" in values:
+        versions["labels_version"] = _labels_version(root, values)
+    if "encoder" in values:
+        [port] = [port for port in STEPS["embed"].inputs if port.name == "encoder"]
+        versions["encoder_version"] = root.bring_small(port, values["encoder"])[1]
+    return Plan([f"{number}/{parts}" for number in range(1, parts + 1)], versions)
+
+
+def _labels_version(root: DataRoot, values: Mapping[str, str]) -> str:
+    ports: list[Port] = [port for port in STEPS["evaluate"].inputs if port.name in ("tasks", "labels")]
+    from epilstm.evaluate.tasks import load_tasks
+
+    brought = {port.name: root.bring_small(port, values[port.name]) for port in ports}
+    load_tasks(root.local(brought["tasks"][0]))
+    return sha256_json({name: fingerprint for name, (_, fingerprint) in brought.items()})
