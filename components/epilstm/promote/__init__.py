@@ -1,0 +1,1 @@
+"""The promotion gate: whether a challenger is to follow the champion."""

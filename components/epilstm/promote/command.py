@@ -1,0 +1,156 @@
+"""``epilstm promote``: measure, decide, write the decision down.
+
+``decision.json`` is a `epilstm.promote.decision.Decision`; its key ``decision`` is ``promote`` or ``hold``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file, to_json
+from epilstm.config import EvaluateParams, PromoteParams, validate
+from epilstm.console import log, progress
+from epilstm.datasets import Scaler, parse_manifest, read_manifest
+from epilstm.errors import DataError
+from epilstm.evaluate.command import predict_all
+from epilstm.evaluate.matrix import Matrix
+from epilstm.evaluate.tasks import Task, load_tasks
+from epilstm.evaluate.trials import prepare_trials
+from epilstm.evaluation import EMBEDDING, EvaluationManifest, read_results
+from epilstm.export.command import cpu_session, median_milliseconds
+from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file, read_encoder_manifest
+from epilstm.promote.champion import champion_representation, why_incomparable
+from epilstm.promote.comparison import challenger_scores, compare
+from epilstm.promote.decision import Champion, Comparison, Contender, Decision
+from epilstm.promote.gate import Evidence, decide, decision_record
+from epilstm.runner import StepContext, StepResult
+from epilstm.store import available_cores
+
+
+def run(params: PromoteParams, context: StepContext) -> StepResult:
+    """Judge the challenger by its evaluation, its encoder and the champion."""
+    import torch
+
+    from epilstm.model.folder import load_model
+
+    inputs = context.inputs
+    encoder = read_encoder_manifest(inputs["encoder"])
+    network, model = load_model(inputs["model"])
+    matrix = Matrix(inputs["matrix"])
+    tasks = load_tasks(inputs["tasks"])
+    evaluation = read_manifest(inputs["evaluation"], EvaluationManifest)
+    _require_one_challenger(context, matrix, encoder, evaluation, tasks)
+    results = read_results(inputs["evaluation"])
+    champion, state, note, comparisons = _champion(params, context, matrix, evaluation, tasks)
+
+    session = cpu_session(checked_file(inputs["encoder"], encoder, ENCODER))
+    decision = decide(
+        Evidence(
+            challenger=_contender(inputs["encoder"], encoder),
+            champion=champion,
+            champion_state=state,
+            champion_note=note,
+            r2={name: fit.r2 for name, fit in results.reconstruction.models.items()},
+            baselines={name: task.differences for name, task in results.tasks.items()},
+            comparisons=comparisons,
+            parity=encoder.parity,
+            encoder_bytes=(inputs["encoder"] / ENCODER).stat().st_size,
+            milliseconds=median_milliseconds(session, len(encoder.tracks)),
+            losses={"training loss": model.training.train_mse, "validation loss": model.training.validation_mse},
+            weights_moved=model.training.weights_moved,
+            weights_not_finite=sum(int((~torch.isfinite(each)).sum()) for each in network.state_dict().values()),
+            confidence=results.confidence,
+            matrix_fingerprint=matrix.fingerprint,
+            evaluation_fingerprint=fingerprint(inputs["evaluation"]),
+        ),
+        params,
+    )
+    for reason in decision.reasons:
+        log.info(reason)
+    context.outputs["decision"].write_text(to_json(decision.model_dump(mode="json")), encoding="utf-8")
+    if "reasons" in context.outputs:
+        context.outputs["reasons"].write_text(decision_record(decision), encoding="utf-8")
+    return StepResult(f"{decision.decision}: {decision.reasons[0]}", metrics(decision), tracks=matrix.tracks)
+
+
+def metrics(decision: Decision) -> dict[str, Any]:
+    """The numbers of a decision for the metrics file."""
+    return {
+        "promote": int(decision.decision == "promote"),
+        "forced": int(decision.forced is not None),
+        "checks_failed": sum(not check.passed for check in decision.checks),
+        "champion": decision.champion_state,
+        "tasks": {
+            each.task: {"challenger": each.challenger, "champion": each.champion, "delta": each.delta}
+            for each in decision.comparisons
+        },
+    }
+
+
+def _contender(folder: Path, encoder: EncoderManifest) -> Contender:
+    return Contender(
+        encoder_fingerprint=fingerprint(folder),
+        model_fingerprint=encoder.model_fingerprint,
+        matrix_fingerprint=encoder.matrix_fingerprint,
+    )
+
+
+def _require_one_challenger(
+    context: StepContext, matrix: Matrix, encoder: EncoderManifest, evaluation: EvaluationManifest, tasks: list[Task]
+) -> None:
+    inputs = context.inputs
+    labels = {path: inputs["labels"] / path for task in tasks for path in task.label_paths}
+    absent = [path for path in labels.values() if not path.is_file()]
+    if absent:
+        raise DataError(f"{absent[0]}: no such file; give the labels that evaluate was given")
+    belongs = [
+        (inputs["encoder"], "model", encoder.model_fingerprint, fingerprint(inputs["model"])),
+        (inputs["encoder"], "matrix", encoder.matrix_fingerprint, matrix.fingerprint),
+        (inputs["evaluation"], "model", evaluation.model_fingerprint, fingerprint(inputs["model"])),
+        (inputs["evaluation"], "matrix", evaluation.matrix_fingerprint, matrix.fingerprint),
+        (inputs["evaluation"], "tasks", evaluation.tasks_sha256, sha256_file(inputs["tasks"])),
+        (
+            inputs["evaluation"],
+            "labels",
+            json.dumps(evaluation.labels_sha256, sort_keys=True),
+            json.dumps({path: sha256_file(file) for path, file in labels.items()}, sort_keys=True),
+        ),
+    ]
+    for made, source, named, found in belongs:
+        if named != found:
+            raise DataError(f"{made}: was made from another {source} than {inputs[source]}; give those of one run")
+
+
+def _champion(
+    params: PromoteParams, context: StepContext, matrix: Matrix, evaluation: EvaluationManifest, tasks: list[Task]
+) -> tuple[Contender | None, Champion, str, list[Comparison]]:
+    """Who the champion is, whether it can be compared, why not, and how the challenger compares with it."""
+    folder = context.inputs.get("champion")
+    if folder is None or not any(folder.iterdir()):
+        return None, "absent", "", []
+    encoder = read_encoder_manifest(folder)
+    contender = _contender(folder, encoder)
+    reason = why_incomparable(matrix.manifest, encoder)
+    if reason is not None:
+        return contender, "stale", reason, []
+    if not evaluation.params:
+        raise DataError(
+            f"{context.inputs['evaluation'] / MANIFEST}: does not say with which params it was made; run evaluate again"
+        )
+    same = validate(EvaluateParams, evaluation.params, f"{context.inputs['evaluation'] / MANIFEST}: params")
+    scaler_file = context.inputs["matrix"] / "scaler.json"
+    scaler = parse_manifest(read_json(scaler_file), Scaler, scaler_file)
+    trials, windows = prepare_trials(tasks, context.inputs["labels"], matrix, same)
+    challenger = challenger_scores(context.inputs["evaluation"], trials)
+    representation = champion_representation(matrix, scaler, folder, encoder)
+    fits = sum(len(trial.folds.splits()) for trial in trials)
+    with progress("Champion's classifiers", fits) as bar:
+        held_out = predict_all(
+            {EMBEDDING: representation}, matrix, windows, trials, same, params.threads or available_cores(), bar
+        )
+    comparisons = compare(trials, challenger, [scores[EMBEDDING] for scores in held_out], same)
+    if params.stale == "other_data" and encoder.matrix_fingerprint != matrix.fingerprint:
+        return contender, "stale", "it was trained on other data than those there are now", comparisons
+    return contender, "comparable", "", comparisons

@@ -1,0 +1,290 @@
+"""The gate: from what was measured to a decision. Pure: it reads and runs nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from epilstm.config import PromoteParams
+from epilstm.evaluation import MIN_CLUSTERS, Difference
+from epilstm.promote.decision import Champion, Check, Comparison, Contender, Decision
+
+#: Baselines that a challenger must beat (rule a).
+BEATEN = ("untrained", "pca")
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the gate decides on.
+
+    Parameters
+    ----------
+    challenger : Contender
+    champion : Contender or None
+    champion_state : str
+    champion_note : str
+        Why it is stale, or how it was run.
+    r2 : mapping of str to float or None
+        Held-out reconstruction of ``model``, ``pca`` and ``untrained``.
+    baselines : mapping of str to sequence of Difference
+        By task: challenger minus each baseline, over the task's cell types.
+    comparisons : sequence of Comparison
+        Challenger minus champion, by task and for the mean; empty where the champion could not be run.
+    parity : mapping of str to float
+        By encoder file.
+    encoder_bytes : int
+    milliseconds : float
+    losses : mapping of str to float
+        By name.
+    weights_moved : float
+    weights_not_finite : int
+    confidence : float
+    matrix_fingerprint, evaluation_fingerprint : str
+    """
+
+    challenger: Contender
+    champion: Contender | None
+    champion_state: Champion
+    champion_note: str
+    r2: Mapping[str, float | None]
+    baselines: Mapping[str, Sequence[Difference]]
+    comparisons: Sequence[Comparison]
+    parity: Mapping[str, float]
+    encoder_bytes: int
+    milliseconds: float
+    losses: Mapping[str, float]
+    weights_moved: float
+    weights_not_finite: int
+    confidence: float
+    matrix_fingerprint: str
+    evaluation_fingerprint: str
+
+
+def decide(evidence: Evidence, params: PromoteParams) -> Decision:
+    """Promote or hold, with every number compared."""
+    checks = [
+        *_against_baselines(evidence, params),
+        *_against_champion(evidence, params),
+        *_of_encoder(evidence, params),
+        *_of_training(evidence, params),
+    ]
+    failed = [check for check in checks if not check.passed]
+    forced = params.force.strip() or None
+    reasons = [_sentence(check) for check in failed] or [_passed(evidence)]
+    if forced:
+        reasons = [f"forced: {forced}", *reasons]
+    return Decision(
+        decision="promote" if forced or not failed else "hold",
+        verdict="hold" if failed else "promote",
+        forced=forced,
+        reasons=reasons,
+        challenger=evidence.challenger,
+        champion=evidence.champion,
+        champion_state=evidence.champion_state,
+        champion_note=evidence.champion_note,
+        checks=checks,
+        comparisons=list(evidence.comparisons),
+        confidence=evidence.confidence,
+        matrix_fingerprint=evidence.matrix_fingerprint,
+        evaluation_fingerprint=evidence.evaluation_fingerprint,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _above(value: float | None, limit: float) -> bool:
+    return value is not None and value > limit
+
+
+def _at_most(value: float | None, limit: float) -> bool:
+    return value is not None and value <= limit
+
+
+def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]:
+    own = _finite(evidence.r2.get("model"))
+    checks = []
+    for baseline in BEATEN:
+        other = _finite(evidence.r2.get(baseline))
+        gain = None if own is None or other is None else own - other
+        note = f"R2 {_number(own)} against {_number(other)}"
+        checks.append(
+            Check(
+                rule="a",
+                name=f"held-out reconstruction over {baseline}",
+                value=gain,
+                relation=">",
+                limit=params.min_r2_gain,
+                passed=_above(gain, params.min_r2_gain),
+                note=note,
+            )
+        )
+    for task, differences in evidence.baselines.items():
+        for difference in differences:
+            if difference.baseline in BEATEN:
+                checks.append(
+                    Check(
+                        rule="a",
+                        name=f"{task} against {difference.baseline}",
+                        value=difference.delta,
+                        relation="not below",
+                        limit=0.0,
+                        passed=difference.verdict != "is beaten by",
+                        note=f"{difference.verdict}; interval {difference.ci.low:+.3f} to {difference.ci.high:+.3f}",
+                    )
+                )
+    return checks
+
+
+def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
+    checks = []
+    for each in evidence.comparisons:
+        if each.task == MEAN:
+            if evidence.champion_state == "comparable":
+                checks.append(
+                    Check(
+                        rule="b",
+                        name="mean over tasks against the champion",
+                        value=each.delta,
+                        relation=">",
+                        limit=params.min_mean_gain,
+                        passed=_above(each.delta, params.min_mean_gain),
+                        note=f"{each.challenger:.3f} against {each.champion:.3f}",
+                    )
+                )
+            continue
+        few = f"; {each.clusters} stretches of genome are too few to tell" if each.clusters < MIN_CLUSTERS else ""
+        checks.append(
+            Check(
+                rule="b",
+                name=f"{each.task} against the champion",
+                value=each.delta,
+                relation="not below",
+                limit=-params.max_task_fall,
+                passed=each.verdict != "is beaten by" and each.delta >= -params.max_task_fall,
+                note=f"{each.verdict}; interval {each.ci.low:+.3f} to {each.ci.high:+.3f}{few}",
+            )
+        )
+    return checks
+
+
+def _parity(evidence: Evidence) -> Mapping[str, float]:
+    # An encoder that says nothing of its parity has not been held against the model.
+    return evidence.parity or {"encoder": math.nan}
+
+
+def _of_encoder(evidence: Evidence, params: PromoteParams) -> list[Check]:
+    megabytes = evidence.encoder_bytes / 1e6
+    measured = [
+        *((f"parity of {name}", value, params.parity_tolerance, "") for name, value in _parity(evidence).items()),
+        ("size (MB)", megabytes, params.max_megabytes, ""),
+        ("latency (ms)", evidence.milliseconds, params.max_milliseconds, "1 x 100 bins, one CPU thread, median"),
+    ]
+    return [
+        Check(
+            rule="c",
+            name=name,
+            value=_finite(value),
+            relation="<=",
+            limit=limit,
+            passed=_at_most(_finite(value), limit),
+            note=note,
+        )
+        for name, value, limit, note in measured
+    ]
+
+
+def _of_training(evidence: Evidence, params: PromoteParams) -> list[Check]:
+    losses = [
+        Check(
+            rule="d",
+            name=f"{name} is finite",
+            value=_finite(value),
+            relation=">=",
+            limit=0.0,
+            passed=_finite(value) is not None,
+        )
+        for name, value in evidence.losses.items()
+    ]
+    return [
+        *losses,
+        Check(
+            rule="d",
+            name="weights that are not finite",
+            value=float(evidence.weights_not_finite),
+            relation="<=",
+            limit=0.0,
+            passed=evidence.weights_not_finite == 0,
+        ),
+        Check(
+            rule="d",
+            name="weights moved",
+            value=_finite(evidence.weights_moved),
+            relation=">",
+            limit=params.min_weights_moved,
+            passed=_above(_finite(evidence.weights_moved), params.min_weights_moved),
+        ),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+def _sentence(check: Check) -> str:
+    limit = "" if check.limit is None else f" {check.relation} {_number(check.limit)}"
+    note = f" ({check.note})" if check.note else ""
+    return f"{check.rule}: {check.name}: {_number(check.value)}, needed{limit}{note}"
+
+
+def _passed(evidence: Evidence) -> str:
+    champion = {
+        "absent": "there is no champion yet",
+        "stale": f"the champion is stale: {evidence.champion_note}",
+        "comparable": "no task falls below the champion and the mean improves",
+    }[evidence.champion_state]
+    return f"every check passed; {champion}"
+
+
+def decision_record(decision: Decision) -> str:
+    """The decision, as Markdown: what was decided, why, and every number."""
+    title = "Promote" if decision.decision == "promote" else "Hold"
+    lines = [f"# {title}", "", *(f"- {reason}" for reason in decision.reasons), ""]
+    champion = decision.champion.encoder_fingerprint if decision.champion else "none"
+    note = f": {decision.champion_note}" if decision.champion_note else ""
+    lines += [
+        f"Challenger: encoder `{decision.challenger.encoder_fingerprint}`",
+        "",
+        f"Champion: encoder `{champion}` ({decision.champion_state}{note})",
+        "",
+        f"Judged on: matrix `{decision.matrix_fingerprint}`, evaluation `{decision.evaluation_fingerprint}`",
+        "",
+        "## Checks",
+        "",
+        "| rule | check | value | needed | | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for check in decision.checks:
+        needed = f"{check.relation} {_number(check.limit)}"
+        outcome = "passed" if check.passed else "**failed**"
+        lines.append(f"| {check.rule} | {check.name} | {_number(check.value)} | {needed} | {outcome} | {check.note} |")
+    if decision.comparisons:
+        lines += [
+            "",
+            "## Challenger and champion",
+            "",
+            f"Average precision on the same held-out labels, {100 * decision.confidence:g}% interval of the difference "
+            "on the same resamples.",
+            "",
+            "| task | challenger | champion | difference | interval | stretches of genome | |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for each in decision.comparisons:
+            lines.append(
+                f"| {each.task} | {each.challenger:.3f} | {each.champion:.3f} | {each.delta:+.3f} | "
+                f"{each.ci.low:+.3f} to {each.ci.high:+.3f} | {each.clusters} | {each.verdict} |"
+            )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,98 @@
+"""Take over what a pipeline made elsewhere (in a cluster, say), so that it can be registered from a fresh clone.
+
+Models and the evaluation are put where ``dvc.yaml`` has them, and ``dvc.lock`` says so; of the bulk datasets, which
+stay where they are, only the manifests are taken, for the provenance.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from epilstm.artifacts import MANIFEST, put_in_place, remove, staging_path
+from epilstm.errors import RegistryError
+from epilstm.registry.storage import Storage, record_outputs
+
+#: Ports taken over whole, and those of which the manifest is enough.
+WHOLE = ("model", "encoder", "evaluation")
+MANIFEST_ONLY = ("signal", "matrix")
+FILES = ("params", "samplesheet")
+
+#: Where what is not an output of ``dvc.yaml`` lies meanwhile; ignored by git.
+WORK = Path("cache/adopted")
+
+
+def adopt(root: Path, given: Mapping[str, Path]) -> dict[str, str]:
+    """Take over the outputs of a run.
+
+    Parameters
+    ----------
+    root : Path
+        Work tree of a clone.
+    given : mapping of str to Path
+        Folder or file of each port in `WHOLE`, `MANIFEST_ONLY` and `FILES` (``evaluation`` may be left out), and of
+        each ``metrics/NAME.json``.
+
+    Returns
+    -------
+    dict
+        Paths in the work tree, where they differ from those of ``dvc.yaml``, for
+        `epilstm.registry.publication.register`.
+
+    Raises
+    ------
+    RegistryError
+        A port is unknown or missing, or what is given for it is not there.
+    """
+    metrics = {name: path for name, path in given.items() if name.startswith("metrics/")}
+    ports = {name: path for name, path in given.items() if name not in metrics}
+    known = (*WHOLE, *MANIFEST_ONLY, *FILES)
+    for name in ports:
+        if name not in known:
+            raise RegistryError(
+                f"{name}: cannot be taken over; what can be is {', '.join(known)} and metrics/NAME.json"
+            )
+    for name in known:
+        if name not in ports and name != "evaluation":
+            raise RegistryError(f"{name}: missing; give its path, the registry needs it")
+    for name, path in given.items():
+        there = path.is_file() if name in (*FILES, *metrics) else (path / MANIFEST).is_file()
+        if not there:
+            raise RegistryError(f"{name}: {path} is not there, or is not what an epilstm step writes")
+
+    storage = Storage(root)
+    places = storage.places()
+    in_git = {output.path for output in storage.outputs if output.in_git}
+    for name in metrics:
+        if name not in in_git:
+            raise RegistryError(f"{name}: no stage of dvc.yaml writes it; those that are: {', '.join(sorted(in_git))}")
+    elsewhere = {}
+    _put(ports["params"], root / places["params"])
+    for name in in_git:  # of another run
+        (root / name).unlink(missing_ok=True)
+    for name, path in metrics.items():
+        _put(path, root / name)
+    for name in MANIFEST_ONLY:
+        elsewhere[name] = str(WORK / name)
+        _put(ports[name] / MANIFEST, root / WORK / name / MANIFEST)
+    elsewhere["samplesheet"] = str(WORK / "samplesheet.csv")
+    _put(ports["samplesheet"], root / elsewhere["samplesheet"])
+    whole = [name for name in WHOLE if name in ports]
+    for name in whole:
+        _put(ports[name], root / places[name])
+    record_outputs(root, [places[name] for name in whole])
+    if "evaluation" not in whole:
+        elsewhere["evaluation"] = ""
+    return elsewhere
+
+
+def _put(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = staging_path(target)
+    remove(staged)
+    if source.is_dir():
+        shutil.copytree(source, staged)
+    else:
+        shutil.copyfile(source, staged)
+    put_in_place(staged, target)

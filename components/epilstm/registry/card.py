@@ -1,0 +1,201 @@
+"""The model card: what a registered encoder is, what it was made from, how good it is and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from epilstm.datasets import MatrixManifest
+from epilstm.evaluation import REPRESENTATIONS, EvaluationResults, Interval
+from epilstm.model.encoder_folder import EncoderManifest
+from epilstm.promote.decision import Decision
+from epilstm.registry.provenance import Provenance
+
+CARD_FILE = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is written from.
+
+    Parameters
+    ----------
+    artifact, version : str
+    provenance : Provenance
+    encoder : EncoderManifest
+    matrix : MatrixManifest
+    model : mapping
+        Content of the model's manifest.
+    evaluation : EvaluationResults or None
+    decision : Decision or None
+    """
+
+    artifact: str
+    version: str
+    provenance: Provenance
+    encoder: EncoderManifest
+    matrix: MatrixManifest
+    model: Mapping[str, Any]
+    evaluation: EvaluationResults | None
+    decision: Decision | None
+
+
+def model_card(facts: CardFacts) -> str:
+    """The card, as Markdown."""
+    sections = [
+        _head(facts),
+        _use(facts),
+        _data(facts),
+        _training(facts),
+        _evaluation(facts.evaluation),
+        _parity(facts.encoder),
+        _decision(facts.decision),
+        _provenance(facts),
+    ]
+    return "\n\n".join(section.rstrip() for section in sections if section) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number as a card shows it."""
+    return "undefined" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(value: float, ci: Interval) -> str:
+    return f"{number(value)} ({number(ci.low)} to {number(ci.high)})"
+
+
+def _head(facts: CardFacts) -> str:
+    config = facts.encoder.config
+    tracks = len(facts.encoder.tracks)
+    layers = f"{config.layers} layer{'s' if config.layers > 1 else ''}"
+    directions = f"{config.directions} direction{'s' if config.directions > 1 else ''}"
+    return (
+        f"# {facts.artifact} {facts.version}\n\n"
+        f"An LSTM autoencoder's encoder (`{config.architecture}`, {config.hidden_size} units, {layers}, {directions}) "
+        f"as ONNX: raw signal of {tracks} tracks in, {config.embedding_size} numbers per {facts.encoder.bin_size}-bp "
+        "bin out."
+    )
+
+
+def _use(facts: CardFacts) -> str:
+    leaky = facts.evaluation is not None and facts.evaluation.folds.leaky
+    limits = [
+        f"The input is the {len(facts.encoder.tracks)} tracks below, in that order, of the assembly "
+        f"`{facts.encoder.assembly}` in bins of {facts.encoder.bin_size} bp. Other assays, cell types, assemblies or "
+        "signal scales (fold change in place of -log10 p) are not what it was trained on.",
+        "No local embedding is claimed to beat the raw tracks; the table below says what this one does.",
+        "It has no notion of sequence, of individuals or of disease; it is not for clinical use.",
+    ]
+    if leaky:
+        limits.append(
+            "The scores below come from random folds, which put neighbours on both sides: they are flattered."
+        )
+    return (
+        "## Intended use and limits\n\nCompact features of the epigenome, for models of gene expression, "
+        "promoter-enhancer contacts, chromatin interaction hubs and replication timing, and for exploring signal "
+        "along a genome.\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    )
+
+
+def _data(facts: CardFacts) -> str:
+    split, bins = facts.matrix.split, facts.matrix.bins_with_data
+    rows = [
+        [use, ", ".join(chromosomes), f"{sum(bins.get(chrom, 0) for chrom in chromosomes):,}"]
+        for use, chromosomes in (("training", split.train), ("validation", split.validation), ("test", split.test))
+    ]
+    tracks = ", ".join(f"`{track}`" for track in facts.encoder.tracks)
+    return (
+        f"## Data\n\nVersion of the data set (its matrix): `{facts.provenance.matrix_fingerprint}`\n\n"
+        + table(["split", "chromosomes", "bins with data"], rows)
+        + f"\n\nTracks, in input order: {tracks}"
+    )
+
+
+def _training(facts: CardFacts) -> str:
+    training = facts.model["training"]
+    rows = [
+        [key.replace("_", " "), number(training[key], 4) if isinstance(training[key], float) else str(training[key])]
+        for key in ("epochs", "best_epoch", "steps", "train_mse", "validation_mse", "validation_r2", "weights_moved")
+    ]
+    params = yaml.safe_dump(facts.provenance.params, sort_keys=False, allow_unicode=True).rstrip()
+    return (
+        f"## Training\n\nSeed {facts.model['seed']}; errors in the standardised space of the matrix.\n\n"
+        + table(["", ""], rows)
+        + f"\n\nParameters of the pipeline:\n\n```yaml\n{params}\n```"
+    )
+
+
+def _evaluation(results: EvaluationResults | None) -> str:
+    if results is None:
+        return "## Evaluation\n\nNot evaluated."
+    fits = results.reconstruction.models
+    reconstruction = table(
+        ["", "R2", "mean squared error"], [[name, number(fit.r2), number(fit.mse)] for name, fit in fits.items()]
+    )
+    rows = []
+    for name, task in results.tasks.items():
+        cells = task.cell_types.values()
+        counts = f"{sum(cell.n for cell in cells):,} ({sum(cell.positives for cell in cells):,})"
+        scores = [
+            _interval(task.summary[each].average_precision, task.summary[each].average_precision_ci)
+            for each in REPRESENTATIONS
+        ]
+        rows.append([name, counts, *scores])
+    folds = f"{results.folds.count} folds by {results.folds.by}"
+    sentences = "\n".join(f"- {task.sentence}" for task in results.tasks.values())
+    return (
+        f"## Evaluation\n\nReconstruction of {', '.join(results.reconstruction.chromosomes)}, which training never "
+        f"saw:\n\n{reconstruction}\n\nAverage precision on held-out labels ({folds}; {100 * results.confidence:g}% "
+        f"interval over {results.bootstrap:,} resamples of stretches of genome):\n\n"
+        + table(["task", "labels (positive)", *REPRESENTATIONS], rows)
+        + f"\n\n{sentences}"
+    )
+
+
+def _parity(encoder: EncoderManifest) -> str:
+    rows = [[f"`{name}`", f"{difference:.1e}"] for name, difference in encoder.parity.items()]
+    return (
+        "## Parity\n\nLargest difference of the ONNX encoder to the trained network, in standard deviations:\n\n"
+        + table(["file", "difference"], rows)
+    )
+
+
+def _decision(decision: Decision | None) -> str:
+    if decision is None:
+        return "## Promotion\n\nNot judged by the gate."
+    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+    return f"## Promotion\n\nThe gate's decision: **{decision.decision}**.\n\n{reasons}"
+
+
+def _provenance(facts: CardFacts) -> str:
+    given = facts.provenance
+    rows = [
+        ["code", f"`{given.code_revision}` (epilstm {given.package_version})"],
+        ["image", f"`{given.image}`" if given.image else "none: run outside of containers"],
+        ["pipeline IR", f"`{given.pipeline_ir_sha256}`" if given.pipeline_ir_sha256 else "none: run by `dvc repro`"],
+        ["encoder", f"`{given.encoder_fingerprint}`"],
+        ["model", f"`{given.model_fingerprint}`"],
+        ["matrix", f"`{given.matrix_fingerprint}`"],
+        ["signal", f"`{given.signal_fingerprint}`"],
+        ["evaluation", f"`{given.evaluation_fingerprint}`" if given.evaluation_fingerprint else "none"],
+        ["samplesheet", f"`{given.samplesheet}` `{given.samplesheet_sha256 or 'not kept'}`"],
+    ]
+    files = [[f"`{name}`", f"`{digest}`"] for name, digest in given.files.items()]
+    tracks = [[track.name, track.origin or track.uri, f"`{track.sha256}`"] for track in given.tracks]
+    return (
+        "## Provenance\n\n"
+        + table(["", "fingerprint (SHA-256)"], rows)
+        + "\n\n### Checksums\n\n"
+        + table(["file", "SHA-256"], files)
+        + "\n\n### Tracks\n\n"
+        + table(["track", "source", "SHA-256"], tracks)
+    )

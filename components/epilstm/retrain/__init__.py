@@ -1,0 +1,1 @@
+"""Retraining on one machine: refresh, run the pipeline, judge, register, roll out."""

@@ -1,0 +1,1 @@
+"""Remote tracks, brought in with where they came from."""
