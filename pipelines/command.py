@@ -1,0 +1,65 @@
+"""``epilstm pipeline``: compile the pipelines and run them on a cluster.
+
+Importing this module loads neither kfp nor kubernetes, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from epilstm.errors import PipelineError
+
+#: Subcommands: name -> (module:attribute, one line).
+COMMANDS = {
+    "compile": ("pipelines.compile_command:compile_pipelines", "Write the compiled pipelines."),
+    "upload": ("pipelines.cluster_commands:upload", "Register a compiled pipeline as a version."),
+    "submit": ("pipelines.cluster_commands:submit", "Start a run."),
+    "schedule": ("pipelines.cluster_commands:schedule", "Run a registered version again and again."),
+    "status": ("pipelines.cluster_commands:status", "Show a run and its tasks."),
+    "runs": ("pipelines.cluster_commands:runs_command", "List the latest runs."),
+    "terminate": ("pipelines.cluster_commands:terminate", "End a run."),
+    "retrain-on-alert": ("pipelines.cluster_commands:retrain_on_alert", "Start a run when an alert asks for it."),
+}
+
+#: Top-level modules that the ``pipeline`` extra installs.
+EXTRA_MODULES = {"kfp", "kfp_server_api", "kubernetes"}
+
+
+class PipelineGroup(click.Group):
+    """Subcommands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Subcommands in the order a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one subcommand."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; without the extra it needs, say how to install it."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in EXTRA_MODULES:
+                raise
+            raise PipelineError(
+                f"epilstm pipeline needs {error.name}, which is not installed: pip install 'epilstm[pipeline]'"
+            ) from error
+
+
+@click.group(cls=PipelineGroup, short_help="Compile the Kubeflow pipelines and run them on a cluster.")
+def pipeline() -> None:
+    """Compile the Kubeflow pipelines and run them on a cluster."""

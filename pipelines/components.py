@@ -1,0 +1,232 @@
+"""One container component per step, made from the step table.
+
+A component runs ``epilstm task run ... -- LINE``, where LINE is the step's own command line with kfp's placeholders in
+the places of its paths. `epilstm.task` turns these into paths and tells kfp what came of the step.
+"""
+
+# kfp reads annotations as objects: no `from __future__ import annotations` here.
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.container_component_class import ContainerComponent
+
+from epilstm.steps import Port, Step
+from pipelines.lifecycle import VERDICT
+
+#: Datasets too big for kfp to carry: their URIs travel as parameters, their manifests as artifacts.
+BULK_KINDS = {"signal", "matrix", "embeddings"}
+
+ARTIFACTS: dict[str, type[dsl.Artifact]] = {
+    "model": dsl.Model,
+    "encoder": dsl.Model,
+    "evaluation": dsl.Artifact,
+    "csv": dsl.Dataset,
+    "html": dsl.HTML,
+    "metrics": dsl.Metrics,
+}
+
+#: Paths under the data root that the whole project agrees on: of a step's work folders and of simulated data.
+LITERAL_PATHS = {
+    "ingest": {"cache": "cache/ingest"},
+    "preprocess": {"parts": "cache/preprocess"},
+    "train": {"checkpoint": "cache/train"},
+    "embed": {"parts": "cache/embed"},
+    "simulate": {"simulated": "data/simulated"},
+}
+
+#: What a step tells beside its outputs: name -> annotation.
+TOLD: dict[str, dict[str, Any]] = {
+    "simulate": {"simulated": dsl.OutputPath(str)},
+    "ingest": {"chromosomes": dsl.OutputPath(list)},
+    "preprocess": {"chromosomes": dsl.OutputPath(list)},
+    "evaluate": {"classification": dsl.Output[dsl.ClassificationMetrics]},
+    "promote": {"verdict": dsl.OutputPath(str)},
+}
+
+#: Ports that are artifacts although most of their kind are not, and what they are shown as.
+ARTIFACTS_BY_NAME: dict[str, type[dsl.Artifact]] = {"champion": dsl.Model, "reasons": dsl.Markdown}
+
+#: What a step reads besides its ports, so that kfp runs it again where DVC would: names of parameters.
+VERSIONS = {"ingest": ("data_version",), "evaluate": ("labels_version",)}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a step runs in a pipeline.
+
+    Parameters
+    ----------
+    part : bool
+        One part of the work, named by the parameter ``part``, instead of all of it.
+    follows_parts : bool
+        Waits for parts, whose ``done`` it takes as the list ``after``.
+    inputs : collection of str
+        Optional inputs that are given.
+    by_path : collection of str
+        Models and encoders given by their path under the data root or their URI, not as artifacts; with their
+        version, since a path says nothing of what lies there.
+    processes : int
+        Processes on the pod's accelerators.
+    launcher : str
+        Command that runs the step's line elsewhere; empty to run it in the pod.
+    """
+
+    part: bool = False
+    follows_parts: bool = False
+    inputs: Collection[str] = ()
+    by_path: Collection[str] = ()
+    processes: int = 1
+    launcher: str = ""
+
+
+WHOLE = Form()
+
+
+def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerComponent:
+    """The container component of a step.
+
+    Parameters
+    ----------
+    step : Step
+        From the step table.
+    image : str
+        Reference of the image.
+    form : Form
+        How it runs.
+
+    Returns
+    -------
+    ContainerComponent
+        Parameters ``data_root``, ``params`` and one input per input port; outputs by the names of output ports.
+    """
+    inputs = [port for port in step.inputs if not port.optional or port.name in _GIVEN | set(form.inputs)]
+    outputs = [] if form.part else list(step.outputs)
+    literal = LITERAL_PATHS.get(step.name, {})
+    versions = (*VERSIONS.get(step.name, ()), *(f"{name}_version" for name in form.by_path))
+
+    annotations: dict[str, Any] = {"data_root": str, "params": dict}
+    annotations |= {port.name: _input_annotation(port, form) for port in inputs}
+    annotations |= dict.fromkeys(versions, str)
+    if form.part:
+        annotations |= {"part": str, "done": dsl.OutputPath(str)}
+    if form.follows_parts:
+        annotations |= {"after": list}
+    for port in outputs:
+        if port.name not in literal:
+            annotations |= _output_annotations(port)
+    if not form.part:
+        annotations |= TOLD.get(step.name, {})
+
+    def container(**given: Any) -> dsl.ContainerSpec:
+        paths = dict(literal)
+        for port in (*inputs, *outputs):
+            if port.name not in literal:
+                value = given[port.name]
+                paths[port.name] = value.path if _is_artifact(annotations[port.name]) else value
+        wrapper: list[Any] = [
+            "--data-root",
+            given["data_root"],
+            "--executor-input",
+            dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER,
+        ]
+        for port in outputs:
+            if port.kind in BULK_KINDS:
+                wrapper += ["--manifest", given[f"{port.name}_manifest"].path]
+        if form.launcher:
+            wrapper += ["--launcher", form.launcher]
+        elif form.processes > 1:
+            wrapper += ["--processes", str(form.processes)]
+        if form.follows_parts:
+            wrapper += ["--after", given["after"]]
+        for name in versions:
+            wrapper += ["--version-of", f"{name}={given[name]}"]
+        flags = tuple(name for name, _ in step.flags)
+        line = step.argv(given["params"], paths, flags, given["part"] if form.part else None)
+        return dsl.ContainerSpec(image=image, command=["epilstm", "task", "run"], args=[*wrapper, "--", *line])
+
+    name = f"{step.name}-part" if form.part else step.name
+    return component_of(name, f"{step.summary} {_PART_TEXT if form.part else ''}".strip(), annotations, container)
+
+
+def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
+    """The container component that looks at the data before the steps do.
+
+    Parameters
+    ----------
+    image : str
+        Reference of the image.
+    also : collection of str
+        What it looks at besides the tracks: ``tasks`` and ``labels``, to be evaluated on, or an ``encoder``.
+
+    Returns
+    -------
+    ContainerComponent
+        Outputs ``ingest_parts`` (the shards of the tracks), ``data_version`` and, for what it also looks at,
+        ``labels_version`` and ``encoder_version``.
+    """
+    files = ["samplesheet", "regions", "blacklist", *also]
+    annotations: dict[str, Any] = {"data_root": str, "params": dict, "ingest_shards": int}
+    annotations |= dict.fromkeys(files, str)
+    annotations |= {"ingest_parts": dsl.OutputPath(list), "data_version": dsl.OutputPath(str)}
+    told = [f"{name}_version" for name in ("labels", "encoder") if name in also]
+    annotations |= dict.fromkeys(told, dsl.OutputPath(str))
+
+    def container(**given: Any) -> dsl.ContainerSpec:
+        arguments = ["--data-root", given["data_root"]]
+        arguments += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+        arguments += ["--params", given["params"], "--ingest-shards", given["ingest_shards"]]
+        for name in files:
+            arguments += [f"--{name}", given[name]]
+        return dsl.ContainerSpec(image=image, command=["epilstm", "task", "plan"], args=arguments)
+
+    return component_of(
+        "plan", "Look at the data: how ingest is shared out, and which version they are.", annotations, container
+    )
+
+
+_PART_TEXT = "One part of it, into the work folder."
+
+#: Optional inputs that every pipeline gives; the empty string, or an empty folder, stands for none.
+_GIVEN = {"regions", "blacklist", "champion"}
+
+
+def _input_annotation(port: Port, form: Form) -> Any:
+    if port.name in ARTIFACTS_BY_NAME:
+        return dsl.Input[ARTIFACTS_BY_NAME[port.name]]
+    if port.kind in ARTIFACTS and port.name not in form.by_path:
+        return dsl.Input[ARTIFACTS[port.kind]]
+    return str
+
+
+def _output_annotations(port: Port) -> Mapping[str, Any]:
+    if port.kind in BULK_KINDS:
+        return {port.name: dsl.OutputPath(str), f"{port.name}_manifest": dsl.Output[dsl.Dataset]}
+    return {port.name: dsl.Output[ARTIFACTS_BY_NAME.get(port.name) or ARTIFACTS.get(port.kind, dsl.Artifact)]}
+
+
+def _is_artifact(annotation: Any) -> bool:
+    return hasattr(annotation, "__metadata__")
+
+
+def component_of(
+    name: str, summary: str, annotations: Mapping[str, Any], container: Callable[..., dsl.ContainerSpec]
+) -> ContainerComponent:
+    """What ``@dsl.container_component`` makes of a function with these parameters; ``verdict`` becomes `VERDICT`."""
+
+    def build(*values: Any) -> dsl.ContainerSpec:
+        return container(**dict(zip(annotations, values, strict=True)))
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    build.__name__ = name.replace("-", "_")
+    build.__doc__ = summary
+    build.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(key, kind, annotation=annotation) for key, annotation in annotations.items()]
+    )
+    component = dsl.container_component(build)
+    outputs = component.component_spec.outputs or {}
+    if "verdict" in outputs:  # kfp lets no parameter of a function be called so
+        outputs[VERDICT] = outputs.pop("verdict")
+    return component

@@ -1,0 +1,52 @@
+"""What the parameters of a compiled pipeline are when nobody says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from epilstm.config import SECTIONS, load_section
+
+#: Keys of a section that dvc.yaml puts on a command line; pipelines take them as parameters of their own.
+PATH_KEYS = {"ingest": ("samplesheet", "regions", "blacklist"), "evaluate": ("tasks", "labels")}
+
+#: Files by which params.yaml says "no blacklist" or "all regions" to DVC, which knows no optional dependency.
+STAND_INS = {"regions/no-blacklist.bed", "regions/whole-genome.bed"}
+
+#: Shards of the tracks that are ingested at the same time, at most.
+INGEST_SHARDS = 4
+
+#: Branch of the registry that pipelines commit to; of its own, for what they commit names only models.
+BRANCH = "retraining"
+
+
+def default_parameters(params: Path | None) -> dict[str, Any]:
+    """Values of the parameters that pipelines take, from a params file.
+
+    Parameters
+    ----------
+    params : Path or None
+        Params file; None takes every default.
+
+    Returns
+    -------
+    dict
+        ``ingest_shards``, ``branch``, those of `PATH_KEYS` (str), and a dict per section; a pipeline takes some.
+
+    Raises
+    ------
+    ParamsError
+        The file is unusable.
+    """
+    values: dict[str, Any] = {"ingest_shards": INGEST_SHARDS, "branch": BRANCH}
+    for name, model in SECTIONS.items():
+        section = load_section(params, name, model) if params else model()
+        values[name] = section.model_dump(mode="json")
+        for key in PATH_KEYS.get(name, ()):
+            values[key] = path_parameter(values[name][key])
+    return values
+
+
+def path_parameter(path: str) -> str:
+    """A path of the params file as a pipeline takes it: empty where it stands for no file."""
+    return "" if path in STAND_INS else path

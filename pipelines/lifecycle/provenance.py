@@ -1,0 +1,181 @@
+"""What a run was made from, as the registry keeps it, and whether that differs from the champion's.
+
+Beside the params, which are in the provenance, the registry keeps the versions of data and labels that `epilstm task
+plan` told: in the metrics of the steps that read them, which are committed with the version.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from epilstm import __version__
+from epilstm.artifacts import read_json
+from epilstm.config import SECTIONS
+from epilstm.console import log
+from epilstm.errors import PipelineError
+from epilstm.genome import BUILT_IN_ASSEMBLIES
+from epilstm.registry.publication import ARTIFACT, provenance_at
+from epilstm.registry.repository import Repository, opened
+from epilstm.registry.versions import Version, read_registered
+from epilstm.task import storage
+from epilstm.task.line import parse_section
+from pipelines.defaults import PATH_KEYS, STAND_INS
+from pipelines.lifecycle.clone import require_plain
+
+#: Steps whose params make another model, or judge it otherwise.
+DECISIVE = ("ingest", "preprocess", "train", "export", "embed", "evaluate")
+
+#: Where the registry keeps a version of what a step read: metrics file, key.
+KEPT = {"data_version": "metrics/ingest.json", "labels_version": "metrics/evaluate.json"}
+
+DAY = 86400
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run is made from.
+
+    Parameters
+    ----------
+    data_version, labels_version : str
+        As the plan told them.
+    sections : dict of str to dict
+        Params of the run, with paths that hold outside of the data root too.
+    """
+
+    data_version: str
+    labels_version: str
+    sections: dict[str, dict[str, Any]]
+
+
+def run_sections(data_root: str, sections: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Params of a run as a params file has them.
+
+    Parameters
+    ----------
+    data_root : str
+        Relative paths are under it; they come out absolute, so that a clone does not look for them in itself.
+    sections : mapping of str to str
+        Each as JSON.
+    paths : mapping of str to str
+        The pipeline's parameters that name files (``samplesheet``, ...); empty for none.
+
+    Raises
+    ------
+    ParamsError
+        A section is unusable.
+    PipelineError
+        It is not JSON.
+    """
+    found = {name: parse_section(name, text).model_dump(mode="json") for name, text in sections.items()}
+    for name, keys in PATH_KEYS.items():
+        for key in keys:
+            if name in found and paths.get(key):
+                found[name][key] = _under(data_root, paths[key])
+            elif name in found and key in paths:
+                found[name][key] = _stand_in(key)
+    assembly = found.get("ingest", {}).get("assembly")
+    if assembly and assembly not in BUILT_IN_ASSEMBLIES:
+        found["ingest"]["assembly"] = _under(data_root, assembly)
+    return found
+
+
+def _under(data_root: str, path: str) -> str:
+    return path if path.startswith("/") or storage.is_remote(path) else storage.join(data_root, path)
+
+
+def _stand_in(key: str) -> str:
+    """The file by which a params file says "none"."""
+    whole, none = sorted(STAND_INS, reverse=True)
+    return {"regions": whole, "blacklist": none}.get(key, "")
+
+
+def changes(url: str, run: RunInputs, max_age_days: int) -> list[str]:
+    """Why a run would make something else than the champion, or one that was rolled back; empty if it would not.
+
+    Parameters
+    ----------
+    url : str
+        Git repository of the registry.
+    run : RunInputs
+    max_age_days : int
+        A champion registered longer ago is to be retrained in any case; 0 for never.
+
+    Raises
+    ------
+    RegistryError
+        The registry cannot be reached.
+    """
+    require_plain(url)
+    with opened(url) as repository:
+        registered = read_registered(repository, ARTIFACT)
+        if registered.champion is None:
+            return ["there is no champion yet"]
+        found = _differences(repository, registered.champion, run, max_age_days)
+        for version in registered.versions if found else ():
+            # Or the next scheduled run would undo what someone decided against the gate.
+            if registered.was_rolled_back(version) and not _differences(repository, version, run, 0):
+                log.info(f"{version.tag} was made from the same, and was rolled back")
+                return []
+        return found
+
+
+def _differences(repository: Repository, champion: Version, run: RunInputs, max_age_days: int) -> list[str]:
+    provenance = provenance_at(repository, champion, ARTIFACT)
+    found = []
+    for key, now in (("data_version", run.data_version), ("labels_version", run.labels_version)):
+        before = _kept(repository, champion, key)
+        what = key.removesuffix("_version")
+        if before is None:
+            found.append(f"{champion.tag} does not say which {what} it was made from")
+        elif before != now:
+            found.append(f"{what}: {now[:12]}, {champion.tag} was made from {before[:12]}")
+    for name in DECISIVE:
+        if name in run.sections and run.sections[name] != provenance.params.get(name):
+            keys = _differing(run.sections[name], provenance.params.get(name) or {})
+            found.append(f"params of {name}: {', '.join(keys)}")
+    if provenance.package_version != __version__:
+        found.append(f"code: epilstm {__version__}, {champion.tag} was made by {provenance.package_version}")
+    age = (time.time() - champion.time) / DAY
+    if max_age_days and age > max_age_days:
+        found.append(f"age: {champion.tag} was registered {age:.0f} days ago, more than {max_age_days}")
+    return found
+
+
+def _kept(repository: Repository, version: Version, key: str) -> str | None:
+    content = repository.read(version.commit, KEPT[key])
+    if content is None:
+        return None
+    told = json.loads(content).get(key)
+    return told if isinstance(told, str) else None
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+
+
+def kept_metrics(metrics: Mapping[str, Path], run: RunInputs) -> dict[str, dict[str, Any]]:
+    """Metrics of a run as the registry keeps them, by path in the repository.
+
+    Parameters
+    ----------
+    metrics : mapping of str to Path
+        Metrics file of each step.
+    run : RunInputs
+    """
+    contents = {f"metrics/{step}.json": read_json(path) for step, path in metrics.items()}
+    for key, path in KEPT.items():
+        if path not in contents:
+            raise PipelineError(f"{path}: missing; the registry keeps the {key} in it")
+        contents[path] = {**contents[path], key: getattr(run, key)}
+    return contents
+
+
+def known_sections(given: Mapping[str, str | None]) -> dict[str, str]:
+    """Options that are params sections and were given."""
+    return {name: text for name, text in given.items() if name in SECTIONS and text is not None}

@@ -1,0 +1,117 @@
+"""Publish what a run made: register it in a fresh clone, and make it champion if the gate decided so."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from epilstm.artifacts import MANIFEST, write_json
+from epilstm.config import read_yaml
+from epilstm.console import log
+from epilstm.promote.decision import read_decision
+from epilstm.registry import publication
+from epilstm.registry.adoption import adopt
+from epilstm.registry.repository import Repository
+from pipelines.lifecycle.clone import afresh, fresh_clone
+from pipelines.lifecycle.provenance import RunInputs, kept_metrics
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run made, and from what.
+
+    Parameters
+    ----------
+    folders : dict of str to Path
+        ``model``, ``encoder`` and ``evaluation``.
+    manifests : dict of str to Path
+        Manifest file of ``signal`` and ``matrix``.
+    metrics : dict of str to Path
+        Metrics file of each step.
+    samplesheet, decision, reasons : Path
+        Files; the last two are the gate's.
+    run : RunInputs
+    image : str
+        Image that ran the steps.
+    """
+
+    folders: Mapping[str, Path]
+    manifests: Mapping[str, Path]
+    metrics: Mapping[str, Path]
+    samplesheet: Path
+    decision: Path
+    reasons: Path
+    run: RunInputs
+    image: str
+
+
+def publish(url: str, branch: str, made: Made) -> str:
+    """Register a run's encoder and, if the gate decided so, make it champion. Doing it again changes nothing.
+
+    Parameters
+    ----------
+    url : str
+        Git repository of the registry.
+    branch : str
+        Branch to commit to; made where it is not there.
+    made : Made
+
+    Returns
+    -------
+    str
+        Its version.
+
+    Raises
+    ------
+    RefsTaken
+        Other publishers were faster, time and again; nothing half is visible.
+    RegistryError, DataError
+        Something is not as it must be.
+    """
+
+    def attempt() -> str:
+        with fresh_clone(url, branch) as repository, tempfile.TemporaryDirectory() as work:
+            return _publish_into(repository, branch, made, Path(work))
+
+    return afresh(f"publishing to {url}", attempt)
+
+
+def _publish_into(repository: Repository, branch: str, made: Made, work: Path) -> str:
+    decision = work / "decision.json"
+    shutil.copyfile(made.decision, decision)
+    shutil.copyfile(made.reasons, decision.with_suffix(".md"))
+    done = publication.register(
+        repository,
+        branch=branch,
+        decision=decision,
+        origin=publication.Origin(image=made.image),
+        elsewhere=adopt(repository.root, _adopted(repository, made, work)),
+    )
+    log.info(f"{done.version.tag}: {'registered' if done.created else 'registered already'}")
+    if read_decision(decision).decision == "promote":
+        _, changed = publication.promote(repository, done.version.name, decision=decision)
+        log.info(f"{done.version.tag}: {'champion' if changed else 'champion already'}")
+    return done.version.name
+
+
+def _adopted(repository: Repository, made: Made, work: Path) -> dict[str, Path]:
+    """Paths by port, as `epilstm.registry.adoption.adopt` takes them."""
+    params = work / "params.yaml"
+    # Sections that a run has none of, such as that of simulate, stay as the repository has them.
+    sections = {**(read_yaml(repository.root / "params.yaml") or {}), **made.run.sections}
+    params.write_text(yaml.safe_dump(sections, sort_keys=False), encoding="utf-8")
+    given = {**made.folders, "params": params, "samplesheet": made.samplesheet}
+    for name, manifest in made.manifests.items():
+        given[name] = work / name
+        given[name].mkdir()
+        shutil.copyfile(manifest, given[name] / MANIFEST)
+    for name, content in kept_metrics(made.metrics, made.run).items():
+        given[name] = work / name
+        given[name].parent.mkdir(exist_ok=True)
+        write_json(given[name], content)
+    return given

@@ -1,0 +1,157 @@
+"""Tasks that pipelines share: from a samplesheet to a judged model, and from there to the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl import PipelineTask
+
+from pipelines.components import Form
+from pipelines.lifecycle import VERDICT
+from pipelines.tasks import TaskMaker
+
+PART, REST = Form(part=True), Form(follows_parts=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is made from, as parameters of its pipeline and outputs of its plan.
+
+    Parameters
+    ----------
+    data_root, samplesheet, regions, blacklist, tasks, labels : Any
+        Parameters of the pipeline.
+    ingest_shards : Any
+        Parameter of the pipeline.
+    sections : mapping of str to Any
+        Params of each step.
+    """
+
+    data_root: Any
+    samplesheet: Any
+    regions: Any
+    blacklist: Any
+    tasks: Any
+    labels: Any
+    ingest_shards: Any
+    sections: Mapping[str, Any]
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """The data root."""
+        return {"data_root": self.data_root}
+
+    @property
+    def tracks(self) -> dict[str, Any]:
+        """What is ingested."""
+        return {"samplesheet": self.samplesheet, "regions": self.regions, "blacklist": self.blacklist}
+
+    @property
+    def judged_on(self) -> dict[str, Any]:
+        """Tasks and labels."""
+        return {"tasks": self.tasks, "labels": self.labels}
+
+
+def plan_run(make: TaskMaker, run: Run) -> PipelineTask:
+    """Look at the data."""
+    shards = {"ingest_shards": run.ingest_shards}
+    looked_at = {**run.root, **run.tracks, **run.judged_on}
+    return make.plan(also=("tasks", "labels"), **looked_at, params=run.sections["ingest"], **shards)
+
+
+def inputs_of(run: Run, plan: PipelineTask) -> dict[str, Any]:
+    """What the registry keeps of a run, as arguments of its tasks."""
+    versions = {name: plan.outputs[name] for name in ("data_version", "labels_version")}
+    return {**run.root, **versions, **run.tracks, **run.judged_on, **run.sections}
+
+
+def train_and_judge(make: TaskMaker, run: Run, plan: PipelineTask, registry: Any) -> dict[str, PipelineTask]:
+    """From tracks to a report and the gate's verdict; the whole tasks by name."""
+    root, params = run.root, run.sections
+    tracks = {**run.tracks, "data_version": plan.outputs["data_version"]}
+    with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
+        shard_done = make.step("ingest", PART, **root, params=params["ingest"], **tracks, part=shard)
+    ingested = make.step("ingest", REST, **root, params=params["ingest"], **tracks, after=all_of(shard_done))
+
+    signal = {"signal": ingested.outputs["signal"]}
+    with dsl.ParallelFor(ingested.outputs["chromosomes"], name="preprocess-chromosomes") as chromosome:
+        matrix_done = make.step("preprocess", PART, **root, params=params["preprocess"], **signal, part=chromosome)
+    preprocessed = make.step(
+        "preprocess", REST, **root, params=params["preprocess"], **signal, after=all_of(matrix_done)
+    )
+
+    matrix = {"matrix": preprocessed.outputs["matrix"]}
+    trained = make.train(**root, params=params["train"], **matrix)
+    model: dict[str, Any] = {"model": trained.outputs["model"]}
+    exported = make.step("export", **root, params=params["export"], **model)
+
+    encoder = {"encoder": exported.outputs["encoder"]}
+    with dsl.ParallelFor(preprocessed.outputs["chromosomes"], name="embed-chromosomes") as chromosome:
+        embedding_done = make.step("embed", PART, **root, params=params["embed"], **matrix, **encoder, part=chromosome)
+    embedded = make.step(
+        "embed", REST, **root, params=params["embed"], **matrix, **encoder, after=all_of(embedding_done)
+    )
+
+    embeddings = {"embeddings": embedded.outputs["embeddings"]}
+    versions = {"labels_version": plan.outputs["labels_version"]}
+    evaluated = make.step(
+        "evaluate", **root, params=params["evaluate"], **matrix, **model, **embeddings, **run.judged_on, **versions
+    )
+    evaluation = {"evaluation": evaluated.outputs["evaluation"]}
+    history = {"history": trained.outputs["history"]}
+    make.step("report", **root, params=params["report"], **matrix, **model, **history, **embeddings, **evaluation)
+
+    champion = make.champion(registry=registry)
+    judged = make.step(
+        "promote",
+        **root,
+        params=params["promote"],
+        **matrix,
+        **model,
+        **encoder,
+        **evaluation,
+        **run.judged_on,
+        champion=champion.outputs["champion"],
+    )
+    return {
+        "ingest": ingested,
+        "preprocess": preprocessed,
+        "train": trained,
+        "export": exported,
+        "embed": embedded,
+        "evaluate": evaluated,
+        "promote": judged,
+    }
+
+
+def publish_run(
+    make: TaskMaker, run: Run, plan: PipelineTask, done: Mapping[str, PipelineTask], registry: Any, branch: Any
+) -> PipelineTask:
+    """Register what a run made, and make it champion."""
+    metrics = {f"{step}_metrics": task.outputs["metrics"] for step, task in done.items() if step != "promote"}
+    return make.publish(
+        registry=registry,
+        branch=branch,
+        **inputs_of(run, plan),
+        model=done["train"].outputs["model"],
+        encoder=done["export"].outputs["encoder"],
+        evaluation=done["evaluate"].outputs["evaluation"],
+        signal_manifest=done["ingest"].outputs["signal_manifest"],
+        matrix_manifest=done["preprocess"].outputs["matrix_manifest"],
+        decision=done["promote"].outputs["decision"],
+        reasons=done["promote"].outputs["reasons"],
+        **metrics,
+    )
+
+
+def is_to_be_promoted(judged: PipelineTask) -> Any:
+    """The condition under which a run is published."""
+    return judged.outputs[VERDICT] == "promote"
+
+
+def all_of(part: PipelineTask) -> Any:
+    """What every part of a step told."""
+    return dsl.Collected(part.outputs["done"])

@@ -1,0 +1,408 @@
+"""Runs of a pipeline: submitted once, watched, ended."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from epilstm.console import log
+from pipelines.connection import Cluster, ClusterError, UnansweredError, named, quiet
+from pipelines.packages import Package
+
+FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
+SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
+#: Seconds that a server may be away while a run is waited for.
+LONGEST_ABSENCE = 600.0
+
+IDENTIFIER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class RunFailedError(ClusterError):
+    """A run ended otherwise than well."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run.
+
+    Parameters
+    ----------
+    id, name, state : str
+        As the server tells them; the state in capitals.
+    started, ended : datetime, optional
+        None if not yet.
+    error : str
+        What went wrong; empty if nothing did.
+    """
+
+    id: str
+    name: str
+    state: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the server tells it.
+
+    Parameters
+    ----------
+    id, name, state : str
+        The state in capitals; ``PENDING`` before the server knows.
+    created, finished : datetime, optional
+        None if not yet.
+    tasks : tuple of Task
+        In the order they were made; those that only group or prepare others are left out.
+    failures : tuple of Task
+        The tasks in which the failure arose.
+    error : str
+        What the server says about the run as a whole.
+    """
+
+    id: str
+    name: str
+    state: str
+    created: datetime | None = None
+    finished: datetime | None = None
+    tasks: tuple[Task, ...] = ()
+    failures: tuple[Task, ...] = ()
+    error: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in FINISHED
+
+    def check(self, link: str) -> None:
+        """Nothing, if the run ended well.
+
+        Raises
+        ------
+        RunFailedError
+            Names the step and its last error line.
+        """
+        if self.state in SUCCEEDED:
+            return
+        if self.state == "CANCELED":
+            raise RunFailedError(f"run {self.name} was terminated; {link}")
+        for task in self.failures:
+            reason = last_line(task.error) or last_line(self.error) or "the server gives no reason; see its log"
+            others = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+            raise RunFailedError(f"run {self.name} failed at step {task.name}{others}: {reason}; {link}")
+        reason = last_line(self.error) or "the server names no step"
+        raise RunFailedError(f"run {self.name} ended as {self.state}: {reason}; {link}")
+
+
+def last_line(text: str, longest: int = 500) -> str:
+    """The last line of a text that says something."""
+    line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    return line if len(line) <= longest else f"...{line[-longest:]}"
+
+
+def new_name(package: Package) -> str:
+    """A name for a run that no other run has: pipeline, time, a few random letters."""
+    stem = package.name.removeprefix("epilstm-")
+    return f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def run_body(
+    name: str,
+    experiment_id: str,
+    parameters: Mapping[str, Any],
+    source: Mapping[str, Any],
+    service_account: str | None = None,
+    pipeline_root: str | None = None,
+) -> dict[str, Any]:
+    """Body of the request that creates a run.
+
+    Parameters
+    ----------
+    source : mapping
+        ``pipeline_spec`` or ``pipeline_version_reference``.
+    """
+    runtime: dict[str, Any] = {"parameters": dict(parameters)}
+    if pipeline_root:
+        runtime["pipeline_root"] = pipeline_root
+    body = {
+        "display_name": name,
+        "description": f"epilstm submission {secrets.token_hex(8)}",
+        "experiment_id": experiment_id,
+        **source,
+        "runtime_config": runtime,
+        "service_account": service_account,
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def experiment_id(cluster: Cluster, name: str) -> str:
+    """Identifier of an experiment, which is made if there is none of the name."""
+
+    def find() -> Any | None:
+        found = cluster.list_all(
+            cluster.client.list_experiments, "experiments", filter=named(name), namespace=cluster.namespace
+        )
+        if len(found) > 1:
+            raise ClusterError(f"the server has {len(found)} experiments called {name}; delete all but one")
+        return found[0] if found else None
+
+    def create() -> Any:
+        with quiet():
+            return cluster.client.create_experiment(name, namespace=cluster.namespace)
+
+    experiment, _ = cluster.create_once(create, find)
+    return str(experiment.experiment_id)
+
+
+def submit(cluster: Cluster, body: Mapping[str, Any]) -> Run:
+    """Create a run, once.
+
+    When the server's answer does not tell whether it did, the run is looked up by its name and the mark in its
+    description before it is asked again.
+
+    Parameters
+    ----------
+    body : mapping
+        From `run_body`.
+
+    Raises
+    ------
+    ClusterError
+        The server refused, or did not answer and has no such run.
+    """
+
+    def find() -> Any | None:
+        found = cluster.list_all(
+            cluster.client.list_runs, "runs", experiment_id=body["experiment_id"], filter=named(body["display_name"])
+        )
+        return next((run for run in found if run.description == body["description"]), None)
+
+    try:
+        run, _ = cluster.create_once(lambda: cluster.client.runs.run_service_create_run(run=dict(body)), find)
+    except UnansweredError as error:
+        name = body["display_name"]
+        raise ClusterError(
+            f"{error}; run {name} is not there so far: look with epilstm pipeline status {name}"
+        ) from None
+    return _as_run(run)
+
+
+def submit_unless_there(cluster: Cluster, body: Mapping[str, Any]) -> Run:
+    """Create a run, unless there is one of its name; that one is returned then.
+
+    Parameters
+    ----------
+    body : mapping
+        From `run_body`.
+
+    Raises
+    ------
+    ClusterError
+    """
+    found = cluster.list_all(
+        cluster.client.list_runs, "runs", experiment_id=body["experiment_id"], filter=named(body["display_name"])
+    )
+    return _as_run(found[0]) if found else submit(cluster, body)
+
+
+def get(cluster: Cluster, reference: str) -> Run:
+    """A run by identifier or name.
+
+    Raises
+    ------
+    ClusterError
+        There is none, or several of the name.
+    """
+    if IDENTIFIER.fullmatch(reference):
+        return _as_run(cluster.client.get_run(reference))
+    found = cluster.list_all(
+        cluster.client.list_runs, "runs", filter=named(reference), namespace=cluster.namespace or ""
+    )
+    if not found:
+        raise ClusterError(f"there is no run {reference!r}; epilstm pipeline runs lists them")
+    if len(found) > 1:
+        ids = ", ".join(run.run_id for run in found[:5])
+        raise ClusterError(f"{len(found)} runs are called {reference!r}; give the identifier of one: {ids}")
+    return _as_run(cluster.client.get_run(found[0].run_id))
+
+
+def latest(cluster: Cluster, count: int, experiment: str | None) -> list[Run]:
+    """The latest runs, newest first.
+
+    Parameters
+    ----------
+    count : int
+        At most.
+    experiment : str, optional
+        Only those of an experiment.
+    """
+    options: dict[str, Any] = {"namespace": cluster.namespace or ""}
+    if experiment is not None:
+        found = cluster.list_all(
+            cluster.client.list_experiments, "experiments", filter=named(experiment), namespace=cluster.namespace
+        )
+        if not found:
+            raise ClusterError(f"there is no experiment {experiment!r}")
+        options = {"experiment_id": found[0].experiment_id}
+    runs: list[Any] = []
+    token = ""
+    while len(runs) < count:
+        page = cluster.client.list_runs(
+            page_token=token, page_size=min(count - len(runs), 100), sort_by="created_at desc", **options
+        )
+        runs += page.runs or []
+        token = page.next_page_token
+        if not token:
+            break
+    return [_as_run(run) for run in runs[:count]]
+
+
+def terminate(cluster: Cluster, reference: str) -> Run:
+    """Ask the server to end a run.
+
+    Raises
+    ------
+    ClusterError
+        There is no such run, or it has ended.
+    """
+    run = get(cluster, reference)
+    if run.ended:
+        raise ClusterError(f"run {run.name} has ended already: {run.state}")
+    cluster.client.terminate_run(run.id)
+    return run
+
+
+def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[Run]:
+    """A run again and again, until it has ended.
+
+    Parameters
+    ----------
+    interval : float
+        Seconds between two looks.
+    sleep : callable
+        Waits.
+
+    Raises
+    ------
+    ClusterError
+        The server refused, or was away for too long; the run goes on.
+    """
+    answered = time.monotonic()
+    while True:
+        try:
+            run = _as_run(cluster.client.get_run(run_id))
+        except UnansweredError as error:
+            if time.monotonic() - answered > LONGEST_ABSENCE:
+                raise ClusterError(f"{error}; the run goes on: epilstm pipeline status {run_id} --wait") from None
+            log.warning(f"{error}; the run goes on, still waiting")
+        except ClusterError as error:
+            raise ClusterError(f"{error}; the run goes on: epilstm pipeline status {run_id} --wait") from None
+        else:
+            answered = time.monotonic()
+            yield run
+            if run.ended:
+                return
+        sleep(interval)
+
+
+def _as_run(run: Any) -> Run:
+    details = (run.run_details.task_details if run.run_details else None) or []
+    return Run(
+        id=str(run.run_id),
+        name=str(run.display_name),
+        state=_state(run.state),
+        created=run.created_at,
+        finished=run.finished_at if run.finished_at and run.finished_at.year > 1970 else None,
+        tasks=_tasks(details),
+        failures=_failures(details),
+        error=(run.error.message if run.error else "") or "",
+    )
+
+
+def _tasks(details: Sequence[Any]) -> tuple[Task, ...]:
+    shown = [task for task in details if not _is_internal(task)]
+    return tuple(_as_task(task, str(task.display_name)) for task in sorted(shown, key=_order))
+
+
+def _failures(details: Sequence[Any]) -> tuple[Task, ...]:
+    """Failed tasks in which no other task failed, named after the step they belong to, in order of their end."""
+    parents = _parents(details)
+    failed = {_key(task): task for task in details if _state(task.state) == "FAILED"}
+    outer: set[str] = set()
+    for key in failed:
+        above = parents.get(key)
+        while above is not None and above not in outer:
+            outer.add(above)
+            above = parents.get(above)
+    innermost = [task for key, task in failed.items() if key not in outer]
+    by_key = {_key(task): task for task in details}
+    innermost.sort(key=lambda task: task.end_time or task.create_time or datetime.max.replace(tzinfo=UTC))
+    failures = []
+    for task in innermost:
+        name, at, error = str(task.display_name), _key(task), _error(task)
+        while at in by_key:
+            name = str(by_key[at].display_name)
+            error = error or _error(by_key[at])
+            if not _is_internal(by_key[at]) or parents.get(at) not in by_key:
+                break
+            at = str(parents[at])
+        failures.append(_as_task(task, name.removesuffix("-driver"), error))
+    return tuple(failures)
+
+
+def _parents(details: Sequence[Any]) -> dict[str, str]:
+    # The server names a child by its task or by its pod, whichever it knows.
+    by_pod = {task.pod_name: _key(task) for task in details if task.pod_name}
+    parents = {_key(task): str(task.parent_task_id) for task in details if task.parent_task_id}
+    for task in details:
+        for child in task.child_tasks or []:
+            key = child.task_id or by_pod.get(child.pod_name)
+            if key and key != _key(task):
+                parents.setdefault(str(key), _key(task))
+    return parents
+
+
+def _is_internal(task: Any) -> bool:
+    """What Kubeflow Pipelines runs around a step: drivers, the executor's pod, the graph as a whole."""
+    name = str(task.display_name)
+    return name in {"executor", "root", "driver"} or name.endswith("-driver")
+
+
+def _as_task(task: Any, name: str, error: str | None = None) -> Task:
+    return Task(
+        id=_key(task),
+        name=name,
+        state=_state(task.state),
+        started=task.start_time if task.start_time and task.start_time.year > 1970 else None,
+        ended=task.end_time if task.end_time and task.end_time.year > 1970 else None,
+        error=_error(task) if error is None else error,
+    )
+
+
+def _error(task: Any) -> str:
+    if task.error and task.error.message:
+        return str(task.error.message)
+    for status in reversed(task.state_history or []):
+        if status.error and status.error.message:
+            return str(status.error.message)
+    return ""
+
+
+def _key(task: Any) -> str:
+    return str(task.task_id or task.pod_name or task.display_name)
+
+
+def _order(task: Any) -> datetime:
+    moment: datetime = task.create_time or task.start_time or datetime.max.replace(tzinfo=UTC)
+    return moment
+
+
+def _state(state: Any) -> str:
+    told = str(state or "PENDING").upper()
+    return "PENDING" if told == "RUNTIME_STATE_UNSPECIFIED" else told

@@ -1,0 +1,440 @@
+"""A Kubeflow Pipelines server in memory, speaking the v2beta1 API over real sockets.
+
+Paths, fields and enumerations are those of kfp-server-api 2.17; unknown fields of a body are refused, by its models.
+What runs do is scripted by the test; faults are injected by it.
+"""
+
+import email.policy
+import itertools
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import kfp_server_api
+import yaml
+
+API = "/apis/v2beta1"
+EQUALS = (1, "EQUALS")
+
+
+@dataclass
+class Request:
+    """What a client sent."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path.removeprefix(API)}"
+
+
+@dataclass
+class Fault:
+    """What happens to the next requests that match instead of, or after, being carried out."""
+
+    pattern: str
+    times: int
+    status: int = 0
+    message: str = "scripted"
+    carried_out: bool = False
+    hang: float = 0.0
+    hang_up: bool = False
+    page: bool = False
+    location: str = ""
+
+
+class Refused(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class FakeKfpServer:
+    """State of the server, and the tests' hands on it."""
+
+    token: str | None = None
+    cookie: str | None = None
+    namespaces: tuple[str, ...] | None = None  # None: one user
+    page_limit: int = 200
+    tls: ssl.SSLContext | None = None
+    requests: list[Request] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    pipelines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recurring_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Applied to the next run that is created: one change per look at it.
+    script: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
+    _scripts: dict[str, list[Callable[[dict[str, Any]], None]]] = field(default_factory=dict)
+
+    def __enter__(self) -> "FakeKfpServer":
+        self._clock = itertools.count()
+        self._lock = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http.daemon_threads = True
+        if self.tls is not None:
+            self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._http.server_port}"
+
+    def fail(self, pattern: str, times: int = 1, **fault: Any) -> None:
+        """Let the next requests whose ``METHOD path`` matches fail."""
+        self.faults.append(Fault(pattern, times, **fault))
+
+    def sent(self, pattern: str) -> list[Request]:
+        """Requests whose ``METHOD path`` matches."""
+        return [request for request in self.requests if re.search(pattern, str(request))]
+
+    def answer(self, request: Request) -> tuple[int, Any, Fault | None]:
+        with self._lock:
+            self.requests.append(request)
+            fault = next(
+                (fault for fault in self.faults if fault.times and re.search(fault.pattern, str(request))), None
+            )
+            if fault is not None:
+                fault.times -= 1
+                if not fault.carried_out:
+                    return fault.status, {"code": 14, "message": fault.message, "error": fault.message}, fault
+            try:
+                return 200, self._carry_out(request), fault
+            except Refused as refused:
+                return refused.status, {"error": str(refused), "code": 3, "message": str(refused), "details": []}, fault
+
+    def _carry_out(self, request: Request) -> dict[str, Any]:
+        if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
+            raise Refused(401, f"Unauthenticated: the token {request.headers.get('authorization')} is not valid")
+        if self.cookie is not None and self.cookie not in request.headers.get("cookie", ""):
+            raise Refused(401, "Unauthenticated")
+        path = request.path.removeprefix(API)
+        for method, pattern, operation in self._routes():
+            found = re.fullmatch(pattern, path)
+            if found and request.method == method:
+                return operation(request, *(unquote(part) for part in found.groups())) or {}
+        raise Refused(404, f"no such path: {request}")
+
+    def _routes(self) -> list[tuple[str, str, Callable[..., dict[str, Any] | None]]]:
+        one = r"([^/:]+)"
+        return [
+            ("GET", "/healthz", lambda _: {"multi_user": self.namespaces is not None}),
+            ("GET", "/pipelines", lambda r: self._list(r, "pipelines", self._mine(r, self.pipelines))),
+            ("POST", "/pipelines", self._create_pipeline),
+            ("DELETE", f"/pipelines/{one}", self._delete_pipeline),
+            ("POST", "/pipelines/upload_version", self._upload_version),
+            ("GET", f"/pipelines/{one}/versions", self._list_versions),
+            ("GET", f"/pipelines/{one}/versions/{one}", lambda _, __, key: _get(self.versions, key)),
+            ("GET", "/experiments", lambda r: self._list(r, "experiments", self._mine(r, self.experiments))),
+            ("POST", "/experiments", self._create_experiment),
+            ("GET", "/runs", lambda r: self._list(r, "runs", self._mine(r, self.runs))),
+            ("POST", "/runs", self._create_run),
+            ("GET", f"/runs/{one}", self._get_run),
+            ("POST", f"/runs/{one}:terminate", self._terminate_run),
+            ("GET", "/recurringruns", lambda r: self._list(r, "recurringRuns", self._mine(r, self.recurring_runs))),
+            ("POST", "/recurringruns", self._create_recurring_run),
+            ("DELETE", f"/recurringruns/{one}", lambda _, key: _drop(self.recurring_runs, key)),
+            ("POST", f"/recurringruns/{one}:enable", lambda _, key: self._switch(key, "ENABLED")),
+            ("POST", f"/recurringruns/{one}:disable", lambda _, key: self._switch(key, "DISABLED")),
+        ]
+
+    # Listings
+
+    def _mine(self, request: Request, items: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        experiment = request.query.get("experiment_id")
+        if experiment:
+            _get(self.experiments, experiment)
+            return [item for item in items.values() if item.get("experiment_id") == experiment]
+        namespace = self._namespace(request.query.get("namespace"), required=items is not self.pipelines)
+        return [item for item in items.values() if self._namespace_of(item) == namespace]
+
+    def _namespace(self, given: str | None, required: bool = True) -> str | None:
+        if self.namespaces is None:
+            return None
+        if not given:
+            if required:
+                raise Refused(400, "a resource cannot have an empty namespace in multi-user mode")
+            return None
+        if given not in self.namespaces:
+            raise Refused(403, f"PermissionDenied: User is not authorized in namespace {given}")
+        return given
+
+    def _namespace_of(self, item: dict[str, Any]) -> str | None:
+        holder = self.experiments.get(item.get("experiment_id", ""), item)
+        namespace: str | None = holder.get("namespace")
+        return namespace
+
+    def _list(self, request: Request, key: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+        for predicate in json.loads(request.query.get("filter") or "{}").get("predicates", []):
+            wanted = predicate.get("stringValue", predicate.get("string_value"))
+            if predicate["operation"] not in EQUALS or predicate["key"] not in {"display_name", "name"}:
+                raise Refused(400, f"this fake knows no such filter: {predicate}")
+            items = [item for item in items if item["display_name"] == wanted]
+        by, _, direction = (request.query.get("sort_by") or "created_at").partition(" ")
+        if by not in {"created_at", "display_name"}:
+            raise Refused(400, f"cannot sort by {by}")
+        items = sorted(items, key=lambda item: item[by], reverse=direction == "desc")
+        size = min(int(request.query.get("page_size") or 20) or 20, self.page_limit)
+        start = int(request.query.get("page_token") or 0)
+        # As protobuf's JSON: an empty list is left out.
+        answer: dict[str, Any] = {key: items[start : start + size], "total_size": len(items)} if items else {}
+        if start + size < len(items):
+            answer["next_page_token"] = str(start + size)
+        return answer
+
+    # Pipelines
+
+    def _create_pipeline(self, request: Request) -> dict[str, Any]:
+        _check(request.body, kfp_server_api.V2beta1Pipeline)
+        namespace = self._namespace(request.body.get("namespace"), required=False)
+        name = request.body["display_name"]
+        if any(item["display_name"] == name and item.get("namespace") == namespace for item in self.pipelines.values()):
+            raise Refused(409, f"AlreadyExists: the name {name} is taken")
+        pipeline = {**request.body, "pipeline_id": _new_id(), "name": name, "created_at": self._now()}
+        if namespace:
+            pipeline["namespace"] = namespace
+        self.pipelines[pipeline["pipeline_id"]] = pipeline
+        return pipeline
+
+    def _delete_pipeline(self, _: Request, key: str) -> dict[str, Any]:
+        if any(version["pipeline_id"] == key for version in self.versions.values()):
+            raise Refused(400, "the pipeline has versions")
+        return _drop(self.pipelines, key)
+
+    def _list_versions(self, request: Request, key: str) -> dict[str, Any]:
+        _get(self.pipelines, key)
+        return self._list(
+            request, "pipeline_versions", [item for item in self.versions.values() if item["pipeline_id"] == key]
+        )
+
+    def _upload_version(self, request: Request) -> dict[str, Any]:
+        pipeline = _get(self.pipelines, request.query.get("pipelineid", ""))
+        name = request.query["name"]
+        mine = [item for item in self.versions.values() if item["pipeline_id"] == pipeline["pipeline_id"]]
+        if any(item["display_name"] == name for item in mine):
+            raise Refused(409, f"AlreadyExists: the name {name} is taken")
+        documents = [document for document in yaml.safe_load_all(request.body["uploadfile"]) if document]
+        if not documents or "pipelineInfo" not in documents[0]:
+            raise Refused(400, "not a pipeline")
+        spec = documents[0] if len(documents) == 1 else {"pipeline_spec": documents[0], "platform_spec": documents[1]}
+        version = {
+            "pipeline_id": pipeline["pipeline_id"],
+            "pipeline_version_id": _new_id(),
+            "display_name": name,
+            "name": name,
+            "description": request.query.get("description", ""),
+            "created_at": self._now(),
+            "pipeline_spec": spec,
+        }
+        self.versions[version["pipeline_version_id"]] = version
+        return version
+
+    # Experiments, runs, recurring runs
+
+    def _create_experiment(self, request: Request) -> dict[str, Any]:
+        _check(request.body, kfp_server_api.V2beta1Experiment)
+        namespace = self._namespace(request.body.get("namespace"))
+        name = request.body["display_name"]
+        if any(
+            item["display_name"] == name and item.get("namespace") == namespace for item in self.experiments.values()
+        ):
+            raise Refused(409, f"AlreadyExists: the name {name} is taken")
+        experiment = {
+            "experiment_id": _new_id(),
+            "display_name": name,
+            "created_at": self._now(),
+            "namespace": namespace,
+        }
+        self.experiments[experiment["experiment_id"]] = {k: v for k, v in experiment.items() if v}
+        return experiment
+
+    def _check_source(self, body: dict[str, Any]) -> None:
+        _check(body.get("runtime_config", {}), kfp_server_api.V2beta1RuntimeConfig)
+        if body.get("experiment_id"):
+            _get(self.experiments, body["experiment_id"])
+        reference = body.get("pipeline_version_reference")
+        if bool(reference) == bool(body.get("pipeline_spec")):
+            raise Refused(400, "expected either a pipeline_spec or a pipeline_version_reference")
+        if reference:
+            _check(reference, kfp_server_api.V2beta1PipelineVersionReference)
+            spec = _get(self.versions, reference["pipeline_version_id"])["pipeline_spec"]
+        else:
+            spec = body["pipeline_spec"]
+        spec = spec.get("pipeline_spec", spec)
+        declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        given = body.get("runtime_config", {}).get("parameters", {})
+        unknown = sorted(set(given) - set(declared))
+        if unknown:
+            raise Refused(400, f"parameters {unknown} are not those of the pipeline")
+
+    def _create_run(self, request: Request) -> dict[str, Any]:
+        _check(request.body, kfp_server_api.V2beta1Run)
+        self._check_source(request.body)
+        run = {**request.body, "run_id": _new_id(), "created_at": self._now(), "state": "PENDING"}
+        self.runs[run["run_id"]] = run
+        self._scripts[run["run_id"]], self.script = list(self.script), []
+        return run
+
+    def _get_run(self, _: Request, key: str) -> dict[str, Any]:
+        run = _get(self.runs, key)
+        script = self._scripts.get(key)
+        if script:
+            script.pop(0)(run)
+        return run
+
+    def _terminate_run(self, _: Request, key: str) -> None:
+        run = _get(self.runs, key)
+        if run["state"] in {"SUCCEEDED", "FAILED", "CANCELED"}:
+            raise Refused(400, "the run has ended")
+        run["state"] = "CANCELED"
+        self._scripts[key] = []
+
+    def _create_recurring_run(self, request: Request) -> dict[str, Any]:
+        body = request.body
+        _check(body, kfp_server_api.V2beta1RecurringRun)
+        self._check_source(body)
+        trigger = body["trigger"]
+        if "cron_schedule" in trigger:
+            _check(trigger["cron_schedule"], kfp_server_api.V2beta1CronSchedule)
+            if len(trigger["cron_schedule"]["cron"].split()) != 6:
+                raise Refused(400, "the cron expression has not six fields")
+        else:
+            _check(trigger["periodic_schedule"], kfp_server_api.V2beta1PeriodicSchedule)
+        if not 1 <= int(body["max_concurrency"]) <= 10:
+            raise Refused(400, "max_concurrency is out of range")
+        status = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
+        recurring = {**body, "recurring_run_id": _new_id(), "status": status, "created_at": self._now()}
+        self.recurring_runs[recurring["recurring_run_id"]] = recurring
+        return recurring
+
+    def _switch(self, key: str, status: str) -> None:
+        item = _get(self.recurring_runs, key)
+        item["status"] = status
+        item["mode"] = status.removesuffix("D")
+
+    def _now(self) -> str:
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(self._clock))
+        return moment.isoformat().replace("+00:00", "Z")
+
+
+def tasks(state: str, error: str = "", **states: str) -> Callable[[dict[str, Any]], None]:
+    """One step of a script: the run's state and those of its tasks, each a driver and an executor under it."""
+
+    def change(run: dict[str, Any]) -> None:
+        details = [{"task_id": "root", "display_name": "root", "state": state}]
+        for name, told in states.items():
+            details += [
+                {"task_id": f"{name}-driver", "display_name": f"{name}-driver", "state": "SUCCEEDED"},
+                {"task_id": name, "display_name": name, "state": told, "parent_task_id": "root"},
+                {"task_id": f"{name}-pod", "display_name": "executor", "state": told, "parent_task_id": name},
+            ]
+            if told == "FAILED" and error:
+                details[-1]["error"] = {"code": 2, "message": error}
+        run["state"] = state
+        run["run_details"] = {"task_details": [{"run_id": run["run_id"], **detail} for detail in details]}
+
+    return change
+
+
+def _get(items: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+    if key not in items:
+        raise Refused(404, f"NotFound: {key}")
+    return items[key]
+
+
+def _drop(items: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+    _get(items, key)
+    del items[key]
+    return {}
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _check(body: Any, model: type) -> None:
+    """Refuse what the published model does not know."""
+    if not isinstance(body, dict):
+        raise Refused(400, f"expected an object for {model.__name__}")
+    unknown = set(body) - set(model.attribute_map.values())  # type: ignore[attr-defined]
+    if unknown:
+        raise Refused(400, f"{model.__name__} has no fields {sorted(unknown)}")
+    for attribute, kind in model.openapi_types.items():  # type: ignore[attr-defined]
+        value = body.get(model.attribute_map[attribute])  # type: ignore[attr-defined]
+        if kind == "str" and value is not None and not isinstance(value, str):
+            raise Refused(400, f"{model.__name__}.{attribute} is not a string")
+
+
+def _handler(server: FakeKfpServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            raw = self.rfile.read(length)
+            parts = urlsplit(self.path)
+            kind = self.headers.get("Content-Type", "")
+            body: Any = None
+            if kind.startswith("multipart/form-data"):
+                message = BytesParser(policy=email.policy.HTTP).parsebytes(
+                    b"Content-Type: " + kind.encode() + b"\r\n\r\n" + raw
+                )
+                body = {
+                    part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
+                    for part in message.iter_parts()
+                }
+            elif raw:
+                body = json.loads(raw)
+            query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+            headers = {key.lower(): value for key, value in self.headers.items()}
+            status, answer, fault = server.answer(Request(self.command, parts.path, query, headers, body))
+            if fault is not None:
+                time.sleep(fault.hang)
+                if fault.hang_up:
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                status = fault.status or status
+            content = b"<html>Sign in</html>" if fault and fault.page else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html" if fault and fault.page else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            if fault and fault.location:
+                self.send_header("Location", fault.location)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except (ConnectionError, ssl.SSLError):
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        do_GET = do_POST = do_DELETE = _serve
+
+    return Handler

@@ -1,0 +1,238 @@
+"""What the compiled pipelines say: how data flows, what is cached, tried again and shown."""
+
+from __future__ import annotations
+
+import pytest
+from compiled_ir import CompiledPipeline
+
+from epilstm.config import SECTIONS
+from pipelines.compilation import compile_pipeline
+
+ORDER = ["plan", "ingest-part", "ingest", "preprocess-part", "preprocess", "train", "export", "embed-part", "embed"]
+GATE = ["champion", "promote", "publish"]
+
+
+@pytest.fixture(scope="module")
+def training() -> CompiledPipeline:
+    return CompiledPipeline(compile_pipeline("training", "cpu"))
+
+
+@pytest.fixture(scope="module")
+def embedding() -> CompiledPipeline:
+    return CompiledPipeline(compile_pipeline("embedding", "cpu"))
+
+
+@pytest.fixture(scope="module")
+def retraining() -> CompiledPipeline:
+    return CompiledPipeline(compile_pipeline("retraining", "cpu"))
+
+
+def source(task: dict, parameter: str) -> tuple[str, str]:
+    """Task and output that a parameter of a task comes from."""
+    told = task["inputs"]["parameters"][parameter]["taskOutputParameter"]
+    return told["producerTask"], told["outputParameterKey"]
+
+
+@pytest.mark.parametrize(
+    ("part", "producer", "output"),
+    [
+        ("ingest-part", "plan", "ingest_parts"),
+        ("preprocess-part", "ingest", "chromosomes"),
+        ("embed-part", "preprocess", "chromosomes"),
+    ],
+)
+def test_work_fans_out_over_what_an_earlier_task_found(training, part, producer, output):
+    loop = training.loops()[part]
+    [items] = [
+        value["taskOutputParameter"]
+        for value in loop["inputs"]["parameters"].values()
+        if value.get("taskOutputParameter", {}).get("outputParameterKey") == output
+    ]
+    assert items["producerTask"] == producer
+    assert loop["parameterIterator"]["items"] == {"inputParameter": f"pipelinechannel--{producer}-{output}"}
+
+
+@pytest.mark.parametrize("name", ["ingest", "preprocess", "embed"])
+def test_a_step_waits_for_all_its_parts_by_their_collected_parameters(training, name):
+    task = training.tasks()[name]
+    producer, output = source(task, "after")
+    assert producer.startswith("for-loop")
+    assert output == f"pipelinechannel--{name}-part-done"
+    assert training.component(producer)["outputDefinitions"]["parameters"][output]["parameterType"] == "LIST"
+    assert training.component(name)["inputDefinitions"]["parameters"]["after"]["parameterType"] == "LIST"
+
+
+def test_bulk_data_go_by_uri_and_the_rest_as_artifacts(training):
+    inputs = {name: set(training.component(name)["inputDefinitions"].get("artifacts", {})) for name in training.tasks()}
+    assert inputs["embed"] == {"encoder"}
+    assert inputs["evaluate"] == {"model"}
+    assert inputs["report"] == {"model", "history", "evaluation"}
+    assert inputs["train"] == inputs["preprocess"] == set()
+    for name, port in (("ingest", "signal"), ("preprocess", "matrix"), ("embed", "embeddings")):
+        outputs = training.component(name)["outputDefinitions"]
+        assert outputs["parameters"][port]["parameterType"] == "STRING"
+        assert outputs["artifacts"][f"{port}_manifest"]["artifactType"]["schemaTitle"] == "system.Dataset"
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "kind"),
+    [
+        ("train", "model", "system.Model"),
+        ("train", "history", "system.Dataset"),
+        ("train", "metrics", "system.Metrics"),
+        ("export", "encoder", "system.Model"),
+        ("evaluate", "evaluation", "system.Artifact"),
+        ("evaluate", "classification", "system.ClassificationMetrics"),
+        ("report", "report", "system.HTML"),
+    ],
+)
+def test_artifacts_are_typed(training, task, output, kind):
+    artifacts = training.component(task)["outputDefinitions"]["artifacts"]
+    assert artifacts[output]["artifactType"]["schemaTitle"] == kind
+
+
+def test_no_component_takes_a_list_of_artifacts(training, embedding):
+    for pipeline in (training, embedding):
+        for component in pipeline.spec["components"].values():
+            for artifact in component.get("inputDefinitions", {}).get("artifacts", {}).values():
+                assert not artifact.get("isArtifactList")
+
+
+def test_what_looks_at_files_or_at_the_registry_is_never_taken_from_the_cache(training, retraining, embedding):
+    fresh = {"plan", "changed", "champion", "promote", "publish", "rollout"}
+    for pipeline in (training, retraining, embedding):
+        cached = {name: bool(task["cachingOptions"].get("enableCache")) for name, task in pipeline.tasks().items()}
+        assert cached == {name: name not in fresh for name in cached}
+
+
+def test_caching_does_not_follow_the_environment_of_who_compiles(monkeypatch):
+    from kfp.dsl.pipeline_context import Pipeline
+
+    expected = compile_pipeline("simulation", "cpu")
+    monkeypatch.setattr(Pipeline, "_execution_caching_default", False)
+    assert compile_pipeline("simulation", "cpu") == expected
+
+
+def test_changed_data_and_labels_reach_the_cache_keys(training):
+    tasks = training.tasks()
+    assert source(tasks["ingest"], "data_version") == ("plan", "data_version")
+    assert source(tasks["evaluate"], "labels_version") == ("plan", "labels_version")
+    assert "data_version=" in " ".join(training.executors["ingest-part"]["args"])
+
+
+def test_every_task_is_tried_again_after_a_growing_pause(training):
+    for name, task in training.tasks().items():
+        policy = task["retryPolicy"]
+        assert policy["maxRetryCount"] > 0
+        assert policy["backoffDuration"] != "0s"
+        assert policy["backoffFactor"] > 1
+        deadline = int(training.kubernetes(name)["activeDeadlineSeconds"])
+        # Argo's window is over all attempts and ends a running one.
+        assert int(policy["backoffMaxDuration"].removesuffix("s")) >= deadline * (policy["maxRetryCount"] + 1)
+
+
+def test_every_task_has_a_title_of_its_own(training):
+    titles = [task["taskInfo"]["name"] for task in training.tasks().values()]
+    assert len(set(titles)) == len(titles)
+    assert all(title[0].isupper() and "-part" not in title for title in titles)
+
+
+def test_each_section_is_one_parameter_with_its_validated_values(training):
+    sections = {name: parameter for name, parameter in training.parameters.items() if name in SECTIONS}
+    assert set(sections) == {name.removesuffix("-part") for name in training.tasks()} - {"plan", "champion", "publish"}
+    for name, parameter in sections.items():
+        assert parameter["parameterType"] == "STRUCT"
+        assert SECTIONS[name].model_validate(parameter["defaultValue"]).model_dump() == parameter["defaultValue"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [("training", set()), ("retraining", {"registry"}), ("embedding", {"encoder"}), ("rollout", {"registry"})],
+)
+def test_every_parameter_is_described_and_has_a_default_or_must_be_given(name, lacking):
+    pipeline = CompiledPipeline(compile_pipeline(name, "cpu"))
+    assert all(parameter["description"] for parameter in pipeline.parameters.values())
+    assert {name for name, parameter in pipeline.parameters.items() if "defaultValue" not in parameter} == lacking
+
+
+def test_files_that_stand_for_none_in_params_yaml_are_not_looked_for_in_the_data_root(training):
+    assert training.parameters["blacklist"]["defaultValue"] == ""
+
+
+def test_tasks_follow_the_data(training):
+    rank = {name: number for number, name in enumerate([*ORDER, "evaluate", "report", *GATE])}
+    for name, task in training.tasks().items():
+        for earlier in task.get("dependentTasks", []):
+            if not earlier.startswith("for-loop"):
+                assert rank[earlier] < rank[name]
+
+
+def test_the_embedding_pipeline_neither_trains_nor_evaluates(embedding):
+    assert set(embedding.tasks()) == set(ORDER) - {"train", "export"}
+    assert not {"tasks", "labels"} & set(embedding.parameters)
+
+
+# The gate, the registry and serving
+
+
+def verdict_of(task: str, value: str) -> str:
+    return f"inputs.parameter_values['pipelinechannel--{task}-Output'] == '{value}'"
+
+
+def test_training_publishes_what_the_gate_promotes_if_there_is_a_registry(training):
+    registry = "inputs.parameter_values['pipelinechannel--registry'] != ''"
+    assert training.conditions_of("publish") == [registry, verdict_of("promote", "promote")]
+    assert training.conditions_of("promote") == training.conditions_of("report") == []
+    assert training.parameters["registry"]["defaultValue"] == ""
+
+
+def test_the_gates_verdict_is_its_only_parameter(training, retraining):
+    # kfp.local takes a condition on an output that is not called so for false.
+    for pipeline, name in ((training, "promote"), (retraining, "changed")):
+        outputs = pipeline.component(name)["outputDefinitions"]
+        assert outputs["parameters"] == {"Output": {"parameterType": "STRING"}}
+    artifacts = training.component("promote")["outputDefinitions"]["artifacts"]
+    kinds = {name: artifact["artifactType"]["schemaTitle"] for name, artifact in artifacts.items()}
+    assert kinds == {"decision": "system.Artifact", "reasons": "system.Markdown", "metrics": "system.Metrics"}
+
+
+def test_the_champion_reaches_the_gate_as_an_artifact(training):
+    source = training.tasks()["promote"]["inputs"]["artifacts"]["champion"]["taskOutputArtifact"]
+    assert source == {"producerTask": "champion", "outputArtifactKey": "champion"}
+
+
+def test_retraining_ends_after_a_look_where_nothing_is_new(retraining):
+    changed = verdict_of("changed", "changed")
+    assert retraining.conditions_of("plan") == retraining.conditions_of("changed") == []
+    assert {tuple(retraining.conditions_of(name)) for name in set(retraining.tasks()) - {"plan", "changed"}} == {
+        (changed,),
+        (changed, verdict_of("promote", "promote")),
+    }
+    for output in ("data_version", "labels_version"):
+        assert source(retraining.tasks()["changed"], output) == ("plan", output)
+
+
+def test_retraining_is_training_with_a_look_before_and_a_roll_out_after_it(training, retraining):
+    assert set(retraining.tasks()) == {*training.tasks(), "changed", "rollout"}
+    for name, container in training.executors.items():
+        assert retraining.executors[name]["args"] == container["args"]
+
+
+def test_serving_follows_once_the_model_is_published(retraining):
+    assert source(retraining.tasks()["rollout"], "after") == ("publish", "version")
+    assert retraining.conditions_of("rollout") == retraining.conditions_of("publish")
+
+
+def test_what_is_published_is_what_the_run_made(training):
+    taken = training.spec["components"]["comp-publish"]["inputDefinitions"]
+    assert set(taken["artifacts"]) == {
+        *("model", "encoder", "evaluation", "signal_manifest", "matrix_manifest", "decision", "reasons"),
+        *(f"{step}_metrics" for step in ("ingest", "preprocess", "train", "export", "embed", "evaluate")),
+    }
+    assert {"data_version", "labels_version", "samplesheet", "promote", "train"} <= set(taken["parameters"])
+
+
+def test_the_roll_out_is_a_pipeline_of_its_own_too():
+    pipeline = CompiledPipeline(compile_pipeline("rollout", "cpu"))
+    assert list(pipeline.tasks()) == ["rollout"]
+    assert pipeline.parameters["rollback"]["defaultValue"] == ""
