@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from benchmarks.case import Case, Measurement
 from benchmarks.floors import floor_bins_per_second
 from benchmarks.table import Row, as_json, as_markdown

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.stages.ingest import write_bedgraph
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import floors, reference, synthetic
+from benchmarks.stages.ingest import write_bedgraph
 from epilstm.config import TrainParams
 from epilstm.datasets import Scaler
 from epilstm.embed.core_encoder import load_core

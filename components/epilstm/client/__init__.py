@@ -1,0 +1,1 @@
+"""Asks a server for embeddings of signal that lies here."""

@@ -1,0 +1,192 @@
+"""``epilstm client embed``: from a samplesheet and regions to embeddings, by way of a server."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from epilstm import __version__
+from epilstm.artifacts import sha256_file, write_json
+from epilstm.client.connection import Access, connect
+from epilstm.client.outputs import Form, Layout, written
+from epilstm.client.signal import Digest, check_files, files_of
+from epilstm.client.streaming import ServedEncoder, embed_unbroken, embed_windows, served_encoder, window_shape
+from epilstm.console import log, progress
+from epilstm.datasets import EmbeddingsManifest
+from epilstm.errors import GenomeError, ParamsError
+from epilstm.genome import (
+    BUILT_IN_ASSEMBLIES,
+    Assembly,
+    Region,
+    bins_of,
+    load_assembly,
+    merge,
+    read_blacklist,
+    read_regions,
+)
+from epilstm.ingest.binned_track import Binning
+from epilstm.runner import record_path
+
+REGION = re.compile(r"(?P<chrom>[^:\s]+)(:(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15}))?")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be embedded, and how.
+
+    Parameters
+    ----------
+    sheet : Path
+        Samplesheet.
+    regions : tuple of str
+        ``chrom:start-end`` or ``chrom``; where there are none, `bed`.
+    bed : Path or None
+    assembly : str or None
+        Name or file; the server's where None.
+    blacklist : Path or None
+    chunk_bins, warmup_bins : int
+    stateful : bool
+    in_flight : int
+    downloads : Path or None
+    """
+
+    sheet: Path
+    regions: tuple[str, ...] = ()
+    bed: Path | None = None
+    assembly: str | None = None
+    blacklist: Path | None = None
+    chunk_bins: int = 2000
+    warmup_bins: int = 200
+    stateful: bool = False
+    in_flight: int = 4
+    downloads: Path | None = None
+
+
+def run(access: Access, request: Request, output: Path, form: Form) -> None:
+    """Embed and write.
+
+    Raises
+    ------
+    EpilstmError
+        Names the first thing that cannot be used.
+    """
+    started = time.perf_counter()
+    with connect(access) as connection, tempfile.TemporaryDirectory(prefix="epilstm-") as scratch:
+        served = served_encoder(connection)
+        if form == "zarr" and "encoder_fingerprint" not in served.encoder.properties:
+            raise ParamsError(
+                "a dataset names its encoder, and the server does not say which it has; start it with the encoder's "
+                "folder (--model FOLDER), or write a table or bigWigs"
+            )
+        binning = binning_of(request, served)
+        files = files_of(served.tracks, request.sheet, request.downloads or Path(scratch))
+        check_files(files, binning)
+        digest = Digest(served.tracks, binning)
+        if request.stateful:
+            pieces = embed_unbroken(connection, served, files, binning, request.chunk_bins, digest)
+        else:
+            shape = window_shape(served, request.chunk_bins, request.warmup_bins)
+            pieces = embed_windows(connection, served, files, binning, shape, request.in_flight, digest)
+        with_data = 0
+        with (
+            written(output, form, Layout(binning, served.size)) as writer,
+            progress("embedding bins", binning.region_bins) as bar,
+        ):
+            for piece in pieces:
+                writer.write(piece)
+                with_data += int((~np.isnan(piece.values[:, 0])).sum())
+                bar.advance(len(piece.values))
+            manifest = manifest_of(binning, served, digest.hexdigest())
+            writer.finish(manifest)
+    seconds = time.perf_counter() - started
+    record = {
+        "command": "client embed",
+        "version": __version__,
+        "url": str(access.address),
+        "model": {"version": served.encoder.version, **served.encoder.properties},
+        "samplesheet_sha256": sha256_file(request.sheet),
+        "regions": manifest.model_dump(mode="json")["regions"],
+        "signal_sha256": manifest.matrix_fingerprint,
+        "chunk_bins": request.chunk_bins,
+        "warmup_bins": None if request.stateful else request.warmup_bins,
+        "stateful": request.stateful,
+        "bins": binning.region_bins,
+        "bins_with_data": with_data,
+        "seconds": round(seconds, 3),
+    }
+    write_json(record_path(output), record)
+    log.info(
+        f"{binning.region_bins:,} bins embedded in {served.size} numbers each, {with_data:,} of them with data, by "
+        f"version {served.encoder.version}: {output} ({seconds:.1f} s)"
+    )
+
+
+def binning_of(request: Request, served: ServedEncoder) -> Binning:
+    """What is read of each track.
+
+    Raises
+    ------
+    ParamsError
+        The server's assembly is not one that is known here.
+    GenomeError
+        The regions are unusable.
+    """
+    name = request.assembly or served.encoder.properties.get("assembly", "")
+    if request.assembly is None and name not in BUILT_IN_ASSEMBLIES:
+        raise ParamsError(f"the server's assembly is {name!r}, not one of ours; give its chrom.sizes file (--assembly)")
+    assembly, bin_size = load_assembly(name), served.bin_size
+    if request.bed is not None:
+        regions = read_regions(request.bed, assembly, bin_size)
+    else:
+        regions = merge(
+            [_whole_bins(parse_region(text, assembly), assembly, bin_size) for text in request.regions], assembly
+        )
+    blacklist = [] if request.blacklist is None else read_blacklist(request.blacklist, assembly)
+    return Binning.of(assembly, regions, blacklist, bin_size, "lz4")
+
+
+def parse_region(text: str, assembly: Assembly) -> Region:
+    """Read ``chr1:1,000-2,000``, or ``chr1`` for all of it.
+
+    Raises
+    ------
+    GenomeError
+        It is not a region of the assembly.
+    """
+    found = REGION.fullmatch(text)
+    if found is None:
+        raise GenomeError(f"--region {text!r}: not a region; write it as chr1:1000000-1002500, or chr1")
+    size = assembly[found["chrom"]]
+    if found["start"] is None:
+        return Region(found["chrom"], 0, size)
+    start, end = (int(found[key].replace(",", "") or 0) for key in ("start", "end"))
+    if not start < end <= size:
+        raise GenomeError(
+            f"--region {text}: start must be below end, and end at most {size:,}, its chromosome's length"
+        )
+    return Region(found["chrom"], start, end)
+
+
+def _whole_bins(region: Region, assembly: Assembly, bin_size: int) -> Region:
+    first, last = bins_of(region, bin_size)
+    return Region(region.chrom, first * bin_size, min(last * bin_size, assembly[region.chrom]))
+
+
+def manifest_of(binning: Binning, served: ServedEncoder, signal_sha256: str) -> EmbeddingsManifest:
+    """What the embeddings say of themselves; the digest of the signal stands for the matrix that there is none of."""
+    properties = served.encoder.properties
+    return EmbeddingsManifest(
+        assembly=binning.assembly,
+        bin_size=binning.bin_size,
+        chromosome_sizes={chrom: binning.sizes[chrom] for chrom in binning.chromosomes},
+        regions=[(region.chrom, region.start, region.end) for region in binning.regions],
+        size=served.size,
+        matrix_fingerprint=signal_sha256,
+        model_fingerprint=properties.get("model_fingerprint", ""),
+        encoder_fingerprint=properties.get("encoder_fingerprint", ""),
+    )

@@ -1,0 +1,244 @@
+"""What embeddings are written as: a table, a bigWig per number, or an embeddings dataset; whole or not at all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.artifacts import check_replaceable, exclusive, put_in_place, remove, staging_path, write_json
+from epilstm.client.streaming import Piece
+from epilstm.datasets import EmbeddingsManifest, write_manifest
+from epilstm.errors import DataError, ParamsError
+from epilstm.ingest.binned_track import Binning
+
+Form = Literal["tsv", "bigwig", "zarr"]
+FORMS: dict[str, Form] = {".tsv": "tsv", ".bw": "bigwig", ".bigwig": "bigwig", ".zarr": "zarr"}
+
+#: What identifies a folder of bigWigs, in its manifest.
+BIGWIG_FORMAT = "epilstm.bigwig/1"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which bins are written, and how many numbers each.
+
+    Parameters
+    ----------
+    binning : Binning
+    size : int
+    """
+
+    binning: Binning
+    size: int
+
+
+def form_of(output: Path) -> Form:
+    """The form that an output's name asks for.
+
+    Raises
+    ------
+    ParamsError
+        It asks for none.
+    """
+    form = FORMS.get(output.suffix.lower())
+    if form is None:
+        raise ParamsError(
+            f"--output {output}: name it .tsv (a table), .bw (a folder of bigWigs) or .zarr (a dataset as 'epilstm "
+            "embed' writes it), or give --format"
+        )
+    return form
+
+
+class Writer(ABC):
+    """Takes pieces in order along the genome.
+
+    Parameters
+    ----------
+    path : Path
+        Where it grows.
+    layout : Layout
+    """
+
+    folder = True
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path, self.layout = path, layout
+
+    @abstractmethod
+    def write(self, piece: Piece) -> None:
+        """Write the next piece."""
+
+    @abstractmethod
+    def finish(self, manifest: EmbeddingsManifest) -> None:
+        """Write what is left."""
+
+    def close(self) -> None:  # noqa: B027 - not every form has something to close
+        """Let go of files, whether or not it was finished."""
+
+
+class TableWriter(Writer):
+    """``#chrom start end e0 e1 ...``, tab-separated, 0-based and half-open; bins without data are left out."""
+
+    folder = False
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        super().__init__(path, layout)
+        self._file = open(path, "w", encoding="ascii", newline="\n")  # noqa: SIM115 - closed by close
+        self._file.write("\t".join(["#chrom", "start", "end", *(f"e{number}" for number in range(layout.size))]) + "\n")
+
+    def write(self, piece: Piece) -> None:
+        """Write the next piece."""
+        bin_size, size = self.layout.binning.bin_size, self.layout.binning.sizes[piece.chrom]
+        lines = []
+        for number in np.flatnonzero(~np.isnan(piece.values[:, 0])).tolist():
+            start = (piece.first + number) * bin_size
+            numbers = "\t".join(map(str, piece.values[number]))  # float32: the shortest text that reads back the same
+            lines.append(f"{piece.chrom}\t{start}\t{min(start + bin_size, size)}\t{numbers}\n")
+        self._file.writelines(lines)
+
+    def finish(self, manifest: EmbeddingsManifest) -> None:
+        """Nothing is left to write."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class BigWigWriter(Writer):
+    """A folder with ``e0.bw``, ``e1.bw``, ... and a manifest; bins without data are left out."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        import pyBigWig
+
+        super().__init__(path, layout)
+        path.mkdir(parents=True)
+        self._open = ExitStack()
+        self._files: list[Any] = []
+        for number in range(layout.size):
+            file = pyBigWig.open(str(path / f"e{number}.bw"), "w")
+            self._open.callback(file.close)
+            file.addHeader(list(layout.binning.sizes.items()))
+            self._files.append(file)
+
+    def write(self, piece: Piece) -> None:
+        """Write the next piece."""
+        for first, last in _runs(~np.isnan(piece.values[:, 0])):
+            self._write_run(piece.chrom, piece.first + first, piece.values[first:last])
+
+    def _write_run(self, chrom: str, first: int, values: NDArray[np.float32]) -> None:
+        bin_size, size = self.layout.binning.bin_size, self.layout.binning.sizes[chrom]
+        whole = min(first + len(values), size // bin_size) - first
+        try:
+            for number, file in enumerate(self._files):
+                column = values[:, number]
+                if whole:
+                    numbers = column[:whole].tolist()
+                    file.addEntries(chrom, first * bin_size, values=numbers, span=bin_size, step=bin_size)
+                if whole < len(values):  # the last bin of a chromosome ends with it
+                    start = (first + whole) * bin_size
+                    file.addEntries([chrom], [start], ends=[size], values=[float(column[-1])])
+        except RuntimeError as error:
+            raise DataError(f"{self.path}: cannot be written: {error}; is the disk full?") from error
+
+    def finish(self, manifest: EmbeddingsManifest) -> None:
+        """Close the files and write the manifest."""
+        self.close()
+        write_json(self.path / "manifest.json", {**manifest.model_dump(mode="json"), "format": BIGWIG_FORMAT})
+
+    def close(self) -> None:
+        """Close the files."""
+        self._open.close()
+
+
+class DatasetWriter(Writer):
+    """An embeddings dataset (`epilstm.datasets`), as embed writes it."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        from epilstm.shards import BinArray
+        from epilstm.store import SHARD_BINS, create_bin_array, require_group
+
+        super().__init__(path, layout)
+        path.mkdir(parents=True)
+        group = require_group(path / "embeddings.zarr")
+        self._arrays: dict[str, BinArray] = {}
+        for chrom in layout.binning.chromosomes:
+            array = create_bin_array(
+                group,
+                chrom,
+                layout.binning.bins(chrom),
+                layout.size,
+                "float32",
+                layout.binning.codec,
+                float("nan"),
+            )
+            self._arrays[chrom] = BinArray(path / "embeddings.zarr" / chrom, array)
+        self._shard_bins = SHARD_BINS
+        self._at: tuple[str, int] | None = None
+        self._rows: NDArray[np.float32] = np.empty((0, layout.size), np.float32)
+
+    def write(self, piece: Piece) -> None:
+        """Write the next piece."""
+        first, values = piece.first, piece.values
+        while len(values):
+            number, offset = divmod(first, self._shard_bins)
+            if self._at != (piece.chrom, number):
+                self._write_shard()
+                self._at = piece.chrom, number
+                bins = min(self._shard_bins, self._arrays[piece.chrom].shape[0] - number * self._shard_bins)
+                self._rows = np.full((bins, self.layout.size), np.nan, np.float32)
+            part = values[: self._shard_bins - offset]
+            self._rows[offset : offset + len(part)] = part
+            first, values = first + len(part), values[len(part) :]
+
+    def finish(self, manifest: EmbeddingsManifest) -> None:
+        """Write the last shard and the manifest."""
+        self._write_shard()
+        write_manifest(self.path, manifest)
+
+    def _write_shard(self) -> None:
+        if self._at is not None:
+            chrom, number = self._at
+            self._arrays[chrom].write_shard(number, self._rows)
+
+
+WRITERS: dict[Form, type[Writer]] = {"tsv": TableWriter, "bigwig": BigWigWriter, "zarr": DatasetWriter}
+
+
+@contextmanager
+def written(output: Path, form: Form, layout: Layout) -> Iterator[Writer]:
+    """A writer whose output is put in place when all went well, and is gone when not.
+
+    Raises
+    ------
+    DataError
+        Something else stands there, or it cannot be written.
+    """
+    kind = WRITERS[form]
+    with exclusive(output):
+        check_replaceable(output, kind.folder, "embeddings" if form == "zarr" else None)
+        staged = staging_path(output)
+        remove(staged)
+        try:
+            writer = kind(staged, layout)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            put_in_place(staged, output)
+        except OSError as error:
+            raise DataError(f"{output}: cannot be written: {error.strerror or error}; choose another path") from error
+        finally:
+            remove(staged)
+
+
+def _runs(there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Stretches of True: first and one-past-last."""
+    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)

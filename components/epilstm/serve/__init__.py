@@ -1,0 +1,1 @@
+"""The encoder behind the Open Inference Protocol v2, over REST and gRPC."""

@@ -1,0 +1,178 @@
+"""Answers inference requests, whichever protocol they came by."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnxruntime
+
+from epilstm import __version__
+from epilstm.model.encoder_folder import SIGNAL
+from epilstm.serve.access_log import AccessLog
+from epilstm.serve.batching import Batcher, BatchingLimits
+from epilstm.serve.credentials import Credentials
+from epilstm.serve.encoder import Encoder
+from epilstm.serve.metrics import ServerMetrics
+from epilstm.serve.refusal import Refusal, Status
+from epilstm.serve.repository import Generation, Repository
+from epilstm.serve.tensors import Tensor, Tensors
+
+SERVER_NAME = "epilstm"
+EXTENSIONS = ("binary_tensor_data",)
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What one request may ask for.
+
+    Parameters
+    ----------
+    seconds : float
+        Until its answer.
+    bins : int
+        Batch x time.
+    """
+
+    seconds: float = 30.0
+    bins: int = 100_000
+
+
+class InferenceService:
+    """The models, the workers, and what is told of their work.
+
+    Parameters
+    ----------
+    repository : Repository
+    batching : BatchingLimits
+    limits : RequestLimits
+    credentials : Credentials, optional
+        With the token that requests must carry.
+    access_log : AccessLog, optional
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        batching: BatchingLimits,
+        limits: RequestLimits,
+        credentials: Credentials | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self.repository, self.limits, self.access_log = repository, limits, access_log
+        self.credentials = credentials or Credentials()
+        self.batcher = Batcher(batching, self._called)
+        self.metrics = ServerMetrics(lambda: self.batcher.queue_length)
+        self.draining = False
+        repository.on_loaded = self._loaded
+        repository.on_refused = self.metrics.reloads.labels("refused").inc
+        self._children: dict[tuple[str, ...], Any] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered: a model is loaded and warm, and the server is not shutting down."""
+        return self.repository.current is not None and not self.draining
+
+    def start(self) -> None:
+        """Start the workers; call it from the event loop."""
+        self.batcher.start()
+        self.metrics.ready.set_function(lambda: float(self.ready))
+
+    def authorize(self, authorization: str) -> None:
+        """Compare a request's ``Authorization`` with the token.
+
+        Raises
+        ------
+        Refusal
+            There is a token and this is not it.
+        """
+        expected = self.credentials.authorization
+        if expected is not None and not hmac.compare_digest(authorization.encode(), expected):
+            raise Refusal(Status.UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer TOKEN")
+
+    async def infer(self, encoder: Encoder, inputs: Tensors, seconds: float | None = None) -> Mapping[str, Tensor]:
+        """Outputs for checked inputs.
+
+        Parameters
+        ----------
+        encoder : Encoder
+        inputs : mapping of str to array
+        seconds : float, optional
+            That the client waits, where it says so.
+
+        Raises
+        ------
+        Refusal
+            Too many requests, too late, or a signal that is infinite.
+        """
+        loop = asyncio.get_running_loop()
+        patience = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
+        outputs, timing = await self.batcher.infer(encoder, inputs, loop.time() + patience)
+        name, signal = encoder.spec.name, inputs[SIGNAL]
+        self._child(self.metrics.queue_seconds, name).observe(timing.queue)
+        self._child(self.metrics.compute_seconds, name).observe(timing.compute)
+        self._child(self.metrics.bins, name).inc(signal.shape[0] * signal.shape[1])
+        if self.metrics.inputs is not None:
+            self.metrics.inputs.observe(signal, loop.time())
+        return outputs
+
+    def answered(
+        self,
+        protocol: str,
+        method: str,
+        path: str,
+        model: str,
+        code: str,
+        request_id: str,
+        received: int,
+        sent: int,
+        seconds: float,
+    ) -> None:
+        """Count and log an answer."""
+        self._child(self.metrics.requests, model, protocol, code).inc()
+        if model:
+            self._child(self.metrics.request_seconds, model, protocol).observe(seconds)
+        self._child(self.metrics.received_bytes, protocol).inc(received)
+        self._child(self.metrics.sent_bytes, protocol).inc(sent)
+        if self.access_log is not None:
+            self.access_log.add({
+                "protocol": protocol,
+                "method": method,
+                "path": path,
+                "model": model,
+                "code": code,
+                "request_id": request_id,
+                "received": received,
+                "sent": sent,
+                "ms": round(1000 * seconds, 3),
+            })  # fmt: skip
+
+    def describe_server(self) -> dict[str, Any]:
+        """Metadata of the server."""
+        return {"name": SERVER_NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+
+    def _called(self, encoder: Encoder, sequences: int, seconds: float) -> None:
+        name = encoder.spec.name
+        self._child(self.metrics.batch_sequences, name).observe(sequences)
+        self._child(self.metrics.call_seconds, name).inc(seconds)
+
+    def _loaded(self, generation: Generation) -> None:
+        metrics = self.metrics
+        if self.repository.current is not None:
+            metrics.reloads.labels("taken").inc()
+        metrics.model_info.clear()
+        for name in generation.encoders:
+            metrics.model_info.labels(name, generation.version, generation.provider, onnxruntime.__version__).set(1)
+        metrics.model_loaded.set(generation.loaded)
+        metrics.watch_inputs(generation.tracks)
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        # Looking labels up is most of what an observation costs.
+        key = (metric._name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child

@@ -1,0 +1,93 @@
+"""Signal that the client sends: ingest's own, bit for bit, whatever the pieces in which it is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from client.conftest import REGIONS, SIZES
+from epilstm.client.embedding import parse_region
+from epilstm.client.signal import ChromosomeSignal, Digest, files_of
+from epilstm.errors import GenomeError, SamplesheetError
+from epilstm.genome import Assembly, Region, load_assembly, read_blacklist, read_regions
+from epilstm.ingest.binned_track import Binning
+from epilstm.store import open_group
+from export.small_model import SCALER
+
+
+@pytest.fixture
+def binning(place) -> Binning:
+    assembly = load_assembly(str(place.sizes))
+    regions = read_regions(place.regions, assembly, 25)
+    return Binning.of(assembly, regions, read_blacklist(place.blacklist, assembly), 25, "lz4")
+
+
+@pytest.mark.parametrize("step", [37, 400, 100_000])
+@pytest.mark.parametrize(("chrom", "start", "end"), REGIONS)
+def test_signal_is_what_ingest_stores(place, binning, ingested, tmp_path, chrom, start, end, step):
+    rows = {track: number for number, track in enumerate(reversed(SCALER.tracks))}
+    stored = np.asarray(open_group(ingested / "signal.zarr")[chrom][:])[[rows[track] for track in SCALER.tracks]]
+    first, last = start // 25, -(-end // 25)
+    files = files_of(SCALER.tracks, place.sheet, tmp_path)
+    with ChromosomeSignal(files, binning, chrom) as signal:
+        pieces = [signal.rows(at, min(at + step, last), last) for at in range(first, last, step)]
+    np.testing.assert_array_equal(np.concatenate(pieces).T.view("u4"), stored[:, first:last].view("u4"))
+    assert np.isnan(stored[:, first:last]).any()
+
+
+def test_overlapping_windows_see_the_same_bins(place, binning, tmp_path):
+    files = files_of(SCALER.tracks, place.sheet, tmp_path)
+    with ChromosomeSignal(files, binning, "chr9") as signal:
+        one = signal.rows(400, 700, 1_000).copy()
+        two = signal.rows(600, 1_000, 1_000)
+        back = signal.rows(400, 700, 700)
+    np.testing.assert_array_equal(one[200:], two[:100])
+    np.testing.assert_array_equal(one, back)
+
+
+def test_no_more_signal_is_held_than_a_few_values_a_track(place, binning, tmp_path, monkeypatch):
+    monkeypatch.setattr("epilstm.client.signal.HELD_VALUES", 700)
+    files = files_of(SCALER.tracks, place.sheet, tmp_path)
+    with ChromosomeSignal(files, binning, "chr9") as signal:
+        signal.rows(400, 450, 10_000)
+        assert len(signal._rows) == 100
+
+
+def test_the_digest_is_of_the_signal_not_of_its_pieces(binning):
+    values = np.random.default_rng(0).random((10, 7)).astype(np.float32)
+    digests = []
+    for cut in (3, 8):
+        digest = Digest(SCALER.tracks, binning)
+        digest.add(values[:cut])
+        digest.add(values[cut:])
+        digests.append(digest.hexdigest())
+    other = Digest(SCALER.tracks, binning)
+    other.add(values[::-1])
+    assert digests[0] == digests[1] != other.hexdigest()
+
+
+def test_missing_tracks_are_told_in_one_line(place, tmp_path):
+    with pytest.raises(SamplesheetError, match=r"has no E777-x, E778-x: 2 of the model's 3 tracks; add their rows"):
+        files_of(["E777-x", SCALER.tracks[0], "E778-x"], place.sheet, tmp_path)
+
+
+def test_regions_are_read_as_browsers_write_them():
+    assembly = Assembly("toy", SIZES)
+    assert parse_region("chr9:1,000-2,000", assembly) == Region("chr9", 1_000, 2_000)
+    assert parse_region("chr10", assembly) == Region("chr10", 0, 40_010)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("chr9:5-5", "start must be below end"),
+        ("chr9:0-300021", "end at most 300,020"),
+        ("chr9:1-2-3", "not a region"),
+        ("chr9:a-b", "not a region"),
+        ("", "not a region"),
+        ("9:0-100", "is not in assembly"),
+    ],
+)
+def test_what_is_no_region_is_refused(text, problem):
+    with pytest.raises(GenomeError, match=problem):
+        parse_region(text, Assembly("toy", SIZES))
