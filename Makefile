@@ -10,6 +10,8 @@ ONNXRUNTIME ?= cpu
 DATA ?= ../shared/data/roadmap-pilot
 # Numbers per bin in the embedding, for `make pilot`.
 SIZE ?= 12
+# Container images to build; those for the CPU unless others are named (images/build.py).
+IMAGES ?=
 # Given to pytest, for example PYTEST_ARGS='-k binning'.
 PYTEST_ARGS ?=
 
@@ -17,7 +19,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot test lint bench bench-scaling bench-gpu env clean
+.PHONY: help demo pilot test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -65,6 +67,18 @@ bench-scaling: env ## measure how speed and memory follow the size of the data
 bench-gpu: env ## measure training on a CUDA GPU
 	python -m benchmarks train --device cuda
 
+bench-serving: env ## measure the server over real sockets, beside bare onnxruntime
+	python -m benchmarks.serving
+
+images: env ## build the container images (IMAGES='train-gpu ...' for others), print sizes, write SBOMs
+	python -m images.build $(IMAGES)
+
+pipelines: env ## compile the Kubeflow pipelines into pipelines/compiled
+	epilstm pipeline compile
+
+dashboards: env ## write the Grafana dashboards of manifests/monitoring/dashboards as JSON
+	python -m manifests.monitoring.dashboards
+
 env: $(INSTALLED) ## make the Python environment in .venv
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -75,7 +89,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "error: $(PYTHON) cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[train,serve,$(ONNXRUNTIME),pipeline,dev]'
+		-e '.[train,serve,client,$(ONNXRUNTIME),pipeline,dev]'
 	@touch $@
 
 clean: ## remove the pipeline's outputs and the tools' caches (`dvc checkout` brings the outputs back)
