@@ -25,6 +25,7 @@ PIPELINES: dict[str, tuple[str, ...]] = {
     "retraining": tuple(PROFILES),
     "embedding": ("cpu", "gpu", "spot"),
     "rollout": ("cpu",),
+    "monitoring": ("cpu",),
     "simulation": ("cpu",),
 }
 

@@ -44,10 +44,14 @@ TOLD: dict[str, dict[str, Any]] = {
     "preprocess": {"chromosomes": dsl.OutputPath(list)},
     "evaluate": {"classification": dsl.Output[dsl.ClassificationMetrics]},
     "promote": {"verdict": dsl.OutputPath(str)},
+    "monitor": {"verdict": dsl.OutputPath(str)},
 }
 
 #: Ports that are artifacts although most of their kind are not, and what they are shown as.
 ARTIFACTS_BY_NAME: dict[str, type[dsl.Artifact]] = {"champion": dsl.Model, "reasons": dsl.Markdown}
+
+#: Switches of the step's line. Drift is a verdict to branch on here, no failure.
+FLAGS = {"train": ("resume",)}
 
 #: What a step reads besides its ports, so that kfp runs it again where DVC would: names of parameters.
 VERSIONS = {"ingest": ("data_version",), "evaluate": ("labels_version",)}
@@ -143,8 +147,7 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
             wrapper += ["--after", given["after"]]
         for name in versions:
             wrapper += ["--version-of", f"{name}={given[name]}"]
-        flags = tuple(name for name, _ in step.flags)
-        line = step.argv(given["params"], paths, flags, given["part"] if form.part else None)
+        line = step.argv(given["params"], paths, FLAGS.get(step.name, ()), given["part"] if form.part else None)
         return dsl.ContainerSpec(image=image, command=["epilstm", "task", "run"], args=[*wrapper, "--", *line])
 
     name = f"{step.name}-part" if form.part else step.name

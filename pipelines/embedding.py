@@ -8,10 +8,10 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from pipelines.components import Form
+from pipelines.run_tasks import PART, REST, all_of
 from pipelines.tasks import TaskMaker
 
 GIVEN = ("encoder",)
-PART, REST = Form(part=True), Form(follows_parts=True)
 PART_ENCODED = Form(part=True, inputs=GIVEN, by_path=GIVEN)
 REST_ENCODED = Form(follows_parts=True, inputs=GIVEN, by_path=GIVEN)
 
@@ -70,22 +70,18 @@ def embedding(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         tracks |= {"data_version": plan.outputs["data_version"]}
         with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
             shard_done = make.step("ingest", PART, **root, params=ingest, **tracks, part=shard)
-        ingested = make.step("ingest", REST, **root, params=ingest, **tracks, after=_all(shard_done))
+        ingested = make.step("ingest", REST, **root, params=ingest, **tracks, after=all_of(shard_done))
 
         scaled = {"signal": ingested.outputs["signal"], **given}
         with dsl.ParallelFor(ingested.outputs["chromosomes"], name="preprocess-chromosomes") as chromosome:
             matrix_done = make.step("preprocess", PART_ENCODED, **root, params=preprocess, **scaled, part=chromosome)
         preprocessed = make.step(
-            "preprocess", REST_ENCODED, **root, params=preprocess, **scaled, after=_all(matrix_done)
+            "preprocess", REST_ENCODED, **root, params=preprocess, **scaled, after=all_of(matrix_done)
         )
 
         encoded = {"matrix": preprocessed.outputs["matrix"], **given}
         with dsl.ParallelFor(preprocessed.outputs["chromosomes"], name="embed-chromosomes") as chromosome:
             embedding_done = make.step("embed", PART_ENCODED, **root, params=embed, **encoded, part=chromosome)
-        make.step("embed", REST_ENCODED, **root, params=embed, **encoded, after=_all(embedding_done))
+        make.step("embed", REST_ENCODED, **root, params=embed, **encoded, after=all_of(embedding_done))
 
     return epilstm_embedding
-
-
-def _all(part: dsl.PipelineTask) -> Any:
-    return dsl.Collected(part.outputs["done"])

@@ -55,6 +55,7 @@ RESOURCES: dict[str, Resources] = {
     "evaluate": Resources("8", "32Gi", 24),
     "report": Resources("2", "8Gi", 2),
     "promote": Resources("8", "32Gi", 24),
+    "monitor": Resources("2", "8Gi", 4),
     "changed": Resources("1", "2Gi", 1),
     "champion": Resources("1", "2Gi", 2),
     "publish": Resources("1", "4Gi", 4),

@@ -32,6 +32,7 @@ TITLES = {
     "evaluate": "Evaluate",
     "report": "Report",
     "promote": "Judge against the champion",
+    "monitor": "Look for drift",
     "changed": "Ask whether anything is new",
     "champion": "Fetch the champion",
     "publish": "Publish",

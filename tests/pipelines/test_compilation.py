@@ -75,7 +75,7 @@ def test_pipelines_and_profiles_are_chosen_by_name():
         (
             ["trainign"],
             [],
-            "'trainign': unknown; pipelines are training, retraining, embedding, rollout, simulation",
+            "'trainign': unknown; pipelines are training, retraining, embedding, rollout, monitoring, simulation",
         ),
         ([], ["tpu"], "profile 'tpu': unknown; profiles are cpu, gpu, spot, gpu-distributed"),
         (["simulation"], ["gpu"], "pipeline simulation has no profile 'gpu'; it has cpu"),

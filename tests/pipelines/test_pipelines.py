@@ -147,7 +147,13 @@ def test_each_section_is_one_parameter_with_its_validated_values(training):
 
 @pytest.mark.parametrize(
     ("name", "lacking"),
-    [("training", set()), ("retraining", {"registry"}), ("embedding", {"encoder"}), ("rollout", {"registry"})],
+    [
+        ("training", set()),
+        ("retraining", {"registry"}),
+        ("embedding", {"encoder"}),
+        ("monitoring", {"matrix"}),
+        ("rollout", {"registry"}),
+    ],
 )
 def test_every_parameter_is_described_and_has_a_default_or_must_be_given(name, lacking):
     pipeline = CompiledPipeline(compile_pipeline(name, "cpu"))
@@ -165,6 +171,15 @@ def test_tasks_follow_the_data(training):
         for earlier in task.get("dependentTasks", []):
             if not earlier.startswith("for-loop"):
                 assert rank[earlier] < rank[name]
+
+
+def test_another_encoder_at_the_same_path_is_not_taken_for_the_one_in_the_cache(embedding):
+    tasks = embedding.tasks()
+    for name in ("preprocess", "embed"):
+        assert source(tasks[name], "encoder_version") == ("plan", "encoder_version")
+        # In a loop, what comes from outside it is an input of the loop.
+        passed = tasks[f"{name}-part"]["inputs"]["parameters"]["encoder_version"]
+        assert passed == {"componentInputParameter": "pipelinechannel--plan-encoder_version"}
 
 
 def test_the_embedding_pipeline_neither_trains_nor_evaluates(embedding):

@@ -114,6 +114,15 @@ def test_the_gate_is_asked_with_the_ports_of_the_step(compiled):
     assert filled(line, {**paths, "params": "params.yaml"}) == step.argv("params.yaml", paths)
 
 
+def test_drift_is_a_verdict_and_no_failure_of_the_monitoring_pipeline(compiled):
+    step = STEPS["monitor"]
+    paths = {
+        port.name: f"<{port.name}>" for port in (*step.inputs, *step.outputs) if port.name not in ("model", "served")
+    }
+    line = step_line(compiled["monitoring"].executors["monitor"])
+    assert filled(line, {**paths, "params": "params.yaml"}) == step.argv("params.yaml", paths)
+
+
 @pytest.mark.parametrize(
     ("pipeline", "task"),
     [("retraining", name) for name in sorted(LIFECYCLE)] + [("training", "champion"), ("rollout", "rollout")],

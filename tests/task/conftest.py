@@ -32,6 +32,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "embed": {"threads": 1},
     "evaluate": {"bootstrap": 10, "folds": {"count": 2}, "classifier": {"trees": 5}, "threads": 1},
     "report": {},
+    "monitor": {},
 }
 
 

@@ -24,6 +24,7 @@ ARTIFACTS = {
     "embed": {"metrics": "Metrics", "embeddings_manifest": "Dataset"},
     "evaluate": {"evaluation": "Artifact", "metrics": "Metrics", "classification": "ClassificationMetrics"},
     "report": {"report": "HTML"},
+    "monitor": {"drift": "Artifact", "page": "HTML", "metrics": "Metrics"},
     "plan": {},
 }
 PARAMETERS = {
@@ -31,7 +32,8 @@ PARAMETERS = {
     "ingest": ["signal", "chromosomes"],
     "preprocess": ["matrix", "chromosomes"],
     "embed": ["embeddings", "chromosomes"],
-    "plan": ["ingest_parts", "data_version", "labels_version"],
+    "plan": ["ingest_parts", "data_version", "labels_version", "encoder_version"],
+    "monitor": ["Output"],
 }
 WORK = {"ingest": "cache/ingest", "preprocess": "cache/preprocess", "train": "cache/train", "embed": "cache/embed"}
 

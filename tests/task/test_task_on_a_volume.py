@@ -61,6 +61,26 @@ def test_kfp_can_read_the_executor_output(volume, ingested):
     assert metrics.metadata["tracks"] == 4
 
 
+def test_the_verdict_on_new_tracks_is_told_for_the_pipeline_to_branch_on(volume, ingested, matrix):
+    done = succeed(volume.run("monitor", {"signal": ingested, "matrix": matrix}))
+    assert done.parameters["Output"] == json.loads(done.artifacts["drift"].read_text())["verdict"] == "ok"
+    assert done.metadata("metrics")["drift"] == 0
+    assert "<html" in done.artifacts["page"].read_text()
+
+
+def test_the_encoder_version_follows_what_lies_at_its_path(volume, simulated):
+    def version() -> str:
+        return succeed(volume.plan({**DATA, "encoder": "kept"}, 1)).parameters["encoder_version"]
+
+    (Path(volume.data_root) / "kept").mkdir()
+    manifest = Path(volume.data_root) / "kept" / "manifest.json"
+    manifest.write_text("{}")
+    before = version()
+    assert version() == before
+    manifest.write_text('{"another": 1}')
+    assert version() != before
+
+
 def test_no_path_of_the_volume_is_in_an_artifacts_record(volume, matrix):
     done = succeed(volume.run("train", {"matrix": matrix}))
     assert done.metadata("model")["record"]["params"]["hidden_size"] == 4

@@ -16,6 +16,9 @@ from epilstm.task.assignment import Assignment
 from epilstm.task.datasets_kept import BULK, KeptDataset
 from epilstm.task.executor import Executor, flat_numbers
 
+#: Outputs that hold a verdict for the pipeline to branch on, and its key in them.
+VERDICTS = {"decision": "decision", "drift": "verdict"}
+
 
 def report(assignment: Assignment, executor: Executor, manifest_file: Path | None) -> None:
     """Write every output that kfp expects of a step that is done.
@@ -38,9 +41,10 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
         else:
             record = read_json(record_path(path))
             executor.describe(name, {"fingerprint": fingerprint(path), "record": without_paths(record)})
-    if "decision" in assignment.artifacts:
-        # kfp.local takes a condition on an output of another name for false.
-        executor.tell("Output", str(read_json(assignment.artifacts["decision"])["decision"]))
+    for name, key in VERDICTS.items():
+        if name in assignment.artifacts:
+            # kfp.local takes a condition on an output of another name for false.
+            executor.tell("Output", str(read_json(assignment.artifacts[name])[key]))
     if "classification" in executor.artifacts and "evaluation" in assignment.artifacts:
         from epilstm.task.roc import confidence_metrics
 
