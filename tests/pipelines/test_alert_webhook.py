@@ -205,8 +205,14 @@ def test_what_is_no_notification_is_refused(caller: Caller, bench: Bench, conten
     assert bench.started == []
 
 
-def test_a_body_too_large_is_refused(caller: Caller) -> None:
-    assert caller.post(b" " * ((1 << 20) + 1))[0] == 413
+def test_a_body_too_large_is_refused_before_it_is_sent(caller: Caller) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", caller.port, timeout=10)
+    connection.putrequest("POST", "/alerts")
+    connection.putheader("Authorization", f"Bearer {TOKEN}")
+    connection.putheader("Content-Length", str((1 << 20) + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_metrics_tell_what_became_of_notifications(caller: Caller) -> None:
