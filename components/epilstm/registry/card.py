@@ -178,10 +178,12 @@ def _decision(decision: Decision | None) -> str:
 
 def _provenance(facts: CardFacts) -> str:
     given = facts.provenance
+    # A model from a container is a pipeline's, whether or not its publisher told which.
+    no_ir = "not told" if given.image else "none: run by `dvc repro`"
     rows = [
         ["code", f"`{given.code_revision}` (epilstm {given.package_version})"],
         ["image", f"`{given.image}`" if given.image else "none: run outside of containers"],
-        ["pipeline IR", f"`{given.pipeline_ir_sha256}`" if given.pipeline_ir_sha256 else "none: run by `dvc repro`"],
+        ["pipeline IR", f"`{given.pipeline_ir_sha256}`" if given.pipeline_ir_sha256 else no_ir],
         ["encoder", f"`{given.encoder_fingerprint}`"],
         ["model", f"`{given.model_fingerprint}`"],
         ["matrix", f"`{given.matrix_fingerprint}`"],
