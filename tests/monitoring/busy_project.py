@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +147,9 @@ class BusyProject:
     def ask_server(self, seconds: float, clients: int, bins: int, batch: int = 2, scale: float = 2) -> set[int]:
         """Have several clients ask for so long; the status codes that they got."""
         rng = np.random.default_rng(3)
-        signal = rng.exponential(scale, (batch, bins, TRACKS)).astype(np.float32)
-        signal[rng.random(signal.shape) < 0.05] = np.nan
-        body, headers = binary_request(signal)
+        values = rng.exponential(scale, (batch, bins, TRACKS)).astype(np.float32)
+        values[rng.random(values.shape) < 0.05] = np.nan
+        body, headers = binary_request(values)
         until, codes = time.monotonic() + seconds, set()
 
         def client() -> None:
@@ -161,6 +163,27 @@ class BusyProject:
         for thread in threads:
             thread.join()
         return codes
+
+    def hold_up_server(self) -> None:
+        """Stop the server at its work for longer than it may take, until a request was not answered in time."""
+        body, headers = binary_request(np.full((8, 8000, TRACKS), 20, np.float32))
+
+        def ask() -> int:
+            try:
+                return self.server.request("POST", "/v2/models/encoder/infer", body, headers)[0]
+            except OSError:  # stopped while it read the request, which then came too late
+                return 0
+
+        with ThreadPoolExecutor(1) as asking:
+            for attempt in range(200):
+                answer = asking.submit(ask)
+                time.sleep(0.005 * (1 + attempt % 40))
+                self.server.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.5)
+                self.server.process.send_signal(signal.SIGCONT)
+                if answer.result() == 504:
+                    return
+        raise AssertionError("every request was answered in time")
 
     def ask_grpc(self) -> None:
         """One request over gRPC."""
@@ -196,4 +219,5 @@ class BusyProject:
         self.exchange_model()
         assert 200 in self.ask_server(6, 1, 40)
         codes = self.ask_server(8, 16, 8000, 8, scale=20)
-        assert {200, 429, 504} <= codes, codes
+        assert {200, 429} <= codes, codes
+        self.hold_up_server()
