@@ -14,21 +14,32 @@ embeddings ``embeddings.zarr``   ``<chrom>`` (bin, dim) float32
 
 Arrays span the chromosome, those of a matrix (and of its embeddings) up to a whole frame; bins outside the manifest's
 regions hold the fill value, NaN or False, and take no space. Inside the regions a signal is NaN where a track has no
-data; a matrix is never NaN there: no data in a track is a raw signal of 0. ``mask.zarr`` says which bins have data in
-any track. The signal's ``histograms.npy`` counts arcsinh(signal) over covered bins: (track, chromosome, histogram bin)
-int64, between the manifest's ``histogram_edges``; the matrix's ``histograms.json`` is a `ReferenceHistograms`.
+data; a matrix is never NaN there: no data in a track is what the track's `Uncovered` says. ``mask.zarr`` says which
+bins have data in any track. The signal's ``histograms.npy`` counts arcsinh(signal), whatever the track's transform,
+over covered bins: (track, chromosome, histogram bin) int64, between the manifest's ``histogram_edges``; the matrix's
+``histograms.json`` is a `ReferenceHistograms`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from epilstm.artifacts import MANIFEST, read_json, to_json
 from epilstm.errors import DataError
 from epilstm.genome import Region, bin_count
+from epilstm.treatment import Transform, Uncovered
 
 
 class Manifest(BaseModel):
@@ -58,7 +69,7 @@ class Manifest(BaseModel):
 class TrackEntry(BaseModel):
     """One ingested track.
 
-    `moments` maps a chromosome to (covered bins, sum, sum of squares) of arcsinh of the signal over covered bins.
+    `moments` maps a chromosome to (covered bins, sum, sum of squares) of the transformed signal over covered bins.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +77,8 @@ class TrackEntry(BaseModel):
     cell_type: str
     assay: str
     uri: str
+    transform: Transform = "arcsinh"
+    uncovered: Uncovered = "zero"
     sha256: str
     bytes: int
     covered_fraction: float
@@ -98,22 +111,65 @@ class Split(BaseModel):
 
 
 class Scaler(BaseModel):
-    """How raw signal becomes the matrix: ``(arcsinh(x) - mean) / scale``, per track.
+    """How raw signal becomes the matrix: ``(transform(x) - mean) / scale``, per track; see `epilstm.transforms`.
 
     `mean` and `scale` are those of the training chromosomes' bins with data (for an encoder's: of its own matrix).
+    `transform` and `uncovered` are one value for all tracks or, where tracks differ, one per track.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tracks: list[str]
-    transform: Literal["arcsinh"] = "arcsinh"
+    transform: Transform | list[Transform] = "arcsinh"
+    uncovered: Uncovered | list[Uncovered] = "zero"
     mean: list[float]
     scale: list[float]
+
+    @field_validator("transform", "uncovered")
+    @classmethod
+    def _one_if_all_agree(cls, value: Any) -> Any:
+        # One way to write a scaler, and so one digest.
+        return value[0] if isinstance(value, list) and len(set(value)) == 1 else value
+
+    @model_validator(mode="after")
+    def _one_per_track(self) -> Self:
+        for key in ("transform", "uncovered"):
+            value = getattr(self, key)
+            if isinstance(value, list) and len(value) != len(self.tracks):
+                raise ValueError(f"{len(value)} values of {key} for {len(self.tracks)} tracks")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Scalers of before there was a choice keep their bytes, and so their digests.
+        content: dict[str, Any] = serialise(self)
+        if self.uncovered == "zero":
+            del content["uncovered"]
+        return content
+
+    @property
+    def transforms(self) -> list[Transform]:
+        """Transform of each track."""
+        return self.transform if isinstance(self.transform, list) else [self.transform] * len(self.tracks)
+
+    @property
+    def uncovered_bases(self) -> list[Uncovered]:
+        """What uncovered bases are in each track."""
+        return self.uncovered if isinstance(self.uncovered, list) else [self.uncovered] * len(self.tracks)
+
+    def select(self, places: Sequence[int]) -> Scaler:
+        """The scaler of some of the tracks, by their places."""
+        one_per_track = {
+            key: [value[place] for place in places] if isinstance(value := getattr(self, key), list) else value
+            for key in ("tracks", "transform", "uncovered", "mean", "scale")
+        }
+        return Scaler.model_validate(one_per_track)
 
 
 class ReferenceHistograms(BaseModel):
     """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is held against.
 
+    arcsinh is here the axis, whatever a track's transform: it holds signal of any sign and size.
     `counts` is per track, between `edges`; values beyond the edges are counted in the first and the last bin. With an
     empty split, counts are over all chromosomes.
     """

@@ -52,10 +52,11 @@ class Epigenome:
         write_bigwig(self.bigwig(name), SIZES, self.intervals[name])
         self.list_row(name, f"bigwig/{name}.bigwig", sha256_file(self.bigwig(name)) if sha256 else "")
 
-    def list_row(self, name: str, uri: str, sha256: str = "") -> None:
+    def list_row(self, name: str, uri: str, sha256: str = "", transform: str = "") -> None:
         cell_type, _, assay = name.partition("-")
-        self.rows.append(f"{cell_type},{assay},{uri},{sha256}")
-        (self.folder / "samplesheet.csv").write_text("\n".join(["cell_type,assay,uri,sha256", *self.rows]) + "\n")
+        self.rows.append(f"{cell_type},{assay},{uri},{sha256},{transform}")
+        lines = ["cell_type,assay,uri,sha256,transform", *self.rows]
+        (self.folder / "samplesheet.csv").write_text("\n".join(lines) + "\n")
 
     def paths(self, output: Path, **more: Path) -> dict[str, Path]:
         return {"samplesheet": self.folder / "samplesheet.csv", "signal": output, **more}

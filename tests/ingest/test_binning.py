@@ -44,6 +44,9 @@ def test_bin_means_equal_a_loop_over_bases(
     pieces = [block(*intervals[k : k + step]) for k in range(0, len(intervals), step)]
     means = bin_means(pieces, start, end, bin_size)
     expected = mean_per_bin(intervals, start, end, bin_size)
+    covered = mean_per_bin([(a, b, 0 * value + 1) for a, b, value in intervals], start, end, bin_size)
+    over_covered = bin_means(pieces, start, end, bin_size, "missing")
+    np.testing.assert_allclose(over_covered, expected / covered, rtol=1e-5, atol=1e-3)
     assert means.dtype == np.float32
     np.testing.assert_array_equal(np.isnan(means), np.isnan(expected))
     np.testing.assert_allclose(means, expected, rtol=1e-6, atol=1e-4)  # rounding of float32; sums may cancel
@@ -55,6 +58,12 @@ def test_bins_without_any_covered_base_are_nan() -> None:
 
 def test_uncovered_bases_count_as_zero() -> None:
     assert bin_means([block((10, 15, 5.0))], 0, 25, 25).tolist() == [1.0]
+
+
+def test_the_mean_is_over_covered_bases_where_the_others_are_missing() -> None:
+    cpgs = [block((3, 5, 1.0), (20, 21, 0.4), (60, 62, 0.0))]
+    means = bin_means(cpgs, 0, 75, 25, "missing")
+    np.testing.assert_allclose(means, [0.8, np.nan, 0.0], rtol=1e-6)
 
 
 def test_the_last_partial_bin_is_a_mean_over_the_whole_bin_size() -> None:

@@ -53,6 +53,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def with_context(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a ``model`` of the same matrix with a context level."""
+    folder = tmp_path_factory.mktemp("with_context")
+    params = {"embedding_size": 3, "context_size": 1, "hidden_size": 8, "epochs": 1, "context_epochs": 1, "streams": 4}
+    run("train", folder, {"threads": 1, **params}, matrix=small / "matrix", model=folder / "model")
+    return folder
+
+
 @pytest.fixture
 def monitor(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Run the step; gives what ``drift.json`` says."""

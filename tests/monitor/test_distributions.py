@@ -97,5 +97,17 @@ def test_a_track_without_any_signal_has_no_signal_to_noise():
 
 def test_values_that_are_transformed_already_fit_the_transformed_reference(signal):
     known = histogram(signal)
-    assert (transformed_lead(histogram(np.arcsinh(signal)), known, EDGES) > 0.2).all()
-    assert (transformed_lead(histogram(signal * 0.9), known, EDGES) < 0).all()
+    for transform, forward in (("arcsinh", np.arcsinh), ("log1p", np.log1p)):
+        each = [transform] * signal.shape[1]
+        assert (transformed_lead(histogram(forward(signal)), known, EDGES, each) > 0.2).all()
+        assert (transformed_lead(histogram(signal * 0.9), known, EDGES, each) < 0).all()
+
+
+def test_values_that_are_not_to_be_transformed_cannot_have_been_before(signal):
+    lead = transformed_lead(histogram(signal), histogram(signal), EDGES, ["none"] * signal.shape[1])
+    assert np.isnan(lead).all()
+
+
+def test_fractions_are_told_apart_in_more_cells_than_depth_would_allow():
+    fractions = histogram(np.random.default_rng(0).random((5000, 1)).astype(np.float32))
+    assert len(cells_of(fractions[0], EDGES, "none")) >= 2 * len(cells_of(fractions[0], EDGES))

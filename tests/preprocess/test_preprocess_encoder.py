@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from signal_folder import random_signal, write_signal
 
 from embed.test_embed import export
@@ -154,6 +155,28 @@ def test_tracks_that_are_left_out_are_named(tmp_path, encoder, caplog, monkeypat
 def test_signal_of_another_bin_size_is_refused(tmp_path, encoder):
     new_signal(tmp_path, SCALER.tracks, bin_size=50)
     with pytest.raises(DataError, match=r"^bins are 50 bp in the signal, 25 bp in the encoder; .*ingest.bin_size: 25$"):
+        preprocess(tmp_path, encoder)
+
+
+def test_signal_whose_uncovered_bases_are_something_else_is_refused(tmp_path, encoder):
+    new_signal(tmp_path, SCALER.tracks)
+    path = tmp_path / "signal" / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["tracks"][2] |= {"transform": "none", "uncovered": "missing"}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(
+        DataError, match=r"^track E002-DNase: .* missing in the signal, zero in the .* set its transform to arcsinh and"
+    ):
+        preprocess(tmp_path, encoder)
+
+
+def test_signal_below_0_is_refused_where_the_encoder_takes_log1p(tmp_path):
+    logged = SCALER.model_copy(update={"transform": ["arcsinh"] * 4 + ["log1p"] * 3})
+    encoder = export(tmp_path / "logged", network_of("bottleneck"), logged)
+    new_signal(tmp_path, SCALER.tracks)
+    preprocess(tmp_path, encoder, "fine")
+    zarr.open_group(tmp_path / "signal" / "signal.zarr", mode="r+")["chr7"][5, 100] = -4
+    with pytest.raises(DataError, match=r"^track E005-DNase: chr7: signal below 0 \(down to -4\), which log1p"):
         preprocess(tmp_path, encoder)
 
 

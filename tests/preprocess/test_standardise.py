@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from signal_folder import random_signal, write_signal
 
-from epilstm.datasets import Scaler, SignalManifest, read_manifest
+from epilstm.datasets import SignalManifest, read_manifest
 from epilstm.errors import DataError, GenomeError
-from epilstm.preprocess.standardise import fit_scaler, reference_histograms, split_chromosomes, standardise
+from epilstm.preprocess.standardise import fit_scaler, reference_histograms, split_chromosomes
 
 
 @pytest.fixture
@@ -95,16 +95,21 @@ def test_a_track_that_never_changes_is_named(signal: dict[str, np.ndarray], tmp_
         fit_scaler(manifest, split_chromosomes(manifest, ["chr10"], ["chr11"]))
 
 
-def test_values_are_arcsinh_less_mean_over_scale() -> None:
-    scaler = Scaler(tracks=["a", "b", "c"], mean=[9.0, 1.0, 2.0], scale=[9.0, 0.5, 4.0])
-    signal = np.array([[0.0, 3.0, np.nan], [-2.0, 1000.0, 5.0]], np.float32)
-    expected = (np.arcsinh([[0.0, 3.0, 0.0], [-2.0, 1000.0, 5.0]]) - [[1.0], [2.0]]) / [[0.5], [4.0]]
-    values = standardise(signal, scaler, slice(1, 3))
-    assert values.dtype == np.float16
-    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-4)  # float16 keeps 11 bits
-
-
-def test_values_stay_finite_in_float16() -> None:
-    scaler = Scaler(tracks=["a"], mean=[0.0], scale=[1e-5])
-    values = standardise(np.array([[1e9, -1e9]], np.float32), scaler, slice(0, 1))
-    assert values.tolist() == [[65504.0, -65504.0]]
+def test_bins_without_data_are_left_out_where_uncovered_bases_are_missing(
+    signal: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    manifest = manifest_of(signal, tmp_path)
+    tracks = [manifest.tracks[0], manifest.tracks[1].model_copy(update={"transform": "none", "uncovered": "missing"})]
+    moments = dict.fromkeys(manifest.chromosomes, (10, 5.0, 4.0))
+    tracks[1] = tracks[1].model_copy(update={"moments": moments})
+    manifest = manifest.model_copy(update={"tracks": tracks})
+    split = split_chromosomes(manifest, ["chr10"], ["chr11"])
+    scaler = fit_scaler(manifest, split)
+    assert scaler.transforms == ["arcsinh", "none"]
+    assert scaler.uncovered_bases == ["zero", "missing"]
+    assert (scaler.mean[1], scaler.scale[1]) == pytest.approx((0.5, 0.15**0.5))
+    counts = np.zeros((2, 3, len(manifest.histogram_edges) - 1), np.int64)
+    counts[:, :, 3] = 10
+    reference = reference_histograms(manifest, split.train, [0, 1], counts)
+    assert sum(reference.counts[0]) == manifest.bins_with_data["chr9"]
+    assert sum(reference.counts[1]) == 10

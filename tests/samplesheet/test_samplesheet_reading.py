@@ -14,11 +14,13 @@ from epilstm.samplesheet.sheet import (
     Track,
     format_samplesheet,
     is_local,
+    mixed_assays,
     read_samplesheet,
     resolve_uri,
     scan_samplesheet,
     write_samplesheet,
 )
+from epilstm.treatment import TRANSFORMS, UNCOVERED
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -87,6 +89,14 @@ BAD_FILES = {
     "NUL in uri": (HEADER + "E1,DNase,a\0.bw\n", ":2: uri 'a\\x00.bw'"),
     "short sha256": ("cell_type,assay,uri,sha256\nE1,DNase,a.bw,abc\n", ":2: sha256 'abc' is not 64"),
     "sha256 of other digits": (f"cell_type,assay,uri,sha256\nE1,DNase,a.bw,{'g' * 64}\n", ":2: sha256"),
+    "unknown transform": (
+        "cell_type,assay,uri,transform\nE1,DNase,a.bw,log2\n",
+        ":2: transform 'log2' is none of arcsinh, log1p, none",
+    ),
+    "unknown uncovered": (
+        "cell_type,assay,uri,uncovered\nE1,DNase,a.bw,NA\n",
+        ":2: uncovered 'NA' is none of zero, missing",
+    ),
     "duplicate": (HEADER + "E1,DNase,a.bw\nE2,DNase,b.bw\nE1,DNase,c.bw\n", ":4: E1 DNase is on line 2 already"),
     "same name": (HEADER + "a-b,c,a.bw\na,b-c,b.bw\n", ":3: the name a-b-c is that of line 2"),
 }
@@ -128,8 +138,12 @@ def test_a_scan_gives_the_usable_rows_and_every_problem(tmp_path):
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+]{0,8}", fullmatch=True)
 uris = st.text(string.ascii_letters + string.digits + "/:.,\"'-é", min_size=1, max_size=20)
 digests = st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)
+treatments = st.sampled_from(TRANSFORMS), st.sampled_from(UNCOVERED)
 tracks = st.lists(
-    st.builds(Track, names, names, uris, digests), min_size=1, max_size=6, unique_by=lambda track: track.name
+    st.builds(Track, names, names, uris, digests, *treatments),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda track: track.name,
 )
 
 
@@ -144,6 +158,40 @@ def test_what_is_written_is_read_back(tmp_path_factory, tracks):
 def test_sha256_is_a_column_only_if_some_track_has_one():
     assert format_samplesheet([Track("E1", "DNase", "a.bw")]) == "cell_type,assay,uri\nE1,DNase,a.bw\n"
     assert format_samplesheet([Track("E1", "DNase", "a.bw", DIGEST)]).startswith("cell_type,assay,uri,sha256\n")
+
+
+def test_without_a_transform_the_signal_is_arcsinhs_and_uncovered_bases_are_0(tmp_path):
+    for content in (HEADER + "E1,DNase,a.bw\n", "cell_type,assay,uri,transform,uncovered\nE1,DNase,a.bw,,\n"):
+        (track,) = read_samplesheet(sheet(tmp_path, content))
+        assert (track.transform, track.uncovered) == ("arcsinh", "zero")
+
+
+def test_uncovered_bases_follow_the_transform_unless_the_row_says_otherwise(tmp_path):
+    path = sheet(
+        tmp_path,
+        "transform,cell_type,assay,uri,uncovered\nlog1p,E1,ATAC,a.bw,\nnone,E1,WGBS,b.bw,\nnone,E1,logFC,c.bw,zero\n",
+    )
+    treated = [(track.transform, track.uncovered) for track in read_samplesheet(path)]
+    assert treated == [("log1p", "zero"), ("none", "missing"), ("none", "zero")]
+
+
+def test_transform_is_a_column_only_if_some_track_is_not_arcsinhs():
+    told = format_samplesheet([Track("E1", "DNase", "a.bw"), Track("E1", "WGBS", "b.bw", None, "none", "missing")])
+    assert told == "cell_type,assay,uri,transform\nE1,DNase,a.bw,arcsinh\nE1,WGBS,b.bw,none\n"
+
+
+def test_an_assay_whose_tracks_are_treated_differently_is_named():
+    tracks = [
+        Track("E1", "ATAC", "a.bw", None, "log1p"),
+        Track("E2", "ATAC", "b.bw"),
+        Track("E3", "ATAC", "c.bw"),
+        Track("E1", "DNase", "d.bw"),
+    ]
+    assert mixed_assays(tracks) == [
+        "assay ATAC is treated in 2 ways: transform log1p and uncovered zero in E1, "
+        "transform arcsinh and uncovered zero in E2"
+    ]
+    assert mixed_assays(tracks[1:]) == []
 
 
 def test_a_samplesheet_that_cannot_be_written_is_told(tmp_path):

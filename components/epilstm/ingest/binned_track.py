@@ -21,6 +21,7 @@ from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means
 from epilstm.seal import seal, sealed_facts
 from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
+from epilstm.treatment import Transform, Uncovered
 
 #: Changes when the same inputs would be binned or stored differently.
 FORMAT = "epilstm.track/2"
@@ -105,9 +106,10 @@ class Binning:
             }
         )
 
-    def key(self, digest: str) -> str:
-        """Name of the binned form of a file with a given SHA-256."""
-        return sha256_json([self._settings, digest])
+    def key(self, digest: str, transform: Transform = "arcsinh", uncovered: Uncovered = "zero") -> str:
+        """Name of the binned form of a file with a given SHA-256, treated as its track is."""
+        treatment = [] if (transform, uncovered) == ("arcsinh", "zero") else [transform, uncovered]
+        return sha256_json([self._settings, digest, *treatment])
 
 
 class ChromosomeSummary(BaseModel):
@@ -182,7 +184,15 @@ def check_chromosomes(bigwig: BigWig, binning: Binning) -> list[str]:
     return absent
 
 
-def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str | None = None) -> BinnedTrack:
+def bin_track(
+    path: Path,
+    digest: str,
+    binning: Binning,
+    folder: Path,
+    name: str | None = None,
+    transform: Transform = "arcsinh",
+    uncovered: Uncovered = "zero",
+) -> BinnedTrack:
     """Bin one bigWig into a folder.
 
     Parameters
@@ -198,11 +208,13 @@ def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str
         ``coverage.bin`` (see `read_coverage`), ``track.json``, and a seal, by which it is told when it is damaged.
     name : str, optional
         What messages call the file, where that is not its path.
+    transform, uncovered
+        The track's, as in `epilstm.samplesheet.sheet.Track`.
 
     Raises
     ------
     TrackError
-        The file is unusable, of another assembly, or has no data in any region.
+        The file is unusable, of another assembly, has no data in any region, or signal that its transform cannot take.
     """
     summaries: dict[str, ChromosomeSummary] = {}
     coverage: list[bytes] = []
@@ -212,9 +224,9 @@ def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str
         for chrom in binning.chromosomes:
             bins = binning.bins(chrom)
             array = create_signal_array(group, chrom, 1, bins, binning.codec)
-            summary = SignalSummary.empty()
+            summary = SignalSummary.empty(transform)
             covered = np.zeros(bins, bool)
-            for first, signal in _shards(bigwig, binning, chrom, summary) if chrom not in absent else ():
+            for first, signal in _shards(bigwig, binning, chrom, summary, uncovered) if chrom not in absent else ():
                 array[0, first : first + len(signal)] = signal
                 covered[first : first + len(signal)] = ~np.isnan(signal)
             summaries[chrom] = ChromosomeSummary(
@@ -233,7 +245,9 @@ def bin_track(path: Path, digest: str, binning: Binning, folder: Path, name: str
     return track
 
 
-def _shards(bigwig: BigWig, binning: Binning, chrom: str, summary: SignalSummary) -> Iterator[tuple[int, FloatArray]]:
+def _shards(
+    bigwig: BigWig, binning: Binning, chrom: str, summary: SignalSummary, uncovered: Uncovered
+) -> Iterator[tuple[int, FloatArray]]:
     """Signal of a chromosome as (first bin, signal), each of whole chunks of one shard; NaN outside the regions."""
     bins = binning.bins(chrom)
     for _, group in groupby(_windows(binning, chrom), key=lambda window: window[0] // SIGNAL_SHARD_BINS):
@@ -242,9 +256,23 @@ def _shards(bigwig: BigWig, binning: Binning, chrom: str, summary: SignalSummary
         end = min(-(-windows[-1][1] // SIGNAL_CHUNK_BINS) * SIGNAL_CHUNK_BINS, bins)
         signal = np.full(end - first, np.nan, np.float32)
         for window in windows:
-            signal[window[0] - first : window[1] - first] = means = window_means(bigwig, binning, chrom, *window)
+            means = window_means(bigwig, binning, chrom, *window, uncovered)
+            if summary.transform == "log1p":
+                _require_not_negative(bigwig, chrom, window[0] * binning.bin_size, binning.bin_size, means)
+            signal[window[0] - first : window[1] - first] = means
             summary.add(means)
         yield first, signal
+
+
+def _require_not_negative(bigwig: BigWig, chrom: str, start: int, bin_size: int, means: FloatArray) -> None:
+    below = means < 0
+    if below.any():
+        place = int(np.nanargmin(means))
+        raise TrackError(
+            f"{bigwig.name}: {chrom}: signal below 0 ({means[place]:g} at base {start + place * bin_size:,}, in "
+            f"{below.sum():,} bins), which log1p does not take; set the track's transform to arcsinh (or none) in the "
+            "samplesheet"
+        )
 
 
 def _windows(binning: Binning, chrom: str) -> Iterator[tuple[int, int]]:
@@ -256,7 +284,9 @@ def _windows(binning: Binning, chrom: str) -> Iterator[tuple[int, int]]:
             first = end
 
 
-def window_means(bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int) -> FloatArray:
+def window_means(
+    bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int, uncovered: Uncovered = "zero"
+) -> FloatArray:
     """Mean signal of bins `first` to before `end` of a chromosome that the file has; NaN where there is no data.
 
     Raises
@@ -266,7 +296,7 @@ def window_means(bigwig: BigWig, binning: Binning, chrom: str, first: int, end: 
     """
     start, stop = first * binning.bin_size, min(end * binning.bin_size, binning.sizes[chrom])
     try:
-        means = bin_means(bigwig.intervals(chrom, start, stop), start, stop, binning.bin_size)
+        means = bin_means(bigwig.intervals(chrom, start, stop), start, stop, binning.bin_size, uncovered)
     except UnusableSignal as error:
         raise TrackError(f"{bigwig.name}: {chrom}: {error}; make the bigWig again") from error
     for begin, last in binning.blacklisted(chrom):
@@ -298,7 +328,7 @@ def unpack_coverage(packed: npt.NDArray[np.uint8], binning: Binning) -> Iterator
 
 
 def moments(track: BinnedTrack) -> dict[str, tuple[int, float, float]]:
-    """(covered bins, sum, sum of squares) of arcsinh(signal) per chromosome."""
+    """(covered bins, sum, sum of squares) of the transformed signal per chromosome."""
     return {chrom: (part.covered, part.total, part.squares) for chrom, part in track.chromosomes.items()}
 
 

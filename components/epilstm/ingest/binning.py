@@ -14,6 +14,8 @@ import numpy.typing as npt
 from numba import types
 
 from epilstm.ingest.bigwig import Intervals
+from epilstm.transforms import transformed
+from epilstm.treatment import Transform, Uncovered
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -50,14 +52,14 @@ _COLUMN = partial(types.Array, ndim=1, layout="A", readonly=True)
     types.UniTuple(types.int64, 3)(
         *(_COLUMN(types.uint32), _COLUMN(types.uint32), _COLUMN(types.float32)),
         *(types.int64, types.int64, types.int64, types.int64),
-        *(types.float64[::1], types.boolean[::1]),
+        *(types.float64[::1], types.int32[::1]),
     )
 )
 def _add_intervals(
     starts: Any, ends: Any, values: Any, previous_end: Any, first_base: Any, end_base: Any, bin_size: Any,
     total: Any, covered: Any,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
-    """Add value x overlap of each interval to its bins; return (problem, base of it, end of the last interval)."""
+    """Add each interval to its bins, value x overlap and overlap; return (problem, base of it, end of the last)."""
     for i in range(len(starts)):
         start: Any = np.int64(starts[i])
         end: Any = np.int64(ends[i])
@@ -77,17 +79,21 @@ def _add_intervals(
         index = (start - first_base) // bin_size
         bin_end = first_base + (index + 1) * bin_size
         while start < end:
-            total[index] += value * (min(end, bin_end) - start)
-            covered[index] = True
+            bases = min(end, bin_end) - start
+            total[index] += value * bases
+            covered[index] += bases
             start, bin_end, index = bin_end, bin_end + bin_size, index + 1
     return FINE, 0, previous_end
 
 
-def bin_means(blocks: Iterable[Intervals], start: int, end: int, bin_size: int) -> FloatArray:
+def bin_means(
+    blocks: Iterable[Intervals], start: int, end: int, bin_size: int, uncovered: Uncovered = "zero"
+) -> FloatArray:
     """Mean signal of each bin of a stretch, by the field's recipe.
 
     A base without signal (not covered, or NaN) counts as 0, and the mean is over `bin_size` bases, in the last,
-    partial bin of a chromosome too. A bin without any covered base is NaN.
+    partial bin of a chromosome too; where uncovered bases are `missing`, it is over the covered ones. A bin without any
+    covered base is NaN.
 
     Parameters
     ----------
@@ -97,6 +103,8 @@ def bin_means(blocks: Iterable[Intervals], start: int, end: int, bin_size: int) 
         In base pairs; `start` is a multiple of `bin_size`.
     bin_size : int
         In base pairs.
+    uncovered : {'zero', 'missing'}
+        What a base without signal is.
 
     Returns
     -------
@@ -108,21 +116,22 @@ def bin_means(blocks: Iterable[Intervals], start: int, end: int, bin_size: int) 
         An infinite value, or intervals that overlap or are empty.
     """
     bins = -(-(end - start) // bin_size)
-    total, covered = np.zeros(bins), np.zeros(bins, bool)
+    total, covered = np.zeros(bins), np.zeros(bins, np.int32)
     previous_end = 0
     for block in blocks:
         problem, base, previous_end = _add_intervals(*block, previous_end, start, end, bin_size, total, covered)
         if problem:
             what = {NOT_FINITE: "an infinite value", OVERLAPPING: "overlapping intervals", EMPTY: "an empty interval"}
             raise UnusableSignal(f"{what[problem]} at base {base}")
-    mean: FloatArray = (total / bin_size).astype(np.float32)
-    mean[~covered] = np.nan
+    bases = bin_size if uncovered == "zero" else np.maximum(covered, 1)
+    mean: FloatArray = (total / bases).astype(np.float32)
+    mean[covered == 0] = np.nan
     return mean
 
 
 @dataclass
 class SignalSummary:
-    """Counts and moments of arcsinh(signal) over covered bins.
+    """Moments of the transformed signal over covered bins, and counts of arcsinh(signal), whatever the transform.
 
     Parameters
     ----------
@@ -132,31 +141,36 @@ class SignalSummary:
         Sum and sum of squares.
     histogram : (`HISTOGRAM_BINS`,) int64 array
         Counts between `HISTOGRAM_EDGES`.
+    transform : {'arcsinh', 'log1p', 'none'}
+        The track's.
     """
 
     covered: int
     total: float
     squares: float
     histogram: npt.NDArray[np.int64]
+    transform: Transform = "arcsinh"
 
     @classmethod
-    def empty(cls) -> SignalSummary:
+    def empty(cls, transform: Transform = "arcsinh") -> SignalSummary:
         """Return the summary of nothing."""
-        return cls(0, 0.0, 0.0, np.zeros(HISTOGRAM_BINS, np.int64))
+        return cls(0, 0.0, 0.0, np.zeros(HISTOGRAM_BINS, np.int64), transform)
 
     def add(self, signal: FloatArray) -> None:
         """Count further bins; NaN is a bin without signal."""
-        transformed = np.arcsinh(signal[~np.isnan(signal)])
-        exact = transformed.astype(np.float64)
-        self.covered += len(transformed)
+        known = signal[~np.isnan(signal)]
+        on_axis = np.arcsinh(known)
+        values = on_axis if self.transform == "arcsinh" else transformed(known, self.transform)
+        exact = values.astype(np.float64)
+        self.covered += len(known)
         self.total += float(exact.sum())
         self.squares += float(np.square(exact).sum())
-        self.histogram += histogram(transformed)
+        self.histogram += histogram(on_axis)
 
 
-def histogram(transformed: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+def histogram(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """Counts of arcsinh(signal) between `HISTOGRAM_EDGES`; NaN must be left out before."""
     # the shift comes last: added to a small value before, it would swallow its sign
-    place = np.floor(transformed * HISTOGRAM_STEPS_PER_UNIT) - HISTOGRAM_LOW * HISTOGRAM_STEPS_PER_UNIT
+    place = np.floor(values * HISTOGRAM_STEPS_PER_UNIT) - HISTOGRAM_LOW * HISTOGRAM_STEPS_PER_UNIT
     place = np.clip(place, 0, HISTOGRAM_BINS - 1).astype(np.int64)
     return np.bincount(place, minlength=HISTOGRAM_BINS).astype(np.int64)

@@ -19,7 +19,7 @@ from epilstm.ingest.signal_dataset import write_signal_dataset
 from epilstm.ingest.track_cache import Found, Source, TrackCache
 from epilstm.processes import WorkerDied, outcomes
 from epilstm.runner import StepContext, StepResult
-from epilstm.samplesheet.sheet import Track, read_samplesheet, resolve_uri
+from epilstm.samplesheet.sheet import Track, mixed_assays, read_samplesheet, resolve_uri
 from epilstm.store import available_cores
 
 #: Servers asked at once whether a file has changed.
@@ -36,6 +36,8 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
     """
     sheet = context.inputs["samplesheet"]
     tracks = read_samplesheet(sheet)
+    for line in mixed_assays(tracks):
+        log.warning(f"{sheet}: {line}")
     binning = _binning(params, context)
     if context.part is not None:
         tracks = shard_of(tracks, context.part)

@@ -56,6 +56,8 @@ def write_signal_dataset(
                 cell_type=row.cell_type,
                 assay=row.assay,
                 uri=row.uri,
+                transform=row.transform,
+                uncovered=row.uncovered,
                 sha256=track.binned.sha256,
                 bytes=track.binned.bytes,
                 covered_fraction=track.binned.covered / binning.region_bins,

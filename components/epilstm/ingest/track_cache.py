@@ -84,13 +84,13 @@ class TrackCache:
         """
         expected = source.track.sha256
         if expected is not None and not is_local(source.uri):
-            found = self._found(expected, binning)
+            found = self._found(expected, source.track, binning)
             if found is not None:
                 return found
         digest = self._noted_digest(source.uri, source_state(source.uri))
         if digest is not None:
             check_digest(digest, expected, source.uri)
-            found = self._found(digest, binning)
+            found = self._found(digest, source.track, binning)
             if found is not None:
                 return found
         if is_local(source.uri):  # what can be said before hours of work is said now
@@ -135,14 +135,15 @@ class TrackCache:
         before = local_state(path)
         digest = sha256_file(path)
         check_digest(digest, source.track.sha256, source.uri)
-        key = binning.key(digest)
+        track = source.track
+        key = binning.key(digest, track.transform, track.uncovered)
         folder, staged = self.folder / "tracks" / key, self.folder / "tracks" / f".{key}.partial"
         with self._locked("tracks", key):
             if read_binned_track(folder) is None:
                 remove(staged)
                 staged.mkdir(parents=True)
                 try:
-                    bin_track(path, digest, binning, staged, source.uri)
+                    bin_track(path, digest, binning, staged, source.uri, track.transform, track.uncovered)
                     if local_state(path) != before:
                         raise TrackError(f"{source.uri}: the file changed while it was read; run it again")
                     remove(folder)
@@ -157,8 +158,8 @@ class TrackCache:
         assert binned is not None
         return Found(folder, binned, before.size or 0)
 
-    def _found(self, digest: str, binning: Binning) -> Found | None:
-        folder = self.folder / "tracks" / binning.key(digest)
+    def _found(self, digest: str, track: Track, binning: Binning) -> Found | None:
+        folder = self.folder / "tracks" / binning.key(digest, track.transform, track.uncovered)
         binned = read_binned_track(folder)
         if binned is None:
             if folder.exists():

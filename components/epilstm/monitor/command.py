@@ -38,6 +38,7 @@ from epilstm.monitor.track_scores import (
     model_scores,
     similarity_scores,
 )
+from epilstm.preprocess.standardise import require_binned_alike
 from epilstm.runner import StepContext, StepResult
 
 #: Tracks with a finding that are told in the log; the page has them all.
@@ -108,7 +109,7 @@ def load_network(folder: Path, reference: Reference, threads: int) -> RunModel:
 
     from epilstm.cores import available_cores
     from epilstm.model.folder import load_model
-    from epilstm.model.windows import encode_bins, reconstruct_bins
+    from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
 
     network, manifest = load_model(folder)
     if manifest.scaler != reference.scaler:
@@ -118,6 +119,8 @@ def load_network(folder: Path, reference: Reference, threads: int) -> RunModel:
         lambda rows: encode_bins(network, rows),
         lambda rows: reconstruct_bins(network, rows),
         manifest.config.embedding_size,
+        context_bins(manifest.config),
+        manifest.frame_bins,
     )
 
 
@@ -159,9 +162,8 @@ def compare(
         entries = signal.manifest.tracks
         roster = Roster(tuple(signal.tracks), tuple(reference.tracks), tuple(entry.assay for entry in entries))
         absent = [name for name in roster.old if name not in roster.new]
-        training = np.array(reference.histograms.counts, np.int64)
         scores = {
-            **distribution_scores(done, training, reference.edges, roster, same, params.false_alarms),
+            **distribution_scores(done, reference, roster, same, params.false_alarms),
             **similarity_scores(done, roster, same, params.false_alarms),
             **model_scores(done, roster, same, params.false_alarms),
         }
@@ -169,7 +171,9 @@ def compare(
         whole_model = judge_model(done, roster, same, params)
     served: list[TrackDrift] = []
     if "served" in inputs:
-        served = judge_served(read_served(inputs["served"]), reference.scaler, *usual_moments(known, reference), params)
+        served = judge_served(
+            read_served(inputs["served"]), reference.on_axis, *usual_moments(known, reference), params
+        )
     verdicts = [track.verdict for track in (*tracks, *served)]
     return DriftReport(
         verdict=worst([*verdicts, *([whole_model.embedding.verdict] if whole_model else [])]),
@@ -186,7 +190,7 @@ def compare(
 
 
 def require_same_genome(signal: SignalReader, reference: Reference) -> None:
-    """Refuse signal of another assembly or other bins.
+    """Refuse signal of another assembly, other bins, or bins of another kind of mean.
 
     Raises
     ------
@@ -204,6 +208,7 @@ def require_same_genome(signal: SignalReader, reference: Reference) -> None:
                 f"{signal.folder}: {chrom} is {size:,} bp, in the reference {theirs.chromosome_sizes[chrom]:,}; "
                 f"another assembly ({ours.assembly}, {theirs.assembly})? Ingest again with the reference's"
             )
+    require_binned_alike(ours, reference.scaler)
 
 
 def most_like(done: Measurement, roster: Roster, same_bins: bool) -> list[tuple[str, float] | None]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.transforms import transformed
+from epilstm.treatment import Transform
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -19,6 +21,8 @@ Floats = NDArray[np.float64]
 #: this share of the reference. Narrower ones answer to a tenth more depth, as any replicate has; a cell with next to
 #: nothing in it answers to single bins.
 CELL_WIDTH, CELL_SHARE = 0.5, 0.01
+#: The same in tracks that are not transformed, such as fractions from 0 to 1, which depth does not scale.
+UNTRANSFORMED_CELL_WIDTH = 0.125
 
 #: Quantiles of signal that a change of depth moves together: peaks, without the very highest bins.
 SCALE_QUANTILES = (0.9, 0.95, 0.98, 0.99, 0.995)
@@ -46,17 +50,19 @@ def counts_of(values: NDArray[np.float32], edges: Floats) -> Counts:
     )
 
 
-def cells_of(reference: NDArray[np.int64], edges: Floats) -> list[int]:
+def cells_of(reference: NDArray[np.int64], edges: Floats, transform: Transform = "arcsinh") -> list[int]:
     """First histogram bins of the cells that one track's reference histogram is gathered in.
 
-    The first cell starts at bin 0; each is at least `CELL_WIDTH` wide and holds `CELL_SHARE` of the reference.
+    The first cell starts at bin 0; each is at least `CELL_WIDTH` wide (`UNTRANSFORMED_CELL_WIDTH` in a track that is
+    not transformed) and holds `CELL_SHARE` of the reference.
     """
+    width = UNTRANSFORMED_CELL_WIDTH if transform == "none" else CELL_WIDTH
     total = max(int(reference.sum()), 1)
     step = edges[1] - edges[0]
     starts, held = [0], 0
     for place, count in enumerate(reference.tolist()):
         # What lies below the reference's lowest values counts as wide enough: the first cell ends where it has to.
-        if held >= CELL_SHARE * total and (place - starts[-1]) * step >= CELL_WIDTH:
+        if held >= CELL_SHARE * total and (place - starts[-1]) * step >= width:
             starts.append(place)
             held = 0
         held += count
@@ -104,19 +110,20 @@ def scale_shift(new: Counts, reference: Counts, edges: Floats) -> Floats:
     return np.asarray(np.median(np.log2(ours / theirs), axis=1))
 
 
-def transformed_lead(new: Counts, reference: Counts, edges: Floats) -> Floats:
-    """By how much better, in log2, high quantiles fit arcsinh of the reference's signal than that signal itself.
+def transformed_lead(new: Counts, reference: Counts, edges: Floats, transforms: Sequence[Transform]) -> Floats:
+    """By how much better, in log2, high quantiles fit the reference's transformed signal than that signal itself.
 
-    Above 0 for values that are arcsinh(signal) already; far below 0 for a replicate.
+    Above 0 for values that are transformed already; far below 0 for a replicate; NaN for tracks that are not to be.
     """
     ours, theirs = (quantiles(counts, edges, (*SCALE_QUANTILES, 0.999)) for counts in (new, reference))
-    # arcsinh of the reference's signal is what the histograms hold.
-    candidates = np.maximum(np.sinh(theirs), 0), np.maximum(theirs, 0)
+    signal = np.maximum(np.sinh(theirs), 0)
+    candidates = signal, np.array([transformed(row, each) for row, each in zip(signal, transforms, strict=True)])
     values = np.maximum(np.sinh(ours), 0) + LEAST_SIGNAL
     as_it_is, as_transformed = (
         np.sqrt(np.square(np.log2(values / (each + LEAST_SIGNAL))).mean(axis=1)) for each in candidates
     )
-    return np.asarray(as_it_is - as_transformed)
+    untransformed = [transform == "none" for transform in transforms]
+    return np.where(untransformed, np.nan, as_it_is - as_transformed)
 
 
 def signal_to_noise(counts: Counts, edges: Floats) -> Floats:

@@ -58,7 +58,9 @@ STATISTICS = {
             "size",
         ),
         Statistic(
-            "transformed", "Like arcsinh (log2)", "its high values fit arcsinh of the reference's: transformed before?"
+            "transformed",
+            "Like transformed (log2)",
+            "its high values fit the reference's after its transform: transformed before?",
         ),
         Statistic("zeros", "Zeros", "the share of bins without signal differs by {value:+.2f}", "size"),
         Statistic("missing", "Missing", "{value:.0%} of its bins have no data where the reference has signal"),

@@ -21,6 +21,7 @@ from epilstm.monitor.drift import SERVED_STATISTICS, Finding, TrackDrift, findin
 from epilstm.monitor.limits import worst
 from epilstm.monitor.measurement import Measurement, Reference
 from epilstm.monitor.track_scores import long_enough
+from epilstm.transforms import missing_where_uncovered
 
 Floats = NDArray[np.float64]
 
@@ -57,15 +58,14 @@ class ServedInputs:
         """Values that are not missing, 1 at least."""
         return np.maximum(self.values - self.missing, 1)
 
-    @property
-    def mean(self) -> Floats:
-        """Mean of arcsinh(signal), no data being a signal of 0 as in the training data."""
-        return np.asarray(self.total / np.maximum(self.values, 1))
+    def moments(self, left_out: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of arcsinh(signal), (track,) each.
 
-    @property
-    def spread(self) -> Floats:
-        """Standard deviation of the same."""
-        return np.sqrt(np.maximum(self.squares / np.maximum(self.values, 1) - np.square(self.mean), 0))
+        As in the training data, no data is a signal of 0, or left out in the tracks where `left_out` says so.
+        """
+        count = np.where(left_out, self.known, np.maximum(self.values, 1))
+        mean = self.total / count
+        return mean, np.sqrt(np.maximum(self.squares / count - np.square(mean), 0))
 
 
 def read_served(path: Path) -> ServedInputs:
@@ -114,9 +114,9 @@ def judge_served(
     ----------
     inputs : ServedInputs
     scaler : Scaler
-        Mean and standard deviation of the training data.
+        Mean and standard deviation of arcsinh(signal) of the training data.
     reference_zeros : mapping of str to float
-        Share of bins without signal, by track.
+        Share of bins that may be without data, by track.
     usual : mapping of str to (array, array)
         By track, the same two statistics of single chromosomes of the reference.
     params : MonitorParams
@@ -136,11 +136,10 @@ def judge_served(
     # Bins without data in any track, which the training data leave out, are missing in all.
     everywhere = float((inputs.missing / inputs.values).min())
     judged = []
-    for row, track in enumerate(inputs.tracks):
-        place = scaler.tracks.index(track)
-        shift, factor = moment_differences(
-            inputs.mean[row], inputs.spread[row], scaler.mean[place], scaler.scale[place]
-        )
+    places = [scaler.tracks.index(track) for track in inputs.tracks]
+    mean, spread = inputs.moments(missing_where_uncovered(scaler.select(places)))
+    for row, (track, place) in enumerate(zip(inputs.tracks, places, strict=True)):
+        shift, factor = moment_differences(mean[row], spread[row], scaler.mean[place], scaler.scale[place])
         gone = max(inputs.missing[row] / inputs.values[row] - max(everywhere, reference_zeros[track]), 0.0)
         values = {
             "served_mean": (shift, params.served_mean, usual[track][0]),
@@ -169,20 +168,21 @@ def moment_differences(
 def usual_moments(
     known: Measurement, reference: Reference
 ) -> tuple[dict[str, float], dict[str, tuple[Floats, Floats]]]:
-    """Share of bins without signal, and how mean and spread of single chromosomes differ from the training data's."""
+    """Share of bins that may be without data; how mean and spread of chromosomes differ from the training data's."""
     middles = (reference.edges[1:] + reference.edges[:-1]) / 2
     tallies = list(long_enough(known.old).values())
     bins = max(sum(tally.bins for tally in tallies), 1)
     zeros: dict[str, float] = {}
+    on_axis = reference.on_axis
     usual: dict[str, tuple[Floats, Floats]] = {}
     for place, track in enumerate(reference.tracks):
-        zeros[track] = float(sum(tally.zeros[place] for tally in tallies) / bins)
+        zeros[track] = float(sum(tally.maybe_missing[place] for tally in tallies) / bins)
         pairs = []
         for tally in tallies:
-            share = tally.counts[place] / max(tally.bins, 1)
+            share = tally.counts[place] / max(tally.counts[place].sum(), 1)
             mean = float(share @ middles)
             spread = float(np.sqrt(max(share @ np.square(middles) - mean**2, 0)))
-            pairs.append(moment_differences(mean, spread, reference.scaler.mean[place], reference.scaler.scale[place]))
+            pairs.append(moment_differences(mean, spread, on_axis.mean[place], on_axis.scale[place]))
         shifts, factors = np.array(pairs).reshape(-1, 2).T
         usual[track] = shifts, factors
     return zeros, usual

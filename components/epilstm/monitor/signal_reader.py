@@ -1,4 +1,4 @@
-"""The signal dataset, read a block of bins at a time, as arcsinh(signal)."""
+"""The signal dataset, read a block of bins at a time."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ class SignalReader:
         self.folder = folder
         self.manifest = read_manifest(folder, SignalManifest)
         require_files(folder / "signal.zarr", self.manifest, self.manifest.chromosomes)
+        self.regions = [
+            Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
+        ]
         self._values = open_group(folder / "signal.zarr")
         self._masks: tuple[str, NDArray[np.bool_]] = "", np.empty(0, bool)
 
@@ -46,10 +49,9 @@ class SignalReader:
 
     def ranges(self) -> dict[str, list[tuple[int, int]]]:
         """First and one-past-last bin of each region, by chromosome."""
-        manifest = self.manifest
         return {
-            chrom: [bins_of(region, manifest.bin_size) for region in manifest.region_list([chrom])]
-            for chrom in manifest.chromosomes
+            chrom: [(region.first, region.last) for region in self.regions if region.chrom == chrom]
+            for chrom in self.manifest.chromosomes
         }
 
     def mask(self, block: Block) -> NDArray[np.bool_]:
@@ -59,8 +61,8 @@ class SignalReader:
             self._masks = block.chrom, read_mask(self.folder / "mask.zarr", block.chrom, stated)
         return self._masks[1][block.first : block.last]
 
-    def arcsinh(self, block: Block) -> NDArray[np.float32]:
-        """arcsinh(signal) of a block, (bin, track), NaN where a track has no data.
+    def signal(self, block: Block) -> NDArray[np.float32]:
+        """Raw signal of a block, (bin, track), NaN where a track has no data.
 
         Raises
         ------
@@ -81,4 +83,4 @@ class SignalReader:
         if np.isinf(rows).any():
             track = self.tracks[int(np.isinf(rows).any(axis=0).argmax())]
             raise DataError(f"{self.folder}: {block.chrom}: {track} is infinite somewhere; run ingest again")
-        return np.arcsinh(rows, out=rows)
+        return rows

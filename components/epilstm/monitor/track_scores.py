@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from epilstm.monitor.distributions import (
     transformed_lead,
 )
 from epilstm.monitor.limits import enough
-from epilstm.monitor.measurement import Measurement, Tally
+from epilstm.monitor.measurement import Measurement, Reference, Tally
 from epilstm.monitor.roster import Roster
 from epilstm.monitor.similarity import assay_means, margin
+from epilstm.treatment import Transform
 
 Floats = NDArray[np.float64]
 ByChromosome = dict[str, Floats]
@@ -60,13 +61,14 @@ class Side:
     Parameters
     ----------
     counts : (track, histogram bin) int64 array
-    zeros, missing : (track,) array
-        Share of bins without signal, and of those without data.
+    zeros, missing, maybe_missing : (track,) array
+        Share of bins without signal, of those without data, and of those that may be; see `Tally`.
     """
 
     counts: NDArray[np.int64]
     zeros: Floats
     missing: Floats
+    maybe_missing: Floats
 
     @classmethod
     def of(cls, tallies: Sequence[Tally]) -> Side:
@@ -76,6 +78,7 @@ class Side:
             np.sum([tally.counts for tally in tallies], axis=0),
             np.sum([tally.zeros for tally in tallies], axis=0) / bins,
             np.sum([tally.missing for tally in tallies], axis=0) / bins,
+            np.sum([tally.maybe_missing for tally in tallies], axis=0) / bins,
         )
 
     def pooled(self, groups: Sequence[Sequence[int]]) -> Side:
@@ -85,10 +88,13 @@ class Side:
             np.array([self.counts[group].sum(axis=0) for group in each]),
             np.array([self.zeros[group].mean() for group in each]),
             np.array([self.missing[group].mean() for group in each]),
+            np.array([self.maybe_missing[group].mean() for group in each]),
         )
 
 
-def differences(new: Side, known: Side, cells: Sequence[Sequence[int]], edges: Floats) -> dict[str, Floats]:
+def differences(
+    new: Side, known: Side, cells: Sequence[Sequence[int]], edges: Floats, transforms: Sequence[Transform]
+) -> dict[str, Floats]:
     """Statistics between the distributions of the same number of tracks on either side, (track,) each."""
     noise = signal_to_noise(new.counts, edges) - signal_to_noise(known.counts, edges)
     return {
@@ -96,16 +102,16 @@ def differences(new: Side, known: Side, cells: Sequence[Sequence[int]], edges: F
         "kolmogorov_smirnov": kolmogorov_smirnov(new.counts, known.counts, cells),
         "scale": scale_shift(new.counts, known.counts, edges),
         "signal_to_noise": noise,
-        # Less depth can look like arcsinh in the quantiles, but leaves signal to noise as it is.
-        "transformed": np.minimum(transformed_lead(new.counts, known.counts, edges), -noise),
+        # Less depth can look like a transform in the quantiles, but leaves signal to noise as it is.
+        "transformed": np.minimum(transformed_lead(new.counts, known.counts, edges, transforms), -noise),
         "zeros": new.zeros - known.zeros,
         # A matrix holds 0 where there were no data, so what was 0 there may be missing here.
-        "missing": np.maximum(new.missing - known.zeros, 0),
+        "missing": np.maximum(new.missing - known.maybe_missing, 0),
     }
 
 
 def distribution_scores(
-    done: Measurement, training: NDArray[np.int64], edges: Floats, roster: Roster, same_bins: bool, false_alarms: float
+    done: Measurement, reference: Reference, roster: Roster, same_bins: bool, false_alarms: float
 ) -> dict[str, Score]:
     """Statistics of the distribution of signal: the median over chromosomes.
 
@@ -117,34 +123,35 @@ def distribution_scores(
     Parameters
     ----------
     done : Measurement
-    training : (track, histogram bin) int64 array
-        The reference histograms.
-    edges : (histogram bin + 1,) array
+    reference : Reference
     roster : Roster
     same_bins : bool
         Whether both were counted over the same bins.
     false_alarms : float
         As for `epilstm.monitor.limits.limits`.
     """
+    training, edges, transforms = reference.training, reference.edges, reference.scaler.transforms
     new, old = long_enough(done.new), long_enough(done.old)
     rows = [row for row in range(len(roster.new)) if roster.against(row) != "nothing"]
     if not rows:
         return {}
     groups = [roster.group(row) for row in rows]
-    cells = [cells_of(training[group].sum(axis=0), edges) for group in groups]
+    of_groups = [transforms[group[0]] for group in groups]
+    cells = cells_of_groups(reference, groups)
     everywhere = Side.of(list(old.values()))
-    of_training = Side(training, everywhere.zeros, everywhere.missing)
+    of_training = replace(everywhere, counts=training)
     by_chromosome = {
         chrom: differences(
             Side.of([tally]).pooled([[row] for row in rows]),
             (Side.of([done.old[chrom]]) if same_bins else of_training).pooled(groups),
             cells,
             edges,
+            of_groups,
         )
         for chrom, tally in new.items()
     }
     usual = {
-        kind: usual_differences(old, training, edges, roster.peers if kind == "assay" else None, same_bins)
+        kind: usual_differences(old, reference, roster.peers if kind == "assay" else None, same_bins)
         for kind in {roster.against(row) for row in rows}
         if not (kind == "itself" and same_bins)
     }
@@ -161,12 +168,16 @@ def distribution_scores(
     return scores
 
 
+def cells_of_groups(reference: Reference, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Cells of the histograms of groups of tracks, each put together."""
+    return [
+        cells_of(reference.training[list(group)].sum(axis=0), reference.edges, reference.scaler.transforms[group[0]])
+        for group in groups
+    ]
+
+
 def usual_differences(
-    old: Mapping[str, Tally],
-    training: NDArray[np.int64],
-    edges: Floats,
-    peers: Sequence[Sequence[int]] | None,
-    same_bins: bool,
+    old: Mapping[str, Tally], reference: Reference, peers: Sequence[Sequence[int]] | None, same_bins: bool
 ) -> dict[str, Floats]:
     """The statistics of the reference's own tracks, (any, track) each; NaN where there is nothing to compare with.
 
@@ -174,29 +185,28 @@ def usual_differences(
     ----------
     old : mapping of str to Tally
         The reference by chromosome.
-    training, edges
-        As for `distribution_scores`.
+    reference : Reference
     peers : sequence of sequence of int, optional
         For each track those that it is held against; without it, each is held against itself.
     same_bins : bool
         Hold each chromosome against itself and take the median, else each against all others.
     """
-    tracks = len(training)
+    tracks = len(reference.tracks)
     groups = [[track] for track in range(tracks)] if peers is None else peers
     rows = [track for track in range(tracks) if groups[track]]
     chosen = [groups[row] for row in rows]
-    cells = [cells_of(training[list(group)].sum(axis=0), edges) for group in chosen]
+    cells, transforms = cells_of_groups(reference, chosen), [reference.scaler.transforms[group[0]] for group in chosen]
     found: list[dict[str, Floats]] = []
     for chrom, tally in old.items():
         others = [tally] if same_bins else [each for name, each in old.items() if name != chrom]
         if others and rows:
             here = Side.of([tally]).pooled([[row] for row in rows])
-            each = differences(here, Side.of(others).pooled(chosen), cells, edges)
+            each = differences(here, Side.of(others).pooled(chosen), cells, reference.edges, transforms)
             found.append({name: spread(values, rows, tracks) for name, values in each.items()})
     names = found[0] if found else DISTRIBUTION
     tables = {name: np.array([each[name] for each in found]).reshape(-1, tracks) for name in names}
     if same_bins and found:
-        return {name: np.nanmedian(table, axis=0, keepdims=True) for name, table in tables.items()}
+        return {name: median(dict(enumerate(table)))[None] for name, table in tables.items()}
     return tables
 
 
@@ -308,7 +318,7 @@ def long_enough(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
     return long or {chrom: tally for chrom, tally in tallies.items() if tally.bins}
 
 
-def median(values: ByChromosome) -> Floats:
+def median(values: Mapping[Any, Floats]) -> Floats:
     """Median over chromosomes, leaving out what is NaN."""
     table = np.array(list(values.values()))
     known = np.isfinite(table).any(axis=0)

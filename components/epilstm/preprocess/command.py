@@ -24,6 +24,7 @@ from epilstm.preprocess.standardise import (
     fit_scaler,
     reference_histograms,
     require_bin_size,
+    require_binned_alike,
     rows_of,
     split_chromosomes,
 )
@@ -117,6 +118,7 @@ def _split_and_scaler(source: SignalManifest, params: PreprocessParams, encoder:
         return split, fit_scaler(source, split)
     made_for = read_encoder_manifest(encoder)
     require_bin_size(source, made_for.bin_size)
+    require_binned_alike(source, made_for.scaler)
     # Nothing is fitted to these data, so none of their chromosomes trains and none is held out.
     return Split(train=[], validation=[], test=[]), made_for.scaler
 

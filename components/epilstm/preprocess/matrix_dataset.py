@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from epilstm.datasets import Scaler, SignalManifest
 from epilstm.errors import DataError
-from epilstm.preprocess.standardise import standardise
 from epilstm.shards import open_bins
 from epilstm.store import SHARD_BINS, open_group
+from epilstm.transforms import places_of, standardise, stored
 
 #: Tracks read at once, which bounds memory to so many rows of a shard in float32 (and fills a cache line of the
 #: matrix), and bins of them standardised at once, which stay in a core's cache.
@@ -131,6 +131,7 @@ class MatrixWriter:
             known = max(begin, min(end, signal_bins))  # the last frame reaches past the chromosome's end
             for track in range(0, tracks, TRACKS_AT_ONCE):
                 columns = slice(track, min(track + TRACKS_AT_ONCE, tracks))
+                scaler = self.scaler.select(range(tracks)[columns])
                 try:
                     raw = _read_rows(signal, self.rows[columns], begin, known)
                 except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
@@ -138,13 +139,24 @@ class MatrixWriter:
                         f"{self.signal}: {shard.chrom}, bins {begin} to {known} cannot be read ({error}); "
                         "remove the ingest cache and run ingest again"
                     ) from error
+                _require_not_negative(raw, scaler, shard.chrom)
                 for first in range(begin, end, BINS_AT_ONCE):
                     last = min(first + BINS_AT_ONCE, end)
                     part = raw[:, first - begin : last - begin]
                     part = np.pad(part, ((0, 0), (0, last - first - part.shape[1])), constant_values=np.nan)
                     rows = slice(first - shard.first, last - shard.first)
-                    block[rows, columns] = standardise(part, self.scaler, columns).T
+                    block[rows, columns] = stored(standardise(part.T, scaler))
         open_bins(self.matrix)[shard.chrom].write_shard(shard.first // SHARD_BINS, block)
+
+
+def _require_not_negative(raw: npt.NDArray[np.float32], scaler: Scaler, chrom: str) -> None:
+    """Refuse signal below 0 of tracks that are log1p's; only an encoder's scaler can meet any, ingest refuses it."""
+    for row in places_of("log1p", scaler.transforms) if scaler.transform != "arcsinh" else ():
+        if (raw[row] < 0).any():
+            raise DataError(
+                f"track {scaler.tracks[row]}: {chrom}: signal below 0 (down to {np.nanmin(raw[row]):g}), which log1p "
+                "does not take; is it the kind of signal that the encoder was trained on?"
+            )
 
 
 def _read_rows(signal: Any, rows: Sequence[int], begin: int, end: int) -> npt.NDArray[np.float32]:

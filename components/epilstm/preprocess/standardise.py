@@ -1,4 +1,4 @@
-"""From raw signal to the values of the matrix: arcsinh, then mean 0 and standard deviation 1 per track."""
+"""What each track is standardised with, from the counts that ingest left, and which tracks there are."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from epilstm.errors import DataError, GenomeError
 
 #: Tracks that a message names at most.
 NAMED = 10
-
-#: Largest finite float16.
-LARGEST = float(np.finfo(np.float16).max)
 
 
 def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test: Sequence[str]) -> Split:
@@ -45,20 +42,23 @@ def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test:
 
 
 def fit_scaler(manifest: SignalManifest, split: Split) -> Scaler:
-    """Mean and population standard deviation of arcsinh(signal) per track.
+    """Mean and population standard deviation of the transformed signal per track.
 
     Over the training chromosomes' bins with data in any track; a track without data in such a bin counts as a raw
-    signal of 0 there. Computed from the moments that ingest left in the manifest.
+    signal of 0 there or, where its uncovered bases are missing, is left out. Computed from the moments that ingest
+    left in the manifest.
 
     Raises
     ------
     DataError
         A track has no data on the training chromosomes, or the same value everywhere.
     """
-    bins = sum(manifest.bins_with_data[chrom] for chrom in split.train)
     # (track, chromosome, moment)
     moments = np.array([[track.moments[chrom] for chrom in split.train] for track in manifest.tracks])
     covered, total, squares = moments.sum(axis=1).T
+    with_data = sum(manifest.bins_with_data[chrom] for chrom in split.train)
+    left_out = np.array([track.uncovered == "missing" for track in manifest.tracks])
+    bins = np.where(left_out, np.maximum(covered, 1), with_data)
     mean = total / bins
     variance = squares / bins - np.square(mean)
     for track, count, spread, size in zip(manifest.tracks, covered, variance, squares / bins, strict=True):
@@ -68,7 +68,11 @@ def fit_scaler(manifest: SignalManifest, split: Split) -> Scaler:
         if spread <= 1e-12 * size:  # what rounding leaves of a difference of equal numbers
             raise DataError(f"{where}: the same value in every bin of the training chromosomes; leave the track out")
     return Scaler(
-        tracks=[track.name for track in manifest.tracks], mean=mean.tolist(), scale=np.sqrt(variance).tolist()
+        tracks=[track.name for track in manifest.tracks],
+        transform=[track.transform for track in manifest.tracks],
+        uncovered=[track.uncovered for track in manifest.tracks],
+        mean=mean.tolist(),
+        scale=np.sqrt(variance).tolist(),
     )
 
 
@@ -85,6 +89,25 @@ def require_bin_size(manifest: SignalManifest, bin_size: int) -> None:
             f"bins are {manifest.bin_size} bp in the signal, {bin_size} bp in the encoder; "
             f"ingest again with ingest.bin_size: {bin_size}"
         )
+
+
+def require_binned_alike(manifest: SignalManifest, scaler: Scaler) -> None:
+    """Refuse signal whose bins are other means than the training data's: over all bases, or over covered ones.
+
+    Raises
+    ------
+    DataError
+        Names the first track that differs.
+    """
+    wanted = dict(zip(scaler.tracks, zip(scaler.transforms, scaler.uncovered_bases, strict=True), strict=True))
+    for track in manifest.tracks:
+        transform, uncovered = wanted.get(track.name, (track.transform, track.uncovered))
+        if track.uncovered != uncovered:
+            raise DataError(
+                f"track {track.name}: its uncovered bases are {track.uncovered} in the signal, {uncovered} in the "
+                f"training data; set its transform to {transform} and uncovered to {uncovered} in the "
+                "samplesheet, and ingest again"
+            )
 
 
 def rows_of(scaler: Scaler, manifest: SignalManifest) -> tuple[int, ...]:
@@ -113,36 +136,10 @@ def _named(tracks: Sequence[str]) -> str:
     return shown if len(tracks) <= NAMED else f"{shown} and {len(tracks) - NAMED} more"
 
 
-def standardise(signal: npt.NDArray[np.float32], scaler: Scaler, tracks: slice) -> npt.NDArray[np.float16]:
-    """``(arcsinh(x) - mean) / scale``, with no data as a raw signal of 0, clipped to what float16 holds.
-
-    Parameters
-    ----------
-    signal : (track, bin) float32 array
-        Raw; NaN where there is no data.
-    scaler : Scaler
-        Of all tracks.
-    tracks : slice
-        The rows' places among them.
-
-    Returns
-    -------
-    (track, bin) float16 array
-    """
-    mean = np.array(scaler.mean[tracks], np.float32)[:, None]
-    scale = np.array(scaler.scale[tracks], np.float32)[:, None]
-    values = np.where(np.isnan(signal), np.float32(0), signal)
-    np.arcsinh(values, out=values)
-    values -= mean
-    values /= scale
-    np.clip(values, -LARGEST, LARGEST, out=values)
-    return values.astype(np.float16)
-
-
 def reference_histograms(
     manifest: SignalManifest, chromosomes: Sequence[str], rows: Sequence[int], histograms: npt.NDArray[np.int64]
 ) -> ReferenceHistograms:
-    """Histogram of each track over bins with data in any track.
+    """Histogram of each track over bins with data in any track, or in itself where its uncovered bases are missing.
 
     Parameters
     ----------
@@ -159,7 +156,8 @@ def reference_histograms(
     counts = histograms[np.ix_(rows, chosen)].sum(axis=1)
     bins = sum(manifest.bins_with_data[chrom] for chrom in chromosomes)
     zero = int(np.searchsorted(manifest.histogram_edges, 0.0, side="right")) - 1
-    counts[:, zero] += bins - counts.sum(axis=1)
+    zeros = np.array([manifest.tracks[row].uncovered == "zero" for row in rows])
+    counts[zeros, zero] += bins - counts[zeros].sum(axis=1)
     return ReferenceHistograms(
         tracks=[manifest.tracks[row].name for row in rows], edges=manifest.histogram_edges, counts=counts.tolist()
     )

@@ -9,7 +9,7 @@ import click
 from epilstm.errors import SamplesheetError
 from epilstm.samplesheet import catalog
 from epilstm.samplesheet.check import track_problem
-from epilstm.samplesheet.sheet import format_samplesheet, is_local, scan_samplesheet, write_samplesheet
+from epilstm.samplesheet.sheet import format_samplesheet, is_local, mixed_assays, scan_samplesheet, write_samplesheet
 
 
 @click.group(short_help="Write or check a samplesheet.")
@@ -60,6 +60,8 @@ def check(file: Path, checksums: bool, limit: int) -> None:
         unlisted = f", {len(problems) - limit} of them not listed (--limit)" if len(problems) > limit else ""
         raise SamplesheetError(f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}{unlisted}")
     tracks = [row.track for row in rows]
+    for line in mixed_assays(tracks):
+        click.echo(f"{file}: warning: {line}", err=True)
     cell_types, assays = {track.cell_type for track in tracks}, {track.assay for track in tracks}
     remote = sum(not is_local(track.uri) for track in tracks)
     click.echo(

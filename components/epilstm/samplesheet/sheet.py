@@ -9,13 +9,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from epilstm.artifacts import staging_path
 from epilstm.errors import SamplesheetError
+from epilstm.treatment import TRANSFORMS, UNCOVERED, Transform, Uncovered, usual_uncovered
 
 REQUIRED_COLUMNS = ("cell_type", "assay", "uri")
-COLUMNS = (*REQUIRED_COLUMNS, "sha256")
+OPTIONAL_COLUMNS = ("sha256", "transform", "uncovered")
+COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 
 #: Cell types and assays become parts of file names, array labels and plot legends.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -35,12 +38,19 @@ class Track:
         As the samplesheet has it; `resolve_uri` makes it something that can be opened.
     sha256 : str or None
         Expected digest of the file, 64 lower-case hexadecimal digits.
+    transform : {'arcsinh', 'log1p', 'none'}
+        What is done to the signal before it is standardised.
+    uncovered : {'zero', 'missing'}
+        What a base that the file does not cover is; in a samplesheet, unless it says so, what
+        `epilstm.treatment.usual_uncovered` says of the transform.
     """
 
     cell_type: str
     assay: str
     uri: str
     sha256: str | None = None
+    transform: Transform = "arcsinh"
+    uncovered: Uncovered = "zero"
 
     @property
     def name(self) -> str:
@@ -62,8 +72,8 @@ def read_samplesheet(path: Path) -> list[Track]:
     Parameters
     ----------
     path : Path
-        CSV with the columns ``cell_type``, ``assay``, ``uri`` and optionally ``sha256``, in any order; UTF-8, with or
-        without byte-order mark, any line ends.
+        CSV with the columns ``cell_type``, ``assay``, ``uri`` and optionally ``sha256``, ``transform`` and
+        ``uncovered``, in any order; UTF-8, with or without byte-order mark, any line ends.
 
     Raises
     ------
@@ -95,13 +105,39 @@ def scan_samplesheet(path: Path) -> tuple[list[Row], list[str]]:
         found = _problems_of_row(header, fields)
         if not found:
             values = dict(zip(header, fields, strict=True))
-            track = Track(values["cell_type"], values["assay"], values["uri"], values.get("sha256", "").lower() or None)
+            track = _track(values)
             found = _clash(track, rows, first_line)
             first_line.setdefault(track.name, number)
             if not found:
                 rows.append(Row(number, track))
         problems += [f"{path}:{number}: {problem}" for problem in found]
     return rows, problems
+
+
+def _track(values: dict[str, str]) -> Track:
+    """Track of a row without problems."""
+    transform = cast(Transform, values.get("transform") or "arcsinh")
+    return Track(
+        values["cell_type"],
+        values["assay"],
+        values["uri"],
+        values.get("sha256", "").lower() or None,
+        transform,
+        cast(Uncovered, values.get("uncovered") or usual_uncovered(transform)),
+    )
+
+
+def mixed_assays(tracks: Iterable[Track]) -> list[str]:
+    """One line for each assay whose tracks differ in how their signal is treated: likely a slip."""
+    kinds: dict[str, dict[tuple[str, str], str]] = {}
+    for track in tracks:
+        kinds.setdefault(track.assay, {}).setdefault((track.transform, track.uncovered), track.cell_type)
+    return [
+        f"assay {assay} is treated in {len(found)} ways: "
+        + ", ".join(f"transform {one} and uncovered {other} in {cell}" for (one, other), cell in found.items())
+        for assay, found in kinds.items()
+        if len(found) > 1
+    ]
 
 
 def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -129,7 +165,7 @@ def _check_header(path: Path, lines: list[tuple[int, list[str]]]) -> list[str]:
         hint = "; separate the columns with commas" if len(header) == 1 and re.search(r"[;\t]", header[0]) else ""
         raise SamplesheetError(
             f"{where}: column {', '.join(missing)} missing from the header {','.join(header)!r}; "
-            f"the columns are {', '.join(REQUIRED_COLUMNS)} and optionally sha256{hint}"
+            f"the columns are {', '.join(REQUIRED_COLUMNS)} and optionally {', '.join(OPTIONAL_COLUMNS)}{hint}"
         )
     extra = [column for column in header if column not in COLUMNS]
     if extra:
@@ -150,7 +186,7 @@ def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
     values = dict(zip(header, fields, strict=True))
     problems = [
         f"{column} is empty; give one" for column in REQUIRED_COLUMNS if not values[column].strip()
-    ]  # sha256 may be empty: the digest is optional row by row
+    ]  # what is optional may be empty row by row
     problems += [
         f"{column} {values[column]!r} cannot be part of a file name; use letters, digits and . _ + - and begin with "
         "a letter or digit"
@@ -168,6 +204,11 @@ def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
     digest = values.get("sha256", "")
     if digest and not SHA256.fullmatch(digest):
         problems.append(f"sha256 {digest!r} is not 64 hexadecimal digits; correct it or leave it empty")
+    problems += [
+        f"{column} {values[column]!r} is none of {', '.join(allowed)}; write one of them or leave it empty"
+        for column, allowed in (("transform", TRANSFORMS), ("uncovered", UNCOVERED))
+        if values.get(column) and values[column] not in allowed
+    ]
     return problems
 
 
@@ -182,9 +223,14 @@ def _clash(track: Track, rows: list[Row], first_line: dict[str, int]) -> list[st
 
 
 def format_samplesheet(tracks: Iterable[Track]) -> str:
-    """Samplesheet as CSV text; the column ``sha256`` is there if any track has one."""
+    """Samplesheet as CSV text; an optional column is there if any track differs in it from what no column means."""
     tracks = list(tracks)
-    columns = COLUMNS if any(track.sha256 for track in tracks) else REQUIRED_COLUMNS
+    told = {
+        "sha256": any(track.sha256 for track in tracks),
+        "transform": any(track.transform != "arcsinh" for track in tracks),
+        "uncovered": any(track.uncovered != usual_uncovered(track.transform) for track in tracks),
+    }
+    columns = [*REQUIRED_COLUMNS, *(column for column in OPTIONAL_COLUMNS if told[column])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

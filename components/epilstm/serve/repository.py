@@ -46,12 +46,13 @@ class Generation:
         return next(iter(self.encoders.values())).spec.tracks
 
     def contract(self) -> dict[str, Any]:
-        """What clients rely on: names and shapes of tensors, tracks and bin size."""
+        """What clients rely on: names and shapes of tensors, tracks, and how their signal is binned."""
         return {
             name: (
                 [(spec.name, spec.shape) for spec in (*encoder.spec.inputs, *encoder.spec.outputs)],
                 encoder.spec.tracks,
                 encoder.spec.properties.get("bin_size"),
+                encoder.spec.properties.get("uncovered"),
             )
             for name, encoder in self.encoders.items()
         }

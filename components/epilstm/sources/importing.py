@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from epilstm.console import log, progress
 from epilstm.datasets import parse_manifest
 from epilstm.errors import DataError
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri, write_samplesheet
+from epilstm.treatment import Transform, Uncovered
 
 SOURCES_FILE = "sources.json"
 SHEET_FILE = "samplesheet.csv"
@@ -44,11 +45,17 @@ class Source(_Model):
     bytes: int
     sha256: str
     expected: str | None = None
+    transform: Transform = "arcsinh"
+    uncovered: Uncovered = "zero"
 
     @property
     def name(self) -> str:
         """``cell_type-assay``."""
         return f"{self.cell_type}-{self.assay}"
+
+    def track(self, uri: str, sha256: str | None) -> Track:
+        """Row of a samplesheet for it."""
+        return Track(self.cell_type, self.assay, uri, sha256, self.transform, self.uncovered)
 
 
 class SourceList(_Model):
@@ -104,10 +111,7 @@ def import_sheet(sheet: Path, folder: Path, retries: int) -> Imported:
     DataError
         The folder has other content, or another run is writing it.
     """
-    tracks = [
-        Track(track.cell_type, track.assay, _absolute(resolve_uri(track.uri, sheet)), track.sha256)
-        for track in read_samplesheet(sheet)
-    ]
+    tracks = [replace(track, uri=_absolute(resolve_uri(track.uri, sheet))) for track in read_samplesheet(sheet)]
     return _bring(tracks, folder, retries)
 
 
@@ -127,7 +131,7 @@ def refresh(folder: Path, retries: int) -> Imported:
     """
     sources = read_sources(folder)
     found = [sources.tracks[name] for name in sources.order]
-    return _bring([Track(each.cell_type, each.assay, each.uri, each.expected) for each in found], folder, retries)
+    return _bring([each.track(each.uri, each.expected) for each in found], folder, retries)
 
 
 def _absolute(uri: str) -> str:
@@ -154,7 +158,7 @@ def _bring(tracks: Sequence[Track], folder: Path, retries: int) -> Imported:
         sources = SourceList(order=list(after), tracks=after)
         changed = [name for name, source in after.items() if name not in before or before[name].sha256 != source.sha256]
         if sources != noted or not (folder / SHEET_FILE).is_file():
-            kept = [Track(each.cell_type, each.assay, f"{each.name}.bigwig", each.sha256) for each in after.values()]
+            kept = [each.track(f"{each.name}.bigwig", each.sha256) for each in after.values()]
             write_samplesheet(folder / SHEET_FILE, kept)
             write_json(folder / SOURCES_FILE, sources.model_dump(mode="json"))
     return Imported(changed, removed, len(after) - len(changed))
@@ -173,7 +177,9 @@ def _bring_one(track: Track, folder: Path, before: Source | None, retries: int) 
         known = version is None and track.sha256 is not None and track.sha256 == before.sha256
         if same_size and (same_version or known):
             check_digest(before.sha256, track.sha256, track.uri)
-            return before.model_copy(update={"expected": track.sha256})
+            return before.model_copy(
+                update={"expected": track.sha256, "transform": track.transform, "uncovered": track.uncovered}
+            )
     incoming = folder / f"{track.name}{INCOMING}"
     log.info(f"{track.name}: bringing in {track.uri}")
     if is_local(track.uri):
@@ -198,6 +204,8 @@ def _bring_one(track: Track, folder: Path, before: Source | None, retries: int) 
         bytes=target.stat().st_size,
         sha256=digest,
         expected=track.sha256,
+        transform=track.transform,
+        uncovered=track.uncovered,
     )
 
 

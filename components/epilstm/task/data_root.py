@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from epilstm.artifacts import MANIFEST, fingerprint, sha256_file
@@ -162,7 +162,7 @@ class DataRoot:
             tracks = [
                 track
                 if SCHEME.match(track.uri) or track.uri.startswith(("/", "~/"))
-                else Track(track.cell_type, track.assay, storage.join(folder, track.uri), track.sha256)
+                else replace(track, uri=storage.join(folder, track.uri))
                 for track in tracks
             ]
             write_samplesheet(path, tracks)

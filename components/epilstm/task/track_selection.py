@@ -28,10 +28,11 @@ def tracks_wanted(root: DataRoot, line: StepLine, paths: dict[str, str]) -> Want
     """
     sheet = root.local(paths["samplesheet"])
     binning = binning_of(root, line, paths)
-    digests = [
-        track.sha256 or noted_digest(root, line.values["cache"], track, sheet) for track in read_samplesheet(sheet)
-    ]
-    keys = {binning.key(digest) for digest in digests if digest}
+    keys = {
+        binning.key(digest, track.transform, track.uncovered)
+        for track in read_samplesheet(sheet)
+        if (digest := track.sha256 or noted_digest(root, line.values["cache"], track, sheet))
+    }
 
     def wanted(name: str) -> bool:
         kind, _, inside = name.partition("/")
