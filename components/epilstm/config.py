@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ChromosomeName = Annotated[str, Field(pattern=r"^[^\s/#]+$")]
 Codec = Literal["none", "lz4", "zstd"]
+#: A statistic of a window's bins.
+Pooling = Annotated[str, Field(pattern=r"^(mean|max|std|context|q[1-9][0-9]?)$")]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -104,13 +106,34 @@ class TrainParams(Section):
     layers: Annotated[int, Field(ge=1, le=8)] = Field(1, description="stacked recurrent layers")
     directions: Literal[1, 2] = Field(1, description="directions of the encoder; one can stream along a chromosome")
     dropout: Fraction = Field(0.0, description="share of hidden units dropped between layers in training")
+    layer_norm: bool = Field(False, description="normalise the output of each recurrent layer")
+    rotation: Literal["varimax", "none"] = Field(
+        "varimax", description="turn the code's axes so that each says something of few tracks (bottleneck only)"
+    )
+    context_size: Annotated[int, Field(ge=0, le=4096)] = Field(
+        0, description="numbers of the embedding that tell of the frames around a bin; 0 has no context level"
+    )
+    context_hidden: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of the context level")
+    context_epochs: PositiveInt = Field(100, description="passes over the training frames at most (context level)")
     streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(2, description="frames that a gradient is propagated back through")
+    carry_state: bool = Field(True, description="start a step from the state the last one ended with, not from zero")
+    track_dropout: Fraction = Field(
+        0.0, description="share of tracks hidden from the encoder, drawn per stream and step; all are reconstructed"
+    )
+    peak_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
+        0.0, description="further weight in the loss of a bin where any track is far above its mean"
+    )
+    neighbour_bins: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="also predict the tracks so many bins ahead and behind, in training; 0 does not"
+    )
+    train_bins: NonNegativeInt = Field(0, description="train on about so many bins, chosen by the seed; 0 takes all")
     epochs: PositiveInt = Field(12, description="passes over the training chromosomes at most")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-3, description="peak learning rate")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="weight decay")
-    warmup_steps: NonNegativeInt = Field(50, description="steps of linear warm-up; cosine decay follows")
+    warmup_steps: NonNegativeInt = Field(50, description="steps of linear warm-up; the schedule follows")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")
     clip_norm: Annotated[float, Field(ge=1e-3)] = Field(1.0, description="largest gradient norm")
     patience: PositiveInt = Field(4, description="epochs without a better validation loss before stopping")
     checkpoint_steps: PositiveInt = Field(200, description="optimiser steps between checkpoints")
@@ -139,6 +162,9 @@ class EmbedParams(Section):
 
     chunk_bins: Annotated[int, Field(ge=10)] = Field(2000, description="bins embedded by one run of the encoder")
     warmup_bins: NonNegativeInt = Field(200, description="bins of context run before each chunk and thrown away")
+    warmup_frames: NonNegativeInt = Field(
+        64, description="frames of context on either side of each stretch of the context level, where there is one"
+    )
     batch: NonNegativeInt = Field(0, description="chunks per call of the encoder; 0 chooses, by tracks and provider")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the encoder runs")
@@ -155,15 +181,45 @@ class FoldParams(Section):
 
 
 class ClassifierParams(Section):
-    """XGBoost, the same for every representation."""
+    """What learns from features, the same for every representation; levels are learnt by the regressor of its kind."""
 
-    trees: PositiveInt = Field(100, description="boosting rounds at most")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="shrinkage")
-    depth: Annotated[int, Field(ge=1, le=16)] = Field(4, description="depth of a tree")
-    histogram_bins: Annotated[int, Field(ge=2, le=1024)] = Field(64, description="bins per feature")
-    early_stopping_rounds: NonNegativeInt = Field(
-        0, description="rounds without a better log loss on held-back groups before stopping; 0 never stops early"
+    kind: Literal["xgboost", "logistic", "random_forest"] = Field(
+        "xgboost", description="boosted trees, a linear model on standardised features (ridge for levels), or a forest"
     )
+    trees: PositiveInt = Field(100, description="boosting rounds at most; trees of a forest")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="shrinkage of boosting")
+    depth: Annotated[int, Field(ge=1, le=16)] = Field(4, description="depth of a boosted tree; a forest's are full")
+    histogram_bins: Annotated[int, Field(ge=2, le=1024)] = Field(64, description="bins per feature of boosting")
+    early_stopping_rounds: NonNegativeInt = Field(
+        0, description="rounds of boosting without a better loss on held-back groups before stopping; 0 never stops"
+    )
+
+
+#: What evaluate can compare; the first is the model's own.
+RepresentationName = Literal["embedding", "raw", "pca", "nmf", "untrained", "majority"]
+
+
+class FactorisationParams(Section):
+    """The Avocado-style factorisation that imputation is compared with."""
+
+    enabled: bool = Field(True, description="compare with it; most of the time of imputation goes here")
+    training_bins: Annotated[int, Field(ge=1_000)] = Field(
+        40_000, description="bins of the training chromosomes that cell types, assays and network are learnt on"
+    )
+    epochs: PositiveInt = Field(15, description="passes over them; many more fit what was seen and nothing else")
+    steps: PositiveInt = Field(40, description="steps in which genome factors are fitted to the bins to impute")
+
+
+class ImputationParams(Section):
+    """Imputation of tracks that are hidden at the network's input, on the test chromosomes."""
+
+    enabled: bool = Field(False, description="hide tracks, impute them and compare (minutes)")
+    tracks: NonNegativeInt = Field(100, description="tracks to impute at most, evenly spaced; 0 for all")
+    folds: NonNegativeInt = Field(5, description="groups in which tracks are hidden together; 0 hides each alone")
+    bins: Annotated[int, Field(ge=1_000)] = Field(
+        60_000, description="bins of the test chromosomes to impute, about, in stretches spread over them"
+    )
+    factorisation: FactorisationParams = FactorisationParams()
 
 
 class EvaluateParams(Section):
@@ -171,15 +227,52 @@ class EvaluateParams(Section):
 
     tasks: str = Field("data/simulated/tasks.yaml", description="read by dvc.yaml: the tasks file")
     labels: str = Field("data/simulated/labels", description="read by dvc.yaml: folder of the label files")
-    pooling: list[Literal["mean", "max", "std"]] = Field(
-        default=["mean"], min_length=1, description="how the bins of a window become features, for every representation"
+    representations: list[RepresentationName] = Field(
+        default=["embedding", "raw", "pca", "nmf", "untrained", "majority"],
+        min_length=1,
+        description="what is compared; nmf and pca have the size of the embedding",
     )
+    also: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
+        default={}, description="other models' embeddings of the same matrix to compare: name and dataset folder"
+    )
+    pooling: list[Pooling] = Field(
+        default=["mean"],
+        min_length=1,
+        description="how the bins of a window become features, for every representation: mean, max, std, quantiles "
+        "(q10 is the tenth percentile), context (mean of the widened window)",
+    )
+    context_bp: PositiveInt = Field(10_000, description="how far context widens a window on either side (bp)")
+    pair_distance: bool = Field(False, description="the distance between a pair's windows is a feature, too")
     folds: FoldParams = FoldParams()
     classifier: ClassifierParams = ClassifierParams()
     bootstrap: Annotated[int, Field(ge=10, le=100_000)] = Field(1000, description="bootstrap resamples")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="confidence of the intervals")
+    leak: bool = Field(False, description="show by how much random folds would flatter the embedding and raw tracks")
+    missing_tracks: Fraction = Field(
+        0.0, description="share of tracks hidden from trained classifiers, to show what it costs; 0 leaves it out"
+    )
+    cross_cell_type: bool = Field(
+        False, description="also learn from all labelled cell types but one, and predict that one"
+    )
+    imputation: ImputationParams = ImputationParams()
     seed: Seed = Field(1, description="seed of folds, classifiers and bootstrap")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvaluateParams:
+        lists: dict[str, list[str]] = {"representations": [*self.representations], "pooling": self.pooling}
+        for key, names in lists.items():
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key}: {twice[0]} is listed twice")
+        if "embedding" not in self.representations:
+            raise ValueError("representations: embedding is what is judged; list it, too")
+        taken = sorted(set(self.also) & set(get_args(RepresentationName)))
+        if taken:
+            raise ValueError(f"also: {taken[0]} is the name of a representation of evaluate's own; choose another")
+        if self.leak and self.folds.by == "random":
+            raise ValueError("leak compares random folds with grouped ones; set folds.by to chromosome or region")
+        return self
 
 
 class ReportParams(Section):
@@ -240,7 +333,7 @@ class MonitorParams(Section):
     scale: Limits = Field([0.35, 0.55], description="log2 of the factor on a track's high values, either way")
     signal_to_noise: Limits = Field([0.4, 0.6], description="log2 of the factor on signal to noise, either way")
     transformed: Limits = Field(
-        [0.05, 0.12], description="log2 by which its values fit arcsinh of the reference better than the reference"
+        [0.05, 0.12], description="log2 by which its values fit the transformed signal of the reference better than the signal itself"
     )
     zeros: Limits = Field([0.05, 0.2], description="difference in the share of bins without signal, either way")
     missing: Limits = Field([0.02, 0.1], description="share of bins without data where the reference has signal")

@@ -16,8 +16,9 @@ from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binning import bin_means
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import build
-from epilstm.preprocess.standardise import standardise
 from epilstm.train.gradients import GradientWorkers
+from epilstm.train.objective import Objective
+from epilstm.transforms import standardise, stored
 
 NETWORKS = {
     "published": {"architecture": "published", "hidden_size": 8, "embedding_size": 8},
@@ -55,7 +56,7 @@ def test_standardising_equals_a_loop_over_bins():
     mean, scale = rng.normal(size=7).tolist(), rng.uniform(0.5, 2, 7).tolist()
     scaler = Scaler(tracks=synthetic.track_names(7), mean=mean, scale=scale)
     plain = reference.standardise(signal, mean, scale)
-    ours = standardise(signal, scaler, slice(0, 7)).T
+    ours = stored(standardise(signal.T, scaler))
     # Both round to float16, from float32 and float64: neighbouring numbers at most.
     np.testing.assert_allclose(ours.astype(np.float32), plain.astype(np.float32), rtol=1e-3, atol=1e-6)
 
@@ -79,7 +80,7 @@ def test_gradients_equal_those_of_a_loop_over_streams_and_bins(network, tracks):
     x, mask = torch.randn(30, 4, tracks), torch.ones(30, 4)
     state = random_state(net, batch=4)
     with GradientWorkers(torch.device("cpu"), 2) as workers:
-        ours = workers.gradients(net, lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
+        ours = workers.gradients(Objective(net), lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
     weights = dict(net.named_parameters())
     losses = []
     for stream in range(4):
@@ -97,7 +98,7 @@ def test_a_frame_of_plain_training_moves_the_weights_as_a_step_of_one_stream(net
     ours, theirs = (build(ModelConfig(tracks=6, **network), 1) for _ in range(2))
     x, state = torch.randn(20, 6), ours.zero_state(1)
     with GradientWorkers(torch.device("cpu"), 1) as workers:
-        found = workers.gradients(ours, lambda rows: (x[:, None], torch.ones(20, 1)), state, seed=0)
+        found = workers.gradients(Objective(ours), lambda rows: (x[:, None], torch.ones(20, 1)), state, seed=0)
     for parameter, gradient in zip(ours.parameters(), found.gradients, strict=True):
         parameter.grad = gradient
     torch.nn.utils.clip_grad_norm_(ours.parameters(), params.clip_norm)

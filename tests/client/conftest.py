@@ -66,7 +66,7 @@ def place(tmp_path_factory) -> Place:
     return made
 
 
-@pytest.fixture(scope="session", params=["bottleneck", "bottleneck of both directions"])
+@pytest.fixture(scope="session", params=["bottleneck", "bottleneck of both directions", "bottleneck with context"])
 def any_encoder(request, tmp_path_factory) -> Path:
     return export_encoder(tmp_path_factory.mktemp("encoder"), request.param)
 

@@ -10,7 +10,8 @@ from epilstm.client.embedding import parse_region
 from epilstm.client.signal import ChromosomeSignal, Digest, files_of
 from epilstm.errors import GenomeError, SamplesheetError
 from epilstm.genome import Assembly, Region, load_assembly, read_blacklist, read_regions
-from epilstm.ingest.binned_track import Binning
+from epilstm.ingest.bigwig import BigWig
+from epilstm.ingest.binned_track import Binning, window_means
 from epilstm.store import open_group
 from export.small_model import SCALER
 
@@ -64,6 +65,21 @@ def test_the_digest_is_of_the_signal_not_of_its_pieces(binning):
     other = Digest(SCALER.tracks, binning)
     other.add(values[::-1])
     assert digests[0] == digests[1] != other.hexdigest()
+
+
+def test_bins_are_what_the_model_wants_whatever_the_samplesheet_says(place, tmp_path):
+    files = files_of(SCALER.tracks[:2], place.sheet, tmp_path, uncovered=["zero", "missing"])
+    assert [file.track.uncovered for file in files] == ["zero", "missing"]
+    sizes = Assembly("toy", SIZES)
+    binning = Binning.of(sizes, sizes.regions(), [], 25, "lz4")
+    with ChromosomeSignal(files, binning, "chr9") as signal:
+        rows = signal.rows(0, 400, 400)
+    with BigWig(files[1].path) as bigwig:
+        over_all = window_means(bigwig, binning, "chr9", 0, 400)
+        over_covered = window_means(bigwig, binning, "chr9", 0, 400, "missing")
+    np.testing.assert_array_equal(rows[:, 1], over_covered)
+    assert np.nanmax(np.abs(over_covered)) >= np.nanmax(np.abs(over_all))
+    assert not np.array_equal(over_all, over_covered, equal_nan=True)
 
 
 def test_missing_tracks_are_told_in_one_line(place, tmp_path):

@@ -26,10 +26,10 @@ from epilstm.console import log
 from epilstm.datasets import EmbeddingsManifest, read_manifest
 from epilstm.embed import core_encoder
 from epilstm.embed.command import in_threads, run
-from epilstm.embed.core_encoder import core_of, load_core
+from epilstm.embed.core_encoder import core_of, load_context, load_core
 from epilstm.errors import DataError, ModelError
 from epilstm.export.command import run as run_export
-from epilstm.model.networks import Autoencoder
+from epilstm.model.networks import Autoencoder, build
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import open_group
 from export.small_model import CONFIGS, SCALER, network_of, write_model
@@ -70,7 +70,9 @@ def files_of(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_embedding_equals_one_sequential_pass_of_torch_along_each_region(name, weights, matrix, tmp_path):
     network = network_of(name, scale=1 if weights == "untrained" else 2)
-    embed(matrix, export(tmp_path, network), tmp_path / "embeddings", chunk_bins=700, warmup_bins=200)
+    embed(
+        matrix, export(tmp_path, network), tmp_path / "embeddings", chunk_bins=700, warmup_bins=200, warmup_frames=400
+    )
     for chrom, start, end in REGIONS:
         first, last = start // BIN_SIZE, end // BIN_SIZE
         x = torch.from_numpy(array(matrix, "matrix.zarr", chrom)[first:last].astype(np.float32))[:, None]
@@ -146,7 +148,54 @@ def test_the_core_is_the_encoder_from_the_standardised_signal_on(name, tmp_path)
     onnx.checker.check_model(core_of(onnx.load(path)), full_check=True)
     (expected,) = onnxruntime.InferenceSession(str(path)).run(None, {"signal": signal_})
     got = load_core(path, "cpu")(np.ascontiguousarray(standardised.transpose(1, 0, 2)))
-    np.testing.assert_allclose(got.transpose(1, 0, 2), expected, atol=0.05)  # float16 has three digits
+    codes = expected[:, :, : CONFIGS[name].bin_code_size]
+    np.testing.assert_allclose(got.transpose(1, 0, 2), codes, atol=0.05)  # float16 has three digits
+
+
+@pytest.mark.parametrize("shape", [{"chunk_bins": 17, "warmup_bins": 3}, {"chunk_bins": 50_000}, {"warmup_bins": 0}])
+def test_the_context_of_a_bin_does_not_depend_on_how_chunks_lie_to_frames(shape, matrix, tmp_path):
+    encoder = export(tmp_path, network_of("bottleneck with context"))
+    embed(matrix, encoder, tmp_path / "one")
+    embed(matrix, encoder, tmp_path / "other", **shape)
+    for chrom in SIZES:
+        one, other = (array(tmp_path / name, "embeddings.zarr", chrom)[:, 3:] for name in ("one", "other"))
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("bins", [1, 10, 137])
+def test_the_context_core_gives_what_the_model_does(bins, tmp_path):
+    network = network_of("bottleneck with context")
+    context = load_context(export(tmp_path, network) / "encoder.onnx", "cpu", 10)
+    rows = np.random.default_rng(0).normal(size=(bins, 7)).astype(np.float16)
+    with torch.inference_mode():
+        expected = network.context_level(torch.from_numpy(rows.astype(np.float32))[:, None])[:, 0]
+    np.testing.assert_allclose(context.of_bins(rows), expected, atol=1e-4)
+
+
+def test_an_encoder_without_context_level_has_no_context_core(encoder):
+    assert load_context(encoder / "encoder.onnx", "cpu", 100) is None
+
+
+def test_a_value_that_is_not_finite_in_a_frame_around_is_an_error_with_its_place(spoilt, tmp_path):
+    encoder = export(tmp_path, network_of("bottleneck with context"))
+    zarr.open_group(spoilt / "matrix.zarr")["chr2"][1_000, 2] = np.nan
+    with pytest.raises(DataError, match=r"chr2, bins 1000 to 1009: a value is not a finite number"):
+        embed(spoilt, encoder, tmp_path / "embeddings")
+
+
+def test_frames_without_warm_up_differ_so_that_it_is_the_warm_up_that_makes_them_equal(matrix, tmp_path):
+    encoder = export(tmp_path, network_of("bottleneck with context"))
+    for frames in (0, 400):
+        embed(matrix, encoder, tmp_path / str(frames), warmup_frames=frames)
+    without, warm = (array(tmp_path / name, "embeddings.zarr", "chr1") for name in ("0", "400"))
+    differs = np.nanmax(np.abs(without - warm), axis=0) > 1e-3
+    assert differs.tolist() == [False, False, False, True, True]
+
+
+def test_a_context_level_of_frames_that_do_not_fill_the_matrixs_is_refused(matrix, tmp_path):
+    network = build(CONFIGS["bottleneck with context"].model_copy(update={"frame_bins": 30}), 1).eval()
+    with pytest.raises(ModelError, match="frames are 100 bins in the matrix, 30 bins in the encoder"):
+        embed(matrix, export(tmp_path, network), tmp_path / "embeddings")
 
 
 def test_the_core_may_be_called_with_any_shape_from_several_threads(encoder):

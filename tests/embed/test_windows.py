@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +47,15 @@ def test_kept_bins_are_warmed_up_unless_the_region_begins_or_ends_there(stretch,
 def test_windows_have_one_length_and_only_a_short_region_a_shorter_one(stretch, shape):
     lengths = {window.bins for window in windows_of(stretch, shape)}
     assert lengths == {min(shape.bins, stretch.region_last - stretch.region_first)}
+
+
+@given(stretches(), shapes, st.integers(1, 30))
+def test_windows_of_frames_begin_with_one_and_keep_and_end_as_they_would_without(stretch, shape, frame):
+    framed = list(windows_of(stretch, replace(shape, frame=frame)))
+    plain = list(windows_of(stretch, shape))
+    assert [(w.first, w.last, w.stop) for w in framed] == [(w.first, w.last, w.stop) for w in plain]
+    assert all((window.start - stretch.region_first) % frame == 0 for window in framed)
+    assert all(stretch.region_first <= one.start <= other.start for one, other in zip(framed, plain, strict=True))
 
 
 region_lists = st.lists(st.integers(0, 500), min_size=2, max_size=10, unique=True).map(

@@ -30,10 +30,12 @@ CONFIGS = {
     "bottleneck of two layers": _config("bottleneck", 3, 8, layers=2),
     "bottleneck of both directions": _config("bottleneck", 3, 8, layers=2, directions=2),
     "bottleneck of one number": _config("bottleneck", 1, 8),
+    "bottleneck with layer norm": _config("bottleneck", 3, 8, layers=2, layer_norm=True),
+    "bottleneck with context": _config("bottleneck", 5, 8, context_size=2, context_hidden=6, frame_bins=10),
     "published": _config("published", 5, 5, layers=2),
     "published_softsign": _config("published_softsign", 5, 5),
 }
-ONE_DIRECTION = [name for name, config in CONFIGS.items() if config.directions == 1]
+ONE_DIRECTION = [name for name, config in CONFIGS.items() if config.streams]
 
 
 def network_of(name: str, scale: float = 3.0) -> Autoencoder:

@@ -18,6 +18,7 @@ from epilstm.export import parity
 from epilstm.export.graph import build_encoder
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import Autoencoder, build
+from epilstm.transforms import standardise
 from export.small_model import CONFIGS, ONE_DIRECTION, SCALER, TRACKS, network_of
 
 
@@ -111,6 +112,38 @@ def test_no_data_counts_as_a_signal_of_zero():
     np.testing.assert_array_equal(standardised_by(SCALER, signal), expected)
 
 
+TREATMENTS = {
+    "log1p alone": ("log1p", "zero"),
+    "none alone": ("none", "missing"),
+    "arcsinh and log1p": (["arcsinh", "log1p", "arcsinh"], "zero"),
+    "arcsinh and none": (["arcsinh", "none", "arcsinh"], ["zero", "missing", "missing"]),
+    "all three": (["arcsinh", "log1p", "none"], ["zero", "missing", "missing"]),
+}
+
+
+@pytest.mark.parametrize(("transform", "uncovered"), TREATMENTS.values(), ids=TREATMENTS)
+def test_each_track_takes_its_own_transform(transform, uncovered):
+    scaler = Scaler(
+        tracks=["a", "b", "c"], transform=transform, uncovered=uncovered, mean=[0.5, 1.5, 0.7], scale=[0.5, 2.0, 0.3]
+    )
+    signal = np.array(
+        [[0, 0, 0], [1e-5, 1e-5, 1e-5], [0.8, 0.8, 0.8], [3e4, 3e4, 1.0], [-2, -0.5, -3], [np.nan] * 3, [5, np.nan, 1]],
+        np.float32,
+    )
+    expected = standardise(signal.astype(np.float64), scaler)
+    np.testing.assert_allclose(standardised_by(scaler, signal), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_an_encoder_of_mixed_transforms_computes_what_the_model_does():
+    network = network_of("bottleneck")
+    scaler = SCALER.model_copy(update={
+        "transform": ["arcsinh", "log1p", "none", "arcsinh", "log1p", "none", "arcsinh"],
+        "uncovered": ["zero"] * 4 + ["missing"] * 3,
+    })  # fmt: skip
+    session = session_of(encoder_of(network, scaler))
+    assert parity.largest_difference(network.double(), scaler, session, 0).relative < 2e-5
+
+
 def test_same_model_gives_the_same_bytes():
     one, other = (encoder_of(network_of("bottleneck"), metadata={"a": "1", "b": "2"}) for _ in range(2))
     assert one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
@@ -140,9 +173,10 @@ def test_metadata_can_be_read_back_through_onnxruntime():
     assert told.producer_name == "epilstm"
 
 
-def test_two_directions_cannot_stream():
-    with pytest.raises(ModelError, match="two directions cannot"):
-        encoder_of(network_of("bottleneck of both directions"), stateful=True)
+@pytest.mark.parametrize("name", ["bottleneck of both directions", "bottleneck with context"])
+def test_what_looks_ahead_cannot_stream(name):
+    with pytest.raises(ModelError, match="two directions or with a context level cannot"):
+        encoder_of(network_of(name), stateful=True)
 
 
 def test_a_scale_of_zero_is_refused_with_its_track():

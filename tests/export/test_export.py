@@ -160,7 +160,7 @@ def test_a_damaged_encoder_file_is_refused(model, tmp_path):
 
 
 def test_parity_signal_is_heavy_tailed_and_has_gaps():
-    signal = parity.random_signal(np.random.default_rng(0), 8, 500, 7)
+    signal = parity.random_signal(np.random.default_rng(0), 8, 500, SCALER)
     assert np.isnan(signal).all(axis=2).any()
     assert (np.isnan(signal).any(axis=2) & ~np.isnan(signal).all(axis=2)).any()
     assert np.nanmin(signal) < 0

@@ -55,13 +55,6 @@ def test_embedding_and_reconstruction_have_the_configured_sizes(network):
     assert network.reconstruct(x).shape == x.shape
 
 
-def test_squared_error_counts_bins_with_data_alone(network):
-    x, mask = torch.randn(20, 4, 6), (torch.rand(20, 4) > 0.3).float()
-    error, _ = network.squared_error(x, mask, network.zero_state(4))
-    expected = ((network.reconstruct(x) - x) ** 2).sum(2)[mask.bool()].sum()
-    torch.testing.assert_close(error, expected)
-
-
 def test_the_encoder_carries_its_state_from_frame_to_frame():
     network = build(CONFIGS[0], seed=3).eval()
     x = torch.randn(60, 2, 6)

@@ -80,8 +80,17 @@ def test_an_undefined_reconstruction_holds():
 
 
 def test_a_task_on_which_a_baseline_is_better_holds():
-    evidence = replace(GOOD, baselines={"timing": [baseline("pca", -0.2, "is beaten by")]})
+    evidence = replace(GOOD, baselines={"timing": [baseline("pca", -0.2, "is beaten by"), baseline("untrained", 0.1)]})
     assert failed(evidence) == [("a", "timing against pca")]
+
+
+def test_a_baseline_that_the_evaluation_left_out_holds():
+    evidence = replace(GOOD, baselines={"timing": [baseline("pca", 0.2), baseline("raw", 0.1)]})
+    assert failed(evidence) == [("a", "timing against untrained")]
+
+
+def test_a_champion_with_which_no_task_was_compared_holds():
+    assert failed(replace(GOOD, comparisons=[])) == [("b", "mean over tasks of classes against the champion")]
 
 
 def test_a_task_that_falls_by_more_than_the_interval_allows_holds():

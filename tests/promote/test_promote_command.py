@@ -15,7 +15,7 @@ from epilstm.artifacts import fingerprint
 from epilstm.datasets import Scaler, read_manifest, write_manifest
 from epilstm.errors import DataError, ModelError
 from epilstm.evaluate.matrix import Matrix
-from epilstm.export.parity import random_signal, standardise
+from epilstm.export.parity import random_signal
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import EncoderManifest, read_encoder_manifest
 from epilstm.model.folder import ModelManifest, read_model_manifest, save_model, save_weights
@@ -24,6 +24,7 @@ from epilstm.promote.champion import Restandardised, champion_representation, wh
 from epilstm.promote.decision import Decision, read_decision
 from epilstm.runner import run_step
 from epilstm.steps import STEPS
+from epilstm.transforms import standardise
 from evaluate import tiny_evaluation
 
 EVALUATE = {"folds": {"by": "chromosome", "count": 4}, "bootstrap": 50, "classifier": {"trees": 10}, "threads": 1}
@@ -140,18 +141,30 @@ def test_a_champion_that_needs_a_track_that_the_data_lack_is_stale(promote: Prom
 def test_a_champion_of_another_bin_size_or_assembly_is_incomparable(run_folder: Path):
     encoder = read_encoder_manifest(run_folder / "encoder")
     matrix = Matrix(run_folder / "matrix").manifest
-    assert why_incomparable(matrix, encoder) is None
-    assert "bins of 50 bp" in str(why_incomparable(matrix, encoder.model_copy(update={"bin_size": 50})))
-    assert "assembly hg38" in str(why_incomparable(matrix, encoder.model_copy(update={"assembly": "hg38"})))
+    scaler = Scaler.model_validate_json((run_folder / "matrix" / "scaler.json").read_text())
+    assert why_incomparable(matrix, scaler, encoder) is None
+    assert "bins of 50 bp" in str(why_incomparable(matrix, scaler, encoder.model_copy(update={"bin_size": 50})))
+    other = scaler.model_copy(update={"uncovered": "missing"})
+    assert "are zero to it, missing in the data" in str(why_incomparable(matrix, other, encoder))
+    assert "assembly hg38" in str(why_incomparable(matrix, scaler, encoder.model_copy(update={"assembly": "hg38"})))
 
 
 def test_restandardising_is_standardising_the_raw_signal_with_the_other_scaler():
     have = Scaler(tracks=["a", "b", "c"], mean=[0.5, 1.0, -1.0], scale=[1.0, 2.0, 0.5])
     wanted = Scaler(tracks=["c", "a"], mean=[0.2, 0.3], scale=[1.5, 0.7])
-    signal = random_signal(np.random.default_rng(1), 1, 500, 3)[0]
+    signal = random_signal(np.random.default_rng(1), 1, 500, have)[0]
     rows = standardise(signal, have).astype(np.float32)
     expected = standardise(signal[:, [2, 0]], wanted)
     np.testing.assert_allclose(Restandardised(have, wanted)(rows), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_restandardising_changes_transforms_and_keeps_what_had_no_data():
+    tracks, treated = ["a", "b"], {"uncovered": ["zero", "missing"], "mean": [0.5, 0.6], "scale": [1.0, 0.2]}
+    have = Scaler(tracks=tracks, transform=["arcsinh", "none"], **treated)
+    wanted = Scaler(tracks=tracks, transform=["log1p", "none"], **{**treated, "mean": [0.1, 0.7]})
+    signal = np.array([[0.0, 0.3], [5.0, np.nan], [200.0, 1.0]])
+    got = Restandardised(have, wanted)(standardise(signal, have).astype(np.float32))
+    np.testing.assert_allclose(got, standardise(signal, wanted), rtol=2e-3, atol=2e-3)
 
 
 def test_the_champions_embedding_is_its_own_encoders_on_one_pass(run_folder: Path, champion: Path):

@@ -7,6 +7,7 @@ from epilstm.model.config import ModelConfig
 from epilstm.model.networks import build
 from epilstm.model.windows import encode_bins, reconstruct_bins
 from epilstm.train.gradients import GradientWorkers
+from epilstm.train.objective import Objective
 from train.test_loop import train, weights
 
 pytestmark = [
@@ -29,7 +30,7 @@ def test_gradients_on_the_gpu_are_those_on_the_cpu(architecture, tracks):
         on = (x.to(device), mask.to(device))
         with GradientWorkers(device, 2) as workers:
             found[name] = workers.gradients(
-                network, lambda rows, on=on: (on[0][:, rows], on[1][:, rows]), network.zero_state(6), seed=0
+                Objective(network), lambda rows, on=on: (on[0][:, rows], on[1][:, rows]), network.zero_state(6), seed=0
             )
     for cpu, gpu in zip(found["cpu"].gradients, found["cuda"].gradients, strict=True):
         torch.testing.assert_close(gpu.cpu(), cpu, rtol=2e-2, atol=2e-3)

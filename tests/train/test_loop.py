@@ -29,6 +29,7 @@ from epilstm.train import checkpoint
 from epilstm.train.gradients import GradientWorkers
 from epilstm.train.loop import Run, learning_rate
 from epilstm.train.loop import train as loop_train
+from epilstm.train.objective import Objective
 from epilstm.train.streams import MemoryWindows, plan_epoch, windows_of
 from train.toy_matrix import write_matrix
 
@@ -74,7 +75,7 @@ def test_gradients_are_those_of_the_mean_squared_error_over_bins_with_data(threa
     x, mask = torch.randn(20, 7, 5), (torch.rand(20, 7) > 0.2).float()
     state = tuple(torch.randn_like(part) for part in network.zero_state(7))
     with GradientWorkers(torch.device("cpu"), threads) as workers:
-        ours = workers.gradients(network, lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
+        ours = workers.gradients(Objective(network), lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
     squares = (network.reconstruct(x, state) - x) ** 2
     plain = squares[mask.bool()].mean()
     for a, b in zip(ours.gradients, torch.autograd.grad(plain, list(network.parameters())), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from epilstm.client.signal import Digest, check_files, files_of
 from epilstm.client.streaming import ServedEncoder, embed_unbroken, embed_windows, served_encoder, window_shape
 from epilstm.console import log, progress
 from epilstm.datasets import EmbeddingsManifest
-from epilstm.errors import GenomeError, ParamsError
+from epilstm.errors import ParamsError
 from epilstm.genome import (
     BUILT_IN_ASSEMBLIES,
     Assembly,
@@ -26,13 +25,12 @@ from epilstm.genome import (
     bins_of,
     load_assembly,
     merge,
+    parse_region,
     read_blacklist,
     read_regions,
 )
 from epilstm.ingest.binned_track import Binning
 from epilstm.runner import record_path
-
-REGION = re.compile(r"(?P<chrom>[^:\s]+)(:(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15}))?")
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,13 @@ def run(access: Access, request: Request, output: Path, form: Form) -> None:
                 "folder (--model FOLDER), or write a table or bigWigs"
             )
         binning = binning_of(request, served)
-        files = files_of(served.tracks, request.sheet, request.downloads or Path(scratch))
+        files = files_of(served.tracks, request.sheet, request.downloads or Path(scratch), uncovered=served.uncovered)
         check_files(files, binning)
         digest = Digest(served.tracks, binning)
+        shape = window_shape(served, request.chunk_bins, request.warmup_bins)
         if request.stateful:
             pieces = embed_unbroken(connection, served, files, binning, request.chunk_bins, digest)
         else:
-            shape = window_shape(served, request.chunk_bins, request.warmup_bins)
             pieces = embed_windows(connection, served, files, binning, shape, request.in_flight, digest)
         with_data = 0
         with (
@@ -113,7 +111,7 @@ def run(access: Access, request: Request, output: Path, form: Form) -> None:
         "regions": manifest.model_dump(mode="json")["regions"],
         "signal_sha256": manifest.matrix_fingerprint,
         "chunk_bins": request.chunk_bins,
-        "warmup_bins": None if request.stateful else request.warmup_bins,
+        "warmup_bins": None if request.stateful else shape.before,
         "stateful": request.stateful,
         "bins": binning.region_bins,
         "bins_with_data": with_data,
@@ -148,28 +146,6 @@ def binning_of(request: Request, served: ServedEncoder) -> Binning:
         )
     blacklist = [] if request.blacklist is None else read_blacklist(request.blacklist, assembly)
     return Binning.of(assembly, regions, blacklist, bin_size, "lz4")
-
-
-def parse_region(text: str, assembly: Assembly) -> Region:
-    """Read ``chr1:1,000-2,000``, or ``chr1`` for all of it.
-
-    Raises
-    ------
-    GenomeError
-        It is not a region of the assembly.
-    """
-    found = REGION.fullmatch(text)
-    if found is None:
-        raise GenomeError(f"--region {text!r}: not a region; write it as chr1:1000000-1002500, or chr1")
-    size = assembly[found["chrom"]]
-    if found["start"] is None:
-        return Region(found["chrom"], 0, size)
-    start, end = (int(found[key].replace(",", "") or 0) for key in ("start", "end"))
-    if not start < end <= size:
-        raise GenomeError(
-            f"--region {text}: start must be below end, and end at most {size:,}, its chromosome's length"
-        )
-    return Region(found["chrom"], start, end)
 
 
 def _whole_bins(region: Region, assembly: Assembly, bin_size: int) -> Region:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import check_replaceable, exclusive, put_in_place, remove, staging_path, write_json
-from epilstm.client.streaming import Piece
+from epilstm.artifacts import write_json, written_whole
 from epilstm.datasets import EmbeddingsManifest, write_manifest
-from epilstm.errors import DataError, ParamsError
+from epilstm.errors import ParamsError
 from epilstm.ingest.binned_track import Binning
+from epilstm.track_files import BigWigs, Piece
 
 Form = Literal["tsv", "bigwig", "zarr"]
 FORMS: dict[str, Form] = {".tsv": "tsv", ".bw": "bigwig", ".bigwig": "bigwig", ".zarr": "zarr"}
@@ -115,37 +115,14 @@ class BigWigWriter(Writer):
     """A folder with ``e0.bw``, ``e1.bw``, ... and a manifest; bins without data are left out."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
-        import pyBigWig
-
         super().__init__(path, layout)
         path.mkdir(parents=True)
-        self._open = ExitStack()
-        self._files: list[Any] = []
-        for number in range(layout.size):
-            file = pyBigWig.open(str(path / f"e{number}.bw"), "w")
-            self._open.callback(file.close)
-            file.addHeader(list(layout.binning.sizes.items()))
-            self._files.append(file)
+        names = [f"e{number}" for number in range(layout.size)]
+        self._files = BigWigs(path, names, layout.binning.sizes, layout.binning.bin_size)
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
-        for first, last in _runs(~np.isnan(piece.values[:, 0])):
-            self._write_run(piece.chrom, piece.first + first, piece.values[first:last])
-
-    def _write_run(self, chrom: str, first: int, values: NDArray[np.float32]) -> None:
-        bin_size, size = self.layout.binning.bin_size, self.layout.binning.sizes[chrom]
-        whole = min(first + len(values), size // bin_size) - first
-        try:
-            for number, file in enumerate(self._files):
-                column = values[:, number]
-                if whole:
-                    numbers = column[:whole].tolist()
-                    file.addEntries(chrom, first * bin_size, values=numbers, span=bin_size, step=bin_size)
-                if whole < len(values):  # the last bin of a chromosome ends with it
-                    start = (first + whole) * bin_size
-                    file.addEntries([chrom], [start], ends=[size], values=[float(column[-1])])
-        except RuntimeError as error:
-            raise DataError(f"{self.path}: cannot be written: {error}; is the disk full?") from error
+        self._files.write(piece)
 
     def finish(self, manifest: EmbeddingsManifest) -> None:
         """Close the files and write the manifest."""
@@ -154,7 +131,7 @@ class BigWigWriter(Writer):
 
     def close(self) -> None:
         """Close the files."""
-        self._open.close()
+        self._files.close()
 
 
 class DatasetWriter(Writer):
@@ -221,24 +198,9 @@ def written(output: Path, form: Form, layout: Layout) -> Iterator[Writer]:
         Something else stands there, or it cannot be written.
     """
     kind = WRITERS[form]
-    with exclusive(output):
-        check_replaceable(output, kind.folder, "embeddings" if form == "zarr" else None)
-        staged = staging_path(output)
-        remove(staged)
+    with written_whole(output, kind.folder, "embeddings" if form == "zarr" else None) as staged:
+        writer = kind(staged, layout)
         try:
-            writer = kind(staged, layout)
-            try:
-                yield writer
-            finally:
-                writer.close()
-            put_in_place(staged, output)
-        except OSError as error:
-            raise DataError(f"{output}: cannot be written: {error.strerror or error}; choose another path") from error
+            yield writer
         finally:
-            remove(staged)
-
-
-def _runs(there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Stretches of True: first and one-past-last."""
-    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+            writer.close()

@@ -7,7 +7,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binned_track import Binning, check_chromosomes, window_means
 from epilstm.ingest.fetch import check_digest, download, name_of
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri
+from epilstm.treatment import Uncovered
 
 #: Values (bins x tracks) of signal held at once, which bounds memory whatever the number of tracks.
 HELD_VALUES = 8_000_000
@@ -47,7 +48,9 @@ class TrackFile:
     name: str
 
 
-def files_of(tracks: Sequence[str], sheet: Path, downloads: Path, retries: int = 5) -> list[TrackFile]:
+def files_of(
+    tracks: Sequence[str], sheet: Path, downloads: Path, retries: int = 5, uncovered: Sequence[Uncovered] = ()
+) -> list[TrackFile]:
     """The file of each of a model's tracks; remote ones are brought here first.
 
     Parameters
@@ -60,6 +63,8 @@ def files_of(tracks: Sequence[str], sheet: Path, downloads: Path, retries: int =
         Folder for remote files, which are not fetched again where they are there.
     retries : int
         Further attempts at a remote read.
+    uncovered : sequence of Uncovered
+        What uncovered bases of each are to the model, whatever the samplesheet says; a signal of 0 where it is empty.
 
     Raises
     ------
@@ -76,7 +81,9 @@ def files_of(tracks: Sequence[str], sheet: Path, downloads: Path, retries: int =
             f"{sheet}: has no {shown}: {len(missing)} of the model's {len(tracks)} tracks; add their rows, named by "
             "cell type and assay as in training"
         )
-    return [_local(listed[name], sheet, downloads, retries) for name in tracks]
+    all_zero: list[Uncovered] = ["zero"] * len(tracks)
+    treated = zip(tracks, uncovered or all_zero, strict=True)
+    return [_local(replace(listed[name], uncovered=each), sheet, downloads, retries) for name, each in treated]
 
 
 def _local(track: Track, sheet: Path, downloads: Path, retries: int) -> TrackFile:
@@ -162,7 +169,9 @@ class ChromosomeSignal:
         def fill(column: int) -> None:
             bigwig = self._bigwigs[column]
             if bigwig is not None:
-                rows[:, column] = window_means(bigwig, self.binning, self.chrom, first, last)
+                rows[:, column] = window_means(
+                    bigwig, self.binning, self.chrom, first, last, self.files[column].track.uncovered
+                )
 
         for _ in self._threads.map(fill, range(len(self.files))):
             pass

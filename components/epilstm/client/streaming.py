@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from epilstm.client.signal import ChromosomeSignal, Digest, Signal, TrackFile, c
 from epilstm.embed.windows import Window, WindowShape, shards_of, windows_of
 from epilstm.errors import ParamsError
 from epilstm.ingest.binned_track import Binning
+from epilstm.track_files import Piece
+from epilstm.treatment import Uncovered
 
 # Names of the served models and of their tensors, which are the exported encoders'.
 ENCODER, STATEFUL = "encoder", "encoder_stateful"
@@ -26,24 +30,6 @@ SHARD_BINS = 100_000
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Embeddings of consecutive bins, in order along the genome.
-
-    Parameters
-    ----------
-    chrom : str
-    first : int
-        Bin of the first row.
-    values : (bin, dim) float32 array
-        NaN where no track has data.
-    """
-
-    chrom: str
-    first: int
-    values: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class ServedEncoder:
     """What is needed of the server's models.
 
@@ -51,7 +37,7 @@ class ServedEncoder:
     ----------
     encoder : ServedModel
     stateful : ServedModel or None
-        None where the encoder reads both ways.
+        None where the encoder reads both ways or has a context level.
     """
 
     encoder: ServedModel
@@ -66,6 +52,11 @@ class ServedEncoder:
     def bin_size(self) -> int:
         """In base pairs."""
         return int(self.encoder.properties["bin_size"])
+
+    @property
+    def uncovered(self) -> list[Uncovered]:
+        """What uncovered bases of each track are, where that is not a signal of 0 in all; else empty."""
+        return [cast(Uncovered, each) for each in json.loads(self.encoder.properties.get("uncovered", "[]"))]
 
     @property
     def size(self) -> int:
@@ -98,8 +89,14 @@ def served_encoder(connection: Connection) -> ServedEncoder:
 
 
 def window_shape(served: ServedEncoder, chunk_bins: int, warmup_bins: int) -> WindowShape:
-    """How long requests are; an encoder that reads both ways warms up on both sides."""
-    return WindowShape(chunk_bins, warmup_bins, warmup_bins if served.stateful is None else 0)
+    """How long requests are; an encoder that reads both ways warms up on both sides.
+
+    One with a context level says how many bins that takes at least, and where its frames begin.
+    """
+    properties = served.encoder.properties
+    warmup_bins = max(warmup_bins, int(properties.get("context_bins", 0)))
+    frame_bins = int(properties.get("frame_bins", 1))
+    return WindowShape(chunk_bins, warmup_bins, warmup_bins if served.stateful is None else 0, frame_bins)
 
 
 def embed_windows(
@@ -185,13 +182,16 @@ def embed_unbroken(
     Raises
     ------
     ParamsError
-        The encoder reads both ways.
+        The encoder reads both ways or has a context level.
     ServerRefused, TrackError
         The first thing that goes wrong.
     """
     stateful = served.stateful
     if stateful is None:
-        raise ParamsError(f"--stateful: the server has no model {STATEFUL}: its encoder reads both ways; leave it out")
+        raise ParamsError(
+            f"--stateful: the server has no model {STATEFUL}: its encoder reads both ways or has a context level; "
+            "leave it out"
+        )
     model = stateful
 
     def ask(rows: Signal, state: Tensors) -> dict[str, NDArray[np.float32]]:

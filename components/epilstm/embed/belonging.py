@@ -26,7 +26,8 @@ def require_same_input(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderM
     """
     if matrix.tracks != scaler.tracks:
         raise ModelError("the matrix and its scaler.json name different tracks; run preprocess again")
-    if scaler_digest(scaler) == encoder.scaler_sha256 and matrix.bin_size == encoder.bin_size:
+    frames_fit = not encoder.config.context_size or matrix.frame_bins % encoder.config.frame_bins == 0
+    if scaler_digest(scaler) == encoder.scaler_sha256 and matrix.bin_size == encoder.bin_size and frames_fit:
         return
     raise ModelError(
         f"the encoder does not belong to the matrix: {_first_difference(matrix, scaler, encoder)}; "
@@ -37,6 +38,8 @@ def require_same_input(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderM
 def _first_difference(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderManifest) -> str:
     if matrix.bin_size != encoder.bin_size:
         return f"bins are {matrix.bin_size} bp in the matrix, {encoder.bin_size} bp in the encoder"
+    if encoder.config.context_size and matrix.frame_bins % encoder.config.frame_bins:
+        return f"frames are {matrix.frame_bins} bins in the matrix, {encoder.config.frame_bins} bins in the encoder"
     for number, (one, other) in enumerate(zip_longest(scaler.tracks, encoder.tracks), 1):
         if one != other:
             return f"track {number} is {one or 'missing'} in the matrix, {other or 'missing'} in the encoder"
@@ -45,4 +48,9 @@ def _first_difference(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderMa
         for track, one, other in values:
             if one != other:
                 return f"the {what} of track {track} is {one!r} in the matrix, {other!r} in the encoder"
+    for what in ("transforms", "uncovered_bases"):
+        for track, one, other in zip(scaler.tracks, getattr(scaler, what), getattr(encoder.scaler, what), strict=True):
+            if one != other:
+                key = {"transforms": "transform", "uncovered_bases": "uncovered"}[what]
+                return f"{key} of track {track} is {one} in the matrix, {other} in the encoder"
     return "their scalers differ"

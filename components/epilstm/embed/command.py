@@ -17,8 +17,8 @@ from epilstm.config import Codec, EmbedParams
 from epilstm.console import progress
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest, write_manifest
 from epilstm.embed.belonging import require_same_input
-from epilstm.embed.core_encoder import Provider, load_core
-from epilstm.embed.encoding import Counts, ShardEncoder
+from epilstm.embed.core_encoder import Provider, load_context, load_core
+from epilstm.embed.encoding import Counts, ShardContext, ShardEncoder
 from epilstm.embed.windows import Shard, WindowShape, shards_of
 from epilstm.errors import DataError
 from epilstm.genome import bins_of
@@ -62,7 +62,9 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
     )
 
     def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
-        core = load_core(checked_file(encoder_folder, encoder, ENCODER), params.provider)
+        file = checked_file(encoder_folder, encoder, ENCODER)
+        core = load_core(file, params.provider)
+        context = load_context(file, core.provider, encoder.config.frame_bins)
         shape = WindowShape(
             params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
         )
@@ -73,6 +75,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
             manifest.size,
             shape,
             params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
+            None if context is None else ShardContext(context, params.warmup_frames),
         )
         shards = [
             shard
@@ -104,6 +107,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         "size": manifest.size,
         "chunk_bins": params.chunk_bins,
         "warmup_bins": params.warmup_bins,
+        **({"warmup_frames": params.warmup_frames} if encoder.config.context_size else {}),
         "provider": " and ".join(sorted({facts["provider"] for facts in by_chromosome.values()})),
     }
     summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
@@ -116,7 +120,7 @@ def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any
 
     `auto` as provider is one of a kind: parts made on GPUs are taken over where there is none.
     """
-    matter = {"chunk_bins", "warmup_bins", "batch", "provider", "codec"}
+    matter = {"chunk_bins", "warmup_bins", "warmup_frames", "batch", "provider", "codec"}
     return [FORMAT, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
 
 

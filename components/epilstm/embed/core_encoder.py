@@ -19,7 +19,14 @@ from onnx import TensorProto, helper
 
 from epilstm.console import log
 from epilstm.errors import ModelError
-from epilstm.model.encoder_folder import EMBEDDING_BY_TIME, STANDARDISED_BY_TIME
+from epilstm.model.encoder_folder import (
+    BIN_CODE_BY_TIME,
+    CONTEXT_CODES,
+    EMBEDDING_BY_TIME,
+    FRAME_TOKENS,
+    STANDARDISED_BY_TIME,
+)
+from epilstm.model.frames import frame_tokens, spread_codes
 
 Provider = Literal["cpu", "cuda"]
 PROVIDER_NAMES: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -39,9 +46,11 @@ def core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
     Returns
     -------
     ModelProto
-        ``matrix_by_time`` (time, batch, track) float16 in, ``embedding_by_time`` (time, batch, dim) float32 out.
+        ``matrix_by_time`` (time, batch, track) float16 in, ``embedding_by_time`` (time, batch, dim) float32 out; of an
+        encoder with a context level, ``bin_code_by_time``.
     """
-    core = onnx.utils.Extractor(encoder).extract_model([STANDARDISED_BY_TIME], [EMBEDDING_BY_TIME])
+    code = BIN_CODE_BY_TIME if has_context(encoder) else EMBEDDING_BY_TIME
+    core = onnx.utils.Extractor(encoder).extract_model([STANDARDISED_BY_TIME], [code])
     graph = core.graph
     tracks = graph.input[0].type.tensor_type.shape.dim[2].dim_value
     del graph.input[:]
@@ -55,15 +64,24 @@ def core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
     return core
 
 
+def has_context(encoder: onnx.ModelProto) -> bool:
+    """Whether an encoder has a context level."""
+    return any(CONTEXT_CODES in node.output for node in encoder.graph.node)
+
+
+def context_core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
+    """The context level of an encoder: ``frame_tokens`` (frame, batch, column) in, ``context_codes`` out, float32."""
+    return onnx.utils.Extractor(encoder).extract_model([FRAME_TOKENS], [CONTEXT_CODES])
+
+
 class _CpuCall:
     """Calls on inputs of one shape: read where they lie, the output written to one place."""
 
     def __init__(self, session: Any, shape: tuple[int, ...]) -> None:
         self.session, self.shape, self.binding = session, shape, session.io_binding()
         self.embedding = np.empty((*shape[:2], session.get_outputs()[0].shape[2]), np.float32)
-        self.binding.bind_output(
-            EMBEDDING_BY_TIME, "cpu", 0, np.float32, self.embedding.shape, self.embedding.ctypes.data
-        )
+        output = session.get_outputs()[0].name
+        self.binding.bind_output(output, "cpu", 0, np.float32, self.embedding.shape, self.embedding.ctypes.data)
 
     def __call__(self, matrix: NDArray[np.float16]) -> NDArray[np.float32]:
         self.binding.bind_input(MATRIX_BY_TIME, "cpu", 0, np.float16, matrix.shape, matrix.ctypes.data)
@@ -81,7 +99,7 @@ class _CudaCall:
         self.matrix = on_device(list(shape), np.float16, "cuda", 0)
         self.embedding = on_device([*shape[:2], size], np.float32, "cuda", 0)
         self.binding.bind_ortvalue_input(MATRIX_BY_TIME, self.matrix)
-        self.binding.bind_ortvalue_output(EMBEDDING_BY_TIME, self.embedding)
+        self.binding.bind_ortvalue_output(session.get_outputs()[0].name, self.embedding)
 
     def __call__(self, matrix: NDArray[np.float16]) -> NDArray[np.float32]:
         self.matrix.update_inplace(matrix)
@@ -121,8 +139,46 @@ class CoreEncoder:
         return call(matrix)
 
 
+@dataclass(frozen=True)
+class ContextEncoder:
+    """Runs the context level of an encoder; may be called from several threads at once.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+    frame_bins : int
+        Bins per frame.
+    """
+
+    session: Any
+    frame_bins: int
+
+    def __call__(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Code (frame, dim) of consecutive frames' tokens (frame, column)."""
+        (codes,) = self.session.run([CONTEXT_CODES], {FRAME_TOKENS: tokens[:, None]})
+        return np.asarray(codes[:, 0])
+
+    def of_bins(self, rows: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Code (bins, dim) of the context of each of consecutive bins of the matrix; the first is a frame's first."""
+        return spread_codes(self(frame_tokens(rows, self.frame_bins)), len(rows), self.frame_bins)
+
+
+def load_context(path: Path, provider: Provider, frame_bins: int) -> ContextEncoder | None:
+    """Load the context level of an encoder file onto a processor; None where it has none.
+
+    Raises
+    ------
+    ModelError
+        As `load_core`.
+    """
+    encoder = onnx.load(path)
+    if not has_context(encoder):
+        return None
+    return ContextEncoder(_session(context_core_of(encoder).SerializeToString(), provider), frame_bins)
+
+
 def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"]) -> CoreEncoder:
-    """Load the core of an encoder file onto a processor.
+    """Load the core of an encoder file, its bin level, onto a processor.
 
     onnxruntime falls back to the CPU without a word, for the whole graph or for single nodes, so that is switched off
     for a GPU.

@@ -73,11 +73,14 @@ class WindowShape:
         Bins kept of a window inside a region.
     before, after : int
         Warm-up bins on either side; `after` is 0 for an encoder of one direction.
+    frame : int
+        Windows begin at a multiple of it from their region's first bin, up to so many bins less one earlier.
     """
 
     chunk: int
     before: int
     after: int
+    frame: int = 1
 
     @property
     def bins(self) -> int:
@@ -97,6 +100,7 @@ def windows_of(stretch: Stretch, shape: WindowShape) -> Iterator[Window]:
         start = min(max(stretch.region_first, first - shape.before), stretch.region_last - length)
         stop = start + length
         last = min(stretch.last, stop if stop == stretch.region_last else stop - shape.after)
+        start -= (start - stretch.region_first) % shape.frame
         yield Window(start, stop, first, last)
         first = last
 

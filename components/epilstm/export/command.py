@@ -15,12 +15,14 @@ from epilstm import __version__
 from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.config import ExportParams
 from epilstm.console import log
-from epilstm.datasets import write_manifest
+from epilstm.datasets import Scaler, write_manifest
 from epilstm.errors import ModelError
 from epilstm.export import parity, triton
 from epilstm.export.graph import OPSET, build_encoder
+from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import ENCODER, SIGNAL, STATEFUL_ENCODER, EncoderManifest, scaler_digest
 from epilstm.model.folder import ModelManifest, load_model
+from epilstm.model.windows import context_bins
 from epilstm.runner import StepContext, StepResult
 
 #: (batch, time) of the call that is timed, and how often it is made.
@@ -34,7 +36,7 @@ def run(params: ExportParams, context: StepContext) -> StepResult:
     model_fingerprint = fingerprint(model_folder)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     metadata = metadata_of(manifest, model_fingerprint)
-    names = [ENCODER, STATEFUL_ENCODER][: 2 if manifest.config.directions == 1 else 1]
+    names = [ENCODER, STATEFUL_ENCODER][: 2 if manifest.config.streams else 1]
 
     folder.mkdir(parents=True)
     for name in names:
@@ -87,16 +89,35 @@ def run(params: ExportParams, context: StepContext) -> StepResult:
 
 
 def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, str]:
-    """What an encoder file says of itself (ONNX ``metadata_props``); `tracks` is a JSON list in input order."""
+    """What an encoder file says of itself (ONNX ``metadata_props``); `tracks` is a JSON list in input order.
+
+    So are `transform` and `uncovered`, of each track; they are left out where all are arcsinh and zero.
+    """
+    scaler = manifest.scaler
+    treated = {"transform": scaler.transforms, "uncovered": scaler.uncovered_bases}
+    usual = Scaler(tracks=scaler.tracks, mean=scaler.mean, scale=scaler.scale) == scaler
     return {
         "tracks": json.dumps(manifest.tracks),
+        **({} if usual else {key: json.dumps(values) for key, values in treated.items()}),
         "bin_size": str(manifest.bin_size),
         "assembly": manifest.assembly,
         "architecture": manifest.config.architecture,
         "embedding_size": str(manifest.config.embedding_size),
+        **context_metadata(manifest.config),
         "model_fingerprint": model_fingerprint,
         "matrix_fingerprint": manifest.matrix_fingerprint,
         "epilstm_version": __version__,
+    }
+
+
+def context_metadata(config: ModelConfig) -> dict[str, str]:
+    """What a caller of an encoder with a context level must know: where frames begin, and how many bins it looks at."""
+    if not config.context_size:
+        return {}
+    return {
+        "context_size": str(config.context_size),
+        "frame_bins": str(config.frame_bins),
+        "context_bins": str(context_bins(config)),
     }
 
 

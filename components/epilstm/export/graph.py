@@ -1,23 +1,25 @@
 """The encoder as an ONNX graph, node by node: raw signal in, embedding out.
 
-The graph goes ``signal`` -> arcsinh -> ``standardised`` -> recurrent layers -> ``embedding``; values are named for what
-they hold. Recurrent layers run time-major, as onnxruntime's LSTM wants, between one transposition at each end.
+The graph goes ``signal`` -> transforms -> ``standardised`` -> recurrent layers -> ``embedding``; values are named for
+what they hold. Recurrent layers run time-major, as onnxruntime's LSTM wants, between one transposition at each end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from epilstm.datasets import Scaler
 from epilstm.errors import ModelError
+from epilstm.export.context_graph import add_context
+from epilstm.export.layers import Graph, Weights, layer_norm, linear, recurrent_layer
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import (
+    BIN_CODE_BY_TIME,
     EMBEDDING,
     EMBEDDING_BY_TIME,
     SIGNAL,
@@ -26,34 +28,13 @@ from epilstm.model.encoder_folder import (
     STATE_INPUTS,
     STATE_OUTPUTS,
 )
-
-Weights = Mapping[str, NDArray[np.float32]]
+from epilstm.transforms import missing_where_uncovered, to_signal
 
 #: Old enough for the onnxruntime of any Triton release since 2022.
 OPSET, IR_VERSION = 17, 8
 
-#: ONNX orders an LSTM's gates input, output, forget, candidate; torch input, forget, candidate, output.
-ONNX_GATES_IN_TORCH = (0, 3, 1, 2)
-
 #: Past this, sqrt(x^2 + 1) is x in float32, and x^2 need not be computed (it would overflow at 1.8e19).
 LARGE_SIGNAL = 1e9
-
-
-class _Graph:
-    """Nodes and constants in the order they are added."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, values: Any, dtype: type = np.float32) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
-        return name
-
-    def add(self, op: str, inputs: Sequence[str], output: str, more: Sequence[str] = (), **attributes: Any) -> str:
-        """Add a node named for its (first) output."""
-        self.nodes.append(helper.make_node(op, list(inputs), [output, *more], name=f"make_{output}", **attributes))
-        return output
 
 
 def build_encoder(
@@ -80,16 +61,16 @@ def build_encoder(
     metadata : mapping of str to str, optional
         Goes into the file's ``metadata_props``.
     stateful : bool
-        Take the state from the caller and give it back; only for one direction.
+        Take the state from the caller and give it back; only for one direction and without a context level.
 
     Raises
     ------
     ModelError
         Scaler and model differ in tracks, a scale is not positive, a weight is not finite, or a stateful encoder is
-        asked of a model of two directions.
+        asked of a model that cannot stream.
     """
     _check(config, weights, scaler, stateful)
-    graph = _Graph()
+    graph = Graph()
     _standardise(graph, scaler)
     graph.add("Transpose", [STANDARDISED], STANDARDISED_BY_TIME, perm=[1, 0, 2])
     _encode(graph, config, weights, stateful)
@@ -128,24 +109,61 @@ def _check(config: ModelConfig, weights: Weights, scaler: Scaler, stateful: bool
     for name, values in weights.items():
         if not np.isfinite(values).all():
             raise ModelError(f"weight {name} of the model is not finite; train it again with a lower learning rate")
-    if stateful and config.directions != 1:
+    if stateful and not config.streams:
         raise ModelError(
-            "an encoder of two directions cannot take its state from the caller; set train.directions to 1"
+            "an encoder of two directions or with a context level cannot take its state from the caller; set "
+            "train.directions to 1 and train.context_size to 0"
         )
 
 
-def _standardise(graph: _Graph, scaler: Scaler) -> None:
-    """``signal`` to ``standardised``, as preprocess makes the matrix: no signal counts as 0."""
-    zero = graph.constant("zero", 0.0)
+def _standardise(graph: Graph, scaler: Scaler) -> None:
+    """``signal`` to ``standardised``, as `epilstm.transforms.standardise` makes the matrix."""
     graph.add("IsNaN", [SIGNAL], "uncovered")
-    graph.add("Where", ["uncovered", zero, SIGNAL], "covered_signal")
-    _arcsinh(graph, "covered_signal", "arcsinh_signal")
-    graph.add("Sub", ["arcsinh_signal", graph.constant("track_mean", scaler.mean)], "centred")
+    # What has no data is a signal of 0, or what the track's mean is made of: standardised, 0.
+    filler = 0.0 if scaler.uncovered == "zero" else _filler(scaler)
+    graph.add("Where", ["uncovered", graph.constant("zero", filler), SIGNAL], "covered_signal")
+    transformed = "covered_signal" if scaler.transform == "none" else f"{scaler.transform}_signal"
+    if scaler.transform == "arcsinh":
+        _arcsinh(graph, "covered_signal", transformed)
+    elif scaler.transform == "log1p":
+        _log1p(graph, "covered_signal", transformed)
+    elif isinstance(scaler.transform, list):
+        transformed = "transformed_signal"
+        _mixed(graph, "covered_signal", scaler, transformed)
+    graph.add("Sub", [transformed, graph.constant("track_mean", scaler.mean)], "centred")
     graph.add("Div", ["centred", graph.constant("track_scale", scaler.scale)], STANDARDISED)
 
 
-def _arcsinh(graph: _Graph, x: str, output: str) -> None:
-    """``sign(x) * log(|x| + sqrt(x^2 + 1))``.
+def _filler(scaler: Scaler) -> NDArray[np.floating]:
+    """Signal, (track,), that stands for no data."""
+    of_mean = to_signal(np.zeros(len(scaler.tracks)), scaler)
+    return np.where(missing_where_uncovered(scaler), of_mean, 0.0)
+
+
+def _log1p(graph: Graph, x: str, output: str) -> None:
+    graph.add("Max", [x, graph.constant("least_signal", 0.0)], "signal_above_0")
+    graph.add("Add", ["signal_above_0", graph.constant("one", 1.0)], "signal_plus_one")
+    graph.add("Log", ["signal_plus_one"], output)
+
+
+def _mixed(graph: Graph, x: str, scaler: Scaler, output: str) -> None:
+    """Transforms that differ from track to track, without computing any twice.
+
+    log1p is the logarithm of arcsinh with 1 in place of the root, of what is not negative; one logarithm does both.
+    """
+    log1p = [transform == "log1p" for transform in scaler.transforms]
+    least = graph.constant("least_signal", np.where(log1p, 0.0, np.finfo(np.float32).min))
+    graph.add("Max", [x, least], "signal_in_domain")
+    last = "none" not in scaler.transforms
+    logarithmic = output if last else "logarithmic_signal"
+    _arcsinh(graph, "signal_in_domain", logarithmic, log1p)
+    if not last:
+        as_it_is = graph.constant("is_none", [transform == "none" for transform in scaler.transforms], np.bool_)
+        graph.add("Where", [as_it_is, x, logarithmic], output)
+
+
+def _arcsinh(graph: Graph, x: str, output: str, log1p: Sequence[bool] = ()) -> None:
+    """``sign(x) * log(|x| + sqrt(x^2 + 1))``, or with 1 for the root in the tracks of `log1p`.
 
     The operator Asinh would do, but onnxruntime computes it one scalar at a time: it would take several times as long
     as the recurrent layers.
@@ -156,40 +174,55 @@ def _arcsinh(graph: _Graph, x: str, output: str) -> None:
     graph.add("Add", ["squared", graph.constant("one", 1.0)], "squared_plus_one")
     graph.add("Sqrt", ["squared_plus_one"], "moderate_root")
     graph.add("Max", ["moderate_root", "magnitude"], "root")
-    graph.add("Add", ["magnitude", "root"], "magnitude_plus_root")
+    root = "root"
+    if any(log1p):
+        graph.add("Where", [graph.constant("is_log1p", log1p, np.bool_), "one", root], "root_or_one")
+        root = "root_or_one"
+    graph.add("Add", ["magnitude", root], "magnitude_plus_root")
     graph.add("Log", ["magnitude_plus_root"], "arcsinh_magnitude")
     graph.add("Sign", [x], "sign")
     graph.add("Mul", ["sign", "arcsinh_magnitude"], output)
 
 
-def _encode(graph: _Graph, config: ModelConfig, weights: Weights, stateful: bool) -> None:
+def _encode(graph: Graph, config: ModelConfig, weights: Weights, stateful: bool) -> None:
     """``standardised_by_time`` to ``embedding_by_time``, both (time, batch, feature)."""
+    if not config.context_size:
+        _bin_code(graph, config, weights, stateful, EMBEDDING_BY_TIME)
+        return
+    _bin_code(graph, config, _of_level(weights, "bin_level"), stateful, BIN_CODE_BY_TIME)
+    add_context(graph, config, _of_level(weights, "context_level"), "context_by_time")
+    graph.add("Concat", [BIN_CODE_BY_TIME, "context_by_time"], EMBEDDING_BY_TIME, axis=2)
+
+
+def _of_level(weights: Weights, level: str) -> Weights:
+    """Weights of one level, without its name."""
+    prefix = f"{level}."
+    return {name.removeprefix(prefix): values for name, values in weights.items() if name.startswith(prefix)}
+
+
+def _bin_code(graph: Graph, config: ModelConfig, weights: Weights, stateful: bool, code: str) -> None:
     if stateful:
         _split_layers(graph, config)
     hidden, bottleneck = STANDARDISED_BY_TIME, config.architecture == "bottleneck"
     for layer in range(config.layers):
         last = layer == config.layers - 1
-        output = EMBEDDING_BY_TIME if last and not bottleneck else f"hidden_{layer}"
+        output = code if last and not bottleneck else f"hidden_{layer}"
         hidden = _recurrent_layer(graph, config, weights, layer, hidden, output, stateful)
     if stateful:
         for state in STATE_OUTPUTS:
             graph.add("Concat", [f"{state}_{layer}" for layer in range(config.layers)], state, axis=0)
     if bottleneck:
-        _linear(graph, hidden, "bottleneck", weights["bottleneck.weight"], "bottleneck_without_bias")
+        linear(graph, hidden, "bottleneck", weights["bottleneck.weight"], "bottleneck_without_bias")
         graph.add(
             "Add",
             ["bottleneck_without_bias", graph.constant("bottleneck_bias", weights["bottleneck.bias"])],
             "bottleneck",
         )
-        _linear(graph, STANDARDISED_BY_TIME, "around_encoder", weights["around_encoder.weight"], "around_encoder")
-        graph.add("Add", ["bottleneck", "around_encoder"], EMBEDDING_BY_TIME)
+        linear(graph, STANDARDISED_BY_TIME, "around_encoder", weights["around_encoder.weight"], "around_encoder")
+        graph.add("Add", ["bottleneck", "around_encoder"], code)
 
 
-def _linear(graph: _Graph, x: str, name: str, weight: NDArray[np.float32], output: str) -> None:
-    graph.add("MatMul", [x, graph.constant(f"{name}_weight", weight.T)], output)
-
-
-def _split_layers(graph: _Graph, config: ModelConfig) -> None:
+def _split_layers(graph: Graph, config: ModelConfig) -> None:
     for state in STATE_INPUTS:
         first, *more = [f"{state}_{layer}" for layer in range(config.layers)]
         lengths = graph.constant(f"{state}_lengths", [1] * config.layers, np.int64)
@@ -197,41 +230,22 @@ def _split_layers(graph: _Graph, config: ModelConfig) -> None:
 
 
 def _recurrent_layer(
-    graph: _Graph, config: ModelConfig, weights: Weights, layer: int, x: str, output: str, stateful: bool
+    graph: Graph, config: ModelConfig, weights: Weights, layer: int, x: str, output: str, stateful: bool
 ) -> str:
     softsign = config.architecture == "published_softsign"
-    prefix = "encoder" if softsign else f"encoder.layers.{layer}"
-    suffixes = ("l0", "l0_reverse")[: config.directions]
-    kernels = {
-        kind: np.stack([_onnx_gates(weights[f"{prefix}.{kind}_{suffix}"]) for suffix in suffixes])
-        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    }
-    biases = np.concatenate([kernels["bias_ih"], kernels["bias_hh"]], axis=1)
-    inputs = [
+    before, after = ([f"{state}_{layer}" for state in states] if stateful else [] for states in
+                     (STATE_INPUTS, STATE_OUTPUTS))  # fmt: skip
+    hidden = recurrent_layer(
+        graph,
         x,
-        graph.constant(f"input_weight_{layer}", kernels["weight_ih"]),
-        graph.constant(f"recurrent_weight_{layer}", kernels["weight_hh"]),
-        graph.constant(f"biases_{layer}", biases),
-    ]
-    attributes: dict[str, Any] = {"hidden_size": config.hidden_size}
-    if config.directions == 2:
-        attributes["direction"] = "bidirectional"
-    if softsign:
-        attributes["activations"] = ["Sigmoid", "Softsign", "Softsign"]
-    more: list[str] = []
-    if stateful:
-        inputs += ["", *(f"{state}_{layer}" for state in STATE_INPUTS)]
-        more = [f"{state}_{layer}" for state in STATE_OUTPUTS]
-    by_direction = graph.add("LSTM", inputs, f"hidden_{layer}_by_direction", more, **attributes)
-    if config.directions == 1:
-        axis = graph.constant(f"direction_axis_{layer}", [1], np.int64)
-        return graph.add("Squeeze", [by_direction, axis], output)
-    side_by_side = graph.add("Transpose", [by_direction], f"hidden_{layer}_directions_last", perm=[0, 2, 1, 3])
-    shape = graph.constant(f"joined_shape_{layer}", [0, 0, 2 * config.hidden_size], np.int64)
-    return graph.add("Reshape", [side_by_side, shape], output)
-
-
-def _onnx_gates(torch_rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reorder the four blocks of rows, one per gate."""
-    blocks = np.split(torch_rows, 4)
-    return np.concatenate([blocks[gate] for gate in ONNX_GATES_IN_TORCH])
+        str(layer),
+        weights,
+        "encoder" if softsign else f"encoder.layers.{layer}",
+        f"{output}_before_norm" if config.layer_norm else output,
+        directions=config.directions,
+        softsign=softsign,
+        state=(before, after),
+    )
+    if not config.layer_norm:
+        return hidden
+    return layer_norm(graph, hidden, f"norm_{layer}", weights, f"encoder.norms.{layer}", output)

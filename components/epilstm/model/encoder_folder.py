@@ -4,7 +4,7 @@
 file                         content
 ============================ ==========================================================================
 ``encoder.onnx``             raw signal in, embedding out; each call starts from a zero state
-``encoder_stateful.onnx``    the same with the state in and out (encoders of one direction only)
+``encoder_stateful.onnx``    the same with the state in and out (encoders of one direction without context level)
 ``triton/<name>/``           on request: a Triton model repository with ``config.pbtxt`` per encoder
 ``manifest.json``            `EncoderManifest`
 ============================ ==========================================================================
@@ -29,6 +29,8 @@ STATEFUL_ENCODER = "encoder_stateful.onnx"
 #: Names of the graph's inputs, outputs and the two values between which no raw signal is seen.
 SIGNAL, EMBEDDING = "signal", "embedding"
 STANDARDISED, STANDARDISED_BY_TIME, EMBEDDING_BY_TIME = "standardised", "standardised_by_time", "embedding_by_time"
+#: Of an encoder with a context level besides: the bin level's code, frames' tokens and their codes.
+BIN_CODE_BY_TIME, FRAME_TOKENS, CONTEXT_CODES = "bin_code_by_time", "frame_tokens", "context_codes"
 STATE_INPUTS, STATE_OUTPUTS = ("h0", "c0"), ("h", "c")
 
 
@@ -86,7 +88,8 @@ def checked_file(folder: Path, manifest: EncoderManifest, name: str) -> Path:
     """
     if name not in manifest.files:
         raise ModelError(
-            f"{folder}: has no {name}: {', '.join(manifest.files)} only (directions of the model: 1 or 2?)"
+            f"{folder}: has no {name}: {', '.join(manifest.files)} only (a model of two directions or with a context "
+            "level cannot stream)"
         )
     path = folder / name
     if not path.is_file():

@@ -17,11 +17,24 @@ from epilstm.model.networks import Autoencoder, build, load_weights
 WEIGHTS = "weights.safetensors"
 
 
+class ContextSummary(BaseModel):
+    """What came of the training of the context level; R2 is of the validation chromosomes' standardised tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int
+    best_epoch: int
+    frames: int
+    train_mse: float
+    validation_mse: float
+    validation_r2: float
+
+
 class TrainingSummary(BaseModel):
     """What came of the training.
 
     Errors are in the standardised space of the matrix; R2 is over all bins and tracks of the validation chromosomes,
-    and None for a track that does not vary there.
+    and None for a track that does not vary there. Errors and R2 are those of the bin level.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +50,8 @@ class TrainingSummary(BaseModel):
     validation_r2_per_track: dict[str, float | None]
     weights_moved: float
     device: str
+    rotation: str = "none"
+    context: ContextSummary | None = None
 
 
 class ModelManifest(BaseModel):

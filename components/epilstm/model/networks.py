@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from epilstm.model.config import ModelConfig
-from epilstm.model.readout import readout_squared_error
+from epilstm.model.context import ContextLevel
 from epilstm.model.recurrence import LSTMStack, SoftsignLSTM, State
 
 
@@ -49,26 +49,6 @@ class Autoencoder(nn.Module, ABC):
         """Reconstruction (time, batch, track) of x."""
         return self.readout(self.features(x, state)[0])  # type: ignore[no-any-return]
 
-    def squared_error(
-        self, x: Tensor, mask: Tensor, state: State, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, State]:
-        """Summed squared error of the reconstruction over bins with data, and the state after x.
-
-        Parameters
-        ----------
-        x : Tensor (time, batch, track)
-        mask : Tensor (time, batch)
-            1 where the bin has data, else 0.
-        state : tuple of Tensor (batch, hidden)
-        generator : torch.Generator, optional
-            Source of dropout masks.
-        """
-        features, state = self.features(x, state, generator)
-        error = readout_squared_error(
-            features.flatten(0, 1), self.readout.weight, self.readout.bias, x.flatten(0, 1), mask.flatten()
-        )
-        return error, state
-
 
 class Bottleneck(Autoencoder):
     """Wide LSTM, linear bottleneck, wide LSTM, linear read-out, with a linear path around each LSTM.
@@ -80,11 +60,13 @@ class Bottleneck(Autoencoder):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        k, hidden = config.embedding_size, config.hidden_size
-        self.encoder = LSTMStack(config.tracks, hidden, config.layers, config.directions, config.dropout)
+        k, hidden = config.bin_code_size, config.hidden_size
+        self.encoder = LSTMStack(
+            config.tracks, hidden, config.layers, config.directions, config.dropout, config.layer_norm
+        )
         self.bottleneck = nn.Linear(self.encoder.output_size, k)
         self.around_encoder = nn.Linear(config.tracks, k, bias=False)
-        self.decoder = LSTMStack(k, hidden, config.layers, 2, config.dropout)
+        self.decoder = LSTMStack(k, hidden, config.layers, 2, config.dropout, config.layer_norm)
         self.readout = nn.Linear(self.decoder.output_size + k, config.tracks)
         self.encoder_states = 2 * config.layers
 
@@ -120,8 +102,8 @@ class Published(Autoencoder):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         hidden = config.hidden_size
-        self.encoder = LSTMStack(config.tracks, hidden, config.layers, 1, config.dropout)
-        self.decoder = LSTMStack(hidden, hidden, config.layers, 1, config.dropout)
+        self.encoder = LSTMStack(config.tracks, hidden, config.layers, 1, config.dropout, config.layer_norm)
+        self.decoder = LSTMStack(hidden, hidden, config.layers, 1, config.dropout, config.layer_norm)
         self.readout = nn.Linear(hidden, config.tracks)
         self.encoder_states = 2 * config.layers
 
@@ -177,6 +159,51 @@ class PublishedSoftsign(Autoencoder):
         return decoded, last
 
 
+class TwoLevels(Autoencoder):
+    """A network of bins and a context level of frames: an embedding is the code of the bin, then that of its context.
+
+    Only the bin level has a state and reconstructs; the context level sees what it is shown as a whole stretch, whose
+    first bin is a frame's first.
+    """
+
+    def __init__(self, bin_level: Autoencoder) -> None:
+        config = bin_level.config
+        super().__init__(config)
+        self.bin_level = bin_level
+        self.context_level = ContextLevel(config.tracks, config.context_size, config.context_hidden, config.frame_bins)
+        self.encoder_states = bin_level.encoder_states
+
+    @property
+    @override
+    def readout(self) -> nn.Linear:  # type: ignore[override]
+        return self.bin_level.readout
+
+    @override
+    def zero_state(self, batch: int) -> State:
+        return self.bin_level.zero_state(batch)
+
+    @override
+    def encode(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        code, last = self.bin_level.encode(x, state)
+        return torch.cat([code, self.context_level(x)], dim=2), last
+
+    @override
+    def features(
+        self, x: Tensor, state: State | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        return self.bin_level.features(x, state, generator)
+
+
+def bin_level_of(network: Autoencoder) -> Autoencoder:
+    """The network of bins: what is trained first and reconstructs."""
+    return network.bin_level if isinstance(network, TwoLevels) else network
+
+
+def context_level_of(network: Autoencoder) -> ContextLevel | None:
+    """The context level, where a network has one."""
+    return network.context_level if isinstance(network, TwoLevels) else None
+
+
 #: Name in ``train.architecture`` -> class.
 ARCHITECTURES: dict[str, type[Autoencoder]] = {
     "bottleneck": Bottleneck,
@@ -196,7 +223,8 @@ def build(config: ModelConfig, seed: int) -> Autoencoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ARCHITECTURES[config.architecture](config)
+        network = ARCHITECTURES[config.architecture](config)
+        return TwoLevels(network) if config.context_size else network
 
 
 def load_weights(network: Autoencoder, weights: dict[str, Any]) -> None:

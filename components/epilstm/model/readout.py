@@ -16,7 +16,7 @@ BLOCKWISE_TRACKS = 128
 
 
 def readout_squared_error(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Summed squared error of ``features @ weight.T + bias`` against `target`, over rows with data.
+    """Summed squared error of ``features @ weight.T + bias`` against `target`, rows weighted.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def readout_squared_error(features: Tensor, weight: Tensor, bias: Tensor, target
     bias : Tensor (tracks,)
     target : Tensor (rows, tracks)
     mask : Tensor (rows,)
-        1 where the bin has data, else 0.
+        Weight of each row; 0 where the bin has no data.
 
     Returns
     -------
@@ -47,11 +47,12 @@ class _BlockwiseSquaredError(torch.autograd.Function):
         by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            error = torch.addmm(bias, features[rows], weight.t()).sub_(target[rows]).mul_(mask[rows, None])
-            total += torch.dot(error.view(-1), error.view(-1))
-            torch.mm(error, weight, out=by_features[rows])
-            by_weight.addmm_(error.t(), features[rows])
-            by_bias += error.sum(0)
+            error = torch.addmm(bias, features[rows], weight.t()).sub_(target[rows])
+            weighted = error * mask[rows, None]
+            total += torch.dot(error.view(-1), weighted.view(-1))
+            torch.mm(weighted, weight, out=by_features[rows])
+            by_weight.addmm_(weighted.t(), features[rows])
+            by_bias += weighted.sum(0)
         ctx.save_for_backward(by_features, by_weight, by_bias)
         return total
 

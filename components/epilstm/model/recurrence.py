@@ -71,12 +71,21 @@ def _with_backward(tensor: Tensor, directions: int) -> Tensor:
 
 
 class LSTMStack(nn.Module):
-    """Layers on top of each other, with dropout between them."""
+    """Layers on top of each other, with dropout between them and, if asked for, each one's output normalised."""
 
-    def __init__(self, input_size: int, hidden_size: int, layers: int, directions: int, dropout: float) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        layers: int,
+        directions: int,
+        dropout: float,
+        layer_norm: bool = False,
+    ) -> None:
         super().__init__()
         widths = [input_size] + [hidden_size * directions] * (layers - 1)
         self.layers = nn.ModuleList(LSTMLayer(width, hidden_size, directions) for width in widths)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size * directions) for _ in widths if layer_norm)
         self.hidden_size = hidden_size
         self.output_size = hidden_size * directions
         self.dropout = dropout
@@ -93,6 +102,7 @@ class LSTMStack(nn.Module):
                 keep = torch.empty(x.shape, device=x.device).bernoulli_(1 - self.dropout, generator=generator)
                 x = x * keep / (1 - self.dropout)
             x, end = layer(x, state[2 * depth : 2 * depth + 2])
+            x = self.norms[depth](x) if self.norms else x
             last += end
         return x, last
 

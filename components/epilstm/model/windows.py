@@ -15,10 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from epilstm.model.networks import Autoencoder
+from epilstm.model.config import ModelConfig
+from epilstm.model.context import ContextLevel
+from epilstm.model.frames import frame_tokens, spread_codes
+from epilstm.model.networks import Autoencoder, bin_level_of, context_level_of
 
 #: Bins of context on each side of a chunk.
 CONTEXT_BINS = 200
+#: Frames of context on each side, for the context level (docs/model.md has the measurement).
+CONTEXT_FRAMES = 64
 #: Bins per chunk, and chunks per call.
 CHUNK_BINS = 1_000
 CHUNKS = 16
@@ -34,7 +39,8 @@ def encode_bins(
     ----------
     network : Autoencoder
     block : array (bins, track)
-        Consecutive bins of the standardised matrix; the stretch starts and ends at a region's edge.
+        Consecutive bins of the standardised matrix; the stretch starts and ends at a region's edge, or at least
+        `context_bins` from the bins whose embedding matters. With a context level it starts with a frame.
     run : callable
         As for `reconstruct_bins`.
 
@@ -42,7 +48,25 @@ def encode_bins(
     -------
     array (bins, dim), float32
     """
-    return _run(network, block, network.config.embedding_size, lambda x: network.encode(x)[0], run)
+    bins = bin_level_of(network)
+    codes = _run(bins, block, network.config.bin_code_size, lambda x: bins.encode(x)[0], run)
+    context = context_level_of(network)
+    return codes if context is None else np.concatenate([codes, encode_context(context, block)], axis=1)
+
+
+def encode_context(context: ContextLevel, block: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Code of the context of each of a stretch of bins, which starts with a frame: array (bins, dim), float32."""
+    if not len(block):
+        return np.empty((0, context.size), np.float32)
+    with torch.inference_mode():
+        tokens = torch.from_numpy(frame_tokens(block, context.frame_bins))[:, None].to(context.token_mean.device)
+        codes = context.encode(context.standardised(tokens))[:, 0].float().cpu().numpy()
+    return spread_codes(codes, len(block), context.frame_bins)
+
+
+def context_bins(config: ModelConfig) -> int:
+    """Bins on each side after which an embedding no longer depends on where a stretch began or ends."""
+    return max(CONTEXT_BINS, CONTEXT_FRAMES * config.frame_bins if config.context_size else 0)
 
 
 def reconstruct_bins(

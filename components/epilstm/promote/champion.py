@@ -8,19 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.datasets import MatrixManifest, Scaler
-from epilstm.embed.core_encoder import CoreEncoder, load_core, windows_by_time
+from epilstm.embed.core_encoder import CoreEncoder, load_context, load_core, windows_by_time
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.representations import Network
 from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file
-from epilstm.model.windows import CONTEXT_BINS, chunks_of
+from epilstm.model.windows import chunks_of, context_bins
+from epilstm.transforms import missing_where_uncovered, standardise, stored, to_signal
 
 #: Chunks per call of the encoder.
 BATCH = 8
-#: Largest finite float16, in which an encoder's core takes its input.
-LARGEST = float(np.finfo(np.float16).max)
 
 
-def why_incomparable(matrix: MatrixManifest, encoder: EncoderManifest) -> str | None:
+def why_incomparable(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderManifest) -> str | None:
     """Why a champion cannot take a data set; None where it can."""
     if matrix.bin_size != encoder.bin_size:
         return f"it takes bins of {encoder.bin_size} bp, the data have {matrix.bin_size}"
@@ -30,31 +29,42 @@ def why_incomparable(matrix: MatrixManifest, encoder: EncoderManifest) -> str | 
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"it needs the track {missing[0]}{more}, which the data lack"
+    binned = dict(zip(scaler.tracks, scaler.uncovered_bases, strict=True))
+    for track, uncovered in zip(encoder.tracks, encoder.scaler.uncovered_bases, strict=True):
+        if binned[track] != uncovered:
+            return f"uncovered bases of the track {track} are {uncovered} to it, {binned[track]} in the data"
     return None
 
 
 class Restandardised:
     """From rows of one matrix to what another scaler would have made of the same signal.
 
-    Both are affine in arcsinh(signal), so one is affine in the other; tracks are found by name.
+    Where both take the same transform, both are affine in it, so one is affine in the other. Tracks are found by name.
 
     Parameters
     ----------
     have, wanted : Scaler
-        The matrix's, and the other one; each of its tracks is in the matrix.
+        The matrix's, and the other one; each of its tracks is in the matrix, and binned alike.
     """
 
     def __init__(self, have: Scaler, wanted: Scaler) -> None:
         self.columns = [have.tracks.index(track) for track in wanted.tracks]
-        mean, scale = (np.array(values)[self.columns] for values in (have.mean, have.scale))
+        self.have, self.wanted = have.select(self.columns), wanted
+        self.missing = missing_where_uncovered(wanted)
+        mean, scale = np.array(self.have.mean), np.array(self.have.scale)
         self.factor = (scale / np.array(wanted.scale)).astype(np.float32)
         self.offset = ((mean - np.array(wanted.mean)) / np.array(wanted.scale)).astype(np.float32)
 
     def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float16]:
         """(bins, tracks of the other scaler) of (bins, tracks of the matrix)."""
-        values = rows[:, self.columns] * self.factor + self.offset
-        clipped: NDArray[np.float32] = np.clip(values, -LARGEST, LARGEST)
-        return clipped.astype(np.float16)
+        rows = rows[:, self.columns]
+        if self.have.transform == self.wanted.transform:
+            values = rows * self.factor + self.offset
+        else:
+            values = standardise(to_signal(rows, self.have), self.wanted)
+        if self.missing.any():
+            values[(rows == 0) & self.missing] = 0  # no data, to either
+        return stored(values)
 
 
 def champion_representation(matrix: Matrix, scaler: Scaler, folder: Path, encoder: EncoderManifest) -> Network:
@@ -65,13 +75,21 @@ def champion_representation(matrix: Matrix, scaler: Scaler, folder: Path, encode
     ModelError
         Its encoder is damaged.
     """
-    core = load_core(checked_file(folder, encoder, ENCODER), "cpu")
-    size, restandardised = encoder.config.embedding_size, Restandardised(scaler, encoder.scaler)
-    return Network(matrix, lambda rows: encode(core, restandardised(rows), size), size, CONTEXT_BINS)
+    file, config = checked_file(folder, encoder, ENCODER), encoder.config
+    core, context = load_core(file, "cpu"), load_context(file, "cpu", config.frame_bins)
+    restandardised = Restandardised(scaler, encoder.scaler)
+
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        bins = restandardised(rows)
+        codes = encode(core, bins, config.bin_code_size)
+        return codes if context is None else np.concatenate([codes, context.of_bins(bins)], axis=1)
+
+    frame = config.frame_bins if config.context_size else 1
+    return Network(matrix, run, config.embedding_size, context_bins(config), frame)
 
 
 def encode(core: CoreEncoder, rows: NDArray[np.float16], size: int) -> NDArray[np.float32]:
-    """Embedding (bins, size) of consecutive bins (bins, tracks), in chunks that have warmed up."""
+    """Code (bins, size) of consecutive bins (bins, tracks), in chunks that have warmed up."""
     same_length: dict[int, list[tuple[int, int, int, int]]] = {}
     for chunk in chunks_of(len(rows)):
         same_length.setdefault(chunk[1] - chunk[0], []).append(chunk)

@@ -14,8 +14,8 @@ from epilstm.config import EvaluateParams, PromoteParams, validate
 from epilstm.console import log, progress
 from epilstm.datasets import Scaler, parse_manifest, read_manifest
 from epilstm.errors import DataError
-from epilstm.evaluate.command import predict_all
 from epilstm.evaluate.matrix import Matrix
+from epilstm.evaluate.prediction import predict_all
 from epilstm.evaluate.tasks import Task, load_tasks
 from epilstm.evaluate.trials import prepare_trials
 from epilstm.evaluation import EMBEDDING, EvaluationManifest, read_results
@@ -132,7 +132,9 @@ def _champion(
         return None, "absent", "", []
     encoder = read_encoder_manifest(folder)
     contender = _contender(folder, encoder)
-    reason = why_incomparable(matrix.manifest, encoder)
+    scaler_file = context.inputs["matrix"] / "scaler.json"
+    scaler = parse_manifest(read_json(scaler_file), Scaler, scaler_file)
+    reason = why_incomparable(matrix.manifest, scaler, encoder)
     if reason is not None:
         return contender, "stale", reason, []
     if not evaluation.params:
@@ -140,9 +142,11 @@ def _champion(
             f"{context.inputs['evaluation'] / MANIFEST}: does not say with which params it was made; run evaluate again"
         )
     same = validate(EvaluateParams, evaluation.params, f"{context.inputs['evaluation'] / MANIFEST}: params")
-    scaler_file = context.inputs["matrix"] / "scaler.json"
-    scaler = parse_manifest(read_json(scaler_file), Scaler, scaler_file)
-    trials, windows = prepare_trials(tasks, context.inputs["labels"], matrix, same)
+    # Levels have no average precision; the gate is about classes.
+    of_classes = [task for task in tasks if not task.of_levels]
+    if not of_classes:
+        return contender, "comparable", "", []
+    trials, windows = prepare_trials(of_classes, context.inputs["labels"], matrix, same)
     challenger = challenger_scores(context.inputs["evaluation"], trials)
     representation = champion_representation(matrix, scaler, folder, encoder)
     fits = sum(len(trial.folds.splits()) for trial in trials)

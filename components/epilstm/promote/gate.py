@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from epilstm.config import PromoteParams
 from epilstm.evaluation import MIN_CLUSTERS, Difference
@@ -123,6 +124,8 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
             )
         )
     for task, differences in evidence.baselines.items():
+        compared = {difference.baseline for difference in differences}
+        checks += [_not_measured("a", f"{task} against {name}") for name in BEATEN if name not in compared]
         for difference in differences:
             if difference.baseline in BEATEN:
                 checks.append(
@@ -139,8 +142,16 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
     return checks
 
 
+def _not_measured(rule: Literal["a", "b"], name: str) -> Check:
+    """What the gate needs and the evaluation left out (`evaluate.representations`, the tasks file) does not pass."""
+    note = "the evaluation does not have it"
+    return Check(rule=rule, name=name, value=None, relation="not below", limit=0.0, passed=False, note=note)
+
+
 def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
     checks = []
+    if evidence.champion_state == "comparable" and not evidence.comparisons:
+        checks.append(_not_measured("b", "mean over tasks of classes against the champion"))
     for each in evidence.comparisons:
         if each.task == MEAN:
             if evidence.champion_state == "comparable":

@@ -76,19 +76,24 @@ def save(folder: Path, identity: str, progress: Progress, weights: dict[str, Any
     weights, optimizer : dict
         State of network and optimiser.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = staging_path(folder / CHECKPOINT)
     content = {
         "identity": identity,
         "progress": {**vars(progress), "history": [vars(row) for row in progress.history]},
         "weights": weights,
         "optimizer": optimizer,
     }
+    write(folder / CHECKPOINT, content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint file; a kill at any moment leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = staging_path(path)
     with open(staged, "wb") as stream:
         torch.save(content, stream)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(staged, folder / CHECKPOINT)
+    os.replace(staged, path)
 
 
 def same_everywhere(taken: int, device: torch.device) -> bool:
@@ -119,17 +124,24 @@ def load(folder: Path, identity: str, device: torch.device) -> tuple[Progress, d
     (progress, weights, optimizer) or None
         None where there is no checkpoint, or one of other params, data or code, or a damaged one; each is said.
     """
-    path = folder / CHECKPOINT
+    content = read(folder / CHECKPOINT, identity, device)
+    if content is None:
+        return None
+    told = content["progress"]
+    progress = Progress(**{**told, "history": [Epoch(**row) for row in told["history"]]})
+    return progress, content["weights"], content["optimizer"]
+
+
+def read(path: Path, identity: str, device: torch.device) -> dict[str, Any] | None:
+    """Content of a checkpoint file of a run; None as for `load`."""
     if not path.is_file():
         return None
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, IndexError, ValueError, pickle.UnpicklingError) as error:
         log.warning(f"{path}: cannot be read ({type(error).__name__}), training starts from the beginning")
         return None
     if content["identity"] != identity:
         log.info(f"{path}: of a run with other params, data or code, training starts from the beginning")
         return None
-    told = content["progress"]
-    progress = Progress(**{**told, "history": [Epoch(**row) for row in told["history"]]})
-    return progress, content["weights"], content["optimizer"]
+    return content

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,27 @@ from epilstm.console import log, progress
 from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manifest
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.model.config import ModelConfig
-from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
-from epilstm.model.networks import Autoencoder, build
+from epilstm.model.context import ContextLevel
+from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
+from epilstm.model.networks import Autoencoder, bin_level_of, build, context_level_of
 from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores
 from epilstm.telemetry import live
 from epilstm.train import loop
 from epilstm.train.checkpoint import Epoch, Progress
+from epilstm.train.context import ContextRun, train_context
 from epilstm.train.gradients import GradientWorkers
-from epilstm.train.streams import MemoryWindows, StoredWindows, Window, WindowSource, plan_epoch, windows_of
+from epilstm.train.rotation import rotate_code
+from epilstm.train.streams import (
+    MemoryWindows,
+    StoredWindows,
+    Window,
+    WindowSource,
+    plan_epoch,
+    some_windows,
+    windows_of,
+)
 
 #: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them. The others are
 #: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
@@ -39,6 +50,9 @@ RESOLVED_PARAMS = {"threads", "device", "precision"}
 
 #: Sources whose change makes another run of the same params.
 SOURCES = ("train", "model", "genome.py", "datasets.py", "store.py", "shards.py")
+
+#: Columns of the tokens from which the context level is trained on several threads.
+WIDE_COLUMNS = 1_000
 
 #: Share of a GPU's free memory that the training matrix may take.
 GPU_SHARE = 0.6
@@ -71,13 +85,21 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
     if sha256_file(matrix / "scaler.json") != manifest.scaler_sha256:
         raise DataError(f"{matrix / 'scaler.json'}: not the one that the manifest names; run preprocess again")
-    config = model_config(params, len(manifest.tracks))
+    config = model_config(params, len(manifest.tracks), manifest.frame_bins)
+    network = build(config, params.seed)
+    resume = "resume" in context.flags
     with processes() as group:
         device = choose_device(params, group)
         threads = params.threads or max(1, available_cores() // group.local)
-        network = build(config, params.seed).to(device)
+        bin_level = bin_level_of(network).to(device)
         window_bins = params.frames_per_step * manifest.frame_bins
-        windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
+        if params.neighbour_bins >= window_bins:
+            raise ParamsError(
+                f"train.neighbour_bins ({params.neighbour_bins}) must be less than the {window_bins} bins of a step "
+                f"(train.frames_per_step of {manifest.frame_bins} bins)"
+            )
+        all_windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
+        windows = some_windows(all_windows, params.train_bins, params.seed)
         steps = len(plan_epoch(len(windows), params.streams, params.seed, 0))
         source = window_source(matrix, windows, window_bins, len(manifest.tracks), params, device)
         with ExitStack() as stack:
@@ -89,7 +111,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
             def validation_error() -> ReconstructionError:
                 share = matrix_blocks(matrix, manifest, manifest.split.validation, share=(group.rank, group.count))
                 run_chunks = workers.pool.map if device.type == "cpu" else map
-                return over_processes(reconstruction_error(network, config.tracks, share, run_chunks), device)
+                return over_processes(reconstruction_error(bin_level, config.tracks, share, run_chunks), device)
 
             def validate() -> tuple[float, float]:
                 error = validation_error()
@@ -101,7 +123,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
                 source=source,
                 streams=streams_of(params, group),
                 validate=validate,
-                on_epoch=Curve(folder if group.leads else None, fresh="resume" not in context.flags),
+                on_epoch=Curve(folder if group.leads else None, fresh=not resume),
                 stopping=stopping,
                 folder=folder,
                 identity=identity(params, fingerprint(matrix), group, device, workers.threads),
@@ -109,14 +131,23 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
             live.tell("epilstm_training_device_info", 1, device=device.type)
             live.tell("epilstm_training_bins_per_step", params.streams * window_bins)
             with progress("training", steps * params.epochs) as bar:
-                done = loop.train(network, params, the_run, workers, "resume" in context.flags, bar)
-            network.eval()
-            error = validation_error()
-        summary = summarise(network, done, error, manifest, build(config, params.seed), steps, params, device)
+                done = loop.train(bin_level, params, the_run, workers, resume, bar)
+            bin_level.eval()
+            moved = distance_moved(bin_level_of(build(config, params.seed)), bin_level)
+            rotation = rotate_code(bin_level, matrix, windows) if params.rotation == "varimax" else "none"
+            summary = summarise(done, validation_error(), moved, rotation, manifest, params, device)
         bins = summary.bins_seen
         if not group.leads:
             return StepResult("trained as a part of a group", bins=bins, tracks=config.tracks)
 
+    if (level := context_level_of(network)) is not None:
+        told = train_context_level(
+            level.to(device), params, ContextRun(
+                matrix=matrix, manifest=manifest, windows=windows, folder=folder, identity=the_run.identity,
+                stopping=lambda: False,
+            ), threads, resume,
+        )  # fmt: skip
+        summary = summary.model_copy(update={"context": told})
     model = context.outputs["model"]
     weights_sha256 = save_weights(model, network)
     save_model(
@@ -137,15 +168,39 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     if "history" in context.outputs:
         write_history(context.outputs["history"], done.history)
     return StepResult(
-        f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {config.embedding_size} "
-        f"dimensions (best epoch {summary.best_epoch})",
+        f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {config.bin_code_size} "
+        f"dimensions (best epoch {summary.best_epoch}){_context_told(summary, config)}",
         metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
         bins=bins,
         tracks=config.tracks,
     )
 
 
-def model_config(params: TrainParams, tracks: int) -> ModelConfig:
+def _context_told(summary: TrainingSummary, config: ModelConfig) -> str:
+    if summary.context is None:
+        return ""
+    return f"; of its context R2 {summary.context.validation_r2:.3f} at {config.context_size} dimensions"
+
+
+def train_context_level(
+    level: ContextLevel, params: TrainParams, run: ContextRun, threads: int, resume: bool
+) -> ContextSummary:
+    """Train the context level, alone in this process; a request to stop is heard, and its checkpoint kept."""
+    before = torch.get_num_threads()
+    # Threads help wide products alone; on small ones they wait for each other longer than they compute.
+    torch.set_num_threads(threads if level.token_mean.numel() >= WIDE_COLUMNS else 1)
+    try:
+        with ExitStack() as stack:
+            if run.folder:
+                stack.enter_context(exclusive(run.folder))
+            stopping = stack.enter_context(stop_requests(Processes()))
+            bar = stack.enter_context(progress("training the context level", params.context_epochs))
+            return train_context(level, params, replace(run, stopping=stopping), resume, bar)
+    finally:
+        torch.set_num_threads(before)
+
+
+def model_config(params: TrainParams, tracks: int, frame_bins: int) -> ModelConfig:
     """Shape of the network that the params ask for.
 
     Raises
@@ -162,6 +217,10 @@ def model_config(params: TrainParams, tracks: int) -> ModelConfig:
             layers=params.layers,
             directions=params.directions,
             dropout=params.dropout,
+            layer_norm=params.layer_norm,
+            context_size=params.context_size,
+            context_hidden=params.context_hidden,
+            frame_bins=frame_bins,
         )
     except ValidationError as error:
         raise ParamsError(f"train: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
@@ -295,16 +354,15 @@ def over_processes(error: ReconstructionError, device: torch.device) -> Reconstr
 
 
 def summarise(
-    network: Autoencoder,
     done: Progress,
     error: ReconstructionError,
+    moved: float,
+    rotation: str,
     manifest: MatrixManifest,
-    initial: Autoencoder,
-    steps: int,
     params: TrainParams,
     device: torch.device,
 ) -> TrainingSummary:
-    """What came of a run."""
+    """What came of a run of the bin level."""
     if error.bins == 0:
         names = ", ".join(manifest.split.validation)
         raise DataError(
@@ -321,8 +379,9 @@ def summarise(
         validation_r2=error.r2,
         validation_mse_per_track=dict(zip(manifest.tracks, error.mse_per_track, strict=True)),
         validation_r2_per_track=dict(zip(manifest.tracks, error.r2_per_track, strict=True)),
-        weights_moved=distance_moved(initial, network),
+        weights_moved=moved,
         device=device.type,
+        rotation=rotation,
     )
 
 

@@ -15,8 +15,8 @@ from types import TracebackType
 import torch
 from torch import Tensor, distributed
 
-from epilstm.model.networks import Autoencoder
 from epilstm.model.recurrence import State
+from epilstm.train.objective import Objective
 
 Read = Callable[[slice], tuple[Tensor, Tensor]]
 
@@ -28,9 +28,9 @@ class StepGradients:
     Parameters
     ----------
     gradients : list of Tensor
-        Of the mean squared error, one per network parameter.
+        Of the loss over the number of values, one per parameter.
     squared_error : Tensor ()
-        Summed over bins with data and tracks.
+        Of the reconstruction, summed over bins with data and tracks.
     values : Tensor ()
         How many values that sum runs over.
     state : tuple of Tensor (stream, hidden)
@@ -67,13 +67,13 @@ class GradientWorkers:
             torch.set_num_threads(self.before)
 
     def gradients(
-        self, network: Autoencoder, read: Read, state: State, seed: int, autocast: bool = False
+        self, objective: Objective, read: Read, state: State, seed: int, autocast: bool = False
     ) -> StepGradients:
-        """Mean-squared-error gradients of one step.
+        """Gradients of one step.
 
         Parameters
         ----------
-        network : Autoencoder
+        objective : Objective
         read : callable
             Values (time, stream, track) and mask (time, stream) of a slice of the streams.
         state : tuple of Tensor (stream, hidden)
@@ -84,18 +84,19 @@ class GradientWorkers:
             Run the forward pass in bfloat16.
         """
         streams = len(state[0])
-        parameters = list(network.parameters())
+        parameters = list(objective.parameters())
         bounds = [streams * share // self.threads for share in range(self.threads + 1)]
         shares = [slice(a, b) for a, b in pairwise(bounds) if a < b]
 
         def share(number: int) -> tuple[list[Tensor], Tensor, Tensor, State]:
             rows = shares[number]
             x, mask = read(rows)
-            generator = torch.Generator(self.device).manual_seed(seed + number) if network.config.dropout else None
+            generator = torch.Generator(self.device).manual_seed(seed + number) if objective.draws else None
             with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-                error, last = network.squared_error(x, mask, tuple(part[rows] for part in state), generator)
-            gradients = torch.autograd.grad(error, parameters)
-            return list(gradients), error.detach(), mask.sum() * x.shape[2], tuple(part.detach() for part in last)
+                loss = objective(x, mask, tuple(part[rows] for part in state), generator)
+            gradients = torch.autograd.grad(loss.total, parameters)
+            last = tuple(part.detach() for part in loss.state)
+            return list(gradients), loss.squared_error.detach(), mask.sum() * x.shape[2], last
 
         done = [share(0)] if len(shares) == 1 else list(self.pool.map(share, range(len(shares))))
         summed = [torch.stack(parts).sum(0) for parts in zip(*(part[0] for part in done), strict=True)]

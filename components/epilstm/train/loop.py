@@ -24,6 +24,7 @@ from epilstm.model.recurrence import State
 from epilstm.train import checkpoint
 from epilstm.train.checkpoint import Epoch, Progress
 from epilstm.train.gradients import GradientWorkers
+from epilstm.train.objective import Objective
 from epilstm.train.streams import Window, WindowSource, plan_epoch
 
 #: Steps between looks at the loss on a GPU, where each look waits for it.
@@ -65,7 +66,7 @@ class Run:
 
 
 def learning_rate(params: TrainParams, taken: int, total: int) -> float:
-    """Linear warm-up, then cosine decay to zero at the last step.
+    """Linear warm-up, then cosine decay to zero at the last step, or a constant rate.
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ def learning_rate(params: TrainParams, taken: int, total: int) -> float:
         Steps taken so far and steps of the whole run.
     """
     warmup = min(1.0, (taken + 1) / (params.warmup_steps + 1))
-    return params.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * taken / total))
+    decay = 0.5 * (1 + math.cos(math.pi * taken / total)) if params.schedule == "cosine" else 1.0
+    return params.learning_rate * warmup * decay
 
 
 def train(
@@ -107,7 +109,8 @@ def train(
         The process was asked to stop; the checkpoint was written.
     """
     device = workers.device
-    optimizer = _optimizer(network, params)
+    objective = Objective(network, params)
+    optimizer = _optimizer(objective, params)
     steps = len(plan_epoch(len(run.windows), params.streams, params.seed, 0))
     total = steps * params.epochs
     fresh = torch.tensor([window.fresh for window in run.windows])
@@ -117,7 +120,7 @@ def train(
     found = checkpoint.load(run.folder, run.identity, device) if resume and run.folder else None
     if checkpoint.same_everywhere(found[0].taken if found else -1, device) and found:
         progress, weights, moments = found
-        network.load_state_dict(weights)
+        objective.load_state_dict(weights)
         optimizer.load_state_dict(moments)
         bar.advance(progress.taken)
         log.info(f"resumed at epoch {progress.epoch + 1}, step {progress.step}")
@@ -125,20 +128,20 @@ def train(
     def save() -> None:
         if run.folder:
             _check_finite(progress, params, total)
-            checkpoint.save(run.folder, run.identity, progress, network.state_dict(), optimizer.state_dict())
+            checkpoint.save(run.folder, run.identity, progress, objective.state_dict(), optimizer.state_dict())
 
     autocast = use_bfloat16(params, device)
     while progress.epoch < params.epochs and not _out_of_patience(progress, params):
         plan = plan_epoch(len(run.windows), params.streams, params.seed, progress.epoch)[:, run.streams]
         run.source.start(plan, progress.step)
-        network.train()
+        objective.train()
         while progress.step < steps:
             starts = fresh[plan[progress.step]].to(device)
-            state = _zero_where(progress.state, starts | (progress.step == 0))
+            state = _zero_where(progress.state, starts | (progress.step == 0 or not params.carry_state))
             step = progress.step
             run.source.prefetch(step)
             found_gradients = workers.gradients(
-                network,
+                objective,
                 lambda rows, step=step: run.source.read(step, rows),  # type: ignore[misc]
                 state,
                 seed=params.seed + 100_000 * progress.taken + run.streams.start,
@@ -146,9 +149,9 @@ def train(
             )
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(params, progress.taken, total)
-            for parameter, gradient in zip(network.parameters(), found_gradients.gradients, strict=True):
+            for parameter, gradient in zip(objective.parameters(), found_gradients.gradients, strict=True):
                 parameter.grad = gradient
-            clip_grad_norm_(network.parameters(), params.clip_norm)
+            clip_grad_norm_(objective.parameters(), params.clip_norm)
             optimizer.step()
             progress.state = found_gradients.state
             progress.squared_error = progress.squared_error + found_gradients.squared_error
@@ -177,9 +180,9 @@ def use_bfloat16(params: TrainParams, device: torch.device) -> bool:
     return params.precision == "bfloat16" or (params.precision == "auto" and device.type == "cuda")
 
 
-def _optimizer(network: Autoencoder, params: TrainParams) -> torch.optim.Optimizer:
+def _optimizer(objective: Objective, params: TrainParams) -> torch.optim.Optimizer:
     kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
-    return kind(network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
+    return kind(objective.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
 
 
 def _zero_where(state: State, starts: Tensor) -> State:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,9 @@ from epilstm.store import read_mask
 
 #: Windows read at a time when all are loaded.
 LOAD_WINDOWS = 1_000
+
+#: Bins of a run of windows, where only some windows are trained on.
+RUN_BINS = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,41 @@ def windows_of(regions: Sequence[Region], bin_size: int, window_bins: int) -> li
         for start in range(first, last, window_bins):
             windows.append(Window(region.chrom, start, min(window_bins, last - start), start == first))
     return windows
+
+
+def some_windows(windows: Sequence[Window], bins: int, seed: int) -> list[Window]:
+    """About so many bins of the windows, as runs of windows that follow each other; more bins hold the fewer ones.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+    bins : int
+        The run that goes past this number is cut after the window that does; 0 takes all windows.
+    seed : int
+
+    Returns
+    -------
+    list of Window
+        In genome order; the first of each run is fresh.
+    """
+    if not bins:
+        return list(windows)
+    window_bins = max((window.bins for window in windows), default=1)
+    runs: list[list[int]] = []
+    for number, window in enumerate(windows):
+        if not runs or window.fresh or (len(runs[-1]) + 1) * window_bins > RUN_BINS:
+            runs.append([])
+        runs[-1].append(number)
+    chosen: list[int] = []
+    total = 0
+    for run in np.random.default_rng(seed).permutation(len(runs)):
+        for number in runs[run]:
+            if total < bins:
+                chosen.append(number)
+                total += windows[number].bins
+    chosen.sort()
+    first = {number for before, number in zip([-2, *chosen], chosen, strict=False) if number != before + 1}
+    return [replace(windows[n], fresh=True) if n in first else windows[n] for n in chosen]
 
 
 def plan_epoch(windows: int, streams: int, seed: int, epoch: int) -> NDArray[np.int64]:
