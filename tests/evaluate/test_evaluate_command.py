@@ -110,6 +110,7 @@ def test_the_sentence_says_what_the_embedding_does_not_beat(results: EvaluationR
     for task in results.tasks.values():
         for each in task.differences:
             spoken = {"raw": "the raw tracks", "pca": "PCA", "untrained": "an untrained", "majority": "the majority"}
+            spoken["nmf"] = "non-negative factors"
             after = task.sentence.split(each.verdict, 1)[1]
             assert spoken[each.baseline] in after
 

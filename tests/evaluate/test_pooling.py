@@ -51,3 +51,38 @@ def test_windows_that_trials_share_are_kept_once() -> None:
         np.testing.assert_array_equal(table.chroms[found], chroms[part])
         np.testing.assert_array_equal(table.first[found], first[part])
         np.testing.assert_array_equal(table.last[found], last[part])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 30), min_size=1, max_size=5), st.permutations(range(5)))
+def test_quantiles_equal_numpys_whatever_the_blocks(seed: int, lengths: list[int], order: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    bins = sum(lengths)
+    values = random.normal(size=(bins, 2)).astype(np.float32)
+    valid = random.random(bins) < 0.7
+    first = random.integers(0, bins + 1, 12)
+    last = np.minimum(first + random.integers(0, bins + 1, 12), bins)
+    pooled = WindowStatistics(first, last, 2, ["q10", "mean", "q50"])
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    for block in [i for i in order if i < len(lengths)]:
+        part = slice(bounds[block], bounds[block + 1])
+        pooled.add(int(bounds[block]), values[part], valid[part])
+    features = pooled.features()
+    for window, (start, stop) in enumerate(zip(first, last, strict=True)):
+        inside = values[start:stop][valid[start:stop]]
+        if len(inside):
+            low, middle = np.quantile(inside, [0.1, 0.5], axis=0)
+            expected = np.concatenate([low, inside.mean(axis=0), middle])
+            np.testing.assert_allclose(features[window], expected, rtol=1e-4, atol=1e-5)
+        else:
+            assert np.isnan(features[window]).all()
+
+
+def test_quantiles_of_a_long_window_are_of_evenly_spread_bins() -> None:
+    values = np.arange(7_777, dtype=np.float32)[:, None]
+    pooled = WindowStatistics(np.array([77]), np.array([7_707]), 1, ["q25"])
+    for start in range(0, 7_777, 1_000):
+        pooled.add(start, values[start : start + 1_000], np.ones(len(values[start : start + 1_000]), bool))
+    expected = np.quantile(values[77:7_707:8], 0.25)
+    assert pooled.features()[0, 0] == expected
+    assert abs(expected - np.quantile(values[77:7_707], 0.25)) < 10

@@ -26,7 +26,13 @@ def load(folder: Path, *tasks: Any) -> list:
 
 def test_the_roadmap_pilots_tasks_are_valid() -> None:
     tasks = load_tasks(Path(__file__).resolve().parents[2] / "tasks" / "roadmap-pilot.yaml")
-    assert [task.name for task in tasks] == ["gene_expression", "promoter_enhancer", "fire", "replication_timing"]
+    assert {task.name: task.of_levels for task in tasks} == {
+        "gene_expression": False,
+        "expression_level": True,
+        "promoter_enhancer": False,
+        "fire": False,
+        "replication_timing": False,
+    }
 
 
 @pytest.mark.parametrize(

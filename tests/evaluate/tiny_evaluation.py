@@ -49,6 +49,11 @@ tasks:
     windows: [region]
     labels: {format: bedgraph, path: timing.bedgraph, threshold: 0.0}
     cell_types: [B]
+  - name: level
+    kind: region
+    windows: [gene_body, tss]
+    labels: {format: rpkm, path: rpkm.tsv, annotation: genes.gtf.gz, target: level}
+    cell_types: [A, B]
 """
 
 

@@ -97,6 +97,7 @@ def test_tasks_name_label_files_that_are_there(folder):
         "promoter_enhancer",
         "fire",
         "replication_timing",
+        "expression_level",
     ]
     assert "&" not in (folder / "tasks.yaml").read_text()
     for task in content["tasks"]:

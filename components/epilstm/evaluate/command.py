@@ -1,13 +1,14 @@
 """``epilstm evaluate``: read, judge, write.
 
 The evaluation folder holds ``scores.json`` (`epilstm.evaluation.EvaluationResults`), ``predictions.parquet``
-(`epilstm.evaluation.PREDICTION_COLUMNS`) and, written last, ``manifest.json``.
+(`epilstm.evaluation.PREDICTION_COLUMNS`), ``levels.parquet`` (`epilstm.evaluation.LEVEL_COLUMNS`) where a task predicts
+levels and, written last, ``manifest.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +17,82 @@ from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint, sha256_file, sha256_json, to_json
 from epilstm.config import EvaluateParams
-from epilstm.console import Progress, log, progress
+from epilstm.console import log, progress
 from epilstm.datasets import write_manifest
-from epilstm.evaluate.classifier import base_rate, predict_held_out
+from epilstm.errors import DataError, ParamsError
+from epilstm.evaluate.cross_cell import cell_tracks, fits, judge_cross_cell, labelled_cell_types, views_of
+from epilstm.evaluate.gene_regions import gene_regions
+from epilstm.evaluate.imputation import NetworkImputer, judge_imputation, judged_stretches
 from epilstm.evaluate.judgement import judge_task
+from epilstm.evaluate.leak import LEAKING, judge_leak, with_random_folds
 from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.pca import fit_pca
+from epilstm.evaluate.missing import hidden_tracks, judge_missing
+from epilstm.evaluate.nmf import fit_nmf, offsets, training_sample
+from epilstm.evaluate.pca import Pca, fit_pca
 from epilstm.evaluate.pooling import WindowTable
+from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_all, predict_majority
 from epilstm.evaluate.reconstruction import judge_reconstruction, readout_blocks, training_moments
+from epilstm.evaluate.regression import judge_regression
 from epilstm.evaluate.representations import (
+    BinByBin,
     Embedding,
     Network,
     PrincipalComponents,
     RawTracks,
     Representation,
-    pooled_features,
+    Transform,
 )
 from epilstm.evaluate.tasks import Task, load_tasks
 from epilstm.evaluate.trials import Trial, prepare_trials
 from epilstm.evaluation import (
+    BASELINES,
     EMBEDDING,
+    LEVEL_COLUMNS,
+    LEVELS_FILE,
     PREDICTION_COLUMNS,
     PREDICTIONS_FILE,
-    REPRESENTATIONS,
     SCORES_FILE,
+    CrossCellTypes,
     EvaluationManifest,
     EvaluationResults,
     FoldsUsed,
-    Reconstruction,
-    TaskResult,
+    LeakResult,
+    MissingTracks,
     require_one_run,
 )
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores
 
-HeldOut = list[dict[str, NDArray[np.float32]]]
+#: From a transform of the matrix's rows to the embedding of what it makes of them.
+Encoder = Callable[[Transform], Network]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What every part of the evaluation is about: the data, the trials and how they are predicted."""
+
+    matrix: Matrix
+    trials: list[Trial]
+    windows: WindowTable
+    params: EvaluateParams
+    threads: int
+
+    @property
+    def splits(self) -> int:
+        """Folds over all trials."""
+        return sum(len(trial.folds.splits()) for trial in self.trials)
+
+    def predicted(
+        self,
+        representations: Mapping[str, Representation],
+        what: str,
+        trials: Sequence[Trial] | None = None,
+        shown: Mapping[str, Representation] | None = None,
+    ) -> HeldOut:
+        """Out-of-fold predictions (`epilstm.evaluate.prediction.predict_all`), with a progress bar named `what`."""
+        every = self.trials if trials is None else trials
+        with progress(what, len(representations) * self.splits) as bar:
+            return predict_all(representations, self.matrix, self.windows, every, self.params, self.threads, bar, shown)
 
 
 def run(params: EvaluateParams, context: StepContext) -> StepResult:
@@ -58,109 +100,203 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     import torch
 
     from epilstm.model.folder import load_model, untrained_model
-    from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+    from epilstm.model.networks import bin_level_of
+    from epilstm.model.windows import CONTEXT_BINS, context_bins, encode_bins, reconstruct_bins
 
-    threads = params.threads or available_cores()
     # Recurrent steps are too small to share: a second thread slows them down, and one gives the same bytes everywhere.
     torch.set_num_threads(1)
     tasks = load_tasks(context.inputs["tasks"])
     matrix = Matrix(context.inputs["matrix"])
+    genes = gene_regions(tasks, context.inputs["labels"], matrix.manifest.bin_size)
     embedding = Embedding(matrix, context.inputs["embeddings"])
     network, model = load_model(context.inputs["model"])
     require_one_run(context.inputs, model.matrix_fingerprint, embedding.manifest)
+    also = _other_embeddings(matrix, params)
+    if params.missing_tracks and matrix.tracks < 2:
+        raise ParamsError("evaluate.missing_tracks: of one track none can be hidden; set it to 0")
     untrained_network = untrained_model(model)
-    untrained = Network(matrix, lambda rows: encode_bins(untrained_network, rows), embedding.size, CONTEXT_BINS)
+    margin, frame = context_bins(model.config), model.frame_bins
+
+    def trained_on(shown: Transform) -> Network:
+        return Network(matrix, lambda rows: encode_bins(network, shown(rows)), embedding.size, margin, frame)
+
+    def untrained_on(shown: Transform) -> Network:
+        return Network(matrix, lambda rows: encode_bins(untrained_network, shown(rows)), embedding.size, margin, frame)
+
+    untrained = untrained_on(lambda rows: rows)
+    # The decoder reads the code of the bin alone, so no more numbers than it has are fair to compare with.
+    bin_code, untrained_bins = model.config.bin_code_size, bin_level_of(untrained_network)
+    untrained_code = Network(matrix, lambda rows: encode_bins(untrained_bins, rows), bin_code, CONTEXT_BINS)
     reconstructed = Network(matrix, lambda rows: reconstruct_bins(network, rows), matrix.tracks, CONTEXT_BINS)
 
     trials, windows = prepare_trials(tasks, context.inputs["labels"], matrix, params)
     for trial in trials:
         _tell_examples(trial)
+    judged = Judged(matrix, trials, windows, params, params.threads or available_cores())
 
     split = matrix.manifest.split
     passes = [matrix.blocks(split.train), readout_blocks(matrix), matrix.blocks(split.test)]
     with progress("Reconstruction", sum(block.bins for blocks in passes for block in blocks)) as bar:
-        pca = fit_pca(training_moments(matrix, bar.advance))
-        reconstruction = judge_reconstruction(matrix, reconstructed, untrained, pca, embedding.size, bar.advance)
-    representations: dict[str, Representation] = {
-        EMBEDDING: embedding,
-        "raw": RawTracks(matrix),
-        "pca": PrincipalComponents(matrix, pca, embedding.size),
-        "untrained": untrained,
-    }
-    fits = len(representations) * sum(len(trial.folds.splits()) for trial in trials)
-    with progress("Classifiers", fits) as bar:
-        held_out = predict_all(representations, matrix, windows, trials, params, threads, bar)
+        moments = training_moments(matrix, bar.advance)
+        pca = fit_pca(moments)
+        reconstruction = judge_reconstruction(
+            matrix, reconstructed, untrained_code, pca, bin_code, bar.advance, model.scaler, genes
+        )
+    imputation = None
+    if params.imputation.enabled:
+        with progress("Imputation", sum(block.bins for block in judged_stretches(matrix, params))) as bar:
+            shown = NetworkImputer(lambda rows: reconstruct_bins(network, rows), CONTEXT_BINS, model.scaler)
+            imputation = judge_imputation(matrix, shown, moments, bin_code, genes, params, bar.advance)
+    order = [EMBEDDING, *also, *(name for name in BASELINES if name in params.representations)]
+    made: dict[str, Representation] = {EMBEDDING: embedding, **also}
+    made |= {"raw": RawTracks(matrix), "pca": PrincipalComponents(matrix, pca, embedding.size), "untrained": untrained}
+    if "nmf" in order:
+        nmf = fit_nmf(training_sample(matrix), offsets(context.inputs["matrix"]), embedding.size, params.seed)
+        made["nmf"] = BinByBin(matrix, nmf.transform, len(nmf.factors))
+    chosen = {name: made[name] for name in order if name != MAJORITY}
+    held_out = judged.predicted(chosen, "Classifiers")
+    if MAJORITY in order:
+        predict_majority(trials, held_out)
+
+    of_classes, of_levels = ([task for task in tasks if task.of_levels is levels] for levels in (False, True))
     results = EvaluationResults(
         embedding_size=embedding.size,
-        representation_sizes={name: each.size for name, each in representations.items()},
+        representation_sizes={name: each.size for name, each in chosen.items()},
+        representation_order=order,
+        classifier=params.classifier.kind,
         pooling=list(params.pooling),
+        context_bp=params.context_bp,
+        pair_distance=params.pair_distance,
         folds=FoldsUsed(by=params.folds.by, count=params.folds.count, leaky=params.folds.by == "random"),
         confidence=params.confidence,
         bootstrap=params.bootstrap,
-        task_order=[task.name for task in tasks],
-        tasks={task.name: _judged(task, trials, held_out, params) for task in tasks},
+        task_order=[task.name for task in of_classes],
+        tasks={task.name: judge_task(*_of_task(task, trials, held_out), params) for task in of_classes},
+        regression={task.name: judge_regression(*_of_task(task, trials, held_out), params) for task in of_levels},
         reconstruction=reconstruction,
+        imputation=imputation,
+        leak=_leak(judged, chosen, held_out) if params.leak else {},
+        missing_tracks=_missing(judged, chosen, held_out, trained_on, pca) if params.missing_tracks else None,
+        cross_cell_type=_cross_cell(
+            judged, context.inputs["matrix"], {EMBEDDING: trained_on, "untrained": untrained_on}, embedding.size
+        )
+        if params.cross_cell_type
+        else None,
     )
-    for task_result in results.tasks.values():
-        log.info(task_result.sentence)
+    for sentence in sentences(results):
+        log.info(sentence)
     _write(context, params, tasks, matrix, results, trials, held_out)
     return StepResult(
-        summary=_summary(results.reconstruction, results.tasks),
+        summary=_summary(results),
         metrics=metrics(results),
         bins=sum(region.bins for region in matrix.regions),
         tracks=matrix.tracks,
     )
 
 
-def predict_all(
-    representations: Mapping[str, Representation],
-    matrix: Matrix,
-    windows: WindowTable,
-    trials: Sequence[Trial],
-    params: EvaluateParams,
-    threads: int,
-    bar: Progress,
-) -> HeldOut:
-    """Out-of-fold scores of every trial with every representation, the majority class included.
+def sentences(results: EvaluationResults) -> list[str]:
+    """What the results say, in plain sentences."""
+    parts: list[Iterable[Any]] = [results.tasks.values(), results.regression.values(), results.leak.values()]
+    if results.missing_tracks is not None:
+        parts.append(results.missing_tracks.tasks.values())
+    if results.cross_cell_type is not None:
+        parts.append(results.cross_cell_type.tasks.values())
+    if results.imputation is not None:
+        parts.append([results.imputation])
+    return [each.sentence for part in parts for each in part]
 
-    One representation's features are in memory at a time. Classifiers run on one thread each, `threads` at once, so
-    that the scores do not depend on how many there are.
+
+def _other_embeddings(matrix: Matrix, params: EvaluateParams) -> dict[str, Embedding]:
+    """Embeddings by other models that ``also`` names.
+
+    Raises
+    ------
+    DataError
+        One is missing, or was made from another matrix.
     """
-    held_out: HeldOut = [
-        {name: np.empty(len(trial.examples), dtype=np.float32) for name in REPRESENTATIONS} for trial in trials
-    ]
-    for scores, trial in zip(held_out, trials, strict=True):
-        for _, test in trial.folds.splits():
-            scores["majority"][test] = base_rate(trial.examples.labels, test)
-    with ThreadPoolExecutor(threads) as pool:
-        for name, representation in representations.items():
-            bar.note(f"({name})")
-            pooled = pooled_features(representation, matrix, windows, list(params.pooling))
-
-            def fit(job: tuple[int, NDArray[np.bool_]], pooled: NDArray = pooled, name: str = name) -> None:
-                number, test = job
-                trial = trials[number]
-                features = pooled[trial.rows].reshape(len(trial.examples), -1)
-                held_out[number][name][test] = predict_held_out(
-                    features, trial.examples.labels, trial.folds.group, test, params.classifier, params.seed
-                )
-
-            jobs = [(number, test) for number, trial in enumerate(trials) for _, test in trial.folds.splits()]
-            for _ in pool.map(fit, jobs):
-                bar.advance()
-    return held_out
+    others = {}
+    for name, folder in params.also.items():
+        if not Path(folder).is_dir():
+            raise DataError(f"evaluate.also.{name}: {folder}: no such folder; give one that embed wrote")
+        others[name] = Embedding(matrix, Path(folder))
+        if others[name].manifest.matrix_fingerprint != matrix.fingerprint:
+            raise DataError(
+                f"evaluate.also.{name}: {folder}: these embeddings were made from another matrix; embed this one with "
+                "that model"
+            )
+    return others
 
 
-def _judged(task: Task, trials: Sequence[Trial], held_out: HeldOut, params: EvaluateParams) -> TaskResult:
+def _of_task(task: Task, trials: Sequence[Trial], held_out: HeldOut) -> tuple[list[Trial], HeldOut]:
     own = [number for number, trial in enumerate(trials) if trial.task is task]
-    return judge_task([trials[number] for number in own], [held_out[number] for number in own], params)
+    return [trials[number] for number in own], [held_out[number] for number in own]
+
+
+def _leak(judged: Judged, chosen: Mapping[str, Representation], held_out: HeldOut) -> dict[str, LeakResult]:
+    trials = with_random_folds(judged.trials, judged.params)
+    leaking = {name: chosen[name] for name in LEAKING if name in chosen}
+    leaky = judged.predicted(leaking, "Random folds", trials)
+    return judge_leak(judged.trials, held_out, trials, leaky, list(leaking), judged.params)
+
+
+def _missing(
+    judged: Judged, chosen: Mapping[str, Representation], held_out: HeldOut, trained_on: Encoder, pca: Pca
+) -> MissingTracks:
+    matrix, params = judged.matrix, judged.params
+    learnt = {name: chosen[name] for name in (EMBEDDING, "raw", "pca") if name in chosen}
+    draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed)
+    without = []
+    for number, hidden in enumerate(draws, 1):
+        without.append(
+            judged.predicted(
+                learnt,
+                f"Missing tracks, draw {number}",
+                shown={
+                    EMBEDDING: trained_on(_hiding(hidden)),
+                    "raw": BinByBin(matrix, _hiding(hidden), matrix.tracks),
+                    "pca": PrincipalComponents(matrix, pca, chosen[EMBEDDING].size, _hiding(hidden)),
+                },
+            )
+        )
+    names = matrix.manifest.tracks
+    return MissingTracks(
+        share=params.missing_tracks,
+        draws=[[name for name, gone in zip(names, hidden, strict=True) if gone] for hidden in draws],
+        tasks=judge_missing(judged.trials, held_out, without, params),
+    )
+
+
+def _hiding(hidden: NDArray[np.bool_]) -> Transform:
+    """Rows with some tracks at their mean."""
+    kept = (~hidden).astype(np.float32)
+    return lambda rows: rows * kept
+
+
+def _cross_cell(
+    judged: Judged, folder: Path, encoders: Mapping[str, Encoder], embedding_size: int
+) -> CrossCellTypes | None:
+    params, labelled = judged.params, labelled_cell_types(judged.trials)
+    tracks = cell_tracks(judged.matrix.manifest.tracks, labelled)
+    if tracks is None:
+        log.warning(
+            f"evaluate.cross_cell_type: left out, no two cell types ({', '.join(labelled) or 'none'}) have labels of "
+            "one task and tracks of one assay"
+        )
+        return None
+    asked: dict[str, Encoder] = {name: encoder for name, encoder in encoders.items() if name in params.representations}
+    views = views_of(judged.matrix, folder, tracks, asked, embedding_size, params)
+    with progress("Across cell types", fits(judged.trials, tracks, views, params)) as bar:
+        return judge_cross_cell(
+            judged.trials, judged.windows, judged.matrix, tracks, views, params, judged.threads, bar
+        )
 
 
 def _tell_examples(trial: Trial) -> None:
     n, positives = len(trial.examples), int(trial.examples.labels.sum())
     counts = {"n": n, "positives": positives, "n_outside": trial.n_outside, "n_unusable": trial.examples.unusable}
+    said = "with levels" if trial.task.of_levels else f"{positives:,} positive"
     log.info(
-        f"{trial.task.name}, {trial.cell_type}: {n:,} examples, {positives:,} positive; left out: {trial.n_outside:,} "
+        f"{trial.task.name}, {trial.cell_type}: {n:,} examples, {said}; left out: {trial.n_outside:,} "
         f"outside the covered regions, {trial.examples.unusable:,} without a value or a place",
         extra={"fields": counts},
     )
@@ -180,24 +316,67 @@ def metrics(results: EvaluationResults) -> dict[str, Any]:
                 "n_unusable": result.n_unusable,
             }
             for representation, scores in result.representations.items():
-                numbers = scores.model_dump(exclude={"average_precision_ci", "folds_scored"})
+                own = scores.model_dump(exclude={"average_precision_ci", "folds_scored"})
                 ci = scores.average_precision_ci
-                cells[cell][representation] = numbers | {"ci_low": ci.low, "ci_high": ci.high}
+                cells[cell][representation] = own | {"ci_low": ci.low, "ci_high": ci.high}
     fits = results.reconstruction.models.items()
-    return {
+    numbers: dict[str, Any] = {
         "tasks": tasks,
         "reconstruction": {name: {"r2": fit.r2, "mse": fit.mse} for name, fit in fits},
+        "reconstruction_size": results.reconstruction.size,
         "leaky_folds": int(results.folds.leaky),
     }
+    if results.imputation is not None:
+        numbers["imputation"] = {
+            name: table.overall.model_dump(exclude_none=True) for name, table in results.imputation.methods.items()
+        }
+    if results.regression:
+        numbers["regression"] = {
+            task.name: {
+                cell.cell_type: {"n": cell.n}
+                | {
+                    name: {
+                        "r2": each.r2,
+                        "r2_ci_low": each.r2_ci.low,
+                        "r2_ci_high": each.r2_ci.high,
+                        "spearman": each.spearman,
+                    }
+                    for name, each in cell.representations.items()
+                }
+                for cell in task.cell_types.values()
+            }
+            for task in results.regression.values()
+        }
+    if results.leak:
+        numbers["leak"] = {
+            task: {name: each.delta for name, each in leak.representations.items()}
+            for task, leak in results.leak.items()
+        }
+    if results.missing_tracks is not None:
+        numbers["missing_tracks"] = {
+            task: {name: each.fall for name, each in missing.representations.items()}
+            for task, missing in results.missing_tracks.tasks.items()
+        }
+    if results.cross_cell_type is not None:
+        numbers["cross_cell_type"] = {
+            task: {name: each.across for name, each in transfer.summary.items()}
+            for task, transfer in results.cross_cell_type.tasks.items()
+        }
+    return numbers
 
 
-def _summary(reconstruction: Reconstruction, tasks: Mapping[str, TaskResult]) -> str:
+def _summary(results: EvaluationResults) -> str:
+    reconstruction = results.reconstruction
     r2 = {name: "undefined" if fit.r2 is None else f"{fit.r2:.3f}" for name, fit in reconstruction.models.items()}
-    precision = ", ".join(f"{name} {task.summary[EMBEDDING].average_precision:.3f}" for name, task in tasks.items())
-    return (
-        f"R2 on {', '.join(reconstruction.chromosomes)}: {r2['model']} (PCA {r2['pca']}, untrained {r2['untrained']}); "
-        f"average precision: {precision}"
+    said = [
+        f"R2 on {', '.join(reconstruction.chromosomes)}: {r2['model']} (PCA {r2['pca']}, untrained {r2['untrained']})"
+    ]
+    precision = ", ".join(
+        f"{name} {task.summary[EMBEDDING].average_precision:.3f}" for name, task in results.tasks.items()
     )
+    levels = ", ".join(f"{name} {task.summary[EMBEDDING].r2:.3f}" for name, task in results.regression.items())
+    said += [f"{measure}: {told}" for measure, told in (("average precision", precision), ("R2", levels)) if told]
+    return "; ".join(said)
 
 
 def _write(
@@ -212,7 +391,12 @@ def _write(
     folder = context.outputs["evaluation"]
     folder.mkdir(parents=True)
     (folder / SCORES_FILE).write_text(to_json(results.model_dump(mode="json")), encoding="utf-8")
-    write_predictions(folder / PREDICTIONS_FILE, trials, held_out)
+    order = results.representation_order
+    of_classes = [number for number, trial in enumerate(trials) if not trial.task.of_levels]
+    of_levels = [number for number, trial in enumerate(trials) if trial.task.of_levels]
+    write_predictions(folder / PREDICTIONS_FILE, [(trials[each], held_out[each]) for each in of_classes], order)
+    if of_levels:
+        write_predictions(folder / LEVELS_FILE, [(trials[each], held_out[each]) for each in of_levels], order)
     label_paths = sorted({path for task in tasks for path in task.label_paths})
     judged_with = params.model_dump(mode="json", exclude={"tasks", "labels", "threads"})
     write_manifest(
@@ -227,12 +411,26 @@ def _write(
             params=judged_with,
             scores_sha256=sha256_file(folder / SCORES_FILE),
             predictions_sha256=sha256_file(folder / PREDICTIONS_FILE),
+            levels_sha256=sha256_file(folder / LEVELS_FILE) if of_levels else None,
+            also_fingerprints={name: fingerprint(Path(path)) for name, path in params.also.items()},
         ),
     )
 
 
-def write_predictions(path: Path, trials: Sequence[Trial], held_out: HeldOut) -> None:
-    """Write one row per example and representation, trial by trial, with the columns of `PREDICTION_COLUMNS`."""
+def write_predictions(
+    path: Path, predicted: Iterable[tuple[Trial, Mapping[str, NDArray[np.float32]]]], order: Sequence[str]
+) -> None:
+    """Write one row per example and representation, trial by trial.
+
+    Parameters
+    ----------
+    path : Path
+        Named `LEVELS_FILE`, the columns are those of `LEVEL_COLUMNS`; else, of `PREDICTION_COLUMNS`.
+    predicted : iterable of (Trial, mapping)
+        Each trial with its out-of-fold predictions by representation.
+    order : sequence of str
+        Representations.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -242,13 +440,15 @@ def write_predictions(path: Path, trials: Sequence[Trial], held_out: HeldOut) ->
         "int16": pyarrow.int16,
         "bool": pyarrow.bool_,
         "float32": pyarrow.float32,
+        "float64": pyarrow.float64,
     }
-    schema = pyarrow.schema([(name, kinds[kind]()) for name, kind in PREDICTION_COLUMNS.items()])
+    columns = LEVEL_COLUMNS if path.name == LEVELS_FILE else PREDICTION_COLUMNS
+    schema = pyarrow.schema([(name, kinds[kind]()) for name, kind in columns.items()])
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for trial, scores in zip(trials, held_out, strict=True):
+        for trial, scores in predicted:
             n, examples = len(trial.examples), trial.examples
-            for name in REPRESENTATIONS:
-                columns = {
+            for name in order:
+                content = {
                     "task": [trial.task.name] * n,
                     "cell_type": [trial.cell_type] * n,
                     "representation": [name] * n,
@@ -260,5 +460,7 @@ def write_predictions(path: Path, trials: Sequence[Trial], held_out: HeldOut) ->
                     "fold": trial.folds.fold,
                     "label": examples.labels,
                     "score": scores[name],
+                    "level": examples.levels,
+                    "predicted": scores[name],
                 }
-                writer.write_table(pyarrow.table(columns, schema=schema))
+                writer.write_table(pyarrow.table({column: content[column] for column in columns}, schema=schema))

@@ -33,7 +33,12 @@ class Folds:
 
 
 def assign_folds(
-    labels: NDArray[np.bool_], groups: NDArray[np.int64], params: FoldParams, seed: int, where: str
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    params: FoldParams,
+    seed: int,
+    where: str,
+    of_levels: bool = False,
 ) -> Folds:
     """Folds with about the same share of positives, whole groups apart.
 
@@ -46,6 +51,8 @@ def assign_folds(
     seed : int
     where : str
         Task and cell type, for messages.
+    of_levels : bool
+        Levels are predicted: both classes need not be there, nor in more than one group.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def assign_folds(
     unit = {"chromosome": "chromosomes", "region": "regions", "random": "examples"}[params.by]
     if not len(labels):
         raise LabelsError(f"{where}: no labelled examples")
-    if labels.all() or not labels.any():
+    if not of_levels and (labels.all() or not labels.any()):
         kind = "positive" if labels.all() else "negative"
         raise LabelsError(
             f"{where}: all {len(labels):,} examples are {kind}; a task needs both classes (check the threshold, or "
@@ -70,7 +77,7 @@ def assign_folds(
             f"{where}: the labelled examples lie in {count} {unit}, too few for {params.count} folds; set "
             f"folds.count to {count} or less{finer}"
         )
-    for value, name in ((True, "positives"), (False, "negatives")):
+    for value, name in () if of_levels else ((True, "positives"), (False, "negatives")):
         if len(np.unique(groups[labels == value])) < 2:
             raise LabelsError(
                 f"{where}: all {name} lie in one of the {count} {unit}, so with it held out nothing is left to learn "

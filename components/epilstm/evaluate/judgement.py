@@ -11,10 +11,8 @@ from epilstm.config import EvaluateParams
 from epilstm.evaluate.scores import bootstrap_average_precision, cluster_draws, difference, interval, score
 from epilstm.evaluate.trials import Trial
 from epilstm.evaluation import (
-    BASELINES,
     EMBEDDING,
     MIN_CLUSTERS,
-    REPRESENTATIONS,
     CellTypeResult,
     Difference,
     Scores,
@@ -24,8 +22,10 @@ from epilstm.evaluation import (
 
 #: How a sentence calls each baseline.
 SPOKEN = {
+    EMBEDDING: "the embedding",
     "raw": "the raw tracks",
     "pca": "PCA of the same size",
+    "nmf": "non-negative factors of the same size",
     "untrained": "an untrained encoder",
     "majority": "the majority class",
 }
@@ -47,6 +47,7 @@ def judge_task(
         For each trial, representation -> (n,) out-of-fold scores.
     params : EvaluateParams
     """
+    names = list(held_out[0])
     # One set of draws for all cell types and representations makes every difference a paired one.
     draws = cluster_draws(trials[0].clusters, params.bootstrap, params.seed)
     resampled = [
@@ -54,34 +55,32 @@ def judge_task(
             name: bootstrap_average_precision(
                 trial.examples.labels, scores[name], trial.folds.fold, trial.cluster, draws
             )
-            for name in REPRESENTATIONS
+            for name in names
         }
         for trial, scores in zip(trials, held_out, strict=True)
     ]
     scored = [
         {
             name: score(trial.examples.labels, scores[name], trial.folds.fold, draw[name], params.confidence)
-            for name in REPRESENTATIONS
+            for name in names
         }
         for trial, scores, draw in zip(trials, held_out, resampled, strict=True)
     ]
-    mean_draws = {name: np.mean([draw[name] for draw in resampled], axis=0) for name in REPRESENTATIONS}
-    mean_precision = {
-        name: float(np.mean([each[name].average_precision for each in scored])) for name in REPRESENTATIONS
-    }
+    mean_draws = {name: np.mean([draw[name] for draw in resampled], axis=0) for name in names}
+    mean_precision = {name: float(np.mean([each[name].average_precision for each in scored])) for name in names}
     task = trials[0].task
     cell_types = {
         trial.cell_type: _cell_type(trial, scores, draw, params.confidence)
         for trial, scores, draw in zip(trials, scored, resampled, strict=True)
     }
     clusters = max(cell.clusters for cell in cell_types.values())
-    differences = _differences(mean_precision, mean_draws, clusters, params.confidence)
+    differences = against_baselines(mean_precision, mean_draws, clusters, params.confidence)
     summary = {
         name: Summary(
             average_precision=mean_precision[name],
             average_precision_ci=interval(mean_draws[name], params.confidence),
         )
-        for name in REPRESENTATIONS
+        for name in names
     }
     return TaskResult(
         name=task.name,
@@ -91,16 +90,30 @@ def judge_task(
         cell_types=cell_types,
         summary=summary,
         differences=differences,
-        sentence=sentence(task.name, cell_types, summary[EMBEDDING], differences, params),
+        sentence=sentence(task.name, cell_types, summary[EMBEDDING], differences, params)
+        + best(mean_precision, mean_draws, clusters, params.confidence),
     )
 
 
-def _differences(
-    precision: Mapping[str, float], draws: Mapping[str, NDArray[np.float64]], clusters: int, confidence: float
+def against_baselines(
+    scores: Mapping[str, float], draws: Mapping[str, NDArray[np.float64]], clusters: int, confidence: float
 ) -> list[Difference]:
+    """The embedding minus each other representation, in their order.
+
+    Parameters
+    ----------
+    scores : mapping of str to float
+        Representation -> score, the embedding among them.
+    draws : mapping of str to (b,) array
+        The same on the same resamples.
+    clusters : int
+        Number of clusters resampled.
+    confidence : float
+    """
     return [
-        difference(name, precision[EMBEDDING] - precision[name], draws[EMBEDDING] - draws[name], clusters, confidence)
-        for name in BASELINES
+        difference(name, scores[EMBEDDING] - scores[name], draws[EMBEDDING] - draws[name], clusters, confidence)
+        for name in scores
+        if name != EMBEDDING
     ]
 
 
@@ -120,7 +133,7 @@ def _cell_type(
         groups=len(np.unique(trial.folds.group)),
         clusters=clusters,
         representations=scores,
-        differences=_differences(precision, draws, clusters, confidence),
+        differences=against_baselines(precision, draws, clusters, confidence),
     )
 
 
@@ -143,28 +156,73 @@ def sentence(
         Embedding minus each baseline, over the cell types.
     params : EvaluateParams
     """
-    verdicts: dict[str, list[str]] = {"beats": [], "is beaten by": [], "is indistinguishable from": []}
-    for each in differences:
-        verdicts[each.verdict].append(f"{SPOKEN[each.baseline]} ({round(each.delta, 3) + 0.0:+.3f})")
-    said = _listed([f"{verdict} {_listed(names)}" for verdict, names in verdicts.items() if names])
+    said = listed(verdicts(differences))
     ci, cells = embedding.average_precision_ci, list(cell_types.values())
     where = cells[0].cell_type if len(cells) == 1 else f"the mean over {len(cells)} cell types"
-    unit = "examples" if params.folds.by == "random" else "stretches of genome"
     clusters = max(cell.clusters for cell in cells)
-    caveats = ""
-    if params.folds.by == "random":
-        caveats += " Random folds put neighbours on both sides: every score here is flattered."
-    if clusters < MIN_CLUSTERS:
-        caveats += f" Fewer than {MIN_CLUSTERS} {unit} are too few to tell representations apart."
-    elif clusters < FEW_CLUSTERS:
-        caveats += f" With so few {unit} the intervals are narrower than they should be."
+    compared = f", the embedding {said}" if said else ""
     return (
         f"{task}: with average precision {embedding.average_precision:.3f} ({100 * params.confidence:g}% interval "
         f"{ci.low:.3f} to {ci.high:.3f}; {where}; {sum(cell.n for cell in cells):,} labels, "
-        f"{sum(cell.positives for cell in cells):,} positive, in {clusters} {unit}), "
-        f"the embedding {said}.{caveats}"
+        f"{sum(cell.positives for cell in cells):,} positive, in {counted(clusters, params)}){compared}."
+        f"{caveats(clusters, params)}"
     )
 
 
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+def best(
+    scores: Mapping[str, float], draws: Mapping[str, NDArray[np.float64]], clusters: int, confidence: float
+) -> str:
+    """Which representation scores highest, and which are within noise of it; nothing where there is one only."""
+    if len(scores) < 2:
+        return ""
+    top = max(scores, key=lambda name: scores[name])
+    noise = [
+        spoken(name)
+        for name in scores
+        if name != top
+        and difference(name, scores[top] - scores[name], draws[top] - draws[name], clusters, confidence).verdict
+        != "beats"
+    ]
+    within = f"; within noise of it: {listed(noise)}" if noise else "; none of the others is within noise of it"
+    return f" The highest score, {scores[top]:.3f}, is that of {spoken(top)}{within}."
+
+
+def spoken(name: str) -> str:
+    """How a sentence calls a representation."""
+    return SPOKEN.get(name, f"the model {name}")
+
+
+def verdicts(differences: Sequence[Difference]) -> list[str]:
+    """Phrases such as "beats PCA of the same size (+0.012)", one per verdict that occurs."""
+    names: dict[str, list[str]] = {"beats": [], "is beaten by": [], "is indistinguishable from": []}
+    for each in differences:
+        names[each.verdict].append(f"{spoken(each.baseline)} ({round(each.delta, 3) + 0.0:+.3f})")
+    return [f"{verdict} {listed(own)}" for verdict, own in names.items() if own]
+
+
+def counted(clusters: int, params: EvaluateParams) -> str:
+    """What the bootstrap resamples, with its number."""
+    return f"{clusters} {_unit(params)}"
+
+
+def caveats(clusters: int, params: EvaluateParams) -> str:
+    """What a reader must know of the folds and of the number of clusters; empty, or sentences after a space."""
+    said = ""
+    if params.folds.by == "random":
+        said += " Random folds put neighbours on both sides: every score here is flattered."
+    if clusters < MIN_CLUSTERS:
+        said += f" Fewer than {MIN_CLUSTERS} {_unit(params)} are too few to tell representations apart."
+    elif clusters < FEW_CLUSTERS:
+        said += f" With so few {_unit(params)} the intervals are narrower than they should be."
+    return said
+
+
+def _unit(params: EvaluateParams) -> str:
+    return "examples" if params.folds.by == "random" else "stretches of genome"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items as a sentence lists them; nothing for none."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

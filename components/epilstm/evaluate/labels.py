@@ -53,6 +53,8 @@ class Examples:
     labels : (n,) bool array
     unusable : int
         Entries of the label files that make no example: without a value, without a place, or covering no base.
+    levels : (n,) float64 array or None
+        What a task of levels predicts; the labels then only spread the examples over folds.
     """
 
     names: list[str]
@@ -61,6 +63,7 @@ class Examples:
     ends: NDArray[np.int64]
     labels: NDArray[np.bool_]
     unusable: int = 0
+    levels: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,6 +78,7 @@ class Examples:
             starts=self.starts[keep],
             ends=self.ends[keep],
             labels=self.labels[keep],
+            levels=None if self.levels is None else self.levels[keep],
         )
 
 
@@ -97,7 +101,9 @@ def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
         genes = read_genes(folder / labels.annotation)
         table = read_rpkm(folder / labels.path, task.cell_types)
         return {
-            cell: _gene_examples(task.windows, genes, table[cell], labels.threshold, folder / labels.annotation)
+            cell: _gene_examples(
+                task.windows, genes, table[cell], labels.threshold, folder / labels.annotation, task.of_levels
+            )
             for cell in task.cell_types
         }
     if isinstance(labels, PairLabels):
@@ -105,7 +111,7 @@ def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
         return read_pairs(folder / labels.path, names, task.windows)
     if isinstance(labels, BedLabels):
         return {task.cell_types[0]: read_bed_labels(folder / labels.path)}
-    return {task.cell_types[0]: read_bedgraph(folder / labels.path, labels.threshold)}
+    return {task.cell_types[0]: read_bedgraph(folder / labels.path, labels.threshold, task.of_levels)}
 
 
 @contextmanager
@@ -218,7 +224,12 @@ def read_rpkm(path: Path, cell_types: list[str]) -> dict[str, dict[str, float]]:
 
 
 def _gene_examples(
-    windows: list[str], genes: dict[str, Gene], rpkm: dict[str, float], threshold: float, annotation: Path
+    windows: list[str],
+    genes: dict[str, Gene],
+    rpkm: dict[str, float],
+    threshold: float,
+    annotation: Path,
+    of_levels: bool = False,
 ) -> Examples:
     known = [gene_id for gene_id in rpkm if gene_id in genes]
     if rpkm and not known:
@@ -227,9 +238,9 @@ def _gene_examples(
         [genes[gene_id].body if window == "gene_body" else genes[gene_id].tss for window in windows]
         for gene_id in known
     ]
-    return _examples(
-        known, rows, [rpkm[gene_id] >= threshold for gene_id in known], len(windows), len(rpkm) - len(known)
-    )
+    labels = [rpkm[gene_id] >= threshold for gene_id in known]
+    levels = [math.log2(rpkm[gene_id] + 1) for gene_id in known] if of_levels else None
+    return _examples(known, rows, labels, len(windows), len(rpkm) - len(known), levels)
 
 
 def read_pairs(path: Path, names: dict[str, str], windows: list[str]) -> dict[str, Examples]:
@@ -322,29 +333,32 @@ def read_bed_labels(path: Path) -> Examples:
     return _region_examples(regions, labels, unusable)
 
 
-def read_bedgraph(path: Path, threshold: float) -> Examples:
+def read_bedgraph(path: Path, threshold: float, of_levels: bool = False) -> Examples:
     """Regions of a bedGraph file; positive where the value reaches the threshold, unlabelled where it is NaN.
+
+    With `of_levels`, the values are kept, too.
 
     Raises
     ------
     LabelsError
         Missing or malformed, or a value that is no number.
     """
-    regions, labels = [], []
+    regions, labels, levels = [], [], []
     unlabelled = unusable = 0
     for where, region, value in _bed_values(path):
         if value.lower() == "nan":
             unlabelled += 1
             continue
-        positive = _number(value, where) >= threshold
+        level = _number(value, where)
         if region is None:
             unusable += 1
             continue
         regions.append(region)
-        labels.append(positive)
+        labels.append(level >= threshold)
+        levels.append(level)
     if unlabelled:
         log.info(f"{path}: {unlabelled:,} regions left out, their value is NaN")
-    return _region_examples(regions, labels, unlabelled + unusable)
+    return _region_examples(regions, labels, unlabelled + unusable, levels if of_levels else None)
 
 
 def _bed_values(path: Path) -> Iterator[tuple[str, Region | None, str]]:
@@ -366,12 +380,20 @@ def _bed_values(path: Path) -> Iterator[tuple[str, Region | None, str]]:
                 yield where, region, fields[3]
 
 
-def _region_examples(regions: list[Region], labels: list[bool], unusable: int) -> Examples:
-    return _examples([str(region) for region in regions], [[region] for region in regions], labels, 1, unusable)
+def _region_examples(
+    regions: list[Region], labels: list[bool], unusable: int, levels: list[float] | None = None
+) -> Examples:
+    names, rows = [str(region) for region in regions], [[region] for region in regions]
+    return _examples(names, rows, labels, 1, unusable, levels)
 
 
 def _examples(
-    names: list[str], rows: list[list[Region]], labels: list[bool], windows: int, unusable: int = 0
+    names: list[str],
+    rows: list[list[Region]],
+    labels: list[bool],
+    windows: int,
+    unusable: int = 0,
+    levels: list[float] | None = None,
 ) -> Examples:
     shape = (len(rows), windows)
     flat = [region for row in rows for region in row]
@@ -382,4 +404,5 @@ def _examples(
         np.array([region.end for region in flat], dtype=np.int64).reshape(shape),
         np.array(labels, dtype=bool),
         unusable,
+        None if levels is None else np.array(levels, dtype=np.float64),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,19 @@ def cut(region: Block, size: int) -> list[Block]:
     ends = [*range((region.first // size + 1) * size, region.last, size), region.last]
     firsts = [region.first, *ends[:-1]]
     return [Block(region.chrom, first, last) for first, last in zip(firsts, ends, strict=True)]
+
+
+def widened(block: Block, regions: Iterable[Block], margin: int, frame: int = 1) -> Block:
+    """A block with `margin` bins more on either side, as far as the region that it lies in goes.
+
+    It begins at a multiple of `frame` bins from the region's first, for which the margin may be a little wider.
+    """
+    for region in regions:
+        if region.chrom == block.chrom and region.first <= block.first and block.last <= region.last:
+            first = max(region.first, block.first - margin)
+            first -= (first - region.first) % frame
+            return Block(block.chrom, first, min(region.last, block.last + margin))
+    raise ValueError(f"{block} is not inside a region")
 
 
 def read_block(arrays: Mapping[str, Any], block: Block) -> NDArray:
@@ -118,11 +131,6 @@ class Matrix:
             for region, (first, last) in bounds.items()
         ]
 
-    def widened(self, block: Block, margin: int) -> Block:
-        """A block with up to `margin` bins more on either side, as far as its region goes."""
-        for region in self.regions:
-            if region.chrom == block.chrom and region.first <= block.first and block.last <= region.last:
-                return Block(
-                    block.chrom, max(region.first, block.first - margin), min(region.last, block.last + margin)
-                )
-        raise ValueError(f"{block} is not inside a region")
+    def widened(self, block: Block, margin: int, frame: int = 1) -> Block:
+        """A block with more bins around it (see `widened`), as far as its region goes."""
+        return widened(block, self.regions, margin, frame)

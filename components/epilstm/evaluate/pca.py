@@ -64,6 +64,10 @@ class Pca:
         """(n, size) coordinates of (n, tracks) rows."""
         return ((rows - self.mean) @ self.components[:, :size]).astype(np.float32)
 
+    def reconstruct(self, rows: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+        """(n, tracks) rows given back from `size` coordinates."""
+        return (self.transform(rows, size) @ self.components[:, :size].T + self.mean).astype(np.float32)
+
     def squared_errors(self, moments: Moments, size: int) -> NDArray[np.float64]:
         """(tracks,) summed squared errors of reconstructing the rows behind `moments` from `size` coordinates.
 
@@ -104,6 +108,11 @@ class LinearReadout:
     """
 
     weights: NDArray[np.float64]
+
+    def predict(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, tracks) rows from (n, size) embeddings."""
+        rows: NDArray[np.float32] = (embedding @ self.weights[:-1] + self.weights[-1]).astype(np.float32)
+        return rows
 
     def squared_errors(self, joint: Moments) -> NDArray[np.float64]:
         """(tracks,) summed squared errors over the rows behind the joint moments of (embedding, 1, tracks)."""

@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 
 from epilstm.evaluate.matrix import Block
 
+#: Bins of a window that a quantile is taken of, at most; a longer window gives every k-th of its bins, which bounds the
+#: memory that windows across blocks need.
+QUANTILE_BINS = 1_000
+
+
+def quantile_of(statistic: str) -> float | None:
+    """Share that ``q10`` and its like name; None for other statistics."""
+    return int(statistic[1:]) / 100 if statistic.startswith("q") else None
+
 
 @dataclass(frozen=True)
 class WindowTable:
@@ -28,6 +37,10 @@ class WindowTable:
 
     def __len__(self) -> int:
         return len(self.chroms)
+
+    def widened(self, bins: int) -> WindowTable:
+        """The same windows, `bins` longer at either end, from bin 0 on."""
+        return WindowTable(self.chroms, np.maximum(self.first - bins, 0), self.last + bins)
 
 
 def window_bins(
@@ -66,7 +79,8 @@ def distinct_windows(
 class WindowStatistics:
     """Accumulates statistics of windows from blocks of bins that arrive in any order.
 
-    Sums are differences of cumulative sums (float64), maxima one `numpy.maximum.reduceat` per block.
+    Sums are differences of cumulative sums (float64), maxima one `numpy.maximum.reduceat` per block. Quantiles (linear
+    interpolation) are of a window's bins, or of `QUANTILE_BINS` evenly spread ones of a longer window.
 
     Parameters
     ----------
@@ -75,7 +89,7 @@ class WindowStatistics:
     size : int
         Numbers per bin.
     statistics : sequence of str
-        Of ``mean``, ``max``, ``std`` (population).
+        Of ``mean``, ``max``, ``std`` (population) and ``q1`` to ``q99``.
     """
 
     def __init__(self, first: NDArray[np.int64], last: NDArray[np.int64], size: int, statistics: Sequence[str]) -> None:
@@ -84,6 +98,11 @@ class WindowStatistics:
         self._sum = np.zeros((len(first), size)) if {"mean", "std"} & set(statistics) else None
         self._squares = np.zeros((len(first), size)) if "std" in statistics else None
         self._max = np.full((len(first), size), -np.inf, dtype=np.float32) if "max" in statistics else None
+        shares = [quantile_of(statistic) for statistic in statistics]
+        self._shares = [share for share in shares if share is not None]
+        self._quantiles = np.full((len(self._shares), len(first), size), np.nan, dtype=np.float32)
+        self._kept: dict[int, list[NDArray[np.float32]]] = {}
+        self._seen: dict[int, int] = {}
 
     def touched(self, first: int, last: int) -> NDArray[np.intp]:
         """Windows that have bins in ``[first, last)``."""
@@ -117,15 +136,50 @@ class WindowStatistics:
             bounds = np.stack([low, high], axis=1).ravel()
             self._max[rows] = np.maximum(self._max[rows], np.maximum.reduceat(padded, bounds, axis=0)[::2])
 
+        if self._shares:
+            self._add_quantiles(rows, first, low, high, values, valid)
+
+    def _add_quantiles(
+        self,
+        rows: NDArray[np.intp],
+        first: int,
+        low: NDArray[np.int64],
+        high: NDArray[np.int64],
+        values: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        lengths = self.last[rows] - self.first[rows]
+        for row, start, end, length in zip(rows.tolist(), low.tolist(), high.tolist(), lengths.tolist(), strict=True):
+            step = -(-length // QUANTILE_BINS)
+            places = slice(start + (int(self.first[row]) - first - start) % step, end, step)
+            part = values[places][valid[places]]
+            if end - start == length:
+                self._take_quantiles(row, part)
+                continue
+            self._kept.setdefault(row, []).append(part.copy())
+            self._seen[row] = self._seen.get(row, 0) + end - start
+            if self._seen[row] == length:
+                self._take_quantiles(row, np.concatenate(self._kept.pop(row)))
+
+    def _take_quantiles(self, row: int, values: NDArray[np.float32]) -> None:
+        if len(values):
+            self._quantiles[:, row] = np.quantile(values, self._shares, axis=0)
+
     def features(self) -> NDArray[np.float32]:
         """(n, statistics * size) float32: each statistic's numbers side by side; NaN where no bin counted."""
         empty = self.count == 0
         count = np.maximum(self.count, 1)[:, None]
         columns: list[NDArray] = []
+        for row in list(self._kept):
+            self._take_quantiles(row, np.concatenate(self._kept.pop(row)))
+        quantiles = iter(self._quantiles)
         for statistic in self.statistics:
             if statistic == "max":
                 assert self._max is not None
                 columns.append(self._max)
+                continue
+            if quantile_of(statistic) is not None:
+                columns.append(next(quantiles))
                 continue
             assert self._sum is not None
             mean = self._sum / count

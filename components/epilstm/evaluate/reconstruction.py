@@ -7,8 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.datasets import Scaler
 from epilstm.errors import DataError
+from epilstm.evaluate.gene_regions import GeneRegions
 from epilstm.evaluate.matrix import Block, Matrix
+from epilstm.evaluate.measures import SignalErrors, unstandardised
 from epilstm.evaluate.pca import Moments, Pca, fit_readout, joint_rows
 from epilstm.evaluate.representations import Representation
 from epilstm.evaluation import PcaPoint, Reconstruction, ReconstructionScore
@@ -46,8 +49,12 @@ def judge_reconstruction(
     pca: Pca,
     size: int,
     advance: Callable[[int], None],
+    scaler: Scaler | None = None,
+    regions: GeneRegions | None = None,
 ) -> Reconstruction:
     """Reconstruction of the test chromosomes' bins with data, in the matrix's standardised space.
+
+    The imputation field's measures, though, are in the space of the tracks' transform (arcsinh of the signal).
 
     Parameters
     ----------
@@ -55,13 +62,17 @@ def judge_reconstruction(
     model : Representation
         Reconstructed tracks.
     untrained : Representation
-        Embedding of the untrained encoder; its linear read-out is fitted on training chromosomes.
+        Bin code of the untrained encoder; its linear read-out is fitted on training chromosomes.
     pca : Pca
         Fitted on training chromosomes.
     size : int
-        Of the embedding, and so of the PCA and of the untrained encoder compared.
+        Numbers per bin that the model's decoder reads (the bin code), and so those of the PCA compared.
     advance : callable
         Told the bins of each block done.
+    scaler : Scaler, optional
+        Of the matrix; without it, the imputation field's measures are left out.
+    regions : GeneRegions, optional
+        For the measures at promoters and in gene bodies.
 
     Raises
     ------
@@ -78,12 +89,25 @@ def judge_reconstruction(
     readout = fit_readout(training, untrained.size)
 
     model_errors = np.zeros(tracks)
+    pca_size = min(size, tracks)
+    measured = {name: SignalErrors(tracks) for name in ("model", "pca", "untrained")} if scaler else {}
     for block in matrix.blocks(split.test):
         mask = matrix.mask(block)
         rows = matrix.rows(block)[mask]
         true.add(rows)
-        test.add(joint_rows(untrained.block(block)[mask], rows))
-        model_errors += np.square(model.block(block)[mask] - rows, dtype=np.float64).sum(axis=0)
+        codes, reconstructed = untrained.block(block)[mask], model.block(block)[mask]
+        test.add(joint_rows(codes, rows))
+        model_errors += np.square(reconstructed - rows, dtype=np.float64).sum(axis=0)
+        if scaler:
+            given_back = {
+                "model": reconstructed,
+                "pca": pca.reconstruct(rows, pca_size),
+                "untrained": readout.predict(codes),
+            }
+            kinds = {} if regions is None else {kind: each[mask] for kind, each in regions.masks(block).items()}
+            observed = unstandardised(rows, scaler)
+            for name, each in given_back.items():
+                measured[name].add(observed, unstandardised(each, scaler), kinds)
         advance(block.bins)
     if not true.count:
         raise DataError(
@@ -93,7 +117,6 @@ def judge_reconstruction(
     def scored(errors: NDArray[np.float64]) -> ReconstructionScore:
         return reconstruction_score(errors, true, matrix.manifest.tracks)
 
-    pca_size = min(size, tracks)
     return Reconstruction(
         chromosomes=split.test,
         bins=true.count,
@@ -106,6 +129,7 @@ def judge_reconstruction(
         pca_curve=[
             PcaPoint(size=k, r2=scored(pca.squared_errors(true, k)).r2) for k in range(1, min(tracks, 2 * size) + 1)
         ],
+        measures={name: each.table(matrix.manifest.tracks) for name, each in measured.items()},
     )
 
 

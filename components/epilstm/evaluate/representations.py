@@ -16,6 +16,8 @@ from epilstm.evaluate.pca import Pca
 from epilstm.evaluate.pooling import WindowStatistics, WindowTable, touched_blocks
 from epilstm.shards import open_bins
 
+Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
 
 class Representation(Protocol):
     """A vector for every bin.
@@ -46,14 +48,33 @@ class RawTracks:
 
 
 class PrincipalComponents:
-    """The first components of a PCA fitted on the training chromosomes."""
+    """The first components of a PCA fitted on the training chromosomes, of what `shown` makes of the rows."""
 
-    def __init__(self, matrix: Matrix, pca: Pca, size: int) -> None:
-        self.matrix, self.pca, self.size = matrix, pca, min(size, matrix.tracks)
+    def __init__(self, matrix: Matrix, pca: Pca, size: int, shown: Transform = lambda rows: rows) -> None:
+        self.matrix, self.pca, self.size, self.shown = matrix, pca, min(size, matrix.tracks), shown
 
     def block(self, block: Block) -> NDArray[np.float32]:
         """Coordinates on the components."""
-        return self.pca.transform(self.matrix.rows(block), self.size)
+        return self.pca.transform(self.shown(self.matrix.rows(block)), self.size)
+
+
+class BinByBin:
+    """A function of each bin's tracks, such as a factorisation's weights or the tracks with some hidden.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    transform : callable
+        From (bins, tracks) rows to (bins, size) values.
+    size : int
+    """
+
+    def __init__(self, matrix: Matrix, transform: Transform, size: int) -> None:
+        self.matrix, self.transform, self.size = matrix, transform, size
+
+    def block(self, block: Block) -> NDArray[np.float32]:
+        """What the function makes of a block."""
+        return self.transform(self.matrix.rows(block))
 
 
 class Embedding:
@@ -89,6 +110,9 @@ class Embedding:
         if block.chrom not in self._values:
             raise DataError(f"{self.folder}: no embeddings of {block.chrom}; run embed again")
         values = read_block(self._values, block).astype(np.float32)
+        # The matrix's last frame may reach past the chromosome's end, where there are no embeddings.
+        beyond = block.bins - len(values)
+        values = np.pad(values, ((0, beyond), (0, 0)), constant_values=np.nan)
         bad = self.matrix.mask(block) & ~np.isfinite(values).all(axis=1)
         if bad.any():
             raise DataError(
@@ -109,21 +133,26 @@ class Network:
     size : int
     context_bins : int
         Bins on either side after which a state no longer depends on where it started.
+    frame_bins : int
+        What is run begins at a multiple of it from its region's start, as frames do.
     """
 
-    def __init__(
-        self, matrix: Matrix, run: Callable[[NDArray[np.float32]], NDArray[np.float32]], size: int, context_bins: int
-    ) -> None:
-        self.matrix, self.run, self.size, self.context_bins = matrix, run, size, context_bins
+    def __init__(self, matrix: Matrix, run: Transform, size: int, context_bins: int, frame_bins: int = 1) -> None:
+        self.matrix, self.run, self.size = matrix, run, size
+        self.context_bins, self.frame_bins = context_bins, frame_bins
 
     def block(self, block: Block) -> NDArray[np.float32]:
         """What the network makes of a block."""
-        wide = self.matrix.widened(block, self.context_bins)
+        wide = self.matrix.widened(block, self.context_bins, self.frame_bins)
         return self.run(self.matrix.rows(wide))[block.first - wide.first : block.last - wide.first]
 
 
 def pooled_features(
-    representation: Representation, matrix: Matrix, windows: WindowTable, statistics: list[str]
+    representation: Representation,
+    matrix: Matrix,
+    windows: WindowTable,
+    statistics: list[str],
+    context_bins: int = 0,
 ) -> NDArray[np.float32]:
     """Features of every window, from the bins that have data.
 
@@ -134,21 +163,34 @@ def pooled_features(
         Says where the data are; read chromosome by chromosome, block by block.
     windows : WindowTable
     statistics : list of str
-        Of ``mean``, ``max``, ``std``.
+        Of ``mean``, ``max``, ``std``, ``q1`` to ``q99``, and ``context``: the mean over the window widened by
+        `context_bins` on either side.
+    context_bins : int
 
     Returns
     -------
     (windows, statistics * size) float32 array
-        NaN where a window has no bin with data.
+        Each statistic's numbers side by side, in their order; NaN where a window has no bin with data.
     """
-    features = np.full((len(windows), len(statistics) * representation.size), np.nan, dtype=np.float32)
+    size = representation.size
+    features = np.full((len(windows), len(statistics), size), np.nan, dtype=np.float32)
+    own = [place for place, statistic in enumerate(statistics) if statistic != "context"]
+    around = [place for place, statistic in enumerate(statistics) if statistic == "context"]
+    wide = windows.widened(context_bins if around else 0)
     for chrom in np.unique(windows.chroms):
         rows = np.flatnonzero(windows.chroms == chrom)
-        pooled = WindowStatistics(windows.first[rows], windows.last[rows], representation.size, statistics)
-        for block in touched_blocks(matrix.blocks([str(chrom)]), windows):
-            pooled.add(block.first, representation.block(block), matrix.mask(block))
-        features[rows] = pooled.features()
-    return features
+        pooled = WindowStatistics(windows.first[rows], windows.last[rows], size, [statistics[each] for each in own])
+        context = WindowStatistics(wide.first[rows], wide.last[rows], size, ["mean"] * len(around))
+        for block in touched_blocks(matrix.blocks([str(chrom)]), wide):
+            values, mask = representation.block(block), matrix.mask(block)
+            if own:
+                pooled.add(block.first, values, mask)
+            if around:
+                context.add(block.first, values, mask)
+        for places, each in ((own, pooled), (around, context)):
+            if places:
+                features[rows[:, None], np.array(places)] = each.features().reshape(len(rows), len(places), size)
+    return features.reshape(len(windows), -1)
 
 
 def bins_with_data(matrix: Matrix, windows: WindowTable) -> NDArray[np.int64]:

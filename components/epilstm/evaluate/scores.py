@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,13 +103,26 @@ def bootstrap_average_precision(
     (b,) float64 array
         NaN where no positive was drawn.
     """
-    step = max(1, WEIGHTS_AT_ONCE // max(len(labels), 1))
-    return np.concatenate(
-        [
-            mean_average_precision(labels, scores, fold, draws[start : start + step][:, cluster])
-            for start in range(0, len(draws), step)
-        ]
-    )
+    return in_batches(draws, cluster, lambda weights: mean_average_precision(labels, scores, fold, weights))
+
+
+def in_batches(
+    draws: NDArray[np.float32],
+    cluster: NDArray[np.integer],
+    measure: Callable[[NDArray[np.float32]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """A measure of every bootstrap resample, a batch of resamples at a time.
+
+    Parameters
+    ----------
+    draws : (b, clusters) float array
+    cluster : (n,) array
+        Each example's column of `draws`.
+    measure : callable
+        From (some, n) weights of examples to (some,) numbers.
+    """
+    step = max(1, WEIGHTS_AT_ONCE // max(len(cluster), 1))
+    return np.concatenate([measure(draws[start : start + step][:, cluster]) for start in range(0, len(draws), step)])
 
 
 def interval(values: NDArray[np.float64], confidence: float) -> Interval:

@@ -15,16 +15,22 @@ REGION_WINDOWS = ("region",)
 PAIR_WINDOWS = ("promoter", "enhancer", "between")
 
 
+#: What is predicted of an example that has a value: on which side of the threshold it lies, or the value.
+Target = Literal["class", "level"]
+
+
 class RpkmLabels(Section):
     """A table of expression per gene (rows) and cell type (columns), and the genes' places.
 
-    Expressed means RPKM >= `threshold`. Genes are matched to `annotation` (GTF) without their version suffix.
+    Expressed means RPKM >= `threshold`. Genes are matched to `annotation` (GTF) without their version suffix. With the
+    target ``level``, log2(RPKM + 1) is predicted; the threshold then only spreads both kinds of genes over the folds.
     """
 
     format: Literal["rpkm"]
     path: str = Field(min_length=1)
     annotation: str = Field(min_length=1)
     threshold: float = Field(0.5, ge=0)
+    target: Target = "class"
 
 
 class PairLabels(Section):
@@ -43,11 +49,12 @@ class BedLabels(Section):
 
 
 class BedGraphLabels(Section):
-    """Regions with a value; positive means value >= `threshold`."""
+    """Regions with a value; positive means value >= `threshold`. With the target ``level``, the value is predicted."""
 
     format: Literal["bedgraph"]
     path: str = Field(min_length=1)
     threshold: float = 0.0
+    target: Target = "class"
 
 
 Labels = RpkmLabels | PairLabels | BedLabels | BedGraphLabels
@@ -90,6 +97,16 @@ class Task(Section):
             if missing:
                 raise ValueError(f"labels.cells: no name in the file for cell type {missing[0]!r}")
         return self
+
+    @property
+    def of_levels(self) -> bool:
+        """Whether a level is predicted, not a class."""
+        return isinstance(self.labels, RpkmLabels | BedGraphLabels) and self.labels.target == "level"
+
+    @property
+    def unit(self) -> str:
+        """What a level is counted in."""
+        return "log2(RPKM + 1)" if isinstance(self.labels, RpkmLabels) else "value"
 
     @property
     def label_paths(self) -> list[str]:

@@ -96,7 +96,9 @@ def prepare_trials(
                     rows=next(remaining_rows),
                     cluster=cluster,
                     clusters=grouping.count,
-                    folds=assign_folds(own.examples.labels, group, params.folds, params.seed, _where(task, cell)),
+                    folds=assign_folds(
+                        own.examples.labels, group, params.folds, params.seed, _where(task, cell), task.of_levels
+                    ),
                     group_names=grouping.names,
                     n_outside=own.n_outside,
                 )
@@ -138,7 +140,13 @@ def _locate(examples: Examples, matrix: Matrix, regions: list[Region], task: Tas
             f"regions and has data (covered: {covered}, ...); check that labels and signal are of one assembly, or "
             "take the task out of the tasks file"
         )
-    return _Located(inside.take(keep), region[region >= 0][keep], len(examples) - int(keep.sum()))
+    kept = inside.take(keep)
+    if kept.levels is not None and np.ptp(kept.levels) == 0:
+        raise LabelsError(
+            f"{where}: all {len(kept):,} examples have the level {kept.levels[0]:g}; take the cell type out of the "
+            "tasks file"
+        )
+    return _Located(kept, region[region >= 0][keep], len(examples) - int(keep.sum()))
 
 
 @dataclass(frozen=True)

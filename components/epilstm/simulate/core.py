@@ -225,7 +225,7 @@ def line_name(cell_type: str) -> str:
 
 
 def tasks(cell_types: list[str]) -> list[dict[str, Any]]:
-    """Content of ``tasks.yaml``: the four tasks."""
+    """Content of ``tasks.yaml``: the four tasks of classes, and the level of expression in the first cell type."""
     paired = cell_types[:PAIR_CELL_TYPES]
     return [
         {
@@ -263,6 +263,18 @@ def tasks(cell_types: list[str]) -> list[dict[str, Any]]:
             "kind": "region",
             "windows": ["region"],
             "labels": {"format": "bedgraph", "path": "replication-timing.bedgraph.gz", "threshold": 0.0},
+            "cell_types": cell_types[:1],
+        },
+        {
+            "name": "expression_level",
+            "kind": "region",
+            "windows": ["gene_body", "tss"],
+            "labels": {
+                "format": "rpkm",
+                "path": "expression.RPKM.tsv.gz",
+                "annotation": "genes.gtf.gz",
+                "target": "level",
+            },
             "cell_types": cell_types[:1],
         },
     ]
