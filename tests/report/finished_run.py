@@ -164,7 +164,7 @@ def predictions(task: str, cell: str) -> tuple[np.ndarray, dict[str, np.ndarray]
     """Labels and, for each representation, scores of 200 examples."""
     rng = np.random.default_rng(sum(map(ord, task + cell)))
     labels = rng.random(200) < 0.3
-    skill = {"embedding": 1.2, "raw": 1.4, "pca": 0.9, "untrained": 0.5}
+    skill = {"embedding": 1.2, "raw": 1.4, "pca": 0.9, "nmf": 0.8, "untrained": 0.5}
     scores = {
         name: (1 / (1 + np.exp(-by * labels - rng.normal(size=200)))).astype(np.float32) for name, by in skill.items()
     }
@@ -253,7 +253,8 @@ def write_evaluation(folder: Path, paths: dict[str, Path], leaky: bool = False) 
     folder.mkdir(exist_ok=True)
     results = EvaluationResults(
         embedding_size=SIZE,
-        representation_sizes={EMBEDDING: SIZE, "raw": len(TRACKS), "pca": SIZE, "untrained": SIZE},
+        representation_sizes={EMBEDDING: SIZE, "raw": len(TRACKS), "pca": SIZE, "nmf": SIZE, "untrained": SIZE},
+        representation_order=list(REPRESENTATIONS),
         pooling=["mean"],
         folds=FoldsUsed(by="random" if leaky else "chromosome", count=5, leaky=leaky),
         confidence=0.95,

@@ -81,7 +81,7 @@ def test_figures_are_svg_that_loads_nothing_either(html_page):
 
 
 def test_every_figure_has_a_narrow_form_and_says_what_it_shows(html_page):
-    assert len(html_page.all("img")) == len(html_page.all("source")) == 5 + 2 * len(TASKS)
+    assert len(html_page.all("img")) == len(html_page.all("source")) == 8 + 2 * len(TASKS)
     assert all(len(image["alt"]) > 30 for image in html_page.all("img"))
 
 

@@ -7,13 +7,19 @@ from functools import partial
 
 from epilstm.config import ReportParams
 from epilstm.console import log, progress
+from epilstm.evaluate.matrix import Matrix
 from epilstm.report.curves import read_curves
+from epilstm.report.density_figure import density_figure
 from epilstm.report.drawing import Picture, picture
 from epilstm.report.embedding_figure import embedding_figure
+from epilstm.report.held_out import HeldOut, read_held_out
+from epilstm.report.imputation_figure import imputation_figure, measures_drawn
 from epilstm.report.inputs import Run, read_run
+from epilstm.report.loadings_figure import loadings_figure
 from epilstm.report.page import Pictures, TaskPictures, number, page, words
 from epilstm.report.reconstruction_figures import size_figure, track_figure, window_figure
-from epilstm.report.task_figures import curves_figure, score_figure, score_rows
+from epilstm.report.smoothness_figure import smoothness_figure
+from epilstm.report.task_figures import curves_figure, level_figure, level_rows, score_figure, score_rows
 from epilstm.report.tracks import choose_tracks
 from epilstm.report.training_figure import training_figure
 from epilstm.report.window import Window, choose_window, parse_window, read_window
@@ -51,8 +57,9 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
         partial(reconstruct_bins, network),
         CONTEXT_BINS,
     )
+    bins = read_held_out(Matrix(inputs["matrix"]), inputs["embeddings"])
     log.info(f"drawing {region} in {len(tracks)} of {len(matrix.tracks)} tracks")
-    text = page(the_run, window, not params.window, draw_all(the_run, window), params)
+    text = page(the_run, window, not params.window, draw_all(the_run, window, bins), bins, params)
     context.outputs["report"].write_text(text, encoding="utf-8")
     return StepResult(
         f"report of {len(the_run.results.tasks)} tasks, {len(text.encode()) / 1e6:.1f} MB",
@@ -61,11 +68,11 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
     )
 
 
-def draw_all(the_run: Run, window: Window) -> Pictures:
+def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
     """Every figure of the page."""
     results, training = the_run.results, the_run.model.training
-    reconstruction = results.reconstruction
-    with progress("Figures", 5 + 2 * len(results.tasks)) as bar:
+    reconstruction, context_size = results.reconstruction, the_run.model.config.context_size
+    with progress("Figures", 8 + 2 * len(results.tasks) + len(results.regression)) as bar:
 
         def drawn(figure: partial, alt: str) -> Picture:
             made = picture(figure, alt)
@@ -94,9 +101,40 @@ def draw_all(the_run: Run, window: Window) -> Pictures:
                 f"Measured and reconstructed signal along {window.region} for {', '.join(window.tracks)}.",
             ),
             embedding=drawn(
-                partial(embedding_figure, window),
+                partial(embedding_figure, window, context_size=context_size),
                 f"Heat map of the {window.embedding.shape[1]} dimensions of the embedding along {window.region}.",
             ),
+            density=drawn(
+                partial(density_figure, bins.values),
+                f"Density of the values of each of the {window.embedding.shape[1]} dimensions of the embedding.",
+            ),
+            loadings=drawn(
+                partial(loadings_figure, bins.loadings, the_run.matrix.tracks, context_size=context_size),
+                f"Heat map of the correlation of each of the {window.embedding.shape[1]} dimensions of the embedding "
+                f"with each of the {len(the_run.matrix.tracks)} tracks.",
+            ),
+            smoothness=drawn(
+                partial(smoothness_figure, bins.smoothness, the_run.matrix.bin_size),
+                "Mean distance between bins, rising with how far apart they lie, for the embedding, the raw tracks "
+                "and PCA.",
+            )
+            if bins.smoothness
+            else None,
+            imputation=drawn(
+                partial(imputation_figure, results.imputation),
+                f"Mean squared error of imputed tracks by {', '.join(results.imputation.methods)}; the table has the "
+                "numbers.",
+            )
+            if results.imputation and measures_drawn(results.imputation)
+            else None,
+            levels={
+                name: drawn(
+                    partial(level_figure, task),
+                    f"R² and Spearman's correlation of every representation with their intervals for {words(name)}, in "
+                    f"{', '.join(row for row, _ in level_rows(task, 'r2'))}; the table has the numbers.",
+                )
+                for name, task in results.regression.items()
+            },
             tasks={name: _task_pictures(the_run, name, drawn) for name in results.tasks},
         )
 

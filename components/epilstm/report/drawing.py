@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import matplotlib as mpl
 import numpy as np
@@ -50,6 +51,7 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 5.5,
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
+    "pdf.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "epilstm",
 }
@@ -69,9 +71,13 @@ LOOKS = {
     "embedding": Look("LSTM embedding", "#0072B2", "o", "-"),
     "raw": Look("raw tracks", "#4a4a4a", "s", (0, (5, 1.5))),
     "pca": Look("PCA", "#D55E00", "D", (0, (3, 1.2, 1, 1.2))),
+    "nmf": Look("NMF", "#CC79A7", "v", (0, (4, 1, 1, 1, 1, 1))),
     "untrained": Look("untrained encoder", "#009E73", "^", (0, (1.2, 1.2))),
     "majority": Look("majority class", "#8a8a8a", "|", (0, (2, 2))),
 }
+
+#: Colours left for representations that have no look of their own.
+MORE_COLORS, MORE_MARKERS = ("#E69F00", "#56B4E9", "#7f5aa8", "#8c6d31"), ("P", "X", "*", "h")
 
 #: The same for what reconstructs tracks.
 RECONSTRUCTION_LOOKS = {
@@ -79,6 +85,14 @@ RECONSTRUCTION_LOOKS = {
     "pca": Look("PCA", "#D55E00", "D", (0, (3, 1.2, 1, 1.2))),
     "untrained": Look("untrained, linear read-out", "#009E73", "^", (0, (1.2, 1.2))),
 }
+
+
+def look_of(name: str) -> Look:
+    """How a representation looks; one without a look of its own gets one that follows from its name."""
+    if name in LOOKS:
+        return LOOKS[name]
+    rank = crc32(name.encode()) % len(MORE_COLORS)
+    return Look(name.replace("_", " "), MORE_COLORS[rank], MORE_MARKERS[rank], (0, (6, 1, 1, 1, 1, 1)))
 
 
 @dataclass(frozen=True)
@@ -168,16 +182,40 @@ def legend_above(figure: Figure, axes: Axes, layout: Layout, *, handle: float = 
         handles,
         labels,
         loc="outside upper left",
-        ncols=narrow_columns if layout.narrow else len(handles),
+        ncols=narrow_columns if layout.narrow else fitting_columns(labels, layout.width, handle),
         borderaxespad=0.2,
         columnspacing=1.4,
         handlelength=handle,
     )
 
 
+def fitting_columns(labels: Sequence[str], width: float, handle: float) -> int:
+    """Columns of a legend that fit into a width (inches), by the length of its labels, which fill it by columns."""
+    for columns in range(len(labels), 1, -1):
+        rows = -(-len(labels) // columns)
+        longest = [max(map(len, labels[first : first + rows])) for first in range(0, len(labels), rows)]
+        if sum(0.066 * letters + 0.118 * (handle + 2.2) for letters in longest) <= width:
+            return columns
+    return 1
+
+
 def round_ticks(most: int) -> MaxNLocator:
     """At most so many ticks, at multiples of 1, 2, 2.5 or 5 times a power of ten."""
     return MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2)
+
+
+def mark_levels(axes: Axes, size: int, context_size: int) -> None:
+    """Part the rows of a heat map of dimensions, of which the last `context_size` tell of the context."""
+    if not 0 < context_size < size:
+        return
+    own = size - context_size
+    axes.axhline(own + 0.5, color="black", linewidth=0.8)
+    for text, middle in (("bin code", (own + 1) / 2), ("context", own + (context_size + 1) / 2)):
+        axes.annotate(
+            text, (0, middle), xycoords=("axes fraction", "data"), xytext=(-20, 0), textcoords="offset points",
+            rotation=90, ha="right", va="center", fontsize=8,
+        )  # fmt: skip
+    axes.yaxis.labelpad = 14
 
 
 def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

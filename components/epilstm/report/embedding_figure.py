@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from epilstm.report.drawing import NO_DATA, Layout, new_figure
+from epilstm.report.drawing import NO_DATA, Layout, mark_levels, new_figure
 from epilstm.report.reconstruction_figures import position_axis
 from epilstm.report.window import Window
 
@@ -59,8 +59,8 @@ def standard_scores(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((embedding - mean) / np.where(spread > 1e-12, spread, 1), dtype=np.float32)
 
 
-def embedding_figure(window: Window, layout: Layout) -> Figure:
-    """Dimensions over bins; colours are standard scores, grey is no data."""
+def embedding_figure(window: Window, layout: Layout, context_size: int = 0) -> Figure:
+    """Dimensions over bins, the last `context_size` marked; colours are standard scores, grey is no data."""
     size = window.embedding.shape[1]
     figure = new_figure(layout, float(np.clip(0.2 * size, 1.2, 6)) + (1.5 if layout.narrow else 0.8))
     axes = figure.subplots()
@@ -80,6 +80,7 @@ def embedding_figure(window: Window, layout: Layout) -> Figure:
     axes.set_ylabel("embedding dimension")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(size, 13), min_n_ticks=1))
     axes.tick_params(axis="y", length=0)
+    mark_levels(axes, size, context_size)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     position_axis(axes, window, layout)

@@ -12,8 +12,11 @@ from markupsafe import Markup
 
 from epilstm import __version__
 from epilstm.config import ReportParams
-from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
-from epilstm.report.drawing import LOOKS, RECONSTRUCTION_LOOKS, Picture
+from epilstm.evaluation import EMBEDDING, Interval, ReconstructionScore, TaskResult
+from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of
+from epilstm.report.further import further_comparisons
+from epilstm.report.held_out import HeldOut
+from epilstm.report.imputation_tables import imputation_parts
 from epilstm.report.inputs import Run
 from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE
 from epilstm.report.task_figures import ROWS
@@ -46,10 +49,15 @@ class Pictures:
     tracks: Picture
     window: Picture
     embedding: Picture
+    density: Picture
+    loadings: Picture
+    smoothness: Picture | None
+    levels: dict[str, Picture]
+    imputation: Picture | None
     tasks: dict[str, TaskPictures]
 
 
-def page(run: Run, window: Window, chosen: bool, pictures: Pictures, params: ReportParams) -> str:
+def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldOut, params: ReportParams) -> str:
     """The page as HTML text: everything is inside, nothing is loaded.
 
     Parameters
@@ -60,6 +68,8 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, params: Rep
     chosen : bool
         Whether the page chose the window itself.
     pictures : Pictures
+    bins : HeldOut
+        What single bins of the test chromosomes are like.
     params : ReportParams
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -74,12 +84,14 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, params: Rep
         results=results,
         facts=facts(run),
         summary=summary(run),
-        looks=LOOKS,
+        looks={name: look_of(name) for name in results.representation_order},
         reconstruction_looks=RECONSTRUCTION_LOOKS,
-        representation_order=REPRESENTATIONS,
+        representation_order=results.representation_order,
         embedding=EMBEDDING,
         tasks=[(task, pictures.tasks[name], task_note(task, run)) for name, task in results.tasks.items()],
+        further=[*further_comparisons(results), *imputation_parts(results)],
         window=window,
+        bins=bins,
         window_chosen=chosen,
         pictures=pictures,
         provenance=provenance(run),
@@ -146,21 +158,45 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Test chromosomes", _split(run, matrix.split.test)),
         (
             "Model",
-            f"LSTM autoencoder “{config.architecture}”: embedding size {config.embedding_size}, hidden size "
+            f"LSTM autoencoder “{config.architecture}”: embedding size {config.embedding_size}{_parts(run)}, hidden size "
             f"{config.hidden_size}, {_plural(config.layers, 'layer')}, {directions}; {run.parameters:,} parameters",
         ),
+        ("Rotation", _rotation(run)),
         (
             "Training",
             f"{_plural(model.training.epochs, 'epoch')} (best: {model.training.best_epoch}), "
             f"{_plural(model.training.steps, 'step')}, {model.training.bins_seen:,} bins seen, "
             f"on {model.training.device}, seed {model.seed}",
         ),
+        *_context_training(run),
         (
             "Fingerprints",
             f"data set {run.fingerprints['matrix'][:12]} · model {run.fingerprints['model'][:12]} · "
             f"epilstm {__version__}",
         ),
     ]
+
+
+def _parts(run: Run) -> str:
+    config = run.model.config
+    return f" ({config.bin_code_size} of bin code, {config.context_size} of context)" if config.context_size else ""
+
+
+def _rotation(run: Run) -> str:
+    if run.model.training.rotation == "none":
+        return "none: the code is as it was trained"
+    return f"{run.model.training.rotation}: each axis has variance 1 on the training bins and loads on few tracks"
+
+
+def _context_training(run: Run) -> list[tuple[str, str]]:
+    level, config = run.model.training.context, run.model.config
+    if level is None:
+        return []
+    text = (
+        f"{_plural(level.frames, 'frame')} of {_plural(config.frame_bins, 'bin')}, {_plural(level.epochs, 'epoch')} "
+        f"(best: {level.best_epoch}), R² {number(level.validation_r2)} of the validation chromosomes’ frames"
+    )
+    return [("Context level", text)]
 
 
 def _split(run: Run, chromosomes: list[str]) -> str:
@@ -181,13 +217,17 @@ def _plural(amount: int, noun: str) -> str:
 def summary(run: Run) -> list[str]:
     """The run in a few plain sentences; those of the tasks stand on their own."""
     matrix, fits = run.matrix, run.results.reconstruction
-    size = run.model.config.embedding_size
+    config = run.model.config
+    size, parts, read = config.embedding_size, "", ""
+    if config.context_size:
+        parts = f", {config.bin_code_size} of the bin itself and {config.context_size} of its surroundings"
+        read = f" from the {config.bin_code_size} of the bin"
     r2 = {name: fit.r2 for name, fit in fits.models.items()}
     sentences = [
         f"An LSTM autoencoder was trained to describe every {matrix.bin_size}-bp bin of {len(matrix.tracks):,} "
-        f"epigenomic signal tracks ({matrix.assembly}) with {_plural(size, 'number')}.",
+        f"epigenomic signal tracks ({matrix.assembly}) with {_plural(size, 'number')}{parts}.",
         f"On chromosomes that training never saw ({', '.join(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
-        f"gives the tracks back with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, an "
+        f"gives the tracks back{read} with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, an "
         f"untrained encoder with the best linear read-out {number(r2['untrained'])}.",
     ]
     better = _better(fits.models["model"], fits.models["pca"])

@@ -161,30 +161,34 @@ def window_figure(window: Window, layout: Layout) -> Figure:
     """Signal and its reconstruction along the window, one panel per track."""
     figure = new_figure(layout, 0.75 + (0.86 if layout.narrow else 0.92) * len(window.tracks))
     panels = figure.subplots(len(window.tracks), 1, sharex=True, squeeze=False)[:, 0]
-    edges, color = window.edges / 1e6, RECONSTRUCTION_LOOKS["model"].color
-    centers = (edges[:-1] + edges[1:]) / 2
     for column, (axes, track) in enumerate(zip(panels, window.tracks, strict=True)):
-        truth, made = window.signal[:, column], window.reconstructed_signal[:, column]
-        axes.stairs(truth, edges, fill=True, color="#9ea7b1", label="measured", rasterized=True)
-        axes.plot(centers, made, color=color, linewidth=0.8, label="reconstructed", rasterized=True)
-        for first, last in runs_of(np.isnan(truth)):
-            axes.axvspan(edges[first], edges[last], color=NO_DATA, alpha=0.45, linewidth=0, rasterized=True)
-        axes.set_ylim(0, _top(truth, made))
-        axes.yaxis.set_major_locator(round_ticks(3))
-        r2 = window.r2(track)
-        axes.set_title(track, loc="left", fontsize=8.5, pad=3)
-        axes.set_title(
-            "" if r2 is None else f"R² {r2:.2f} in this window",
-            loc="right",
-            fontsize=8,
-            color=QUIET,
-            weight="normal",
-            pad=3,
-        )
+        draw_track(axes, window, column, track)
     position_axis(panels[-1], window, layout)
     figure.supylabel("signal", fontsize=9)
     legend_above(figure, panels[0], layout)
     return figure
+
+
+def draw_track(axes: Axes, window: Window, column: int, track: str) -> None:
+    """Signal of one track and its reconstruction; stretches without data are pale."""
+    edges, color = window.edges / 1e6, RECONSTRUCTION_LOOKS["model"].color
+    truth, made = window.signal[:, column], window.reconstructed_signal[:, column]
+    axes.stairs(truth, edges, fill=True, color="#9ea7b1", label="measured", rasterized=True)
+    axes.plot((edges[:-1] + edges[1:]) / 2, made, color=color, linewidth=0.8, label="reconstructed", rasterized=True)
+    for first, last in runs_of(np.isnan(truth)):
+        axes.axvspan(edges[first], edges[last], color=NO_DATA, alpha=0.45, linewidth=0, rasterized=True)
+    axes.set_ylim(0, _top(truth, made))
+    axes.yaxis.set_major_locator(round_ticks(3))
+    r2 = window.r2(track)
+    axes.set_title(track, loc="left", fontsize=8.5, pad=3)
+    axes.set_title(
+        "" if r2 is None else f"R² {r2:.2f} in this window",
+        loc="right",
+        fontsize=8,
+        color=QUIET,
+        weight="normal",
+        pad=3,
+    )
 
 
 def _top(truth: np.ndarray, made: np.ndarray) -> float:

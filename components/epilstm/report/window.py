@@ -16,6 +16,7 @@ from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.errors import DataError, ParamsError
 from epilstm.genome import Region, bins_of
 from epilstm.store import open_group
+from epilstm.transforms import to_signal
 
 #: Length (bp) of a window that the page chooses, and how many places it looks at.
 WINDOW_BASES = 100_000
@@ -23,9 +24,6 @@ PLACES = 48
 
 #: Longest window: more bins could be neither told apart in a figure nor held in memory with 1,000 tracks.
 MAX_BINS = 40_000
-
-#: arcsinh of the largest signal that is drawn, 5e12.
-LARGEST_ARCSINH = 30.0
 
 Values = NDArray[np.float32]
 
@@ -220,22 +218,21 @@ def read_window(
         inside = slice(a - wide_a, b - wide_a)
         truth[a - first : b - first][mask] = rows[inside][:, columns][mask]
         reconstruction[a - first : b - first][mask] = reconstruct(rows)[inside][:, columns][mask]
-    mean, scale = (np.array(column, np.float32)[columns] for column in (scaler.mean, scaler.scale))
+    drawn = scaler.select(columns)
     return Window(
         region=region,
         edges=np.arange(first, last + 1, dtype=np.float64) * size,
         truth=truth,
         reconstruction=reconstruction,
-        signal=_signal(truth, scale, mean),
-        reconstructed_signal=_signal(reconstruction, scale, mean),
+        signal=_signal(truth, drawn),
+        reconstructed_signal=_signal(reconstruction, drawn),
         embedding=_rows(embeddings, region.chrom, first, last).astype(np.float32),
         tracks=tracks,
     )
 
 
-def _signal(values: Values, scale: Values, mean: Values) -> Values:
-    # Beyond the limit lies nothing measured, only what a model without sense makes up, up to infinity.
-    return np.asarray(np.sinh(np.clip(values * scale + mean, -LARGEST_ARCSINH, LARGEST_ARCSINH)), dtype=np.float32)
+def _signal(values: Values, scaler: Scaler) -> Values:
+    return to_signal(values, scaler).astype(np.float32, copy=False)
 
 
 def _rows(group: zarr.Group, chrom: str, first: int, last: int) -> NDArray:

@@ -1,0 +1,1 @@
+"""Figures as files: scores, curves, and what an embedding looks like."""

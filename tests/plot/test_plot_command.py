@@ -1,0 +1,128 @@
+"""``epilstm plot``: every kind of figure as a file, and what is refused."""
+
+import csv
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pyBigWig
+import pytest
+from PIL import Image
+
+from epilstm.cli import main
+from epilstm.evaluation import read_results
+from report.finished_run import SIZE, SIZES, TRACKS
+
+
+@pytest.fixture(scope="session")
+def along_the_genome(tmp_path_factory):
+    """A FASTA and a bigWig of the run's assembly."""
+    folder = tmp_path_factory.mktemp("along")
+    generator = np.random.default_rng(0)
+    with open(folder / "toy.fa", "w") as fasta:
+        for chrom, size in SIZES.items():
+            fasta.write(f">{chrom}\n{''.join(generator.choice(list('ACGTN'), size))}\n")
+    with pyBigWig.open(str(folder / "toy.bw"), "w") as bigwig:
+        bigwig.addHeader(list(SIZES.items()))
+        for chrom, size in SIZES.items():
+            scores = generator.normal(size=size // 10)
+            bigwig.addEntries(chrom, 0, values=scores.tolist(), span=10, step=10)
+    return folder
+
+
+def arguments(kind, run, along):
+    embedded = ["--matrix", run["matrix"], "--embeddings", run["embeddings"]]
+    return {
+        "scores": ["--evaluation", run["evaluation"]],
+        "curves": ["--evaluation", run["evaluation"]],
+        "smoothness": [*embedded, "--distance", "cosine"],
+        "density": embedded,
+        "loadings": embedded,
+        "gc": [*embedded, "--fasta", along / "toy.fa"],
+        "conservation": [*embedded, "--bigwig", along / "toy.bw", "--method", "pearson"],
+        "training": ["--history", run["history"]],
+        "window": [*embedded, "--model", run["model"]],
+    }[kind]
+
+
+KINDS = ["scores", "curves", "smoothness", "density", "loadings", "gc", "conservation", "training", "window"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_draws_a_figure_with_its_numbers(draw, finished, along_the_genome, tmp_path, kind):
+    numbers = tmp_path / "numbers.csv"
+    path = draw(
+        "figure.png", kind, *arguments(kind, finished, along_the_genome), "--numbers", numbers, "--dpi", 60, "-q"
+    )
+    with Image.open(path) as image:
+        assert image.width == 480
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+    rows = list(csv.DictReader(numbers.open()))
+    assert len(rows) > 2
+    assert {each.name for each in tmp_path.iterdir()} == {"figure.png", "numbers.csv"}
+
+
+def test_figures_are_svg_and_pdf_too_and_the_same_every_time(draw, finished, along_the_genome, monkeypatch):
+    import matplotlib as mpl
+
+    line = ["training", *arguments("training", finished, along_the_genome)]
+    first = {suffix: draw(f"figure.{suffix}", *line).read_bytes() for suffix in ("png", "svg", "pdf")}
+    monkeypatch.setitem(mpl.rcParams, "font.size", 23)
+    assert {suffix: draw(f"again.{suffix}", *line).read_bytes() for suffix in first} == first
+    assert ElementTree.fromstring(first["svg"]).tag.endswith("svg")
+    assert first["pdf"].startswith(b"%PDF")
+    assert b"CreationDate" not in first["pdf"]
+
+
+def test_the_numbers_behind_the_scores_are_those_of_the_evaluation(draw, finished, tmp_path):
+    numbers = tmp_path / "numbers.csv"
+    draw("figure.svg", "scores", "--evaluation", finished["evaluation"], "--task", "fire", "--numbers", numbers)
+    rows = {row["representation"]: row for row in csv.DictReader(numbers.open())}
+    scored = read_results(finished["evaluation"]).tasks["fire"].cell_types["E116"].representations
+    assert set(rows) == set(scored)
+    for name, each in scored.items():
+        assert float(rows[name]["score"]) == each.average_precision
+        assert float(rows[name]["high"]) == each.average_precision_ci.high
+
+
+def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
+    from epilstm.plot.embedding_plots import plot_loadings, read_bins
+
+    plot = plot_loadings(read_bins(finished["matrix"], finished["embeddings"], [], 100_000))
+    assert "test chromosome chr3, n = 1,500 bins with data" in plot.caption
+    assert len(plot.rows) == SIZE * len(TRACKS)
+
+
+EMBEDDED = ["--matrix", "{matrix}", "--embeddings", "{embeddings}"]
+WINDOW = ["window", *EMBEDDED, "--model", "{model}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "message"),
+    [
+        (["training", "--history", "{history}"], "x.jpeg", "not a figure's name; end it with .png, .svg, .pdf"),
+        (["training", "--history", "{history}"], "none/x.png", "there is no folder"),
+        (["training", "--history", "{history}"], "", "not a figure's name"),
+        (["training", "--history", "{here}/none.csv"], "x.png", "cannot be read as CSV"),
+        (["scores", "--evaluation", "{matrix}"], "x.png", "scores.json: no such file"),
+        (["scores", "--evaluation", "{evaluation}", "--task", "fires"], "x.png", "no such task; did you mean fire?"),
+        (["curves", "--evaluation", "{evaluation}", "--task", "x"], "x.png", "no such task; it has gene_expression"),
+        (["density", *EMBEDDED, "--chromosome", "chr7"], "x.png", "no regions there; it has chr1, chr2, chr3"),
+        (["density", *EMBEDDED, "--matrix", "{embeddings}"], "x.png", "not a MatrixManifest"),
+        (["smoothness", *EMBEDDED, "--max-distance", "20"], "x.png", "--max-distance 20: no two bins to compare"),
+        (["gc", *EMBEDDED, "--fasta", "{history}"], "x.png", "not FASTA"),
+        (["conservation", *EMBEDDED, "--bigwig", "{history}"], "x.png", "not a bigWig"),
+        ([*WINDOW, "--region", "chr9:1-2"], "x.png", "no regions on chromosome 'chr9'"),
+        ([*WINDOW, "--track", "DNase"], "x.png", "no track 'DNase' in the matrix"),
+        ([*WINDOW, "--genes", "{history}"], "x.png", "history.csv:1: expected the 9 tab-separated columns of GTF"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line_and_no_file(finished, tmp_path, capsys, line, name, message):
+    places = {**{name: str(path) for name, path in finished.items()}, "here": str(tmp_path)}
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", *(part.format(**places) for part in line), "--to", str(tmp_path / name)])
+    assert ended.value.code in (1, 2)
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("error: ")
+    assert message in told
+    assert "\n" not in told
+    assert not list(tmp_path.iterdir())
