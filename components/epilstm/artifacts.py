@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from epilstm.errors import DataError
+from epilstm.errors import DataError, DiskFullError
 
 #: The file whose content stands for a dataset, model or encoder folder.
 MANIFEST = "manifest.json"
 
 #: Kinds of folder that say what they are in their manifest's ``format``.
-FOLDER_KINDS = {"signal", "matrix", "model", "encoder", "embeddings", "evaluation"}
+FOLDER_KINDS = {"signal", "matrix", "model", "encoder", "embeddings", "evaluation", "tracks", "segmentation"}
 
 
 def sha256_file(path: Path) -> str:
@@ -164,6 +165,37 @@ def exclusive(path: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: Path, folder: bool, kind: str | None = None) -> Iterator[Path]:
+    """Where an output is to grow; it is put in place when all went well, and is gone when not.
+
+    Parameters
+    ----------
+    path, folder, kind
+        As for `check_replaceable`.
+
+    Raises
+    ------
+    DataError
+        Something else stands there, or it cannot be written.
+    """
+    with exclusive(path):
+        check_replaceable(path, folder, kind)
+        staged = staging_path(path)
+        remove(staged)
+        try:
+            yield staged
+            put_in_place(staged, path)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(
+                    f"{path}: no space left on its disk; free some and run it again, nothing was half-written"
+                ) from error
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from error
+        finally:
+            remove(staged)
 
 
 def to_json(content: Any) -> str:

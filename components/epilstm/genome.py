@@ -7,6 +7,7 @@ covers ``[i * bin_size, (i + 1) * bin_size)``. The last bin of a chromosome may 
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import IO
 from epilstm.errors import GenomeError
 
 BUILT_IN_ASSEMBLIES = ("hg19", "hg38", "mm10")
+
+_REGION = re.compile(r"(?P<chrom>[^:\s]+)(:(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15}))?")
 
 #: First line of a BED file that stands for "no restriction": every chromosome, whole.
 WHOLE_GENOME_DIRECTIVE = "#whole-genome"
@@ -131,6 +134,28 @@ def bin_count(length: int, bin_size: int) -> int:
 def bins_of(region: Region, bin_size: int) -> tuple[int, int]:
     """First and one-past-last bin that overlap a region."""
     return region.start // bin_size, bin_count(region.end, bin_size)
+
+
+def parse_region(text: str, assembly: Assembly) -> Region:
+    """Read ``chr1:1,000-2,000``, or ``chr1`` for all of it.
+
+    Raises
+    ------
+    GenomeError
+        It is not a region of the assembly.
+    """
+    found = _REGION.fullmatch(text)
+    if found is None:
+        raise GenomeError(f"--region {text!r}: not a region; write it as chr1:1000000-1002500, or chr1")
+    size = assembly[found["chrom"]]
+    if found["start"] is None:
+        return Region(found["chrom"], 0, size)
+    start, end = (int(found[key].replace(",", "") or 0) for key in ("start", "end"))
+    if not start < end <= size:
+        raise GenomeError(
+            f"--region {text}: start must be below end, and end at most {size:,}, its chromosome's length"
+        )
+    return Region(found["chrom"], start, end)
 
 
 def open_text(path: Path) -> IO[str]:

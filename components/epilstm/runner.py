@@ -158,7 +158,7 @@ def _run_step(
         _check_work(name, path)
     for flag in flags if step.work and not work else ():
         log.warning(f"--{flag} does nothing without --{step.work[0].name}: {step.work[0].help}")
-    _check_apart({**inputs, **({"params": params_path} if params_path else {})}, outputs, work)
+    check_apart({**inputs, **({"params": params_path} if params_path else {})}, outputs, work)
     steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
     seen.inputs, seen.outputs = inputs, steps_own
 
@@ -369,7 +369,7 @@ def _check_work(name: str, path: Path) -> None:
         raise DataError(f"--{name} {path}: {there} cannot be written to: {error.strerror}; give another") from error
 
 
-def _check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Mapping[str, Path]) -> None:
+def check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Mapping[str, Path]) -> None:
     """An output is replaced whole: nothing else of the step may be it or lie inside it."""
     others = {name: path.resolve() for name, path in [*inputs.items(), *outputs.items(), *work.items()]}
     for name, path in outputs.items():

@@ -1,0 +1,1 @@
+"""A segmentation of the genome from embeddings: states, where they are, what they hold, what they lie on."""

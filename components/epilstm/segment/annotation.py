@@ -1,0 +1,123 @@
+"""Gene annotation (GTF) as sets of intervals that states are held against."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.errors import LabelsError
+from epilstm.genome import open_text
+
+#: Base pairs on each side of a transcription start site that are taken for its promoter.
+PROMOTER_FLANK = 2_000
+
+#: Features of a GTF file that are read.
+FEATURES = ("gene", "transcript", "exon")
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Merged intervals by chromosome: (n, 2) int64 arrays of starts and ends, 0-based, half-open."""
+
+    by_chromosome: dict[str, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, intervals: Iterable[tuple[str, int, int]]) -> Intervals:
+        """Merge intervals that overlap or touch."""
+        gathered: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for chrom, start, end in intervals:
+            gathered[chrom].append((max(start, 0), end))
+        merged = {}
+        for chrom, found in gathered.items():
+            joined: list[list[int]] = []
+            for start, end in sorted(found):
+                if joined and start <= joined[-1][1]:
+                    joined[-1][1] = max(joined[-1][1], end)
+                else:
+                    joined.append([start, end])
+            merged[chrom] = np.array(joined, np.int64)
+        return cls(merged)
+
+    def covered(self, chrom: str, edges: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Base pairs covered between neighbouring edges, (edges - 1,)."""
+        intervals = self.by_chromosome.get(chrom)
+        if intervals is None:
+            return np.zeros(len(edges) - 1)
+        # Bases covered before a position: constant between intervals, one per base within them.
+        before = np.concatenate([[0], np.cumsum(intervals[:, 1] - intervals[:, 0])])
+        totals = np.stack([before[:-1], before[1:]], axis=1).ravel()
+        return np.diff(np.interp(edges, intervals.ravel(), totals))
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Features by name, in the order of the table: TSS, TSS_2kb, TES, gene_body and, where the file has exons, exon."""
+
+    features: dict[str, Intervals]
+
+
+def read_annotation(path: Path, chromosomes: Iterable[str]) -> Annotation:
+    """Features of a GTF file, gzipped or not; GTF counts from 1 and includes the end, what is returned does neither.
+
+    Genes are its ``gene`` lines or, in a file without, its ``transcript`` lines.
+
+    Raises
+    ------
+    LabelsError
+        Missing, malformed (with the line), or no genes on any of the chromosomes.
+    """
+    found: dict[str, list[tuple[str, int, int, str]]] = {feature: [] for feature in FEATURES}
+    for feature, *where in _gtf_lines(path):
+        found[feature].append(tuple(where))  # type: ignore[arg-type]
+    genes = found["gene"] or found["transcript"]
+    if not genes:
+        raise LabelsError(f"{path}: no gene or transcript lines in the file; is it a GTF annotation?")
+    known = {gene[0] for gene in genes}
+    wanted = list(chromosomes)
+    if not known & set(wanted):
+        raise LabelsError(
+            f"{path}: no genes on {wanted[0]}, ...: its chromosomes are {', '.join(sorted(known)[:3])}, ...; "
+            "give an annotation of the same assembly and with the same names"
+        )
+    starts = [(chrom, start if strand != "-" else end - 1) for chrom, start, end, strand in genes]
+    ends = [(chrom, end - 1 if strand != "-" else start) for chrom, start, end, strand in genes]
+    features = {
+        "TSS": Intervals.of((chrom, base, base + 1) for chrom, base in starts),
+        "TSS_2kb": Intervals.of((c, base - PROMOTER_FLANK, base + PROMOTER_FLANK + 1) for c, base in starts),
+        "TES": Intervals.of((chrom, base, base + 1) for chrom, base in ends),
+        "gene_body": Intervals.of(gene[:3] for gene in genes),
+    }
+    if found["exon"]:
+        features["exon"] = Intervals.of(exon[:3] for exon in found["exon"])
+    return Annotation(features)
+
+
+def _gtf_lines(path: Path) -> Iterator[tuple[str, str, int, int, str]]:
+    """Feature, chromosome, start, end and strand of the lines that are used."""
+    try:
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, 1):
+                if line.startswith("#") or not line.strip():
+                    continue
+                fields = line.split("\t", 8)
+                if len(fields) < 9:
+                    raise LabelsError(
+                        f"{path}:{number}: expected the 9 tab-separated columns of GTF, got {len(fields)}"
+                    )
+                chrom, _, feature, start, end, _, strand = fields[:7]
+                if feature not in FEATURES:
+                    continue
+                if not (start.isdecimal() and end.isdecimal() and 1 <= int(start) <= int(end)):
+                    raise LabelsError(f"{path}:{number}: expected 1 <= start <= end, got {start!r} and {end!r}")
+                yield feature, chrom, int(start) - 1, int(end), strand
+    except FileNotFoundError:
+        raise LabelsError(f"--annotation {path}: no such file") from None
+    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
+        raise LabelsError(f"{path}: cannot be read as GTF: {error}") from error

@@ -1,0 +1,84 @@
+"""``epilstm segment``: the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from epilstm.errors import ParamsError
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(short_help="Cluster embeddings into a segmentation of the genome.")
+@click.option("--embeddings", required=True, type=PATH, metavar="PATH", help="Embeddings dataset.")
+@click.option(
+    "--segmentation", required=True, type=PATH, metavar="FOLDER", help="Folder to write, whole or not at all."
+)
+@click.option("--states", type=click.IntRange(2, 50), default=10, show_default=True, help="Number of states.")
+@click.option(
+    "--method",
+    type=click.Choice(["kmeans", "hmm"]),
+    default="kmeans",
+    show_default=True,
+    help="Each bin by itself, or by the most probable path through a hidden Markov model.",
+)
+@click.option("--matrix", type=PATH, metavar="PATH", help="Matrix: training chromosomes, and signal of each state.")
+@click.option("--annotation", type=PATH, metavar="GTF", help="Gene annotation (.gz too): what states are enriched in.")
+@click.option(
+    "--min-bins",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Join shorter segments to a neighbour.",
+)
+@click.option(
+    "--sample-bins", type=click.IntRange(1000), default=200_000, show_default=True, help="Bins to fit on, at most."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the fitting.")
+@click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")
+@click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
+def segment(
+    embeddings: Path,
+    segmentation: Path,
+    states: int,
+    method: str,
+    matrix: Path | None,
+    annotation: Path | None,
+    min_bins: int,
+    sample_bins: int,
+    seed: int,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Cluster embeddings into a segmentation of the genome.
+
+    States are fitted on a sample of the training chromosomes and found everywhere. Written are segmentation.bed (BED9
+    with colours), states.tsv, embedding.tsv, states.png and, as far as what they need is given, emissions.tsv (mean
+    raw signal), enrichment.tsv (fold enrichment at genes) and transitions.tsv (hmm).
+    """
+    from epilstm import console
+
+    console.set_up("segment", int(verbose) - int(quiet))
+    try:
+        from epilstm.segment import segmenting
+    except ModuleNotFoundError as error:
+        raise ParamsError(f"the package {error.name} is missing; install epilstm[outputs]") from error
+
+    try:
+        segmenting.run(
+            segmenting.Request(
+                embeddings=embeddings,
+                segmentation=segmentation,
+                states=states,
+                method=method,  # type: ignore[arg-type]
+                matrix=matrix,
+                annotation=annotation,
+                min_bins=min_bins,
+                sample_bins=sample_bins,
+                seed=seed,
+            )
+        )
+    except ModuleNotFoundError as error:
+        raise ParamsError(f"the package {error.name} is missing; install epilstm[outputs]") from error
