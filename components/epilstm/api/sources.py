@@ -1,0 +1,394 @@
+"""Where signal comes from: an array, a samplesheet's bigWigs, a signal dataset, a matrix dataset."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.artifacts import MANIFEST, put_back, read_json
+from epilstm.datasets import Manifest, MatrixManifest, Scaler, SignalManifest, parse_manifest, read_manifest
+from epilstm.errors import DataError, GenomeError, ModelError, ParamsError, SamplesheetError
+from epilstm.genome import BUILT_IN_ASSEMBLIES, Assembly, Region, bin_count, bins_of, load_assembly, read_blacklist
+from epilstm.model.encoder_folder import scaler_digest
+from epilstm.model.folder import ModelManifest
+from epilstm.transforms import standardise
+
+#: What to do about a model's tracks that the signal lacks.
+Missing = Literal["error", "mask"]
+
+#: Largest finite float16, in which a matrix is stored.
+LARGEST = float(np.finfo(np.float16).max)
+
+#: Tracks that a message names at most.
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive bins as the model sees them.
+
+    Parameters
+    ----------
+    values : (bin, track) float16 array
+        Standardised; hidden tracks are at their mean, 0.
+    mask : (bin,) bool array
+        Any shown track has data.
+    """
+
+    values: NDArray[np.float16]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a model takes, and what of it is hidden.
+
+    Parameters
+    ----------
+    manifest : ModelManifest
+    hidden : frozenset of str
+        Tracks that the caller hides.
+    missing : str
+        ``error``, or ``mask`` to hide tracks that the signal lacks.
+    """
+
+    manifest: ModelManifest
+    hidden: frozenset[str] = frozenset()
+    missing: Missing = "error"
+
+    @property
+    def scaler(self) -> Scaler:
+        """The model's."""
+        return self.manifest.scaler
+
+    def shown(self, available: Sequence[str], where: str) -> NDArray[np.bool_]:
+        """Which tracks are shown, (track,): there, and not hidden.
+
+        Raises
+        ------
+        SamplesheetError
+            Tracks are missing, or none is left.
+        """
+        tracks = self.manifest.tracks
+        there = set(available)
+        lacking = [name for name in tracks if name not in there and name not in self.hidden]
+        if lacking:
+            names = ", ".join(lacking[:NAMED]) + (", ..." if len(lacking) > NAMED else "")
+            of = f"{len(lacking)} of the model's {len(tracks)} tracks"
+            if self.missing == "error":
+                raise SamplesheetError(
+                    f"{where}: has no {names}: {of}; add them, named by cell type and assay as in training, or hide "
+                    "them with missing='mask'"
+                )
+            warnings.warn(f"{where}: has no {names}: {of} hidden", stacklevel=6)
+        shown = np.array([name in there and name not in self.hidden for name in tracks], bool)
+        if not shown.any():
+            raise SamplesheetError(f"{where}: none of the model's {len(tracks)} tracks is there and shown")
+        return shown
+
+    def rows(self, raw: NDArray[np.floating], shown: NDArray[np.bool_]) -> Rows:
+        """Raw signal (bin, track), NaN for no data, as the model sees it: rounded to float16, as a matrix is."""
+        mask = ~np.isnan(raw[:, shown]).all(axis=1)
+        values = standardise(np.ascontiguousarray(raw, np.float32), self.scaler)
+        values[:, ~shown] = 0
+        return Rows(np.clip(values, -LARGEST, LARGEST).astype(np.float16), mask)
+
+
+class Source(ABC):
+    """Signal along a genome. A context manager, for what it holds open."""
+
+    assembly: Assembly
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *told: object) -> None:  # noqa: B027 - not every source holds files open
+        """Let go of files."""
+
+    @abstractmethod
+    def regions(self) -> list[Region] | None:
+        """Regions to take where the caller names none; None where there is no such thing."""
+
+    @abstractmethod
+    def prepare(self, regions: Sequence[Region]) -> None:
+        """Check that the regions can be read."""
+
+    @abstractmethod
+    def reach(self, region: Region) -> tuple[int, int]:
+        """First and one-past-last bin around a region that context may come from; whole frames.
+
+        Raises
+        ------
+        GenomeError
+            The region is not all there.
+        """
+
+    @abstractmethod
+    def rows(self, chrom: str, first: int, last: int) -> Rows:
+        """Bins `first` to before `last`, within reach."""
+
+
+class SamplesheetSource(Source):
+    """The bigWigs of a samplesheet, binned as ingest does it.
+
+    Parameters
+    ----------
+    sheet : Path
+    wanted : Wanted
+    assembly : Assembly
+    blacklist : Path or None
+        BED of bins to take as without data.
+    downloads : Path or None
+        Folder that remote files are kept in; forgotten if None.
+    """
+
+    def __init__(
+        self, sheet: Path, wanted: Wanted, assembly: Assembly, blacklist: Path | None, downloads: Path | None
+    ) -> None:
+        from epilstm.samplesheet.sheet import read_samplesheet
+
+        self.sheet, self.wanted, self.assembly, self.downloads = sheet, wanted, assembly, downloads
+        self.shown = wanted.shown([track.name for track in read_samplesheet(sheet)], str(sheet))
+        self.places = np.flatnonzero(self.shown)
+        self.blacklist = [] if blacklist is None else read_blacklist(blacklist, assembly)
+        self._open = ExitStack()
+        self._signal: Any = None
+
+    def __exit__(self, *told: object) -> None:
+        self._open.close()
+
+    def regions(self) -> list[Region] | None:
+        """There is no end to a samplesheet's genome but the genome's."""
+        return None
+
+    def prepare(self, regions: Sequence[Region]) -> None:
+        """Fetch remote files, and refuse those that are no bigWigs or of another assembly."""
+        from epilstm.client.signal import check_files, files_of
+        from epilstm.genome import merge
+        from epilstm.ingest.binned_track import Binning
+
+        manifest = self.wanted.manifest
+        kept = self.downloads or Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="epilstm-")))
+        self.files = files_of(
+            [manifest.tracks[place] for place in self.places],
+            self.sheet,
+            kept,
+            uncovered=[manifest.scaler.uncovered_bases[place] for place in self.places],
+        )
+        self.binning = Binning.of(
+            self.assembly, merge(regions, self.assembly), self.blacklist, manifest.bin_size, "none"
+        )
+        check_files(self.files, self.binning)
+
+    def reach(self, region: Region) -> tuple[int, int]:
+        """All of the chromosome."""
+        return 0, _whole_frames(self._bins(region.chrom), self.wanted.manifest)
+
+    def rows(self, chrom: str, first: int, last: int) -> Rows:
+        """Read and standardise; tracks that are not there are hidden."""
+        raw = np.full((last - first, len(self.shown)), np.nan, np.float32)
+        known = min(last, self._bins(chrom))
+        raw[: known - first, self.places] = self._along(chrom).rows(first, known, known)
+        return self.wanted.rows(raw, self.shown)
+
+    def _bins(self, chrom: str) -> int:
+        return bin_count(self.assembly[chrom], self.wanted.manifest.bin_size)
+
+    def _along(self, chrom: str) -> Any:
+        from epilstm.client.signal import ChromosomeSignal
+
+        if self._signal is None or self._signal.chrom != chrom:
+            if self._signal is not None:
+                self._signal.__exit__(None, None, None)
+                self._signal = None
+            self._signal = ChromosomeSignal(self.files, self.binning, chrom).__enter__()
+            self._open.push(self._signal)
+        return self._signal
+
+
+class _Dataset(Source):
+    """A dataset folder; context stays within its regions, as in embed."""
+
+    def __init__(self, folder: Path, wanted: Wanted, manifest: Manifest) -> None:
+        from epilstm.preprocess.frames import widen_to_frames
+
+        self.folder, self.wanted, self.manifest = folder, wanted, manifest
+        self.around = widen_to_frames(manifest.region_list(), wanted.manifest.frame_bins * manifest.bin_size)
+        self.assembly = Assembly(str(folder), manifest.chromosome_sizes)
+        if manifest.bin_size != wanted.manifest.bin_size:
+            raise DataError(
+                f"{folder}: bins are {manifest.bin_size} bp, {wanted.manifest.bin_size} bp in the model; ingest again "
+                f"with ingest.bin_size: {wanted.manifest.bin_size}"
+            )
+
+    def regions(self) -> list[Region]:
+        """The dataset's, no further than their chromosomes."""
+        sizes = self.manifest.chromosome_sizes
+        return [Region(r.chrom, r.start, min(r.end, sizes[r.chrom])) for r in self.manifest.region_list()]
+
+    def prepare(self, regions: Sequence[Region]) -> None:
+        """Each must lie in the dataset."""
+        for region in regions:
+            self.reach(region)
+
+    def reach(self, region: Region) -> tuple[int, int]:
+        """The region of the dataset that it lies in, widened to whole frames as preprocess does it."""
+        for around in self.around:
+            if around.chrom == region.chrom and around.start <= region.start and region.end <= around.end:
+                return bins_of(around, self.manifest.bin_size)
+        raise GenomeError(f"{self.folder}: region {region} is not in it; ingest it, or name one of its regions")
+
+
+class SignalDatasetSource(_Dataset):
+    """A signal dataset, as ingest writes it."""
+
+    def __init__(self, folder: Path, wanted: Wanted) -> None:
+        from epilstm.preprocess.standardise import require_binned_alike
+        from epilstm.store import open_group
+
+        manifest = read_manifest(folder, SignalManifest)
+        super().__init__(folder, wanted, manifest)
+        require_binned_alike(manifest, wanted.scaler)
+        names = [track.name for track in manifest.tracks]
+        self.shown = wanted.shown(names, str(folder))
+        self.places = np.flatnonzero(self.shown)
+        self.places_there = [names.index(wanted.manifest.tracks[place]) for place in self.places]
+        self.arrays = open_group(folder / "signal.zarr")
+
+    def rows(self, chrom: str, first: int, last: int) -> Rows:
+        """Read and standardise."""
+        raw = np.full((last - first, len(self.shown)), np.nan, np.float32)
+        known = min(last, self.manifest.bins(chrom))
+        try:
+            array: Any = self.arrays[chrom]
+            for place, row in zip(self.places, self.places_there, strict=True):
+                raw[: known - first, place] = array[row, first:known]
+        except (KeyError, ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
+            raise DataError(f"{self.folder}: {chrom} cannot be read ({error}); run ingest again") from error
+        return self.wanted.rows(raw, self.shown)
+
+
+class MatrixSource(_Dataset):
+    """A matrix dataset, as preprocess writes it; it must be the model's kind."""
+
+    def __init__(self, folder: Path, wanted: Wanted) -> None:
+        from epilstm.shards import open_bins
+
+        manifest = read_manifest(folder, MatrixManifest)
+        super().__init__(folder, wanted, manifest)
+        scaler = parse_manifest(read_json(folder / "scaler.json"), Scaler, folder / "scaler.json")
+        if scaler_digest(scaler) != scaler_digest(wanted.scaler):
+            what = "other tracks" if scaler.tracks != wanted.scaler.tracks else "another standardisation"
+            raise ModelError(
+                f"{folder}: the matrix has {what} than the model was trained with; give the signal dataset, or "
+                "preprocess again with the model's encoder (--encoder)"
+            )
+        self.shown = wanted.shown(manifest.tracks, str(folder))
+        self.arrays = open_bins(folder / "matrix.zarr", whole=True)
+        self._masks: dict[str, NDArray[np.bool_]] = {}
+
+    def rows(self, chrom: str, first: int, last: int) -> Rows:
+        """Read."""
+        values = self.arrays[chrom][first:last]
+        values[:, ~self.shown] = 0
+        return Rows(values, self._mask(chrom)[first:last])
+
+    def _mask(self, chrom: str) -> NDArray[np.bool_]:
+        from epilstm.store import read_mask
+
+        if chrom not in self._masks:
+            assert isinstance(self.manifest, MatrixManifest)
+            count = self.manifest.bins_with_data.get(chrom)
+            self._masks[chrom] = read_mask(self.folder / "mask.zarr", chrom, count)
+        return self._masks[chrom]
+
+
+def open_source(
+    path: Path, wanted: Wanted, assembly: str | Path | None, blacklist: Path | None, downloads: Path | None
+) -> Source:
+    """Signal that lies at a path.
+
+    Raises
+    ------
+    EpilstmError
+        Nothing usable there.
+    """
+    put_back(path)
+    if path.is_dir():
+        for name, given in (("assembly", assembly), ("blacklist", blacklist), ("downloads", downloads)):
+            if given is not None:
+                raise ParamsError(f"{name}={str(given)!r} goes with a samplesheet; the dataset {path} has its own")
+        kind = str(read_json(path / MANIFEST).get("format", "")) if (path / MANIFEST).is_file() else ""
+        if kind.startswith("epilstm.signal/"):
+            return SignalDatasetSource(path, wanted)
+        if kind.startswith("epilstm.matrix/"):
+            return MatrixSource(path, wanted)
+        raise DataError(
+            f"{path}: holds {kind.partition('/')[0] or 'no dataset'}; give a samplesheet, a signal or a matrix dataset"
+        )
+    if not path.is_file():
+        raise DataError(f"{path}: no such file or folder; give a samplesheet (CSV), a signal or a matrix dataset")
+    return SamplesheetSource(path, wanted, _assembly(assembly, wanted.manifest), blacklist, downloads)
+
+
+def raw_array(signal: Any, wanted: Wanted) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A caller's array or table of raw signal.
+
+    Parameters
+    ----------
+    signal : array-like (bin, track), or pandas.DataFrame with columns named for tracks
+    wanted : Wanted
+
+    Returns
+    -------
+    (bin, track) float32 array, NaN where there is no data, and which tracks are shown
+
+    Raises
+    ------
+    DataError
+        Wrong number of tracks, not numbers, or infinite.
+    """
+    tracks = wanted.manifest.tracks
+    if hasattr(signal, "columns"):
+        shown = wanted.shown([str(name) for name in signal.columns], "the table")
+        if len(set(signal.columns)) < len(signal.columns):
+            raise DataError("the table has columns of the same name; each track has one")
+        signal = signal.reindex(columns=tracks)
+    else:
+        shown = wanted.shown(tracks, "the array")
+    if np.iscomplexobj(signal):
+        raise DataError("not an array of numbers: they are complex")
+    try:
+        with np.errstate(over="ignore"):
+            values: NDArray[np.float32] = np.asarray(signal, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"not an array of numbers: {error}") from None
+    if values.ndim != 2 or values.shape[1] != len(tracks):
+        turned = "; transpose it" if values.ndim == 2 and values.shape[0] == len(tracks) else ""
+        raise DataError(
+            f"the array is of shape {values.shape}, expected (bins, {len(tracks)}): a column per track, in the order "
+            f"of model.tracks{turned}"
+        )
+    if np.isinf(values).any():
+        raise DataError("the array holds infinite values, or some too large for float32; NaN stands for no data")
+    return values, shown
+
+
+def _assembly(given: str | Path | None, manifest: ModelManifest) -> Assembly:
+    name = str(given) if given is not None else manifest.assembly
+    if given is None and name not in BUILT_IN_ASSEMBLIES and not Path(name).is_file():
+        raise ParamsError(f"the model's assembly is {name}, no file here; give its chrom.sizes file (assembly=...)")
+    return load_assembly(name)
+
+
+def _whole_frames(bins: int, manifest: ModelManifest) -> int:
+    return -(-bins // manifest.frame_bins) * manifest.frame_bins

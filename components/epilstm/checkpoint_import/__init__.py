@@ -1,0 +1,1 @@
+"""Import of the weights published with Epi-LSTM."""
