@@ -195,7 +195,7 @@ def submit(
     arguments = {"service_account": options["service_account"], "pipeline_root": options["pipeline_root"]}
 
     if dry_run:
-        parameters = _parameters(package.spec, options)
+        parameters = _parameters(package.spec, options, _placeholder_digest(package, version_name))
         source: dict[str, Any] = {"pipeline_spec": package.as_sent}
         if version_name:
             source = {"pipeline_version_reference": _placeholder_reference(package.name, version_name)}
@@ -209,7 +209,7 @@ def submit(
         return
 
     # Checked before the server is asked for anything; against the registered version again once it is known.
-    parameters = _parameters(package.spec, options) if not version_name else {}
+    parameters = _parameters(package.spec, options, package.digest) if not version_name else {}
     cluster = _cluster(connection)
     source = {"pipeline_spec": package.as_sent}
     if version_name:
@@ -382,7 +382,7 @@ def retrain_on_alert(
 
     connection = _connection(options)
     package = _package(options)
-    parameters = _parameters(package.spec, options) if not version_name else {}
+    parameters = _parameters(package.spec, options, package.digest) if not version_name else {}
     arguments = {"service_account": options["service_account"], "pipeline_root": options["pipeline_root"]}
 
     def body(name: str, experiment: str, source: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -451,7 +451,7 @@ def _set_schedule(connection: Connection, name: str, dry_run: bool, options: Map
     experiment = options["experiment"]
     if dry_run:
         reference = _placeholder_reference(package.name, options["version_name"] or package.version_name)
-        parameters = _parameters(package.spec, options)
+        parameters = _parameters(package.spec, options, _placeholder_digest(package, options["version_name"]))
         body = schedules.schedule_body(
             name, f"<id of experiment {experiment}>", parameters, reference, trigger, **arguments
         )
@@ -465,7 +465,7 @@ def _set_schedule(connection: Connection, name: str, dry_run: bool, options: Map
         )
         return
     if not options["version_name"]:
-        _parameters(package.spec, options)
+        _parameters(package.spec, options, package.digest)
     cluster = _cluster(connection)
     source, parameters = _pinned(cluster, package, options["version_name"], options)
     reference = source["pipeline_version_reference"]
@@ -576,25 +576,26 @@ def _version_name(name: str) -> str:
     return name
 
 
-def _parameters(spec: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(spec: Mapping[str, Any], options: Mapping[str, Any], digest: str) -> dict[str, Any]:
     from pipelines.packages import parameters_of
     from pipelines.parameters import run_parameters
 
     file = options["params_file"]
     if file is None and Path("params.yaml").is_file():
         file = Path("params.yaml")
-    return run_parameters(parameters_of(spec), file, options["assignments"])
+    return run_parameters(parameters_of(spec), file, options["assignments"], digest)
 
 
 def _pinned(
     cluster: Cluster, package: Package, version_name: str | None, options: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reference to a registered version, and parameters checked against it."""
-    from pipelines.versions import pinned_version, spec_of
+    from pipelines.versions import digest_of, pinned_version, spec_of
 
     version = pinned_version(cluster, package, version_name)
     content = spec_of(cluster, version) or {}
-    parameters = _parameters(content.get("pipeline_spec", content), options)
+    digest = digest_of(version, content, package)
+    parameters = _parameters(content.get("pipeline_spec", content), options, digest)
     reference = {
         "pipeline_id": str(version.pipeline_id),
         "pipeline_version_id": str(version.pipeline_version_id),
@@ -604,6 +605,10 @@ def _pinned(
 
 def _placeholder_reference(pipeline: str, version: str) -> dict[str, str]:
     return {"pipeline_id": f"<id of pipeline {pipeline}>", "pipeline_version_id": f"<id of version {version}>"}
+
+
+def _placeholder_digest(package: Package, version: str | None) -> str:
+    return f"<SHA-256 of version {version}>" if version else package.digest
 
 
 def _experiment_requests(name: str, connection: Connection) -> list[dict[str, Any]]:

@@ -21,9 +21,12 @@ from pipelines.packages import Parameter
 #: String parameters that a section of the params file names, as ``dvc.yaml`` reads them: parameter -> section.
 NAMED_IN_SECTION = {key: section for section, keys in PATH_KEYS.items() for key in keys}
 
+#: Parameter that whoever sends a run does not choose: the hash of what is sent.
+IR_SHA256 = "ir_sha256"
+
 
 def run_parameters(
-    declared: Mapping[str, Parameter], params_file: Path | None, assignments: Sequence[str]
+    declared: Mapping[str, Parameter], params_file: Path | None, assignments: Sequence[str], ir_sha256: str = ""
 ) -> dict[str, Any]:
     """Parameters to send with a run.
 
@@ -35,6 +38,8 @@ def run_parameters(
         Params file; without it sections are those the pipeline was compiled with.
     assignments : sequence of str
         ``key=value``, the key either a parameter or, with dots, a key of a section.
+    ir_sha256 : str
+        Of the compiled pipeline that is sent, for those that take it; empty if it is not known.
 
     Raises
     ------
@@ -61,7 +66,9 @@ def run_parameters(
 
     sent: dict[str, Any] = {}
     for name, parameter in declared.items():
-        if name in plain:
+        if name == IR_SHA256:
+            sent |= {name: ir_sha256} if ir_sha256 else {}
+        elif name in plain:
             sent[name] = plain[name]
         elif name in NAMED_IN_SECTION and NAMED_IN_SECTION[name] in models:
             sent[name] = path_parameter(getattr(models[NAMED_IN_SECTION[name]], name))
@@ -86,6 +93,8 @@ def _assign(
     key: str, text: str, declared: Mapping[str, Parameter], sections: dict[str, Any], plain: dict[str, Any]
 ) -> None:
     section, dot, rest = key.partition(".")
+    if key == IR_SHA256 and key in declared:
+        raise ParamsError(f"-P {key}: cannot be given; it is the SHA-256 of the compiled pipeline that is sent")
     if dot and section in sections:
         _set(sections, section, rest.split("."), text)
     elif not dot and key in NAMED_IN_SECTION and key in declared and NAMED_IN_SECTION[key] in sections:
@@ -154,7 +163,7 @@ def _plain_value(parameter: Parameter, text: str) -> Any:
 
 def _unknown(key: str, declared: Mapping[str, Parameter], sections: Iterable[str]) -> str:
     structs = [name for name in sections if name in declared]
-    plain = [name for name in declared if name not in structs]
+    plain = [name for name in declared if name not in structs and name != IR_SHA256]
     keys = [*plain, *(f"{name}.{field}" for name in structs for field in SECTIONS[name].model_fields)]
     close = difflib.get_close_matches(key, keys, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""

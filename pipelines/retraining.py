@@ -45,6 +45,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         max_age_days: int = 0,
         canary_percent: int = 100,
         inference_service: str = "",
+        ir_sha256: str = "",
     ) -> None:
         """Train again if anything is new, judge against the champion, publish and serve what is better.
 
@@ -55,7 +56,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         data_root
             Where bulk data lies: a folder on the mounted volume, or s3://bucket/prefix. Paths are relative to it.
         samplesheet
-            CSV of the tracks: cell_type, assay, uri and optionally sha256.
+            CSV of the tracks: cell_type, assay, uri and optionally sha256, transform, uncovered.
         regions
             BED of the regions to read; empty for whole chromosomes.
         blacklist
@@ -90,6 +91,9 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
             Share of the traffic for a new champion, the one before serving the rest; 100 for all.
         inference_service
             InferenceService to patch in the run's namespace; empty to leave serving to who follows the branch.
+        ir_sha256
+            SHA-256 of this pipeline's compiled file, for the provenance; whoever sends a run with `epilstm pipeline`
+            has it filled in. Empty where it is not known.
         """
         run = Run(
             data_root,
@@ -115,7 +119,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         with dsl.If(changed.outputs[VERDICT] == "changed", name="changed"):
             done = train_and_judge(make, run, plan, registry)
             with dsl.If(is_to_be_promoted(done["promote"]), name="promoted"):
-                published = publish_run(make, run, plan, done, registry, branch)
+                published = publish_run(make, run, plan, done, registry, branch, ir_sha256)
                 make.rollout(
                     registry=registry,
                     branch=branch,

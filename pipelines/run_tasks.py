@@ -128,13 +128,21 @@ def train_and_judge(make: TaskMaker, run: Run, plan: PipelineTask, registry: Any
 
 
 def publish_run(
-    make: TaskMaker, run: Run, plan: PipelineTask, done: Mapping[str, PipelineTask], registry: Any, branch: Any
+    make: TaskMaker,
+    run: Run,
+    plan: PipelineTask,
+    done: Mapping[str, PipelineTask],
+    registry: Any,
+    branch: Any,
+    ir_sha256: Any,
 ) -> PipelineTask:
     """Register what a run made, and make it champion."""
+    # The hash of the pipeline goes to this task alone: of a step it would change the cache key with every compilation.
     metrics = {f"{step}_metrics": task.outputs["metrics"] for step, task in done.items() if step != "promote"}
     return make.publish(
         registry=registry,
         branch=branch,
+        ir_sha256=ir_sha256,
         **inputs_of(run, plan),
         model=done["train"].outputs["model"],
         encoder=done["export"].outputs["encoder"],

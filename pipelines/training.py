@@ -41,6 +41,7 @@ def training(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         promote: dict = defaults["promote"],
         registry: str = "",
         branch: str = defaults["branch"],
+        ir_sha256: str = "",
     ) -> None:
         """Train an LSTM autoencoder on epigenomic tracks, embed the genome, judge it, and publish it if it is better.
 
@@ -49,7 +50,7 @@ def training(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         data_root
             Where bulk data lies: a folder on the mounted volume, or s3://bucket/prefix. Paths are relative to it.
         samplesheet
-            CSV of the tracks: cell_type, assay, uri and optionally sha256.
+            CSV of the tracks: cell_type, assay, uri and optionally sha256, transform, uncovered.
         regions
             BED of the regions to read; empty for whole chromosomes.
         blacklist
@@ -80,6 +81,9 @@ def training(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
             URL of the git repository that is the registry; empty to publish nothing, and to judge without a champion.
         branch
             Branch of the registry that a promoted model is committed to; made where it is not there.
+        ir_sha256
+            SHA-256 of this pipeline's compiled file, for the provenance; whoever sends a run with `epilstm pipeline`
+            has it filled in. Empty where it is not known.
         """
         run = Run(
             data_root,
@@ -103,6 +107,6 @@ def training(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         plan = plan_run(make, run)
         done = train_and_judge(make, run, plan, registry)
         with dsl.If(registry != "", name="registry"), dsl.If(is_to_be_promoted(done["promote"]), name="promoted"):
-            publish_run(make, run, plan, done, registry, branch)
+            publish_run(make, run, plan, done, registry, branch, ir_sha256)
 
     return epilstm_training

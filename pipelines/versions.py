@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,24 @@ def spec_of(cluster: Cluster, version: Any) -> Any:
         return version.pipeline_spec
     full = cluster.client.get_pipeline_version(str(version.pipeline_id), str(version.pipeline_version_id))
     return full.pipeline_spec
+
+
+def digest_of(version: Any, content: Any, package: Package) -> str:
+    """SHA-256 of the compiled file that a version was uploaded from; empty if nobody can tell.
+
+    Parameters
+    ----------
+    version : Any
+        As the server tells it.
+    content : Any
+        Its representation.
+    package : Package
+        A file that may be the one.
+    """
+    noted = re.search(r"\bsha256 ([0-9a-f]{64})$", str(version.description or ""))
+    if noted:
+        return noted[1]
+    return package.digest if isinstance(content, dict) and same_content(content, package.as_sent) else ""
 
 
 def upload_requests(package: Package, version_name: str, namespace: str | None) -> list[dict[str, Any]]:

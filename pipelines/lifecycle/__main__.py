@@ -110,10 +110,11 @@ def champion(executor_input: str, registry: str, target: Path) -> None:
 @click.option("--reasons", type=PATH, required=True, metavar="PATH", help="The gate's decision.md.")
 @metrics_of_steps
 @click.option("--image", required=True, metavar="REF", help="Image that ran the steps.")
+@click.option("--ir-sha256", default="", metavar="HEX", help="SHA-256 of the compiled pipeline; empty if not known.")
 @run_inputs
 def publish(executor_input: str, registry: str, branch: str, **given: Any) -> None:
     """Register what a run made, and make it champion if the gate decided so."""
-    from pipelines.lifecycle.publishing import Made, publish
+    from pipelines.lifecycle.publishing import Made, known_sha256, publish
 
     executor = Executor.parse(executor_input)
     with open_data_root(given["data_root"]) as root:
@@ -128,6 +129,7 @@ def publish(executor_input: str, registry: str, branch: str, **given: Any) -> No
             reasons=given["reasons"],
             run=_run_inputs(given),
             image=given["image"],
+            ir_sha256=known_sha256(given["ir_sha256"]),
         )
         version = publish(registry, branch, made)
     executor.tell("version", version)

@@ -83,10 +83,11 @@ def publish_component(image: str, made_by: str) -> ContainerComponent:
         "reasons": dsl.Input[dsl.Markdown],
     }
     metrics: dict[str, Any] = {f"{step}_metrics": dsl.Input[dsl.Metrics] for step in METRICS}
-    annotations = {"registry": str, "branch": str, **RUN_INPUTS, **artifacts, **metrics, "version": dsl.OutputPath(str)}
+    told = dict.fromkeys(("registry", "branch", "ir_sha256"), str)
+    annotations = {**told, **RUN_INPUTS, **artifacts, **metrics, "version": dsl.OutputPath(str)}
 
     def container(**given: Any) -> dsl.ContainerSpec:
-        options = _options(given, ("registry", "branch", *RUN_INPUTS, *artifacts, *metrics))
+        options = _options(given, (*told, *RUN_INPUTS, *artifacts, *metrics))
         return _container(image, "publish", [*options, "--image", made_by])
 
     return component_of("publish", "Register the run's encoder, and make it champion.", annotations, container)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import yaml
 from epilstm.artifacts import MANIFEST, write_json
 from epilstm.config import read_yaml
 from epilstm.console import log
+from epilstm.errors import PipelineError
 from epilstm.promote.decision import read_decision
 from epilstm.registry import publication
 from epilstm.registry.adoption import adopt
@@ -38,6 +40,8 @@ class Made:
     run : RunInputs
     image : str
         Image that ran the steps.
+    ir_sha256 : str or None
+        Of the compiled pipeline; None if it is not known.
     """
 
     folders: Mapping[str, Path]
@@ -48,6 +52,23 @@ class Made:
     reasons: Path
     run: RunInputs
     image: str
+    ir_sha256: str | None = None
+
+
+def known_sha256(text: str) -> str | None:
+    """A SHA-256 as a run's parameter; None where it is empty.
+
+    Raises
+    ------
+    PipelineError
+        It is something else.
+    """
+    if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise PipelineError(
+            f"ir_sha256 {text!r}: not a SHA-256, 64 hexadecimal digits; leave it empty, or start the run with "
+            "'epilstm pipeline submit', which fills it in"
+        )
+    return text or None
 
 
 def publish(url: str, branch: str, made: Made) -> str:
@@ -89,7 +110,7 @@ def _publish_into(repository: Repository, branch: str, made: Made, work: Path) -
         repository,
         branch=branch,
         decision=decision,
-        origin=publication.Origin(image=made.image),
+        origin=publication.Origin(made.image, made.ir_sha256),
         elsewhere=adopt(repository.root, _adopted(repository, made, work)),
     )
     log.info(f"{done.version.tag}: {'registered' if done.created else 'registered already'}")

@@ -69,6 +69,7 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             chromosomes: list = ["chr1"],  # noqa: B006
             train: dict = {"epochs": 12, "seed": 1},  # noqa: B006
             report: dict = {},  # noqa: B006
+            ir_sha256: str = "",
         ):
             task = step(
                 data_root=data_root, samplesheet=samplesheet, shards=shards, rate=rate, train=train, report=report

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fake_kfp_server import FakeKfpServer
 
+from epilstm.artifacts import sha256_file
 from epilstm.errors import PipelineError
 from monitoring_stack import Alertmanager, get
 from pipelines.alert_webhook import MEMORY, Notification, Receiver, listen
@@ -269,6 +270,7 @@ def test_a_run_is_started_once_even_by_a_receiver_that_lost_its_journal(
     [run] = kfp_server.runs.values()
     assert run["display_name"].startswith("retraining-")
     assert run["runtime_config"]["parameters"]["data_root"] == "/data"
+    assert run["runtime_config"]["parameters"]["ir_sha256"] == sha256_file(tmp_path / "small.yaml")
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
 

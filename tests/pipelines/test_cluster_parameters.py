@@ -135,6 +135,19 @@ def test_a_required_parameter_must_be_given() -> None:
         sent(None)
 
 
+def test_the_hash_of_the_pipeline_is_sent_to_those_that_take_it() -> None:
+    taking = {**DECLARED, "ir_sha256": Parameter("ir_sha256", "STRING", "")}
+    assert run_parameters(taking, None, [ROOT], "ab12")["ir_sha256"] == "ab12"
+    assert "ir_sha256" not in run_parameters(taking, None, [ROOT])
+    assert "ir_sha256" not in run_parameters(DECLARED, None, [ROOT], "ab12")
+
+
+def test_nobody_chooses_the_hash_of_the_pipeline() -> None:
+    taking = {**DECLARED, "ir_sha256": Parameter("ir_sha256", "STRING", "")}
+    with pytest.raises(ParamsError, match="-P ir_sha256: cannot be given"):
+        run_parameters(taking, None, [ROOT, "ir_sha256=ab12"])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

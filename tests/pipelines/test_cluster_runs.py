@@ -15,6 +15,7 @@ import yaml
 from command_outcome import Command
 from fake_kfp_server import FakeKfpServer, tasks
 
+from epilstm.artifacts import sha256_file
 from epilstm.config import TrainParams
 
 ROOT = ("-P", "data_root=/data")
@@ -84,6 +85,37 @@ def test_a_run_can_be_bound_to_a_registered_version(
     (version,) = kfp_server.versions.values()
     assert "pipeline_spec" not in run
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
+
+
+def test_a_run_is_told_the_hash_of_the_file_that_it_carries(
+    submit: Command, kfp_server: FakeKfpServer, package: Path
+) -> None:
+    assert submit().code == 0
+    assert only_run(kfp_server)["runtime_config"]["parameters"]["ir_sha256"] == sha256_file(package)
+
+
+def test_a_run_of_a_registered_version_is_told_the_hash_of_what_was_uploaded(
+    submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer, package: Path, other_package: Path
+) -> None:
+    epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, "--version-name", "v1")
+    uploaded = sha256_file(package)
+    package.write_bytes(other_package.read_bytes())
+    assert submit("--version", "v1").code == 0
+    assert only_run(kfp_server)["runtime_config"]["parameters"]["ir_sha256"] == uploaded
+
+
+def test_a_version_that_someone_else_uploaded_has_a_hash_if_it_is_the_local_file(
+    submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer, package: Path, other_package: Path
+) -> None:
+    epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, "--version-name", "v1")
+    (version,) = kfp_server.versions.values()
+    version["description"] = "uploaded in the user interface"
+    submit("--version", "v1")
+    assert only_run(kfp_server)["runtime_config"]["parameters"]["ir_sha256"] == sha256_file(package)
+    kfp_server.runs.clear()
+    package.write_bytes(other_package.read_bytes())
+    submit("--version", "v1")
+    assert "ir_sha256" not in only_run(kfp_server)["runtime_config"]["parameters"]
 
 
 def test_a_version_that_is_not_registered_is_refused(

@@ -40,6 +40,7 @@ def test_a_schedule_is_bound_to_the_registered_version_and_carries_its_parameter
     assert found["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
     assert found["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
     assert found["runtime_config"]["parameters"]["train"]["epochs"] == 3
+    assert version["display_name"].endswith(f"-{found['runtime_config']['parameters']['ir_sha256'][:12]}")
     assert (found["max_concurrency"], found["no_catchup"], found["status"]) == ("2", True, "ENABLED")
     assert told.json["done"] == "created"
     assert "from '0 3 * * *'; the first field is seconds" in told.json["when"]

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from registry_places import IDENTITY, Registry, make_registry, run
 
-from epilstm.errors import RegistryError
+from epilstm.errors import PipelineError, RegistryError
 from epilstm.registry.repository import RefsTaken
 from pipelines.lifecycle import clone
 from pipelines.lifecycle.provenance import run_sections
+from pipelines.lifecycle.publishing import known_sha256
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,14 @@ def test_the_secret_reaches_git_by_its_environment_alone(monkeypatch):
         ).stdout
         assert "hunter2" not in os.environ["GIT_CONFIG_VALUE_0"]
     assert {"username=bot", "password=hunter2"} <= set(told.split())
+
+
+def test_the_hash_of_a_pipeline_is_one_or_is_not_known():
+    assert known_sha256("ab" * 32) == "ab" * 32
+    assert known_sha256("") is None
+    for text in ("abc", "AB" * 32, "ab" * 32 + "\n", "<SHA-256>"):
+        with pytest.raises(PipelineError, match="not a SHA-256, 64 hexadecimal digits"):
+            known_sha256(text)
 
 
 def test_paths_of_a_run_hold_outside_of_the_data_root():

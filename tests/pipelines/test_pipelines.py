@@ -62,6 +62,15 @@ def test_a_step_waits_for_all_its_parts_by_their_collected_parameters(training, 
     assert training.component(name)["inputDefinitions"]["parameters"]["after"]["parameterType"] == "LIST"
 
 
+@pytest.mark.parametrize("pipeline", ["training", "retraining"])
+def test_only_the_publisher_is_told_the_hash_of_the_pipeline_so_that_no_step_s_cache_depends_on_it(pipeline, request):
+    compiled = request.getfixturevalue(pipeline)
+    assert compiled.parameters["ir_sha256"]["defaultValue"] == ""
+    tasks = compiled.tasks()
+    taking = {name for name in tasks if "ir_sha256" in str(tasks[name].get("inputs"))}
+    assert taking == {"publish"}
+
+
 def test_bulk_data_go_by_uri_and_the_rest_as_artifacts(training):
     inputs = {name: set(training.component(name)["inputDefinitions"].get("artifacts", {})) for name in training.tasks()}
     assert inputs["embed"] == {"encoder"}

@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "train": {
         "embedding_size": 2,
+        "context_size": 0,
         "hidden_size": 32,
         "epochs": 20,
         "learning_rate": 1e-2,
@@ -91,13 +92,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 def test_retraining_promotes_then_finds_nothing_new_then_holds_a_bad_model_and_goes_back(cluster: Cluster):
     registry = cluster.registry
 
-    first = cluster.run("retraining")
+    first = cluster.run("retraining", ir_sha256="ab" * 32)
     assert {"changed", "champion", "promote", "publish", "rollout"} <= set(first.tasks)
     assert "there is no champion yet" in first.log("changed")
     assert {"encoder@v1.0.0", "encoder#champion#1"} <= registry.tags()
     encoder = cluster.data_root / "serving" / "encoder-v1.0.0"
     decision = json.loads(registry.file("registry/encoder/decision.json", "encoder@v1.0.0"))
     assert fingerprint(encoder) == decision["challenger"]["encoder_fingerprint"]
+    assert f"| pipeline IR | `{'ab' * 32}` |" in registry.file("registry/encoder/MODEL_CARD.md", "encoder@v1.0.0")
     assert cluster.served().stable.version == "v1.0.0"
     assert cluster.served().canary is None
 

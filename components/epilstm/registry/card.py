@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from epilstm.datasets import MatrixManifest
-from epilstm.evaluation import REPRESENTATIONS, EvaluationResults, Interval
+from epilstm.evaluation import EvaluationResults, Interval
 from epilstm.model.encoder_folder import EncoderManifest
 from epilstm.promote.decision import Decision
 from epilstm.registry.provenance import Provenance
@@ -50,7 +50,7 @@ def model_card(facts: CardFacts) -> str:
         _use(facts),
         _data(facts),
         _training(facts),
-        _evaluation(facts.evaluation),
+        _evaluation(facts.evaluation, facts.encoder),
         _parity(facts.encoder),
         _decision(facts.decision),
         _provenance(facts),
@@ -82,7 +82,19 @@ def _head(facts: CardFacts) -> str:
         f"# {facts.artifact} {facts.version}\n\n"
         f"An LSTM autoencoder's encoder (`{config.architecture}`, {config.hidden_size} units, {layers}, {directions}) "
         f"as ONNX: raw signal of {tracks} tracks in, {config.embedding_size} numbers per {facts.encoder.bin_size}-bp "
-        "bin out."
+        f"bin out.{_parts(facts)}"
+    )
+
+
+def _parts(facts: CardFacts) -> str:
+    config = facts.encoder.config
+    rotation = facts.model["training"].get("rotation", "none")
+    turned = "" if rotation == "none" else f" Axes are turned by {rotation}, each with variance 1 on the training bins."
+    if not config.context_size:
+        return turned
+    return (
+        f" The first {config.bin_code_size} are the bin's own code, the last {config.context_size} a code of its "
+        f"surroundings, seen in frames of {config.frame_bins} bins.{turned}"
     )
 
 
@@ -126,6 +138,13 @@ def _training(facts: CardFacts) -> str:
         [key.replace("_", " "), number(training[key], 4) if isinstance(training[key], float) else str(training[key])]
         for key in ("epochs", "best_epoch", "steps", "train_mse", "validation_mse", "validation_r2", "weights_moved")
     ]
+    context = training.get("context")
+    if context is not None:
+        rows += [
+            ["context level: frames", f"{context['frames']:,}"],
+            ["context level: epochs", f"{context['epochs']} (best: {context['best_epoch']})"],
+            ["context level: validation r2 of frames", number(context["validation_r2"], 4)],
+        ]
     params = yaml.safe_dump(facts.provenance.params, sort_keys=False, allow_unicode=True).rstrip()
     return (
         f"## Training\n\nSeed {facts.model['seed']}; errors in the standardised space of the matrix.\n\n"
@@ -134,29 +153,33 @@ def _training(facts: CardFacts) -> str:
     )
 
 
-def _evaluation(results: EvaluationResults | None) -> str:
+def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> str:
     if results is None:
         return "## Evaluation\n\nNot evaluated."
     fits = results.reconstruction.models
     reconstruction = table(
         ["", "R2", "mean squared error"], [[name, number(fit.r2), number(fit.mse)] for name, fit in fits.items()]
     )
+    size = results.reconstruction.size
+    read = f"from the {size} numbers of the bin code" if encoder.config.context_size else f"from {size} numbers per bin"
     rows = []
     for name, task in results.tasks.items():
         cells = task.cell_types.values()
         counts = f"{sum(cell.n for cell in cells):,} ({sum(cell.positives for cell in cells):,})"
         scores = [
             _interval(task.summary[each].average_precision, task.summary[each].average_precision_ci)
-            for each in REPRESENTATIONS
+            for each in results.representation_order
         ]
         rows.append([name, counts, *scores])
     folds = f"{results.folds.count} folds by {results.folds.by}"
-    sentences = "\n".join(f"- {task.sentence}" for task in results.tasks.values())
+    said = [task.sentence for task in results.tasks.values()]
+    said += [task.sentence for task in results.regression.values()]
+    sentences = "\n".join(f"- {each}" for each in said)
     return (
         f"## Evaluation\n\nReconstruction of {', '.join(results.reconstruction.chromosomes)}, which training never "
-        f"saw:\n\n{reconstruction}\n\nAverage precision on held-out labels ({folds}; {100 * results.confidence:g}% "
+        f"saw, {read} (PCA and the untrained encoder have as many):\n\n{reconstruction}\n\nAverage precision on held-out labels ({folds}; {100 * results.confidence:g}% "
         f"interval over {results.bootstrap:,} resamples of stretches of genome):\n\n"
-        + table(["task", "labels (positive)", *REPRESENTATIONS], rows)
+        + table(["task", "labels (positive)", *results.representation_order], rows)
         + f"\n\n{sentences}"
     )
 
@@ -179,7 +202,7 @@ def _decision(decision: Decision | None) -> str:
 def _provenance(facts: CardFacts) -> str:
     given = facts.provenance
     # A model from a container is a pipeline's, whether or not its publisher told which.
-    no_ir = "not told" if given.image else "none: run by `dvc repro`"
+    no_ir = "not told: not started by `epilstm pipeline`" if given.image else "none: run by `dvc repro`"
     rows = [
         ["code", f"`{given.code_revision}` (epilstm {given.package_version})"],
         ["image", f"`{given.image}`" if given.image else "none: run outside of containers"],
