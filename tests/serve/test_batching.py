@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from epilstm.serve.batching import Batcher, BatchingLimits
+from epilstm.serve.batching import Batcher, BatchingLimits, _is_finite
 from epilstm.serve.refusal import Refusal, Status
 from epilstm.serve.tensors import ModelSpec, TensorSpec
 
@@ -253,3 +253,12 @@ def test_stopping_refuses_what_waits():
             await left
 
     with_batcher(BatchingLimits(1), act)
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [([1.0, -2.0], True), ([3e38, -3e38], True), ([1.0, np.nan], False), ([np.inf, 1.0], False), ([-np.inf], False)],
+)
+@pytest.mark.filterwarnings("error")
+def test_outputs_are_known_to_be_finite_though_their_squares_overflow(values, finite):
+    assert _is_finite(np.array([values], np.float32)) is finite

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
+from contextlib import closing
 
 import grpc
 import numpy as np
@@ -252,3 +254,16 @@ def test_a_method_that_is_not_there_is_unimplemented(rpc):
     with pytest.raises(InferenceServerException) as raised:
         rpc.get_model_config("encoder")
     assert raised.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
+def test_requests_of_one_connection_with_the_same_head_have_their_own_bodies_and_ids(server, encoder_folder, signal):
+    ids = set()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=20)) as connection:
+        for sequence in np.split(signal, len(signal)):
+            body, headers = binary_request(sequence)
+            connection.request("POST", "/v2/models/encoder/infer", body, headers)
+            response = connection.getresponse()
+            found = embedding_in(response.read(), response.headers)
+            np.testing.assert_allclose(found, embedding_of(encoder_folder / ENCODER, sequence), rtol=0, atol=2e-5)
+            ids.add(response.headers["x-request-id"])
+    assert len(ids) == len(signal) > 1

@@ -51,6 +51,12 @@ class HttpRequest:
     body: memoryview = field(default_factory=lambda: memoryview(b""))
     model: str = ""
 
+    def again(self) -> HttpRequest:
+        """The same request, before it has an id, a body or a model."""
+        return HttpRequest(
+            self.method, self.path, self.query, self.headers, self.content_length, self.keep_alive, self.http_1_0
+        )
+
 
 @dataclass(frozen=True)
 class HttpResponse:

@@ -236,6 +236,8 @@ class _Connection(asyncio.BufferedProtocol):
         self.head_view = memoryview(self.head)
         self.head_filled = 0
         self.request: HttpRequest | None = None
+        self.known_head = b""
+        self.known_request: HttpRequest
         self.parser: HeadParser | None = None
         self.body: memoryview = self.head_view[:0]
         self.body_filled = 0
@@ -342,8 +344,7 @@ class _Connection(asyncio.BufferedProtocol):
             return
         end += 4
         try:
-            self.parser = HeadParser(bytes(self.head_view[:end]))
-            request = self.request = self.parser.request()
+            request = self.request = self._parse_head(bytes(self.head_view[:end]))
             given = request.headers.get("x-request-id", "")
             request.id = given if REQUEST_ID.fullmatch(given) else self.server.next_id()
             self.server.application.admit(request)
@@ -360,6 +361,16 @@ class _Connection(asyncio.BufferedProtocol):
             self._begin_chunks(end)
         else:
             self._begin_body(end, request.content_length)
+
+    def _parse_head(self, head: bytes) -> HttpRequest:
+        """The request of a head; clients say the same one again and again, which is then not parsed."""
+        if head == self.known_head:
+            return self.known_request.again()
+        self.parser = HeadParser(head)
+        request = self.parser.request()
+        if request.content_length is not None:
+            self.known_head, self.known_request = head, request.again()
+        return request
 
     def _begin_body(self, end: int, length: int) -> None:
         self.phase = _Phase.BODY
@@ -403,7 +414,7 @@ class _Connection(asyncio.BufferedProtocol):
     def _reserve(self, size: int) -> None:
         """Make room for a body, such that its tensors are aligned; what has come of it stays."""
         space = np.empty(size + ALIGNMENT, np.uint8)
-        first = aligned_offset(space.ctypes.data, self.lead)
+        first = aligned_offset(space.__array_interface__["data"][0], self.lead)
         body = memoryview(space.data)[first : first + size]
         body[: self.body_filled] = self.body[: self.body_filled]
         self.body = body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -15,6 +16,27 @@ SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class ModelSeries:
+    """Series of one model, looked up once: looking labels up is most of what an observation costs."""
+
+    queue_seconds: Histogram
+    compute_seconds: Histogram
+    batch_sequences: Histogram
+    call_seconds: Counter
+    bins: Counter
+
+
+@dataclass(frozen=True)
+class AnswerSeries:
+    """Series of answers of one kind, looked up once; no time is kept of those that are about no model."""
+
+    requests: Counter
+    request_seconds: Histogram | None
+    received_bytes: Counter
+    sent_bytes: Counter
 
 
 class ServerMetrics:
@@ -67,6 +89,25 @@ class ServerMetrics:
             self.reloads.labels(result)
         gauge("queue_length", "Requests that wait for a worker").set_function(queue_length)
         self.inputs: InputStatistics | None = None
+
+    def of_model(self, model: str) -> ModelSeries:
+        """Series of a model."""
+        return ModelSeries(
+            self.queue_seconds.labels(model),
+            self.compute_seconds.labels(model),
+            self.batch_sequences.labels(model),
+            self.call_seconds.labels(model),
+            self.bins.labels(model),
+        )
+
+    def of_answers(self, model: str, protocol: str, code: str) -> AnswerSeries:
+        """Series of answers; `model` is empty where they are about none."""
+        return AnswerSeries(
+            self.requests.labels(model, protocol, code),
+            self.request_seconds.labels(model, protocol) if model else None,
+            self.received_bytes.labels(protocol),
+            self.sent_bytes.labels(protocol),
+        )
 
     def watch_inputs(self, tracks: Sequence[str]) -> None:
         """Start over with the statistics of the signals of a model."""

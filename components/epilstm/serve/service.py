@@ -16,7 +16,7 @@ from epilstm.serve.access_log import AccessLog
 from epilstm.serve.batching import Batcher, BatchingLimits
 from epilstm.serve.credentials import Credentials
 from epilstm.serve.encoder import Encoder
-from epilstm.serve.metrics import ServerMetrics
+from epilstm.serve.metrics import AnswerSeries, ModelSeries, ServerMetrics
 from epilstm.serve.refusal import Refusal, Status
 from epilstm.serve.repository import Generation, Repository
 from epilstm.serve.tensors import Tensor, Tensors
@@ -69,7 +69,8 @@ class InferenceService:
         self.draining = False
         repository.on_loaded = self._loaded
         repository.on_refused = self.metrics.reloads.labels("refused").inc
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._model_series: dict[str, ModelSeries] = {}
+        self._answer_series: dict[tuple[str, str, str], AnswerSeries] = {}
 
     @property
     def ready(self) -> bool:
@@ -111,10 +112,11 @@ class InferenceService:
         loop = asyncio.get_running_loop()
         patience = self.limits.seconds if seconds is None else min(seconds, self.limits.seconds)
         outputs, timing = await self.batcher.infer(encoder, inputs, loop.time() + patience)
-        name, signal = encoder.spec.name, inputs[SIGNAL]
-        self._child(self.metrics.queue_seconds, name).observe(timing.queue)
-        self._child(self.metrics.compute_seconds, name).observe(timing.compute)
-        self._child(self.metrics.bins, name).inc(signal.shape[0] * signal.shape[1])
+        signal = inputs[SIGNAL]
+        series = self._series_of(encoder)
+        series.queue_seconds.observe(timing.queue)
+        series.compute_seconds.observe(timing.compute)
+        series.bins.inc(signal.shape[0] * signal.shape[1])
         if self.metrics.inputs is not None:
             self.metrics.inputs.observe(signal, loop.time())
         return outputs
@@ -132,11 +134,15 @@ class InferenceService:
         seconds: float,
     ) -> None:
         """Count and log an answer."""
-        self._child(self.metrics.requests, model, protocol, code).inc()
-        if model:
-            self._child(self.metrics.request_seconds, model, protocol).observe(seconds)
-        self._child(self.metrics.received_bytes, protocol).inc(received)
-        self._child(self.metrics.sent_bytes, protocol).inc(sent)
+        series = self._answer_series.get((model, protocol, code))
+        if series is None:
+            series = self.metrics.of_answers(model, protocol, code)
+            self._answer_series[model, protocol, code] = series
+        series.requests.inc()
+        if series.request_seconds is not None:
+            series.request_seconds.observe(seconds)
+        series.received_bytes.inc(received)
+        series.sent_bytes.inc(sent)
         if self.access_log is not None:
             self.access_log.add({
                 "protocol": protocol,
@@ -155,9 +161,16 @@ class InferenceService:
         return {"name": SERVER_NAME, "version": __version__, "extensions": list(EXTENSIONS)}
 
     def _called(self, encoder: Encoder, sequences: int, seconds: float) -> None:
+        series = self._series_of(encoder)
+        series.batch_sequences.observe(sequences)
+        series.call_seconds.inc(seconds)
+
+    def _series_of(self, encoder: Encoder) -> ModelSeries:
         name = encoder.spec.name
-        self._child(self.metrics.batch_sequences, name).observe(sequences)
-        self._child(self.metrics.call_seconds, name).inc(seconds)
+        series = self._model_series.get(name)
+        if series is None:
+            series = self._model_series[name] = self.metrics.of_model(name)
+        return series
 
     def _loaded(self, generation: Generation) -> None:
         metrics = self.metrics
@@ -168,11 +181,3 @@ class InferenceService:
             metrics.model_info.labels(name, generation.version, generation.provider, onnxruntime.__version__).set(1)
         metrics.model_loaded.set(generation.loaded)
         metrics.watch_inputs(generation.tracks)
-
-    def _child(self, metric: Any, *labels: str) -> Any:
-        # Looking labels up is most of what an observation costs.
-        key = (metric._name, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child
