@@ -8,8 +8,6 @@ PYTHON ?= python3
 ONNXRUNTIME ?= cpu
 # Folder of the Roadmap tracks over the ENCODE pilot regions, for `make pilot`.
 DATA ?= ../shared/data/roadmap-pilot
-# Numbers per bin in the embedding, for `make pilot`.
-SIZE ?= 12
 # Container images to build; those for the CPU unless others are named (images/build.py).
 IMAGES ?=
 # Given to pytest, for example PYTEST_ARGS='-k binning'.
@@ -19,7 +17,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards env clean
+.PHONY: help demo pilot gallery test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -37,7 +35,7 @@ PILOT := \
 	preprocess.split.validation=[chr9,chr18] \
 	preprocess.split.test=[chr5,chr13,chr22] \
 	evaluate.tasks=tasks/roadmap-pilot.yaml \
-	train.embedding_size=$(SIZE) \
+	train.epochs=40 \
 	evaluate.labels=$(DATA)/labels \
 	evaluate.folds.count=5
 
@@ -49,6 +47,36 @@ pilot: env ## run it on the real Roadmap tracks in DATA, as a DVC experiment
 	$(AUTHOR) dvc exp run $(foreach param,$(PILOT),--set-param '$(param)') report
 	@echo "report: $(CURDIR)/report/report.html"
 	@echo "params.yaml now names this data set; back to the simulated one: git checkout params.yaml && make demo"
+
+# Folders of a finished pilot run: those that `make pilot` leaves, unless others are named.
+MATRIX ?= data/matrix
+MODEL ?= models/autoencoder
+EMBEDDINGS ?= data/embeddings
+EVALUATION ?= evaluation
+HISTORY ?= metrics/history.csv
+GENES = $(DATA)/labels/gencode_10_genes.gtf.gz
+EMBEDDED = --matrix $(MATRIX) --embeddings $(EMBEDDINGS)
+WINDOW = $(EMBEDDED) --model $(MODEL) --genes $(GENES) --region chr22:32852500-32952500
+FINE := --quiet --dpi 110
+SEGMENTATION := data/segmentation
+
+gallery: env ## draw the README's figure and docs/gallery from a finished `make pilot`
+	@test -f $(EVALUATION)/scores.json && test -f $(GENES) || { \
+		echo "error: no $(EVALUATION)/scores.json or $(GENES); run: make pilot DATA=..." >&2; exit 1; }
+	@mkdir -p docs/gallery data
+	epilstm segment --quiet $(EMBEDDED) --annotation $(GENES) --segmentation $(SEGMENTATION)
+	epilstm plot window $(FINE) $(WINDOW) --segments $(SEGMENTATION)/segmentation.bed \
+		$(foreach track,E116-H3K4me3 E116-H3K4me1 E116-H3K36me3 E116-H3K27me3 E003-H3K27me3 E116-H3K9me3,--track $(track)) \
+		--to docs/figure.png
+	epilstm plot window $(FINE) $(WINDOW) --to docs/gallery/window.png
+	epilstm plot scores $(FINE) --evaluation $(EVALUATION) --to docs/gallery/scores.png
+	epilstm plot curves $(FINE) --evaluation $(EVALUATION) --to docs/gallery/curves.png
+	@# Only where the evaluation was asked to impute.
+	! grep -q '"imputation": {' $(EVALUATION)/scores.json || \
+		epilstm plot imputation $(FINE) --evaluation $(EVALUATION) --to docs/gallery/imputation.png
+	$(foreach kind,smoothness density loadings,epilstm plot $(kind) $(FINE) $(EMBEDDED) \
+		--to docs/gallery/$(kind).png &&) true
+	epilstm plot training $(FINE) --history $(HISTORY) --to docs/gallery/training.png
 
 test: env lint ## run the linters and every test
 	pytest $(PYTEST_ARGS)
@@ -89,7 +117,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "error: $(PYTHON) cannot make environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[train,serve,client,$(ONNXRUNTIME),pipeline,dev]'
+		-e '.[train,serve,client,outputs,examples,$(ONNXRUNTIME),pipeline,dev]'
 	@touch $@
 
 clean: ## remove the pipeline's outputs and the tools' caches (`dvc checkout` brings the outputs back)

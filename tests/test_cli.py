@@ -249,4 +249,4 @@ def test_completion_offers_the_commands():
         timeout=60,
         check=True,
     )
-    assert told.stdout.split() == ["plain,export", "plain,embed", "plain,evaluate"]
+    assert told.stdout.split() == ["plain,export", "plain,embed", "plain,evaluate", "plain,export-tracks"]

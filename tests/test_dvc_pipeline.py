@@ -191,7 +191,7 @@ TINY = {
         "cell_types": 2,
         "assays": ["DNase", "H3K4me3"],
     },
-    "train": {"embedding_size": 2, "hidden_size": 4, "epochs": 1, "streams": 4},
+    "train": {"embedding_size": 3, "context_size": 1, "context_epochs": 2, "hidden_size": 4, "epochs": 1, "streams": 4},
     "evaluate": {"bootstrap": 10, "folds": {"count": 2}, "classifier": {"trees": 5}},
 }
 

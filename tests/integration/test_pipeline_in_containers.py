@@ -35,7 +35,15 @@ TINY: dict[str, dict[str, Any]] = {
         "cell_types": 2,
         "assays": ["DNase", "H3K4me3"],
     },
-    "train": {"embedding_size": 2, "hidden_size": 4, "epochs": 2, "streams": 4, "threads": 1},
+    "train": {
+        "embedding_size": 3,
+        "context_size": 1,
+        "context_epochs": 2,
+        "hidden_size": 4,
+        "epochs": 2,
+        "streams": 4,
+        "threads": 1,
+    },
     "embed": {"threads": 1},
     "evaluate": {"bootstrap": 10, "folds": {"count": 2}, "classifier": {"trees": 5}, "threads": 1},
 }

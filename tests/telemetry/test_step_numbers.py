@@ -57,6 +57,15 @@ def test_average_precision_is_the_mean_over_cell_types_for_each_representation()
     }
 
 
+def test_r2_of_levels_is_the_mean_over_cell_types_for_each_representation():
+    scores = {"A": {"n": 7, "embedding": {"r2": 0.5}, "raw": {"r2": 0.1}}, "B": {"n": 5, "embedding": {"r2": -0.1}}}
+    assert told("evaluate", {"regression": {"level": scores}}) == {
+        "evaluation_regression_r2_ratio representation=embedding task=level": 0.2,
+        "evaluation_regression_r2_ratio representation=raw task=level": 0.1,
+        "evaluation_examples task=level": 12,
+    }
+
+
 PROMOTION = {"forced": 0, "checks_failed": 2, "champion": "comparable"}
 COMPARED = {"tasks": {"mean": {"challenger": 0.5, "champion": 0.6, "delta": -0.1}}}
 

@@ -87,6 +87,11 @@ _METRICS = (
         *("task", "representation"),
     ),
     _gauge("evaluation_auroc_ratio", "Area under the ROC curve, likewise", "task", "representation"),
+    _gauge(
+        "evaluation_regression_r2_ratio",
+        "R2 of held-out predictions of a task's levels, mean over cell types",
+        *("task", "representation"),
+    ),
     _gauge("evaluation_examples", "Labelled examples, over all cell types", "task"),
     _gauge("evaluation_positives", "Positive ones among them", "task"),
     _gauge("evaluation_reconstruction_r2_ratio", "R2 of the reconstruction on the test chromosomes", "representation"),

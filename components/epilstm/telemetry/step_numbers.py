@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -64,10 +64,20 @@ def _evaluate(numbers: Numbers, series: Series, now: float) -> None:
             labels = {"task": task, "representation": representation}
             for name, key in (("average_precision", "average_precision"), ("auroc", "auroc")):
                 values = [finite(cell[representation].get(key)) for cell in cells if representation in cell]
-                known = [value for value in values if value is not None]
-                series.set(f"epilstm_evaluation_{name}_ratio", fmean(known) if known else None, **labels)
+                series.set(f"epilstm_evaluation_{name}_ratio", _mean(values), **labels)
+    for task, cell_types in numbers.get("regression", {}).items():
+        cells = list(cell_types.values())
+        series.set("epilstm_evaluation_examples", sum(cell["n"] for cell in cells), task=task)
+        for name in sorted({name for cell in cells for name, value in cell.items() if isinstance(value, Mapping)}):
+            r2 = _mean([finite(cell[name].get("r2")) for cell in cells if name in cell])
+            series.set("epilstm_evaluation_regression_r2_ratio", r2, task=task, representation=name)
     for name, fit in numbers.get("reconstruction", {}).items():
         series.set("epilstm_evaluation_reconstruction_r2_ratio", finite(fit.get("r2")), representation=name)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _promote(numbers: Numbers, series: Series, now: float) -> None:

@@ -1,0 +1,136 @@
+"""Experiments as DVC keeps them: commits under ``refs/exps``, each with the params that it was run with."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from epilstm.config import parse_yaml
+from epilstm.console import log
+from epilstm.errors import DataError, EpilstmError, ParamsError, PipelineError
+from epilstm.registry.repository import Repository
+from epilstm.study.plan import PARAMS_FILE, Experiment, checked_sections, effective_params
+
+#: refs/exps/<commit that it was run from, divided>/<name>
+REFERENCE = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
+
+#: Who commits experiments where git knows no name.
+IDENTITY = {"NAME": "epilstm", "EMAIL": "epilstm@localhost"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An experiment that DVC has.
+
+    Parameters
+    ----------
+    name : str
+    commit : str
+    baseline : str
+        Commit that it was run from.
+    """
+
+    name: str
+    commit: str
+    baseline: str
+
+
+def open_project(root: Path) -> Repository:
+    """The git repository of a project.
+
+    Raises
+    ------
+    DataError
+        The folder is not one with a DVC pipeline.
+    RegistryError
+        It is not in git.
+    """
+    if not (root / "dvc.yaml").is_file() or not (root / ".dvc").is_dir():
+        raise DataError(f"{root}: no DVC project (dvc.yaml, .dvc); run it in the project's folder")
+    repository = Repository.around(root)
+    repository.head()
+    return repository
+
+
+def kept(repository: Repository) -> dict[str, Kept]:
+    """Experiments that there are, by name; of several of one name the newest."""
+    told = repository.git("for-each-ref", "--sort=committerdate", "--format=%(objectname) %(refname)", "refs/exps")
+    found: dict[str, Kept] = {}
+    for line in told.splitlines():
+        commit, _, reference = line.partition(" ")
+        if matched := REFERENCE.fullmatch(reference):
+            found[matched[3]] = Kept(matched[3], commit, matched[1] + matched[2])
+    return found
+
+
+def is_same(repository: Repository, experiment: Experiment, there: Kept) -> bool:
+    """Whether an experiment was run with the params that it would be run with now."""
+    content = repository.read(there.commit, PARAMS_FILE)
+    if content is None:
+        return False
+    wanted = effective_params(repository.root, experiment.overrides, experiment.name)
+    try:
+        return checked_sections(parse_yaml(content.decode(), there.name) or {}, there.name) == wanted
+    except ParamsError:
+        return False
+
+
+def run(repository: Repository, experiments: list[Experiment], replace: bool) -> Iterator[tuple[Experiment, str]]:
+    """Run the experiments that are not there yet; each with ``there``, ``done`` or ``failed`` once that is known.
+
+    Parameters
+    ----------
+    repository : Repository
+    experiments : list of Experiment
+    replace : bool
+        Remove those that were run with other params, and run them again.
+
+    Raises
+    ------
+    PipelineError
+        One is there with other params, and is not to be replaced; nothing has been run then.
+    """
+    there = kept(repository)
+    outdated = [each for each in experiments if each.name in there and not is_same(repository, each, there[each.name])]
+    if outdated and not replace:
+        more = f" (and {len(outdated) - 1} more)" if len(outdated) > 1 else ""
+        raise PipelineError(
+            f"experiment {outdated[0].name}{more}: is there with other params; --replace runs it again, "
+            f"'dvc exp rename' keeps it under another name"
+        )
+    for each in outdated:
+        _dvc(repository, ["exp", "remove", each.name])
+        del there[each.name]
+    for number, each in enumerate(experiments, 1):
+        if each.name in there:
+            yield each, "there"
+            continue
+        log.info(f"{each.name} ({number} of {len(experiments)})")
+        yield each, "done" if _dvc(repository, each.arguments) else "failed"
+
+
+def _dvc(repository: Repository, arguments: list[str]) -> bool:
+    # A process of its own: its stages are processes too, and Ctrl-C is to reach them all.
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=repository.root, env=_environment(repository), stdout=sys.stderr
+    )
+    if done.returncode < 0:
+        raise PipelineError(f"dvc {arguments[0]} {arguments[1]} was killed; run the same line again, it goes on")
+    return done.returncode == 0
+
+
+def _environment(repository: Repository) -> Mapping[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": path}
+    try:
+        repository.require_identity()
+    except EpilstmError:
+        environment |= {
+            f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in IDENTITY.items()
+        }
+    return environment
