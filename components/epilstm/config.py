@@ -333,7 +333,8 @@ class MonitorParams(Section):
     scale: Limits = Field([0.35, 0.55], description="log2 of the factor on a track's high values, either way")
     signal_to_noise: Limits = Field([0.4, 0.6], description="log2 of the factor on signal to noise, either way")
     transformed: Limits = Field(
-        [0.05, 0.12], description="log2 by which its values fit the transformed signal of the reference better than the signal itself"
+        [0.05, 0.12],
+        description="log2 by which its values fit the reference's transformed signal better than its signal",
     )
     zeros: Limits = Field([0.05, 0.2], description="difference in the share of bins without signal, either way")
     missing: Limits = Field([0.02, 0.1], description="share of bins without data where the reference has signal")

@@ -9,9 +9,9 @@ import pandas
 import pytest
 import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
-from tiny_evaluation import TASKS, TinyEvaluation
+from tiny_evaluation import EMBEDDING_SIZE, TASKS, TRACKS, TinyEvaluation, write_model
 
-from epilstm.artifacts import sha256_file
+from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.datasets import read_manifest
 from epilstm.errors import DataError, EpilstmError, LabelsError
 from epilstm.evaluation import (
@@ -248,3 +248,23 @@ def test_a_missing_label_file_is_named(tiny: TinyEvaluation, tmp_path: Path) -> 
     (tmp_path / "labels").mkdir()
     with pytest.raises(EpilstmError, match=r"genes.gtf.gz: no such label file"):
         evaluate(tiny, tmp_path, {}, labels=tmp_path / "labels")
+
+
+def test_reconstruction_is_compared_with_as_many_numbers_as_the_decoder_reads_tasks_with_all(
+    tiny: TinyEvaluation, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    write_model(model, fingerprint(tiny.folder / "matrix"), context_size=1)
+    embeddings = changed(tiny.folder / "embeddings", tmp_path / "emb", "model_fingerprint", fingerprint(model))
+    inputs = only_fire(tiny, tmp_path, (tiny.folder / "labels" / "fire.bed").read_text())
+    evaluate(tiny, tmp_path / "out", {"bootstrap": 10}, model=model, embeddings=embeddings, **inputs)
+    found = read_results(tmp_path / "out" / "evaluation")
+    assert found.reconstruction.size == EMBEDDING_SIZE - 1
+    points = {point.size: point.r2 for point in found.reconstruction.pca_curve}
+    assert found.reconstruction.models["pca"].r2 == pytest.approx(points[EMBEDDING_SIZE - 1])
+    assert points[EMBEDDING_SIZE - 1] < points[EMBEDDING_SIZE]
+    assert found.representation_sizes == dict.fromkeys(found.representation_sizes, EMBEDDING_SIZE) | {
+        "raw": len(TRACKS)
+    }
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["reconstruction_size"] == EMBEDDING_SIZE - 1

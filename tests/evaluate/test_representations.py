@@ -23,7 +23,7 @@ from epilstm.evaluate.representations import Embedding, Network, PrincipalCompon
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
 from epilstm.shards import BinArray
-from epilstm.store import open_group
+from epilstm.store import create_bin_array, open_group
 
 
 @pytest.fixture
@@ -118,6 +118,25 @@ def test_a_bin_with_data_but_without_embedding_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"bin {position} of chr2 has data but no embedding"):
         embedding.block(Block("chr2", 0, 100))
     assert "chr2" in open_group(own.folder / "embeddings" / "embeddings.zarr")
+
+
+def test_the_last_frame_may_reach_past_the_chromosomes_end_where_no_embeddings_are(tmp_path: Path) -> None:
+    import zarr
+
+    own, bins = make(tmp_path / "own"), 1_780  # the matrix has 18 frames of 100 bins
+    zarr.open_group(own.folder / "matrix" / "mask.zarr", mode="r+")["chr5"][bins:] = False
+    (path := own.folder / "embeddings" / "embeddings.zarr" / "chr5").rename(tmp_path / "longer")
+    group = zarr.open_group(path.parent, mode="r+")
+    create_bin_array(group, "chr5", bins, EMBEDDING_SIZE, "float32", "none", np.nan)[:] = own.embedding["chr5"][:bins]
+    matrix = Matrix(own.folder / "matrix")
+    embedding = Embedding(matrix, own.folder / "embeddings")
+    values = embedding.block(Block("chr5", 1_700, 1_800))
+    np.testing.assert_array_equal(values[:80], own.embedding["chr5"][1_700:bins])
+    assert len(values) == 100
+    assert np.isnan(values[80:]).all()
+    windows = WindowTable(np.array(["chr5"]), np.array([1_700]), np.array([1_800]))
+    expected = np.nanmean(own.embedding["chr5"][1_700:bins], axis=0)
+    np.testing.assert_allclose(pooled_features(embedding, matrix, windows, ["mean"])[0], expected, rtol=1e-5)
 
 
 def test_pca_is_fitted_on_the_training_chromosomes_alone(tiny: TinyEvaluation, matrix: Matrix) -> None:

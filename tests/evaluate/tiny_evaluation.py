@@ -90,7 +90,7 @@ def make(folder: Path) -> TinyEvaluation:
         values[chrom] = rows.astype(np.float16)
         embedding[chrom] = np.where(mask[chrom][:, None], latent, np.nan).astype(np.float32)
     _write_matrix(folder / "matrix", values, mask)
-    _write_model(folder / "model", fingerprint(folder / "matrix"))
+    write_model(folder / "model", fingerprint(folder / "matrix"))
     _write_embeddings(folder / "embeddings", embedding, fingerprint(folder / "matrix"), fingerprint(folder / "model"))
     (folder / "labels").mkdir()
     _write_labels(folder / "labels", embedding, random)
@@ -148,9 +148,14 @@ def _write_embeddings(folder: Path, embedding: dict[str, np.ndarray], matrix_fin
     )
 
 
-def _write_model(folder: Path, matrix_fingerprint: str) -> None:
+def write_model(folder: Path, matrix_fingerprint: str, context_size: int = 0) -> None:
     config = ModelConfig(
-        architecture="bottleneck", tracks=len(TRACKS), embedding_size=EMBEDDING_SIZE, hidden_size=4, layers=1
+        architecture="bottleneck",
+        tracks=len(TRACKS),
+        embedding_size=EMBEDDING_SIZE,
+        hidden_size=4,
+        layers=1,
+        context_size=context_size,
     )
     digest = save_weights(folder, build(config, 11))
     training = TrainingSummary(

@@ -25,7 +25,8 @@ def test_a_block_is_embedded_as_its_whole_region_is(small, with_context):
     # Neither begins nor ends with a frame, and the region goes on further than the model sees.
     block = Block("chr1", 7_531, 9_207)
     wide = model.around(block, matrix.regions)
-    assert region.first < wide.first < block.first and (wide.first - region.first) % 100 == 0
+    assert region.first < wide.first < block.first
+    assert (wide.first - region.first) % 100 == 0
     assert block.last < wide.last < region.last
 
     tally = Tally.empty(matrix.tracks, 10)

@@ -15,6 +15,7 @@ from epilstm.genome import Region
 from epilstm.report.drawing import NARROW, STYLE, WIDE, picture, runs_of
 from epilstm.report.embedding_figure import averaged, embedding_figure, standard_scores
 from epilstm.report.inputs import TrainingCurve
+from epilstm.report.loadings_figure import loadings_figure
 from epilstm.report.reconstruction_figures import size_figure, track_figure, window_figure
 from epilstm.report.task_figures import ROWS, score_figure
 from epilstm.report.training_figure import training_figure
@@ -45,6 +46,19 @@ def test_windows_with_any_stretch_of_missing_data_are_drawn(layout, missing):
         figure = draw(window(missing=missing), layout)
         figure.canvas.draw()
     assert figure.axes[0].get_xlabel() == "position on chr7 (Mb)"
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_the_context_code_is_marked_apart_from_the_bin_code(layout):
+    correlation = np.zeros((4, 2))
+    for figure in (
+        embedding_figure(window(size=4), layout, context_size=1),
+        loadings_figure(correlation, ["a-DNase", "b-DNase"], layout, context_size=1),
+    ):
+        figure.canvas.draw()
+        assert [text.get_text() for text in figure.axes[0].texts] == ["bin code", "context"]
+        assert 3.5 in [line.get_ydata()[0] for line in figure.axes[0].lines]
+    assert not embedding_figure(window(size=4), layout).axes[0].texts
 
 
 def test_a_window_has_one_panel_per_track():

@@ -1,13 +1,18 @@
 """The page as a whole: well formed, self-contained, complete, the same every time."""
 
 import base64
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
 
-from epilstm.evaluation import REPRESENTATIONS, read_results
+from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.evaluation import REPRESENTATIONS, SCORES_FILE, read_results
+from epilstm.model.config import ModelConfig
+from epilstm.model.folder import save_weights
+from epilstm.model.networks import build
 from report.conftest import write_report
 from report.finished_run import TASKS, TRACKS, write_evaluation
 
@@ -162,3 +167,38 @@ def test_the_same_run_gives_the_same_bytes(finished_run, tmp_path, monkeypatch, 
 
 def test_a_small_page_stays_small(report_text):
     assert len(report_text) < 2_000_000
+
+
+def test_the_page_tells_the_bin_code_from_the_context_code(own_run, tmp_path):
+    path = own_run["model"] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    config = ModelConfig(**(manifest["config"] | {"context_size": 1}))
+    manifest |= {"config": config.model_dump(), "weights_sha256": save_weights(own_run["model"], build(config, 11))}
+    manifest["training"] |= {
+        "rotation": "varimax",
+        "context": {"epochs": 9, "best_epoch": 7, "frames": 1234, "train_mse": 0.1, "validation_mse": 0.2,
+                    "validation_r2": 0.8125},
+    }  # fmt: skip
+    path.write_text(json.dumps(manifest))
+    for name in ("embeddings", "evaluation"):
+        other = own_run[name] / "manifest.json"
+        told = json.loads(other.read_text()) | {"model_fingerprint": fingerprint(own_run["model"])}
+        if name == "evaluation":
+            told |= {"embeddings_fingerprint": fingerprint(own_run["embeddings"])}
+        other.write_text(json.dumps(told))
+    scores = own_run["evaluation"] / SCORES_FILE
+    results = json.loads(scores.read_text())
+    results["reconstruction"]["size"] = 3
+    scores.write_text(json.dumps(results))
+    other.write_text(json.dumps(told | {"scores_sha256": sha256_file(scores)}))
+    text = " ".join(re.sub(r"<[^>]+>", " ", write_report(own_run, tmp_path / "report.html")).split())
+    for said in (
+        "with 4 numbers, 3 of the bin itself and 1 of its surroundings.",
+        "gives the tracks back from the 3 of the bin with R²",
+        "embedding size 4 (3 of bin code, 1 of context)",
+        "varimax: each axis has variance 1",
+        "1,234 frames of 100 bins, 9 epochs (best: 7), R² 0.812 on frames",
+        "from 3 numbers per bin (those of the bin code:",
+        "those of the bin before those of the context",
+    ):
+        assert said in text

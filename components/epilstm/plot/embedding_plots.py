@@ -154,7 +154,7 @@ def plot_loadings(data: EmbeddedBins) -> Plot:
         raise DataError(f"{data.where}: fewer than two bins with data; choose other chromosomes")
     caption = (
         f"Correlation of each dimension of the embedding with each track's standardised signal; {data.where}, "
-        f"n = {bins:,} bins with data. The order and the sign of dimensions mean nothing."
+        f"n = {bins:,} bins with data. The sign of a dimension is a convention."
     )
     rows = [
         {"dimension": at + 1, "track": track, "correlation": float(values[at, column])}

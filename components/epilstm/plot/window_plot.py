@@ -19,7 +19,17 @@ from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_m
 from epilstm.evaluation import require_one_run
 from epilstm.plot.annotation import Gene, Segment, genes_in, lanes, segments_in
 from epilstm.plot.figure_file import Plot
-from epilstm.report.drawing import NO_DATA, QUIET, RECONSTRUCTION_LOOKS, TEXT, Layout, new_figure, round_ticks, runs_of
+from epilstm.report.drawing import (
+    NO_DATA,
+    QUIET,
+    RECONSTRUCTION_LOOKS,
+    TEXT,
+    Layout,
+    mark_levels,
+    new_figure,
+    round_ticks,
+    runs_of,
+)
 from epilstm.report.embedding_figure import COLUMNS, COLUMNS_NARROW, LIMIT, averaged, standard_scores
 from epilstm.report.reconstruction_figures import position_axis
 from epilstm.report.tracks import choose_tracks
@@ -91,11 +101,15 @@ def plot_window(
     split = matrix.split
     held_out = {**dict.fromkeys(split.test, "a test"), **dict.fromkeys(split.validation, "a validation")}
     kind = held_out.get(place.chrom, "a training")
+    context_size = model.config.context_size
+    code = f"{model.config.bin_code_size} numbers"
+    below = f"those and {context_size} of the context's code" if context_size else "those numbers"
     caption = (
         f"{place} ({matrix.assembly}), on {kind} chromosome, {len(window.embedding):,} bins of {matrix.bin_size} bp. "
         f"Grey, upwards: measured signal, in the units of the tracks' files; blue, downwards: the same, reconstructed "
-        f"from the {window.embedding.shape[1]} numbers of each bin's embedding ({len(drawn)} of {len(matrix.tracks)} "
-        f"tracks drawn; R² of the standardised signal here). Below: those numbers, as standard scores in this window."
+        f"from the {code} of each bin's {'code' if context_size else 'embedding'} ({len(drawn)} of "
+        f"{len(matrix.tracks)} tracks drawn; R² of the standardised signal here). Below: {below}, as standard scores "
+        "in this window."
     )
     if states is not None:
         caption += f" Bottom: segments of {segments.name if segments else ''}."
@@ -108,11 +122,11 @@ def plot_window(
         for column, track in enumerate(drawn)
         for at in range(len(window.signal))
     ]  # fmt: skip
-    return Plot(partial(landscape_figure, window, beside, states), caption, rows)
+    return Plot(partial(landscape_figure, window, beside, states, context_size=context_size), caption, rows)
 
 
 def landscape_figure(
-    window: Window, genes: list[Gene] | None, segments: list[Segment] | None, layout: Layout
+    window: Window, genes: list[Gene] | None, segments: list[Segment] | None, layout: Layout, context_size: int = 0
 ) -> Figure:
     """Genes, tracks, embedding and segments above each other, over one position axis."""
     size = window.embedding.shape[1]
@@ -130,7 +144,7 @@ def landscape_figure(
         draw_genes(panels.pop(0), genes, in_lanes, window)
     for column, track in enumerate(window.tracks):
         draw_mirrored(panels[column], window, column, track)
-    draw_embedding(panels[len(window.tracks)], window, layout)
+    draw_embedding(panels[len(window.tracks)], window, layout, context_size)
     if segments is not None:
         draw_segments(panels[-1], segments)
     for axes in panels[len(window.tracks) :]:
@@ -191,8 +205,8 @@ def draw_genes(axes: Axes, genes: list[Gene], in_lanes: list[int], window: Windo
         side.set_visible(False)
 
 
-def draw_embedding(axes: Axes, window: Window, layout: Layout) -> None:
-    """Heat map of the embedding, with its colours explained at the right."""
+def draw_embedding(axes: Axes, window: Window, layout: Layout, context_size: int = 0) -> None:
+    """Heat map of the embedding, its context code marked, with its colours explained at the right."""
     size = window.embedding.shape[1]
     columns = COLUMNS_NARROW if layout.narrow else COLUMNS
     scores = averaged(standard_scores(window.embedding), columns)
@@ -205,6 +219,7 @@ def draw_embedding(axes: Axes, window: Window, layout: Layout) -> None:
     )  # fmt: skip
     axes.set_title("embedding", loc="left", fontsize=8.5, pad=3)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(size, 5), min_n_ticks=1))
+    mark_levels(axes, size, context_size)
     beside = axes.inset_axes((1.008, 0.0, 0.012, 1.0))
     bar = axes.figure.colorbar(image, cax=beside, ticks=[-LIMIT, 0, LIMIT])
     bar.outline.set_visible(False)

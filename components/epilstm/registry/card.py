@@ -177,7 +177,8 @@ def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> 
     sentences = "\n".join(f"- {each}" for each in said)
     return (
         f"## Evaluation\n\nReconstruction of {', '.join(results.reconstruction.chromosomes)}, which training never "
-        f"saw, {read} (PCA and the untrained encoder have as many):\n\n{reconstruction}\n\nAverage precision on held-out labels ({folds}; {100 * results.confidence:g}% "
+        f"saw, {read} (PCA and the untrained encoder have as many):\n\n"
+        f"{reconstruction}\n\nAverage precision on held-out labels ({folds}; {100 * results.confidence:g}% "
         f"interval over {results.bootstrap:,} resamples of stretches of genome):\n\n"
         + table(["task", "labels (positive)", *results.representation_order], rows)
         + f"\n\n{sentences}"

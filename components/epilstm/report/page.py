@@ -158,8 +158,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Test chromosomes", _split(run, matrix.split.test)),
         (
             "Model",
-            f"LSTM autoencoder “{config.architecture}”: embedding size {config.embedding_size}{_parts(run)}, hidden size "
-            f"{config.hidden_size}, {_plural(config.layers, 'layer')}, {directions}; {run.parameters:,} parameters",
+            f"LSTM autoencoder “{config.architecture}”: embedding size {config.embedding_size}{_parts(run)}, hidden "
+            f"size {config.hidden_size}, {_plural(config.layers, 'layer')}, {directions}; "
+            f"{run.parameters:,} parameters",
         ),
         ("Rotation", _rotation(run)),
         (
@@ -194,7 +195,7 @@ def _context_training(run: Run) -> list[tuple[str, str]]:
         return []
     text = (
         f"{_plural(level.frames, 'frame')} of {_plural(config.frame_bins, 'bin')}, {_plural(level.epochs, 'epoch')} "
-        f"(best: {level.best_epoch}), R² {number(level.validation_r2)} of the validation chromosomes’ frames"
+        f"(best: {level.best_epoch}), R² {number(level.validation_r2)} on frames of the validation chromosomes"
     )
     return [("Context level", text)]
 
@@ -227,8 +228,8 @@ def summary(run: Run) -> list[str]:
         f"An LSTM autoencoder was trained to describe every {matrix.bin_size}-bp bin of {len(matrix.tracks):,} "
         f"epigenomic signal tracks ({matrix.assembly}) with {_plural(size, 'number')}{parts}.",
         f"On chromosomes that training never saw ({', '.join(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
-        f"gives the tracks back{read} with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, an "
-        f"untrained encoder with the best linear read-out {number(r2['untrained'])}.",
+        f"gives the tracks back{read} with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, "
+        f"an untrained encoder with the best linear read-out {number(r2['untrained'])}.",
     ]
     better = _better(fits.models["model"], fits.models["pca"])
     if better is not None:
