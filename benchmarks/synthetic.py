@@ -204,6 +204,7 @@ def write_encoder(folder: Path, tracks: int, network: dict[str, Any]) -> Path:
     nothing: dict[str, Any] = {
         name: {} if str(field.annotation).startswith("dict") else "cpu" if field.annotation is str else 0
         for name, field in TrainingSummary.model_fields.items()
+        if field.is_required()
     }
     save_model(
         model,
