@@ -31,7 +31,7 @@ def toy(tmp_path: Path, files: Files) -> Iterator[Epigenome]:
         toy.add(f"liver-{seed}", seed)
     files.content["/last.bigwig"] = toy.bigwig("liver-3").read_bytes()
     with serve(files) as base:
-        toy.rows[-1] = f"liver,3,{base}/last.bigwig,"
+        toy.rows[-1] = f"liver,3,{base}/last.bigwig,,"
         toy.list_row("spleen-0", "bigwig/liver-0.bigwig")
         toy.write_params(workers=2)
         yield toy
