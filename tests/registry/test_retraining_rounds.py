@@ -17,9 +17,10 @@ pytestmark = pytest.mark.integration
 
 PROVENANCE = "registry/encoder/provenance.json"
 
-FIRST = {"embedding_size": 2, "hidden_size": 32, "epochs": 20, "learning_rate": 1e-2, "streams": 4}
-BAD = {"embedding_size": 2, "hidden_size": 32, "epochs": 1, "learning_rate": 1e-7, "streams": 4}
-BETTER = {"embedding_size": 2, "hidden_size": 24, "epochs": 12, "learning_rate": 1e-2, "streams": 2}
+SHAPE = {"embedding_size": 2, "rotation": "none"}
+FIRST = {**SHAPE, "hidden_size": 32, "epochs": 20, "learning_rate": 1e-2, "streams": 4}
+BAD = {**SHAPE, "hidden_size": 32, "epochs": 1, "learning_rate": 1e-7, "streams": 4}
+BETTER = {**SHAPE, "hidden_size": 24, "epochs": 12, "learning_rate": 1e-2, "streams": 2}
 
 
 def retrain(place: Place, *arguments: str) -> str:
