@@ -20,6 +20,7 @@ from epilstm.console import log
 from epilstm.errors import LabelsError
 from epilstm.evaluate.tasks import BedLabels, PairLabels, RpkmLabels, Task
 from epilstm.genome import Region, open_text
+from epilstm.gtf import gtf_lines
 
 #: Base pairs on each side of a transcription start site that make the window ``tss``.
 TSS_FLANK = 1_000
@@ -161,27 +162,16 @@ def read_genes(path: Path) -> dict[str, Gene]:
     """
     genes: dict[str, Gene] = {}
     with _opened(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if line.startswith("#") or not line.strip():
-                continue
-            fields = line.rstrip("\r\n").split("\t")
-            where = f"{path}:{number}"
-            if len(fields) < 9:
-                raise LabelsError(f"{where}: expected the 9 tab-separated columns of GTF, got {len(fields)}")
-            if fields[2] != "gene":
-                continue
-            chrom, start, end, strand = fields[0], fields[3], fields[4], fields[6]
-            if not (start.isdigit() and end.isdigit() and 1 <= int(start) <= int(end)):
-                raise LabelsError(f"{where}: expected 1 <= start <= end, got {start!r} and {end!r}")
-            if strand not in ("+", "-"):
-                raise LabelsError(f"{where}: expected strand '+' or '-', got {strand!r}")
-            found = _GENE_ID.search(fields[8])
+        for line in gtf_lines(path, lines, {"gene"}):
+            if line.strand not in ("+", "-"):
+                raise LabelsError(f"{line.where}: expected strand '+' or '-', got {line.strand!r}")
+            found = _GENE_ID.search(line.attributes)
             if not found:
-                raise LabelsError(f"{where}: no gene_id among the attributes")
+                raise LabelsError(f"{line.where}: no gene_id among the attributes")
             gene_id = found[1].partition(".")[0]
             if gene_id in genes:
-                raise LabelsError(f"{where}: gene {gene_id} is listed twice (version suffixes do not count)")
-            genes[gene_id] = Gene(Region(chrom, int(start) - 1, int(end)), strand)
+                raise LabelsError(f"{line.where}: gene {gene_id} is listed twice (version suffixes do not count)")
+            genes[gene_id] = Gene(Region(line.chrom, line.start, line.end), line.strand)
     if not genes:
         raise LabelsError(f"{path}: no gene lines in the file; is it a GTF annotation?")
     return genes

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from epilstm.errors import LabelsError
 from epilstm.genome import Region, iter_bed, open_text
+from epilstm.gtf import gtf_lines
 
 _ATTRIBUTE = re.compile(r'(\w+) "?([^";]+)"?')
 
@@ -45,17 +46,12 @@ def genes_in(path: Path, region: Region) -> list[Gene]:
     genes, coding = [], []
     try:
         with open_text(path) as lines:
-            for number, line in enumerate(lines, 1):
-                fields = line.rstrip("\r\n").split("\t")
-                if line.startswith("#") or not line.strip():
+            for line in gtf_lines(path, lines, {"gene"}):
+                if line.chrom != region.chrom or line.start >= region.end or line.end <= region.start:
                     continue
-                if len(fields) < 9 or not (fields[3].isdecimal() and fields[4].isdecimal()):
-                    raise LabelsError(f"{path}:{number}: expected the 9 tab-separated columns of GTF")
-                start, end = int(fields[3]) - 1, int(fields[4])
-                if fields[2] != "gene" or fields[0] != region.chrom or start >= region.end or end <= region.start:
-                    continue
-                attributes = dict(_ATTRIBUTE.findall(fields[8]))
-                gene = Gene(start, end, fields[6], attributes.get("gene_name") or attributes.get("gene_id", ""))
+                attributes = dict(_ATTRIBUTE.findall(line.attributes))
+                name = attributes.get("gene_name") or attributes.get("gene_id", "")
+                gene = Gene(line.start, line.end, line.strand, name)
                 genes.append(gene)
                 if (attributes.get("gene_type") or attributes.get("gene_biotype")) == "protein_coding":
                     coding.append(gene)

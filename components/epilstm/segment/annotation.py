@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import LabelsError
 from epilstm.genome import open_text
+from epilstm.gtf import gtf_lines
 
 #: Base pairs on each side of a transcription start site that are taken for its promoter.
 PROMOTER_FLANK = 2_000
@@ -74,8 +75,14 @@ def read_annotation(path: Path, chromosomes: Iterable[str]) -> Annotation:
         Missing, malformed (with the line), or no genes on any of the chromosomes.
     """
     found: dict[str, list[tuple[str, int, int, str]]] = {feature: [] for feature in FEATURES}
-    for feature, *where in _gtf_lines(path):
-        found[feature].append(tuple(where))  # type: ignore[arg-type]
+    try:
+        with open_text(path) as lines:
+            for line in gtf_lines(path, lines, FEATURES):
+                found[line.feature].append((line.chrom, line.start, line.end, line.strand))
+    except FileNotFoundError:
+        raise LabelsError(f"--annotation {path}: no such file") from None
+    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
+        raise LabelsError(f"{path}: cannot be read as GTF: {error}") from error
     genes = found["gene"] or found["transcript"]
     if not genes:
         raise LabelsError(f"{path}: no gene or transcript lines in the file; is it a GTF annotation?")
@@ -97,27 +104,3 @@ def read_annotation(path: Path, chromosomes: Iterable[str]) -> Annotation:
     if found["exon"]:
         features["exon"] = Intervals.of(exon[:3] for exon in found["exon"])
     return Annotation(features)
-
-
-def _gtf_lines(path: Path) -> Iterator[tuple[str, str, int, int, str]]:
-    """Feature, chromosome, start, end and strand of the lines that are used."""
-    try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.startswith("#") or not line.strip():
-                    continue
-                fields = line.split("\t", 8)
-                if len(fields) < 9:
-                    raise LabelsError(
-                        f"{path}:{number}: expected the 9 tab-separated columns of GTF, got {len(fields)}"
-                    )
-                chrom, _, feature, start, end, _, strand = fields[:7]
-                if feature not in FEATURES:
-                    continue
-                if not (start.isdecimal() and end.isdecimal() and 1 <= int(start) <= int(end)):
-                    raise LabelsError(f"{path}:{number}: expected 1 <= start <= end, got {start!r} and {end!r}")
-                yield feature, chrom, int(start) - 1, int(end), strand
-    except FileNotFoundError:
-        raise LabelsError(f"--annotation {path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
-        raise LabelsError(f"{path}: cannot be read as GTF: {error}") from error
