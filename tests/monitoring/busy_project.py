@@ -165,25 +165,29 @@ class BusyProject:
         return codes
 
     def hold_up_server(self) -> None:
-        """Stop the server at its work for longer than it may take, until a request was not answered in time."""
-        body, headers = binary_request(np.full((8, 8000, TRACKS), 20, np.float32))
+        """Stop the server for longer than it may take, again and again under load, until every panel can have seen it.
 
-        def ask() -> int:
-            try:
-                return self.server.request("POST", "/v2/models/encoder/infer", body, headers)[0]
-            except OSError:  # stopped while it read the request, which then came too late
-                return 0
-
+        Whoever waited then is too late, and who comes meanwhile finds a full queue. A counter that Prometheus first
+        meets at its last value has not risen in its eyes: so this goes on until errors showed ten seconds ago, and
+        errors and refusals show in what panels look at, the last eight seconds.
+        """
+        seen = (
+            "epilstm:serve_errors:ratio_rate5m offset 10s > 0",
+            'sum(rate(epilstm_serve_requests_total{code="504"}[4s])) > 0',
+            'sum(rate(epilstm_serve_requests_total{code="429"}[4s])) > 0',
+            'sum(rate(epilstm_serve_requests_total{code="200"}[4s])) > 0',
+        )
         with ThreadPoolExecutor(1) as asking:
-            for attempt in range(200):
-                answer = asking.submit(ask)
-                time.sleep(0.005 * (1 + attempt % 40))
-                self.server.process.send_signal(signal.SIGSTOP)
-                time.sleep(0.5)
-                self.server.process.send_signal(signal.SIGCONT)
-                if answer.result() == 504:
+            for _ in range(20):
+                load = asking.submit(self.ask_server, 4, 16, 8000, 8, 20)
+                while not load.done():
+                    time.sleep(0.7)
+                    self.server.process.send_signal(signal.SIGSTOP)
+                    time.sleep(0.5)
+                    self.server.process.send_signal(signal.SIGCONT)
+                if all(self.prometheus.query(each) for each in seen):
                     return
-        raise AssertionError("every request was answered in time")
+        raise AssertionError(f"not seen, or not all of it: {load.result()}")
 
     def ask_grpc(self) -> None:
         """One request over gRPC."""
