@@ -204,20 +204,26 @@ class FactorisationParams(Section):
 
     enabled: bool = Field(True, description="compare with it; most of the time of imputation goes here")
     training_bins: Annotated[int, Field(ge=1_000)] = Field(
-        40_000, description="bins of the training chromosomes that cell types, assays and network are learnt on"
+        16_000, description="bins of the training chromosomes that cell types, assays and network are learnt on"
     )
     epochs: PositiveInt = Field(15, description="passes over them; many more fit what was seen and nothing else")
-    steps: PositiveInt = Field(40, description="steps in which genome factors are fitted to the bins to impute")
+    steps: PositiveInt = Field(80, description="steps in which genome factors are fitted to the bins to impute")
+    shrinkage: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="weight of the squared genome factors (mean over bins) beside the mean squared error"
+    )
 
 
 class ImputationParams(Section):
-    """Imputation of tracks that are hidden at the network's input, on the test chromosomes."""
+    """Imputation of tracks that are hidden at the network's input, on chromosomes that training never saw."""
 
     enabled: bool = Field(False, description="hide tracks, impute them and compare (minutes)")
+    split: Literal["test", "validation"] = Field(
+        "test", description="chromosomes to impute; those of validation are there to choose params on"
+    )
     tracks: NonNegativeInt = Field(100, description="tracks to impute at most, evenly spaced; 0 for all")
     folds: NonNegativeInt = Field(5, description="groups in which tracks are hidden together; 0 hides each alone")
     bins: Annotated[int, Field(ge=1_000)] = Field(
-        60_000, description="bins of the test chromosomes to impute, about, in stretches spread over them"
+        60_000, description="bins of these chromosomes to impute, about, in stretches spread over them"
     )
     factorisation: FactorisationParams = FactorisationParams()
 

@@ -356,7 +356,7 @@ class Imputation(_Model):
 
     `folds` are the groups of tracks that were hidden together; every method saw all other tracks there. `methods` maps
     ``model`` and each baseline (`IMPUTATION_METHODS` describes them) to its measures. `not_judged`
-    tracks are of assays in one cell type only. `bins` of the test chromosomes were judged, in `stretches` evenly
+    tracks are of assays in one cell type only. `bins` of the `chromosomes` were judged, in `stretches` evenly
     spaced; `of_bins` there are in all.
     """
 

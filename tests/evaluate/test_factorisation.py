@@ -10,7 +10,8 @@ NAMES = [(cell, assay) for cell in "ABCD" for assay in ("one", "two", "three")]
 #: Cell type B, assay two.
 HIDDEN = np.array([4])
 OBSERVED = np.setdiff1d(np.arange(len(NAMES)), HIDDEN)
-PARAMS = FactorisationParams(training_bins=1_000, epochs=40, steps=40)
+#: The signal has no noise, so nothing needs to be shrunk.
+PARAMS = FactorisationParams(training_bins=1_000, epochs=40, steps=40, shrinkage=0)
 
 
 def signal(bins: int, seed: int) -> np.ndarray:
@@ -33,6 +34,21 @@ def test_a_pair_that_was_never_seen_is_imputed_better_than_by_the_mean_of_its_as
     found = fitted.impute(test, OBSERVED, HIDDEN)
     mean = test[:, [1, 7, 10]].mean(axis=1)
     assert np.mean((found[:, 0] - test[:, 4]) ** 2) < 0.5 * np.mean((mean - test[:, 4]) ** 2)
+
+
+def test_genome_factors_are_shrunk_and_all_is_the_network_s_mean_where_they_count_for_everything(
+    fitted: Factorisation,
+) -> None:
+    test = signal(100, 3)
+    free, shrunk = (Factorisation(Pairs.of(NAMES), 25, PARAMS, 1) for _ in range(2))
+    for each, weight in ((free, 0.0), (shrunk, 1e6)):
+        each.load_state_dict(fitted.state_dict())
+        each.mean, each.scale = fitted.mean, fitted.scale
+        each.params = PARAMS.model_copy(update={"shrinkage": weight, "steps": 400})
+    along = [each.impute(test, OBSERVED, HIDDEN).std() for each in (free, fitted, shrunk)]
+    assert along[0] > 0.5
+    assert along[0] > along[2]
+    assert along[2] < 0.05
 
 
 def test_hidden_tracks_are_not_looked_at(fitted: Factorisation) -> None:

@@ -25,6 +25,7 @@ from epilstm.evaluate.imputation import (
     Stretch,
     compare,
     judge_imputation,
+    judged_stretches,
     judged_tracks,
     sampled_stretches,
     sentence,
@@ -209,6 +210,22 @@ def test_imputation_is_the_same_every_time_and_names_the_methods_that_ran(tiny: 
         return result.model_dump_json()
 
     assert judged() == judged()
+
+
+def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation) -> None:
+    matrix = Matrix(tiny.folder / "matrix")
+    moments = training_moments(matrix, lambda bins: None)
+    split = matrix.manifest.split
+    assert split.test != split.validation
+    for kind, chromosomes in (("test", split.test), ("validation", split.validation)):
+        params = parameters(folds=2, bins=1_000, split=kind, factorisation={"enabled": False})
+        model = NetworkImputer(lambda shown: shown, 50, SCALER)
+        blocks = []
+        regions = GeneRegions([], 25)
+        found = judge_imputation(matrix, model, moments, 3, regions, params, blocks.append)
+        assert found.chromosomes == chromosomes
+        assert found.of_bins == sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes))
+        assert {block.chrom for block in judged_stretches(matrix, params)} <= set(chromosomes)
 
 
 def test_assays_in_one_cell_type_only_are_refused(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from epilstm.study.results import Result, Score, as_text, result_of, table, writ
 
 def result(variant: str, seed: int, precision: float, r2: float | None = 0.5) -> Result:
     score = Score(precision, precision - 0.1, precision + 0.2)
-    return Result(variant, seed, r2, {"fire": score}, {"level": Score(precision / 2, 0.0, 1.0)})
+    return Result(variant, seed, r2, None, {"fire": score}, {"level": Score(precision / 2, 0.0, 1.0)})
 
 
 FIRST = [result("a", 1, 0.3), result("a", 2, 0.5), result("a", 3, 0.4)]
@@ -81,5 +81,22 @@ def test_the_result_is_the_embedding_s() -> None:
     }
     experiment = Experiment("layers", "one", 3, "layers-one-3", ())
     assert result_of(experiment, EvaluationResults.model_validate(content)) == Result(
-        "one", 3, 0.9, {"t": Score(0.7, 0.1, 0.9)}, {}
+        "one", 3, 0.9, None, {"t": Score(0.7, 0.1, 0.9)}, {}
     )
+
+
+def test_where_tracks_were_imputed_the_network_s_error_is_shown() -> None:
+    content = scores()
+    content["reconstruction"]["models"]["model"]["r2"] = 0.9
+    content["imputation"] = {
+        **{"chromosomes": ["chr1"], "bins": 1, "of_bins": 1, "stretches": 1, "folds": [["x-y"]], "not_judged": []},
+        **{"differences": [], "sentence": ""},
+        "methods": {
+            name: {"overall": {"mse_global": mse, "mse_1obs": 1, "mse_1imp": 1}, "assays": {}, "tracks": {}}
+            for name, mse in (("pca", 0.3), ("model", 0.2))
+        },
+    }
+    experiment = Experiment("imputation", "p40", 1, "imputation-p40-1", ())
+    content["tasks"], content["task_order"] = {}, []
+    found = result_of(experiment, EvaluationResults.model_validate(content))
+    assert as_text(table([found], ["p40"])) == [["variant", "test R2", "imputation MSE"], ["p40", "0.900", "0.200"]]

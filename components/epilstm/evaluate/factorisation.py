@@ -4,7 +4,8 @@ After Avocado (Schreiber, Durham, Bilmes and Noble 2020, Genome Biology 21:81): 
 place has factors, those of a place at three scales (a bin, 250 bp and 5 kb), and a network of two hidden layers turns
 the three into signal. As there, cell types, assays and network are learnt on one part of the genome and then fixed,
 and what is imputed gets genome factors fitted to the observed tracks *of the very bins that are imputed*. It is smaller
-than the published one, as befits tens of tracks rather than thousands.
+than the published one, as befits tens of tracks rather than thousands, and its genome factors are shrunk towards zero:
+a bin has more of them than tracks.
 """
 
 from __future__ import annotations
@@ -174,8 +175,9 @@ class Factorisation(nn.Module):
     def _step(self, places: GenomeFactors, signal: Tensor, tracks: Tensor) -> None:
         """One step of the genome factors, which leaves its gradient in whatever else learns."""
         places.optimiser.zero_grad()
-        loss = (self(places.of_bins(), tracks) - (signal - self.mean) / self.scale).square().mean()
-        loss.backward()
+        error = (self(places.of_bins(), tracks) - (signal - self.mean) / self.scale).square().mean()
+        size = torch.stack([each.square().sum() for each in places.factors]).sum() / len(signal)
+        (error + self.params.shrinkage * size).backward()
         places.optimiser.step()
 
 

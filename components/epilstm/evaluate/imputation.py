@@ -291,7 +291,7 @@ def judge_imputation(
     Raises
     ------
     DataError
-        No assay is there in two cell types, or no bin of the test chromosomes has data.
+        No assay is there in two cell types, or no bin of the chromosomes to impute has data.
     """
     names = split_names(matrix.manifest.tracks)
     tracks, unable = judged_tracks(names, params.imputation.tracks)
@@ -304,7 +304,7 @@ def judge_imputation(
     imputers = _imputers(matrix, names, model, moments, size, params)
     columns = {track: column for column, track in enumerate(tracks)}
     errors = {name: SignalErrors(len(tracks)) for name in imputers}
-    split = matrix.manifest.split
+    chromosomes = judged_chromosomes(matrix, params)
     stretches = judged_stretches(matrix, params)
     for block in stretches:
         wide = matrix.widened(block, model.context_bins)
@@ -322,14 +322,15 @@ def judge_imputation(
     bins = errors["model"].bins
     if not bins:
         raise DataError(
-            f"no bin of the test chromosomes ({', '.join(split.test)}) has data; check preprocess.split.test"
+            f"no bin of the {params.imputation.split} chromosomes ({', '.join(chromosomes)}) has data; check "
+            f"preprocess.split.{params.imputation.split}"
         )
     methods = {name: each.table(judged) for name, each in errors.items()}
     differences = compare(methods, params)
     return Imputation(
-        chromosomes=split.test,
+        chromosomes=chromosomes,
         bins=bins,
-        of_bins=sum(int(matrix.mask(block).sum()) for block in matrix.blocks(split.test)),
+        of_bins=sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes)),
         stretches=len(stretches),
         folds=[[matrix.manifest.tracks[track] for track in fold] for fold in folds],
         not_judged=[matrix.manifest.tracks[track] for track in unable],
@@ -339,9 +340,15 @@ def judge_imputation(
     )
 
 
+def judged_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
+    """Chromosomes on which tracks are imputed."""
+    split = matrix.manifest.split
+    return split.test if params.imputation.split == "test" else split.validation
+
+
 def judged_stretches(matrix: Matrix, params: EvaluateParams) -> list[Block]:
-    """Stretches of the test chromosomes that are imputed."""
-    return sampled_stretches(matrix, matrix.manifest.split.test, params.imputation.bins)
+    """Stretches that are imputed."""
+    return sampled_stretches(matrix, judged_chromosomes(matrix, params), params.imputation.bins)
 
 
 def _imputers(

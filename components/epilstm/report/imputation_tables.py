@@ -93,13 +93,14 @@ def _imputation(results: EvaluationResults) -> list[Part]:
         )
         for each in found.differences
     ]
+    stretches = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} stretches"
     return [
         Part(
             "Imputation of hidden tracks",
-            f"{tracks:,} tracks in {len(found.folds)} groups were hidden on the test chromosomes and imputed from all "
-            f"others there, on {found.bins:,} of {found.of_bins:,} bins in {found.stretches} stretches spread over "
-            "them. The network, PCA, the linear prediction and the second factorisation have seen these tracks on the "
-            f"training chromosomes; the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
+            f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {', '.join(found.chromosomes)}, which "
+            f"training never saw, and imputed from all others there, on {stretches} spread over them. The network, "
+            "PCA, the linear prediction and the second factorisation have seen these tracks on training chromosomes; "
+            f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
             [found.sentence],
             ["Tracks and method", *HEADINGS.values()],
             _rows(found.methods, {name: label.capitalize() for name, label in IMPUTATION_METHODS.items()}),

@@ -43,6 +43,8 @@ class Result:
     seed : int
     test_r2 : float or None
         Of the reconstruction of the test chromosomes.
+    imputation_mse : float or None
+        Of hidden tracks, genome-wide, where tracks were imputed.
     precision : dict of str to Score
         Average precision of the embedding by task, mean over cell types.
     levels : dict of str to Score
@@ -52,6 +54,7 @@ class Result:
     variant: str
     seed: int
     test_r2: float | None
+    imputation_mse: float | None
     precision: dict[str, Score]
     levels: dict[str, Score]
 
@@ -67,7 +70,10 @@ def result_of(experiment: Experiment, results: EvaluationResults) -> Result:
     for name, levelled in results.regression.items():
         fit = levelled.summary[EMBEDDING]
         levels[name] = Score(fit.r2, fit.r2_ci.low, fit.r2_ci.high)
-    return Result(experiment.variant, experiment.seed, results.reconstruction.models["model"].r2, precision, levels)
+    r2 = results.reconstruction.models["model"].r2
+    imputed = results.imputation
+    mse = imputed.methods["model"].overall.mse_global if imputed else None
+    return Result(experiment.variant, experiment.seed, r2, mse, precision, levels)
 
 
 def read_result(root: Path, experiment: Experiment, there: Kept) -> Result:
@@ -157,7 +163,7 @@ Table = dict[str, dict[str, Cell]]
 
 
 def table(results: Sequence[Result], variants: Sequence[str]) -> Table:
-    """Numbers by variant and by what is measured (``test R2``, tasks), in the order of `variants`.
+    """Numbers by variant and by what is measured (``test R2``, ``imputation MSE``, tasks), in the order of `variants`.
 
     Parameters
     ----------
@@ -182,6 +188,8 @@ def _numbers(variant: str, results: Sequence[Result]) -> dict[str, dict[int, Sco
             continue
         if result.test_r2 is not None:
             numbers.setdefault("test R2", {})[result.seed] = result.test_r2
+        if result.imputation_mse is not None:
+            numbers.setdefault("imputation MSE", {})[result.seed] = result.imputation_mse
         for name, score in result.precision.items():
             numbers.setdefault(f"{name} (AP)", {})[result.seed] = score
         for name, score in result.levels.items():
