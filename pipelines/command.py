@@ -17,11 +17,14 @@ COMMANDS = {
     "compile": ("pipelines.compile_command:compile_pipelines", "Write the compiled pipelines."),
     "upload": ("pipelines.cluster_commands:upload", "Register a compiled pipeline as a version."),
     "submit": ("pipelines.cluster_commands:submit", "Start a run."),
-    "schedule": ("pipelines.cluster_commands:schedule", "Run a registered version again and again."),
+    "schedule": ("pipelines.schedule_command:schedule", "Run a registered version again and again."),
     "status": ("pipelines.cluster_commands:status", "Show a run and its tasks."),
     "runs": ("pipelines.cluster_commands:runs_command", "List the latest runs."),
     "terminate": ("pipelines.cluster_commands:terminate", "End a run."),
-    "retrain-on-alert": ("pipelines.cluster_commands:retrain_on_alert", "Start a run when an alert asks for it."),
+    "retrain-on-alert": (
+        "pipelines.retrain_on_alert_command:retrain_on_alert",
+        "Start a run when an alert asks for it.",
+    ),
 }
 
 #: Top-level modules that the ``pipeline`` extra installs.

@@ -1,0 +1,205 @@
+"""Options of the commands that talk to a cluster, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from epilstm.cli import verbosity_options
+from epilstm.errors import ParamsError
+
+if TYPE_CHECKING:
+    from pipelines.connection import Cluster, Connection
+    from pipelines.packages import Package
+
+EXPERIMENT = "epilstm"
+PATH = click.Path(path_type=Path)
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says which server to talk to, as whom."""
+    for option in reversed(
+        (
+            click.option("--host", envvar="KFP_HOST", show_envvar=True, metavar="URL", help="Pipelines API."),
+            click.option(
+                "--namespace",
+                "-n",
+                envvar="KFP_NAMESPACE",
+                show_envvar=True,
+                metavar="NAME",
+                help="Yours, if many share.",
+            ),
+            click.option(
+                "--token-file",
+                type=PATH,
+                envvar=["KFP_TOKEN_FILE", "KF_PIPELINES_SA_TOKEN_PATH"],
+                show_envvar=True,
+                metavar="FILE",
+                help="File with a bearer token, read again when needed; without it the variable KFP_TOKEN is.",
+            ),
+            click.option(
+                "--cookies-file",
+                type=PATH,
+                envvar="KFP_COOKIES_FILE",
+                show_envvar=True,
+                metavar="FILE",
+                help="Cookies of a signed-in session (cookies.txt, or one line name=value).",
+            ),
+            click.option(
+                "--ssl-ca-cert",
+                type=PATH,
+                envvar="KFP_SSL_CA_CERT",
+                show_envvar=True,
+                metavar="FILE",
+                help="Certificate of the authority that signed the server's.",
+            ),
+            click.option(
+                "--ui-host", envvar="KFP_UI_HOST", show_envvar=True, metavar="URL", help="For links; else the host."
+            ),
+            click.option(
+                "--timeout",
+                type=click.FloatRange(0.1, 3600),
+                default=30.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="Longest wait for an answer.",
+            ),
+            click.option("--dry-run", is_flag=True, help="Print what would be sent, as JSON, and send nothing."),
+        )
+    ):
+        command = option(command)
+    return verbosity_options(command)
+
+
+def package_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says which compiled pipeline."""
+    for option in reversed(
+        (
+            click.option(
+                "--pipeline", default="training", show_default=True, metavar="NAME", help="Compiled pipeline."
+            ),
+            click.option("--profile", default="cpu", show_default=True, metavar="NAME", help="Its profile."),
+            click.option(
+                "--package", type=PATH, metavar="FILE", help="A compiled pipeline anywhere, instead of those two."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what a run is given."""
+    for option in reversed(
+        (
+            click.option(
+                "--params",
+                "params_file",
+                type=PATH,
+                metavar="FILE",
+                help="Params file; without it params.yaml of the working directory, if there is one.",
+            ),
+            click.option(
+                "-P",
+                "assignments",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="A parameter (data_root=s3://bucket/prefix) or a key of a section (train.epochs=3); repeatable.",
+            ),
+            click.option("--experiment", default=EXPERIMENT, show_default=True, metavar="NAME", help="Made if new."),
+            click.option("--service-account", metavar="NAME", help="Kubernetes service account of the pods."),
+            click.option(
+                "--pipeline-root", metavar="URI", help="Where kfp keeps artifacts; else the server's default."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def connect(options: Mapping[str, Any]) -> Connection:
+    """How the server is reached, as whom; sets the log up.
+
+    Raises
+    ------
+    ParamsError
+        There is no server, or the credentials cannot be read.
+    """
+    from epilstm import console
+
+    console.set_up("pipeline", int(options["verbose"]) - int(options["quiet"]))
+    if not options["host"]:
+        raise ParamsError(
+            "no server: give --host or set KFP_HOST (inside a cluster usually http://ml-pipeline.kubeflow.svc:8888)"
+        )
+    from pipelines.connection import Connection, Patience
+    from pipelines.credentials import credentials_given
+
+    return Connection(
+        host=str(options["host"]).rstrip("/"),
+        namespace=options["namespace"] or None,
+        credentials=credentials_given(options["token_file"], options["cookies_file"]),
+        ssl_ca_cert=options["ssl_ca_cert"],
+        ui_host=options["ui_host"],
+        patience=Patience(read_timeout=options["timeout"]),
+    ).checked()
+
+
+def cluster_of(connection: Connection) -> Cluster:
+    """The server's API."""
+    from pipelines.connection import Cluster
+
+    return Cluster(connection)
+
+
+def package_of(options: Mapping[str, Any]) -> Package:
+    """The compiled pipeline that `package_options` name."""
+    from pipelines.packages import read_package, read_package_file
+
+    if options["package"] is not None:
+        return read_package_file(options["package"])
+    return read_package(options["pipeline"], options["profile"])
+
+
+def checked_version_name(name: str) -> str:
+    """A version's name as the server takes it.
+
+    Raises
+    ------
+    ParamsError
+        It is empty, too long, or does not print.
+    """
+    if not name.strip() or len(name) > 127 or not name.isprintable():
+        raise ParamsError(f"--version-name {name!r}: expected from 1 to 127 printable characters")
+    return name
+
+
+def parameters_given(spec: Mapping[str, Any], options: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """Parameters of a run from the params file and ``-P``, checked against the pipeline's; `digest` is its hash."""
+    from pipelines.packages import parameters_of
+    from pipelines.parameters import run_parameters
+
+    file = options["params_file"]
+    if file is None and Path("params.yaml").is_file():
+        file = Path("params.yaml")
+    return run_parameters(parameters_of(spec), file, options["assignments"], digest)
+
+
+def pinned(
+    cluster: Cluster, package: Package, version_name: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reference to a registered version, and parameters checked against it."""
+    from pipelines.versions import digest_of, pinned_version, spec_of
+
+    version = pinned_version(cluster, package, version_name)
+    content = spec_of(cluster, version) or {}
+    digest = digest_of(version, content, package)
+    parameters = parameters_given(content.get("pipeline_spec", content), options, digest)
+    reference = {
+        "pipeline_id": str(version.pipeline_id),
+        "pipeline_version_id": str(version.pipeline_version_id),
+    }
+    return {"pipeline_version_reference": reference}, parameters
