@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -41,9 +41,6 @@ from pipelines.dry_run import (
     print_requests,
     run_request,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("upload", short_help="Register a compiled pipeline as a version.")

@@ -36,9 +36,7 @@ def test_a_pair_that_was_never_seen_is_imputed_better_than_by_the_mean_of_its_as
     assert np.mean((found[:, 0] - test[:, 4]) ** 2) < 0.5 * np.mean((mean - test[:, 4]) ** 2)
 
 
-def test_genome_factors_are_shrunk_and_all_is_the_network_s_mean_where_they_count_for_everything(
-    fitted: Factorisation,
-) -> None:
+def test_genome_factors_are_shrunk_until_all_bins_are_alike(fitted: Factorisation) -> None:
     test = signal(100, 3)
     free, shrunk = (Factorisation(Pairs.of(NAMES), 25, PARAMS, 1) for _ in range(2))
     for each, weight in ((free, 0.0), (shrunk, 1e6)):
