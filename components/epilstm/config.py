@@ -115,6 +115,9 @@ class TrainParams(Section):
     )
     context_hidden: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of the context level")
     context_epochs: PositiveInt = Field(100, description="passes over the training frames at most (context level)")
+    context_track_dropout: Fraction = Field(
+        0.3, description="share of tracks hidden from the context level, drawn per stretch of frames; all are told"
+    )
     streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(2, description="frames that a gradient is propagated back through")
     carry_state: bool = Field(True, description="start a step from the state the last one ended with, not from zero")
@@ -133,7 +136,9 @@ class TrainParams(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-3, description="peak learning rate")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="weight decay")
     warmup_steps: NonNegativeInt = Field(50, description="steps of linear warm-up; the schedule follows")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")
+    schedule: Literal["cosine", "constant", "trapezoid"] = Field(
+        "cosine", description="learning rate after the warm-up; trapezoid is constant and falls over the last steps"
+    )
     clip_norm: Annotated[float, Field(ge=1e-3)] = Field(1.0, description="largest gradient norm")
     patience: PositiveInt = Field(4, description="epochs without a better validation loss before stopping")
     checkpoint_steps: PositiveInt = Field(200, description="optimiser steps between checkpoints")

@@ -8,14 +8,23 @@ import pytest
 import torch
 
 from epilstm.datasets import MatrixManifest, read_manifest
+from epilstm.model.config import ModelConfig
 from epilstm.model.folder import load_model
-from epilstm.model.networks import bin_level_of, context_level_of
+from epilstm.model.networks import bin_level_of, build, context_level_of
 from epilstm.model.windows import encode_bins
 from epilstm.store import open_group
 from epilstm.train import command, context
 from train.test_loop import train, weights
 
-CONTEXT = {"embedding_size": 5, "context_size": 2, "context_hidden": 6, "context_epochs": 30, "epochs": 2}
+CONTEXT = {"embedding_size": 5, "context_size": 2, "context_hidden": 6, "context_epochs": 60, "epochs": 2}
+CONTEXT_SHAPE = {
+    "embedding_size": 5,
+    "architecture": "bottleneck",
+    "hidden_size": 4,
+    "context_size": 2,
+    "context_hidden": 6,
+    "frame_bins": 10,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def test_the_bin_level_is_what_it_would_be_without_a_context(matrix, trained, tm
 def test_the_context_level_learns_and_its_summary_is_kept(trained):
     _, manifest = load_model(trained / "model")
     summary = manifest.training.context
-    assert (summary.epochs, manifest.config.context_size, manifest.config.frame_bins) == (30, 2, 50)
+    assert (summary.epochs, manifest.config.context_size, manifest.config.frame_bins) == (60, 2, 50)
     assert summary.frames > 50
     assert summary.validation_r2 > 0.1
     assert json.loads((trained / "metrics.json").read_text())["context"]["validation_r2"] == summary.validation_r2
@@ -109,13 +118,34 @@ def test_early_stopping_keeps_the_best_epoch(matrix, tmp_path, monkeypatch):
     assert manifest.training.context.best_epoch < manifest.training.context.epochs
 
 
+def test_a_hidden_track_is_to_the_context_level_as_one_at_its_mean():
+    level = context_level_of(build(ModelConfig(tracks=3, **CONTEXT_SHAPE), 1))
+    level.token_mean.copy_(torch.arange(9.0))
+    level.token_scale.fill_(2.0)
+    bins = torch.randn(20, 40, 3)
+    tokens = level.standardised(level.tokens(bins))
+    shown = context._hiding_tracks(level, tokens, 0.5, torch.Generator().manual_seed(1))
+    for sequence in range(40):
+        hidden = (shown[:, sequence] != tokens[:, sequence]).all(0)[:3]
+        as_if = level.standardised(level.tokens(bins[:, [sequence]] * ~hidden))
+        torch.testing.assert_close(shown[:, [sequence]], as_if)
+    assert 0.3 < float((shown != tokens).float().mean()) < 0.7
+
+
+def test_hiding_tracks_from_the_context_level_changes_that_level_alone(matrix, trained, tmp_path):
+    plain, _ = train(matrix, tmp_path / "plain", context_track_dropout=0.0, **CONTEXT)
+    hidden, _ = load_model(trained / "model")
+    assert torch.equal(weights(bin_level_of(plain)), weights(bin_level_of(hidden)))
+    assert not torch.equal(weights(context_level_of(plain)), weights(context_level_of(hidden)))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"layer_norm": True}, {"carry_state": False}, {"track_dropout": 0.3}, {"peak_weight": 5.0},
-        {"schedule": "constant"}, {"neighbour_bins": 10}, {"train_bins": 1_000},
+        {"schedule": "constant"}, {"schedule": "trapezoid"}, {"neighbour_bins": 10}, {"train_bins": 1_000},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda change: "-".join(map(str, next(iter(change.items())))),
 )  # fmt: skip
 def test_every_option_trains_and_makes_a_difference(matrix, tmp_path, changes):
     plain, _ = train(matrix, tmp_path / "plain", epochs=1, rotation="none")

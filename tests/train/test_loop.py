@@ -96,6 +96,15 @@ def test_learning_rate_warms_up_then_decays_to_zero():
     assert rates[-1] < 1e-5
 
 
+def test_a_trapezoid_is_flat_for_seven_tenths_and_falls_to_zero():
+    params = TrainParams(learning_rate=0.1, warmup_steps=10, schedule="trapezoid")
+    rates = np.array([learning_rate(params, step, 1000) for step in range(1000)])
+    assert (rates[10:701] == 0.1).all()
+    assert (np.diff(rates[701:]) < 0).all()
+    assert rates[850] == pytest.approx(0.05)
+    assert rates[-1] < 1e-5
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_state_is_carried_along_a_stream_and_starts_from_zero_at_a_region(matrix, threads):
     """Against a plain loop over the plan; the weights stay where they are, so only states make a difference."""

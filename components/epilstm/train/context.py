@@ -136,7 +136,7 @@ def train_context(
         epoch = len(progress.history)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * epoch / params.context_epochs))
-        train_mse = _epoch(level, optimizer, training, [params.seed, epoch], run)
+        train_mse = _epoch(level, optimizer, training, [params.seed, epoch], params.context_track_dropout, run)
         validation_mse = squared_error(level, validation) / max(_values(validation), 1)
         if not (math.isfinite(train_mse) and math.isfinite(validation_mse)):
             raise LossNotFiniteError(
@@ -196,7 +196,12 @@ def _by_length(
 
 
 def _epoch(
-    level: ContextLevel, optimizer: torch.optim.Optimizer, training: list[Sequences], seed: list[int], run: ContextRun
+    level: ContextLevel,
+    optimizer: torch.optim.Optimizer,
+    training: list[Sequences],
+    seed: list[int],
+    dropout: float,
+    run: ContextRun,
 ) -> float:
     """One pass; the mean squared error as it went."""
     rng = np.random.default_rng(seed)
@@ -214,7 +219,8 @@ def _epoch(
         part, chosen = batches[number]
         index = torch.from_numpy(chosen).to(part.tokens.device)
         x, mask = part.tokens[:, index], part.mask[:, index]
-        squares = (level.decode(level.encode(x, generator)) - x).square().sum(2) * mask
+        code = level.encode(_hiding_tracks(level, x, dropout, generator), generator)
+        squares = (level.decode(code) - x).square().sum(2) * mask
         error = squares.sum()
         optimizer.zero_grad()
         (error / (mask.sum() * x.shape[2]).clamp(min=1)).backward()
@@ -224,6 +230,15 @@ def _epoch(
         if run.stopping():
             raise KeyboardInterrupt
     return float(total) / max(_values(training), 1)
+
+
+def _hiding_tracks(level: ContextLevel, x: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """Standardised tokens as they are where some tracks are at their mean, 0: a draw of tracks for each sequence."""
+    if not dropout:
+        return x
+    tracks = x.shape[2] // STATISTICS
+    keep = torch.empty(x.shape[1], tracks, device=x.device).bernoulli_(1 - dropout, generator=generator)
+    return torch.where(keep.repeat(1, STATISTICS) > 0, x, level.standardised(torch.zeros_like(level.token_mean)))
 
 
 @torch.no_grad()
