@@ -86,15 +86,25 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """One in which git knows nobody's name, and the project's code is the one that is installed."""
+    paths = filter(None, [str(folder / "components"), os.environ.get("PYTHONPATH")])
+    found = {
+        **os.environ,
+        "RUNS": str(folder.parent / "runs.txt"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+    for role in ("AUTHOR", "COMMITTER"):
+        found.pop(f"GIT_{role}_NAME", None)
+        found.pop(f"GIT_{role}_EMAIL", None)
+    return found
+
+
 def study(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """What ``epilstm study`` says."""
-    environment = {**os.environ, "RUNS": str(folder.parent / "runs.txt"), "GIT_CONFIG_GLOBAL": os.devnull}
-    for role in ("AUTHOR", "COMMITTER"):
-        environment.pop(f"GIT_{role}_NAME", None)
-        environment.pop(f"GIT_{role}_EMAIL", None)
-    return subprocess.run(
-        [sys.executable, "-m", "epilstm", "study", *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    line = [sys.executable, "-m", "epilstm", "study", *words]
+    return subprocess.run(line, cwd=folder, env=environment(folder), capture_output=True, text=True)
 
 
 def runs(folder: Path) -> list[str]:

@@ -56,8 +56,9 @@ class Seeds(click.ParamType[tuple[int, ...]]):
 def study() -> None:
     """Run variants of the pipeline as DVC experiments, and compare them.
 
-    A study changes one thing at a time: studies.yaml names its variants and the params that each sets. Experiments run
-    in a folder of their own, so the work tree stays as it is; what is in git or changed there is what they run.
+    A study changes one thing at a time: studies.yaml names its variants and the params that each sets, or the patches
+    to the code that it runs with. Experiments run in a folder of their own, so the work tree stays as it is; what is in
+    git or changed there is what they run.
     """
 
 
@@ -77,7 +78,7 @@ def list_studies(file: Path) -> None:
 @study.command(name="plan")
 @_choice
 def print_plan(name: str, file: Path, **choice: Any) -> None:
-    """Print the dvc commands that the study NAME is."""
+    """Print the commands that the study NAME is."""
     from epilstm.study.plan import plan
 
     for experiment in plan(*_planned(name, file, choice)):
@@ -86,7 +87,7 @@ def print_plan(name: str, file: Path, **choice: Any) -> None:
 
 @study.command()
 @_choice
-@click.option("--replace", is_flag=True, help="Run those again that are there with other params.")
+@click.option("--replace", is_flag=True, help="Run those again that are there with other params or patches.")
 def run(name: str, file: Path, replace: bool, **choice: Any) -> None:
     """Run the experiments of the study NAME that are not there yet.
 
@@ -133,7 +134,7 @@ def show(name: str, file: Path, target: Path | None, **choice: Any) -> None:
         else:
             baselines.add(kept.baseline)
             found.append(results.read_result(repository.root, experiment, kept))
-    for names, problem in ((missing, "not run yet"), (outdated, "left out, run with other params")):
+    for names, problem in ((missing, "not run yet"), (outdated, "left out, run with other params or patches")):
         if names:
             console.log.warning(f"{len(names)} of {len(planned)} {problem}: {', '.join(names)}")
     if len(baselines) > 1:

@@ -14,10 +14,13 @@ from epilstm.config import parse_yaml
 from epilstm.console import log
 from epilstm.errors import DataError, EpilstmError, ParamsError, PipelineError
 from epilstm.registry.repository import Repository
+from epilstm.study.patches import CODE, bring_back, copied, is_recorded, patched_tree
 from epilstm.study.plan import PARAMS_FILE, Experiment, checked_sections, effective_params
 
 #: refs/exps/<commit that it was run from, divided>/<name>
 REFERENCE = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
+
+ROLES = ("AUTHOR", "COMMITTER")
 
 #: Who commits experiments where git knows no name.
 IDENTITY = {"NAME": "epilstm", "EMAIL": "epilstm@localhost"}
@@ -69,7 +72,9 @@ def kept(repository: Repository) -> dict[str, Kept]:
 
 
 def is_same(repository: Repository, experiment: Experiment, there: Kept) -> bool:
-    """Whether an experiment was run with the params that it would be run with now."""
+    """Whether an experiment was run with the params and the patches that it would be run with now."""
+    if not is_recorded(experiment.patches, repository.git("show", "--no-patch", "--format=%B", there.commit)):
+        return False
     content = repository.read(there.commit, PARAMS_FILE)
     if content is None:
         return False
@@ -88,49 +93,75 @@ def run(repository: Repository, experiments: list[Experiment], replace: bool) ->
     repository : Repository
     experiments : list of Experiment
     replace : bool
-        Remove those that were run with other params, and run them again.
+        Remove those that were run with other params or patches, and run them again.
 
     Raises
     ------
     PipelineError
-        One is there with other params, and is not to be replaced; nothing has been run then.
+        One is there with other params or patches, and is not to be replaced, or a patch of one that is to run is
+        unusable; nothing has been run then.
     """
     there = kept(repository)
     outdated = [each for each in experiments if each.name in there and not is_same(repository, each, there[each.name])]
     if outdated and not replace:
         more = f" (and {len(outdated) - 1} more)" if len(outdated) > 1 else ""
         raise PipelineError(
-            f"experiment {outdated[0].name}{more}: is there with other params; --replace runs it again, "
+            f"experiment {outdated[0].name}{more}: is there with other params or patches; --replace runs it again, "
             f"'dvc exp rename' keeps it under another name"
         )
+    to_run = [each for each in experiments if each.name not in there or each in outdated]
+    for each in {each.where: each for each in to_run if each.patches}.values():
+        patched_tree(repository, each.patches, each.where)
     for each in outdated:
-        _dvc(repository, ["exp", "remove", each.name])
+        _dvc(repository.root, ["exp", "remove", each.name], _environment(repository))
         del there[each.name]
     for number, each in enumerate(experiments, 1):
         if each.name in there:
             yield each, "there"
             continue
         log.info(f"{each.name} ({number} of {len(experiments)})")
-        yield each, "done" if _dvc(repository, each.arguments) else "failed"
+        run_one = _run_patched if each.patches else _run
+        yield each, "done" if run_one(repository, each) else "failed"
 
 
-def _dvc(repository: Repository, arguments: list[str]) -> bool:
+def _run(repository: Repository, experiment: Experiment) -> bool:
+    return _dvc(repository.root, experiment.arguments, _environment(repository))
+
+
+def _run_patched(repository: Repository, experiment: Experiment) -> bool:
+    tree = patched_tree(repository, experiment.patches, experiment.where)
+    with copied(repository, tree, experiment.name) as copy:
+        environment = _environment(repository)
+        # The stages call epilstm, which is to be that of the copy, not the one that is installed.
+        paths = [*(str(copy.root / folder) for folder in CODE), environment.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        done = _dvc(copy.root, experiment.arguments, environment)
+        if done:
+            bring_back(repository, copy, experiment.name)
+    return done
+
+
+def _dvc(folder: Path, arguments: list[str], environment: Mapping[str, str]) -> bool:
     # A process of its own: its stages are processes too, and Ctrl-C is to reach them all.
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=repository.root, env=_environment(repository), stdout=sys.stderr
-    )
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, stdout=sys.stderr)
     if done.returncode < 0:
         raise PipelineError(f"dvc {arguments[0]} {arguments[1]} was killed; run the same line again, it goes on")
     return done.returncode == 0
 
 
-def _environment(repository: Repository) -> Mapping[str, str]:
+def _environment(repository: Repository) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "PATH": path}
+    return {**os.environ, "PATH": path, **_identity(repository)}
+
+
+def _identity(repository: Repository) -> dict[str, str]:
+    # Told outright: a copy of the repository has none of its settings.
     try:
         repository.require_identity()
     except EpilstmError:
-        environment |= {
-            f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in IDENTITY.items()
-        }
-    return environment
+        return {f"GIT_{role}_{key}": value for role in ROLES for key, value in IDENTITY.items()}
+    found: dict[str, str] = {}
+    for role in ROLES:
+        name, _, rest = repository.git("var", f"GIT_{role}_IDENT").rpartition(" <")
+        found |= {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": rest.partition(">")[0]}
+    return found

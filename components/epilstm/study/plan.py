@@ -1,4 +1,4 @@
-"""The experiments of a study: one per variant and seed, each a ``dvc exp run`` with params of its own."""
+"""The experiments of a study: one per variant and seed, each a ``dvc exp run`` with params, or code, of its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from epilstm.config import SECTIONS, read_sections, validate
 from epilstm.errors import ParamsError
 from epilstm.samplesheet.sheet import Track, format_samplesheet, read_samplesheet, resolve_uri, write_samplesheet
 from epilstm.study.definition import AS_IT_STANDS, Studies, Variant
+from epilstm.study.patches import COPIES, Patch, message, read_patch
 
 PARAMS_FILE = "params.yaml"
 
@@ -43,6 +44,8 @@ class Experiment:
         DVC's name for it.
     overrides : tuple of str
         ``section.key=value``.
+    patches : tuple of Patch
+        Applied to a copy of the project, in which it is run.
     """
 
     study: str
@@ -50,18 +53,39 @@ class Experiment:
     seed: int
     name: str
     overrides: tuple[str, ...]
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """What begins messages about its definition."""
+        return f"study {self.study}, variant {self.variant}"
 
     @property
     def arguments(self) -> list[str]:
-        """What ``dvc`` is called with."""
+        """What ``dvc`` is called with; where there are patches, in the copy."""
         # ++: also keys that params.yaml leaves at their defaults.
         params = [word for override in self.overrides for word in ("--set-param", f"++{override}")]
-        return ["exp", "run", "--temp", "--name", self.name, *params, LAST_STAGE]
+        mode = ["--message", message(self.patches)] if self.patches else ["--temp"]
+        return ["exp", "run", *mode, "--name", self.name, *params, LAST_STAGE]
 
     @property
     def command(self) -> str:
-        """The same as a line to type."""
-        return shlex.join(["dvc", *self.arguments])
+        """The same as a line to type, or several where there are patches."""
+        line = shlex.join(["dvc", *self.arguments])
+        if not self.patches:
+            return line
+        copy = COPIES / self.name
+        return "\n".join(
+            [
+                f"git clone --quiet --shared . {copy}",
+                f"git diff --binary HEAD | git -C {copy} apply --index --allow-empty",
+                *(f'git -C {copy} apply --index "$PWD/{patch.path}"' for patch in self.patches),
+                f'cache="$(dvc cache dir)" && (cd {copy} && dvc cache dir --local "$cache" '
+                f'&& PYTHONPATH="$PWD/components:$PWD" {line})',
+                f"git fetch {copy} 'refs/exps/*/{self.name}:refs/exps/*/{self.name}'",
+                f"rm -rf {copy}",
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -120,9 +144,11 @@ def plan(studies: Studies, choice: Choice, root: Path) -> list[Experiment]:
         if variant.leave_out:
             sheet = _sheet_without(root, params["ingest"]["samplesheet"], variant)
             overrides = _merged([*overrides, f"ingest.samplesheet={sheet}"])
+        patches = tuple(read_patch(root, path) for path in [*study.patch, *variant.patch])
         for seed in choice.seeds or study.seeds:
             whole = tuple(_merged([*overrides, f"train.seed={seed}"]))
-            found.append(Experiment(choice.study, name, seed, f"{prefix}{choice.study}-{name}-{seed}", whole))
+            called = f"{prefix}{choice.study}-{name}-{seed}"
+            found.append(Experiment(choice.study, name, seed, called, whole, patches))
     return found
 
 
