@@ -233,8 +233,17 @@ def test_the_planned_commands_make_the_same_experiment(project: Path) -> None:
     done = subprocess.run(["sh", "-e"], input=script, cwd=project, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert study(project, "run", "code", "--only", "twice", "--seeds", "4").stdout == "code-twice-4: there\n"
+    assert not (project / ".dvc" / "tmp" / "studies" / "code-twice-4").exists()
     shown = study(project, "show", "code", "--only", "twice", "--seeds", "4")
     assert "0.840 [0.640, 0.940]" in shown.stdout
+
+
+def test_the_planned_commands_end_where_a_patch_does_not_apply(project: Path) -> None:
+    script = study(project, "plan", "code", "--only", "stale").stdout
+    done = subprocess.run(["sh"], input=script, cwd=project, capture_output=True, text=True)
+    shutil.rmtree(project / ".dvc" / "tmp" / "studies" / "code-stale-1")
+    assert done.returncode != 0
+    assert "code-stale-1" not in kept(Repository(project))
 
 
 def test_after_a_kill_no_half_experiment_is_there_and_the_next_run_begins_it_again(project: Path) -> None:
@@ -276,4 +285,4 @@ def test_each_patch_of_the_project_s_studies_applies_to_the_present_code(tmp_pat
 def test_each_patch_of_the_project_is_one_of_a_study() -> None:
     found = read_studies(PROJECT / "studies.yaml").studies.values()
     named = {path for each in found for part in (each, *each.variants.values()) for path in part.patch}
-    assert {f"studies/{path.name}" for path in (PROJECT / "studies").glob("*")} <= named
+    assert {f"studies/{path.name}" for path in (PROJECT / "studies").glob("*.patch")} <= named

@@ -160,6 +160,8 @@ def _share_cache(root: Path, folder: Path) -> None:
     with Config(str(folder / ".dvc"), validate=False).edit("local") as config:
         config.update(local)
         config.setdefault("cache", {})["dir"] = cache
+        # Else DVC keeps a folder for the copy in /var/tmp, which nobody would delete.
+        config.setdefault("core", {})["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
 
 
 def bring_back(repository: Repository, copy: Repository, name: str) -> None:

@@ -75,7 +75,8 @@ class Experiment:
         if not self.patches:
             return line
         copy = COPIES / self.name
-        return "\n".join(
+        # In one: no experiment is to bear the name of a patch that did not apply.
+        return " && \\\n".join(
             [
                 f"git clone --quiet --shared . {copy}",
                 f"git diff --binary HEAD | git -C {copy} apply --index --allow-empty",
