@@ -35,6 +35,16 @@ def test_the_roadmap_pilots_tasks_are_valid() -> None:
     }
 
 
+def test_the_pilots_tasks_by_window_are_the_pilots_and_gene_expression_from_each_window_alone() -> None:
+    folder = Path(__file__).resolve().parents[2] / "tasks"
+    pilot = {task.name: task for task in load_tasks(folder / "roadmap-pilot.yaml")}
+    by_window = {task.name: task for task in load_tasks(folder / "roadmap-pilot-windows.yaml")}
+    assert {name: by_window.pop(name) for name in pilot} == pilot
+    assert {name: task.windows for name, task in by_window.items()} == {"gene_body": ["gene_body"], "tss": ["tss"]}
+    for task in by_window.values():
+        assert (task.labels, task.cell_types) == (pilot["gene_expression"].labels, pilot["gene_expression"].cell_types)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
