@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from epilstm.errors import ParamsError
+from epilstm.representation_names import PARTS, Part, RepresentationName, parse_name
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -200,8 +201,8 @@ class ClassifierParams(Section):
     )
 
 
-#: What evaluate can compare; the first is the model's own.
-RepresentationName = Literal["embedding", "raw", "pca", "nmf", "untrained", "majority"]
+#: What evaluate can compare, by name; read once here, written as it was given.
+Compared = Annotated[RepresentationName, PlainValidator(parse_name), PlainSerializer(str, return_type=str)]
 
 
 class FactorisationParams(Section):
@@ -238,10 +239,12 @@ class EvaluateParams(Section):
 
     tasks: str = Field("data/simulated/tasks.yaml", description="read by dvc.yaml: the tasks file")
     labels: str = Field("data/simulated/labels", description="read by dvc.yaml: folder of the label files")
-    representations: list[RepresentationName] = Field(
-        default=["embedding", "raw", "pca", "nmf", "untrained", "majority"],
+    representations: list[Compared] = Field(
+        default=[parse_name(each) for each in ("embedding", "raw", "pca", "nmf", "untrained", "majority")],
         min_length=1,
-        description="what is compared; nmf and pca have the size of the embedding",
+        description="what is compared: embedding, bin_code, context_code, raw, pca, pca_varimax, nmf, untrained, "
+        "majority; pca, pca_varimax and nmf have the size of the embedding, or their own (pca:12); + puts numbers side "
+        "by side (pca:12+context_code)",
     )
     also: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
         default={}, description="other models' embeddings of the same matrix to compare: name and dataset folder"
@@ -271,14 +274,19 @@ class EvaluateParams(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateParams:
-        lists: dict[str, list[str]] = {"representations": [*self.representations], "pooling": self.pooling}
-        for key, names in lists.items():
-            twice = sorted({name for name in names if names.count(name) > 1})
+        names = list(map(str, self.representations))
+        for key, listed in {"representations": names, "pooling": self.pooling}.items():
+            twice = sorted({name for name in listed if listed.count(name) > 1})
             if twice:
                 raise ValueError(f"{key}: {twice[0]} is listed twice")
-        if "embedding" not in self.representations:
+        first: dict[frozenset[Part], RepresentationName] = {}
+        for name in self.representations:
+            same = first.setdefault(frozenset(name.parts), name)
+            if same != name:
+                raise ValueError(f"representations: {same} and {name} are the same; leave one out")
+        if "embedding" not in names:
             raise ValueError("representations: embedding is what is judged; list it, too")
-        taken = sorted(set(self.also) & set(get_args(RepresentationName)))
+        taken = sorted(set(self.also) & set(PARTS))
         if taken:
             raise ValueError(f"also: {taken[0]} is the name of a representation of evaluate's own; choose another")
         if self.leak and self.folds.by == "random":

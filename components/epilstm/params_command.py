@@ -14,12 +14,14 @@ from epilstm.config import SECTIONS
 def rows_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     """``(key, meaning [default])`` of every parameter of a section, nested ones with dots."""
     rows = []
+    defaults = model()
+    written = defaults.model_dump(mode="json")
     for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)
+        default = getattr(defaults, name)
         if isinstance(default, BaseModel):
             rows += rows_of(type(default), f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, f"{field.description} [{_show(default)}]"))
+            rows.append((prefix + name, f"{field.description} [{_show(written[name])}]"))
     return rows
 
 

@@ -135,13 +135,13 @@ def test_hidden_tracks_are_a_share_and_follow_from_the_seed() -> None:
     assert [each.sum() for each in hidden_tracks(3, 0.99, 1)] == [2] * DRAWS
 
 
-def test_what_hidden_tracks_cost_is_told_of_the_embedding_raw_and_pca(results: EvaluationResults) -> None:
+def test_what_hidden_tracks_cost_is_told_of_all_that_is_made_of_tracks(results: EvaluationResults) -> None:
     missing = results.missing_tracks
     assert missing is not None
     assert [len(draw) for draw in missing.draws] == [2] * DRAWS
     assert {track for draw in missing.draws for track in draw} <= set(TRACKS)
     for name, task in missing.tasks.items():
-        assert set(task.representations) == {"embedding", "raw", "pca"}
+        assert set(task.representations) == {"embedding", "raw", "pca", "nmf"}
         for fall in task.representations.values():
             assert fall.fall == pytest.approx(fall.full - fall.hidden)
         own, raw = task.representations["embedding"], task.representations["raw"]

@@ -5,7 +5,7 @@ import pytest
 from epilstm.errors import ParamsError
 from epilstm.evaluation import Imputation, Interval, MeasureTable, RegressionScores, SignalMeasures
 from epilstm.plot.evaluation_plots import plot_curves, plot_imputation, plot_scores
-from epilstm.report.drawing import NARROW, WIDE
+from epilstm.report.drawing import NARROW, WIDE, look_of
 from epilstm.report.imputation_figure import imputation_figure, measures_drawn
 from epilstm.report.task_figures import drawn_order
 
@@ -13,6 +13,20 @@ from epilstm.report.task_figures import drawn_order
 def test_the_embedding_comes_first_then_other_embeddings_then_the_baselines():
     names = ["majority", "untrained", "pca", "wider", "nmf", "raw", "embedding"]
     assert drawn_order(names) == ["embedding", "wider", "raw", "pca", "nmf", "untrained"]
+
+
+def test_what_has_no_usual_place_is_drawn_after_the_baselines_as_it_is_given():
+    names = ["pca:12", "raw", "wider", "bin_code", "embedding", "nmf:3+context_code"]
+    assert drawn_order(names) == ["embedding", "wider", "raw", "pca:12", "bin_code", "nmf:3+context_code"]
+
+
+def test_sizes_and_sums_are_told_apart_by_marker_or_line():
+    looks = {name: look_of(name) for name in ("pca", "pca:6", "pca:12", "pca_varimax:12", "pca:12+context_code")}
+    assert [look.label for look in looks.values()] == [
+        "PCA", "PCA 6", "PCA 12", "PCA, varimax 12", "PCA 12 + context code",
+    ]  # fmt: skip
+    assert looks["pca"].color == looks["pca:12"].color != looks["pca:12+context_code"].color
+    assert len({(look.color, look.marker, look.line) for look in looks.values()}) == len(looks)
 
 
 def test_captions_tell_n_positives_and_what_folds_hold_out(finished):

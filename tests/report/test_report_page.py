@@ -6,10 +6,11 @@ import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
+import pyarrow.parquet
 import pytest
 
 from epilstm.artifacts import fingerprint, sha256_file
-from epilstm.evaluation import REPRESENTATIONS, SCORES_FILE, read_results
+from epilstm.evaluation import PREDICTIONS_FILE, REPRESENTATIONS, SCORES_FILE, read_results
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import save_weights
 from epilstm.model.networks import build
@@ -167,6 +168,22 @@ def test_the_same_run_gives_the_same_bytes(finished_run, tmp_path, monkeypatch, 
 
 def test_a_small_page_stays_small(report_text):
     assert len(report_text) < 2_000_000
+
+
+def test_the_page_explains_sizes_and_sums_where_there_are_any(own_run, report_text, tmp_path):
+    folder = own_run["evaluation"]
+    scores, kept, manifest = folder / SCORES_FILE, folder / PREDICTIONS_FILE, folder / "manifest.json"
+    scores.write_text(scores.read_text().replace('"nmf"', '"nmf:2+bin_code"'))
+    table = pyarrow.parquet.read_table(kept).to_pydict()
+    table["representation"] = [name.replace("nmf", "nmf:2+bin_code") for name in table["representation"]]
+    pyarrow.parquet.write_table(pyarrow.table(table), kept)
+    digests = {"scores_sha256": sha256_file(scores), "predictions_sha256": sha256_file(kept)}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | digests))
+    text = write_report(own_run, tmp_path / "report.html")
+    said = "A number after a name is its size; + puts numbers side by side."
+    assert said in text
+    assert "NMF 2 + bin code" in text
+    assert said not in report_text
 
 
 def test_the_page_tells_the_bin_code_from_the_context_code(own_run, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from tiny_study import PARAMS, STUDIES
 
+from epilstm.config import EvaluateParams
 from epilstm.errors import ParamsError
 from epilstm.samplesheet.sheet import read_samplesheet
 from epilstm.study.definition import Studies, read_studies
@@ -82,6 +83,12 @@ def test_cell_types_are_left_out_by_a_samplesheet_of_its_own_with_paths_that_hol
     before = Path(sheet).stat().st_mtime_ns
     planned(root, "cells")
     assert Path(sheet).stat().st_mtime_ns == before
+
+
+def test_a_variant_can_name_sizes_and_sums_of_what_is_compared(root: Path) -> None:
+    names = ["embedding", "pca:12", "pca_varimax:12", "nmf:12+context_code"]
+    params = effective_params(root, [f"evaluate.representations=[{','.join(names)}]"], "here")
+    assert EvaluateParams.model_validate(params["evaluate"]).model_dump()["representations"] == names
 
 
 def test_params_are_those_of_the_file_with_the_overrides(root: Path) -> None:

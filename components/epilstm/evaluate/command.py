@@ -8,7 +8,8 @@ levels and, written last, ``manifest.json``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from epilstm.config import EvaluateParams
 from epilstm.console import log, progress
 from epilstm.datasets import write_manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.evaluate.cross_cell import cell_tracks, fits, judge_cross_cell, labelled_cell_types, views_of
+from epilstm.evaluate.compared import Ingredients, as_they_are, fit, make, ordered, require_two_levels
+from epilstm.evaluate.cross_cell import Encoders, cell_tracks, fits, judge_cross_cell, labelled_cell_types, views_of
 from epilstm.evaluate.gene_regions import gene_regions
 from epilstm.evaluate.imputation import NetworkImputer, judge_imputation, judged_stretches
 from epilstm.evaluate.judgement import judge_task
@@ -28,24 +30,15 @@ from epilstm.evaluate.leak import LEAKING, judge_leak, with_random_folds
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.missing import hidden_tracks, judge_missing
 from epilstm.evaluate.nmf import fit_nmf, offsets, training_sample
-from epilstm.evaluate.pca import Pca, fit_pca
+from epilstm.evaluate.pca import fit_pca
 from epilstm.evaluate.pooling import WindowTable
 from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_all, predict_majority
 from epilstm.evaluate.reconstruction import judge_reconstruction, readout_blocks, training_moments
 from epilstm.evaluate.regression import judge_regression
-from epilstm.evaluate.representations import (
-    BinByBin,
-    Embedding,
-    Network,
-    PrincipalComponents,
-    RawTracks,
-    Representation,
-    Transform,
-)
+from epilstm.evaluate.representations import Embedding, Network, Representation, Transform
 from epilstm.evaluate.tasks import Task, load_tasks
 from epilstm.evaluate.trials import Trial, prepare_trials
 from epilstm.evaluation import (
-    BASELINES,
     EMBEDDING,
     LEVEL_COLUMNS,
     LEVELS_FILE,
@@ -62,9 +55,6 @@ from epilstm.evaluation import (
 )
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores
-
-#: From a transform of the matrix's rows to the embedding of what it makes of them.
-Encoder = Callable[[Transform], Network]
 
 
 @dataclass(frozen=True)
@@ -111,6 +101,7 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     embedding = Embedding(matrix, context.inputs["embeddings"])
     network, model = load_model(context.inputs["model"])
     require_one_run(context.inputs, model.matrix_fingerprint, embedding.manifest)
+    require_two_levels(params, model.config.context_size)
     also = _other_embeddings(matrix, params)
     if params.missing_tracks and matrix.tracks < 2:
         raise ParamsError("evaluate.missing_tracks: of one track none can be hidden; set it to 0")
@@ -123,7 +114,6 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     def untrained_on(shown: Transform) -> Network:
         return Network(matrix, lambda rows: encode_bins(untrained_network, shown(rows)), embedding.size, margin, frame)
 
-    untrained = untrained_on(lambda rows: rows)
     # The decoder reads the code of the bin alone, so no more numbers than it has are fair to compare with.
     bin_code, untrained_bins = model.config.bin_code_size, bin_level_of(untrained_network)
     untrained_code = Network(matrix, lambda rows: encode_bins(untrained_bins, rows), bin_code, CONTEXT_BINS)
@@ -147,16 +137,31 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         with progress("Imputation", sum(block.bins for block in judged_stretches(matrix, params))) as bar:
             shown = NetworkImputer(lambda rows: reconstruct_bins(network, rows), CONTEXT_BINS, model.scaler)
             imputation = judge_imputation(matrix, shown, moments, bin_code, genes, params, bar.advance)
-    order = [EMBEDDING, *also, *(name for name in BASELINES if name in params.representations)]
-    made: dict[str, Representation] = {EMBEDDING: embedding, **also}
-    made |= {"raw": RawTracks(matrix), "pca": PrincipalComponents(matrix, pca, embedding.size), "untrained": untrained}
-    if "nmf" in order:
-        nmf = fit_nmf(training_sample(matrix), offsets(context.inputs["matrix"]), embedding.size, params.seed)
-        made["nmf"] = BinByBin(matrix, nmf.transform, len(nmf.factors))
+    sample = cache(lambda: training_sample(matrix))
+    fitted = fit(
+        params.representations,
+        moments,
+        pca,
+        lambda size: fit_nmf(sample(), offsets(context.inputs["matrix"]), size, params.seed),
+        embedding.size,
+    )
+    ingredients = Ingredients(
+        matrix, as_they_are, matrix.tracks, embedding, untrained_on(as_they_are), bin_code, fitted
+    )
+    names = {str(name): name for name in ordered(params.representations)}
+    order = [EMBEDDING, *also, *(name for name in names if name != EMBEDDING)]
+    own = {text: make(name, ingredients) for text, name in names.items() if text != MAJORITY}
+    made = {**own, **also}
     chosen = {name: made[name] for name in order if name != MAJORITY}
     held_out = judged.predicted(chosen, "Classifiers")
     if MAJORITY in order:
         predict_majority(trials, held_out)
+
+    def hiding(hidden: NDArray[np.bool_]) -> dict[str, Representation]:
+        """The same representations of what is left of the tracks."""
+        shown = _hiding(hidden)
+        left = replace(ingredients, tracks=shown, embedding=trained_on(shown), untrained=untrained_on(shown))
+        return {text: make(names[text], left) for text in own}
 
     of_classes, of_levels = ([task for task in tasks if task.of_levels is levels] for levels in (False, True))
     results = EvaluationResults(
@@ -176,9 +181,9 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         reconstruction=reconstruction,
         imputation=imputation,
         leak=_leak(judged, chosen, held_out) if params.leak else {},
-        missing_tracks=_missing(judged, chosen, held_out, trained_on, pca) if params.missing_tracks else None,
+        missing_tracks=_missing(judged, own, held_out, hiding) if params.missing_tracks else None,
         cross_cell_type=_cross_cell(
-            judged, context.inputs["matrix"], {EMBEDDING: trained_on, "untrained": untrained_on}, embedding.size
+            judged, context.inputs["matrix"], Encoders(trained_on, untrained_on, embedding.size, bin_code)
         )
         if params.cross_cell_type
         else None,
@@ -240,24 +245,17 @@ def _leak(judged: Judged, chosen: Mapping[str, Representation], held_out: HeldOu
 
 
 def _missing(
-    judged: Judged, chosen: Mapping[str, Representation], held_out: HeldOut, trained_on: Encoder, pca: Pca
+    judged: Judged,
+    learnt: Mapping[str, Representation],
+    held_out: HeldOut,
+    hiding: Callable[[NDArray[np.bool_]], Mapping[str, Representation]],
 ) -> MissingTracks:
     matrix, params = judged.matrix, judged.params
-    learnt = {name: chosen[name] for name in (EMBEDDING, "raw", "pca") if name in chosen}
     draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed)
-    without = []
-    for number, hidden in enumerate(draws, 1):
-        without.append(
-            judged.predicted(
-                learnt,
-                f"Missing tracks, draw {number}",
-                shown={
-                    EMBEDDING: trained_on(_hiding(hidden)),
-                    "raw": BinByBin(matrix, _hiding(hidden), matrix.tracks),
-                    "pca": PrincipalComponents(matrix, pca, chosen[EMBEDDING].size, _hiding(hidden)),
-                },
-            )
-        )
+    without = [
+        judged.predicted(learnt, f"Missing tracks, draw {number}", shown=hiding(hidden))
+        for number, hidden in enumerate(draws, 1)
+    ]
     names = matrix.manifest.tracks
     return MissingTracks(
         share=params.missing_tracks,
@@ -272,9 +270,7 @@ def _hiding(hidden: NDArray[np.bool_]) -> Transform:
     return lambda rows: rows * kept
 
 
-def _cross_cell(
-    judged: Judged, folder: Path, encoders: Mapping[str, Encoder], embedding_size: int
-) -> CrossCellTypes | None:
+def _cross_cell(judged: Judged, folder: Path, encoders: Encoders) -> CrossCellTypes | None:
     params, labelled = judged.params, labelled_cell_types(judged.trials)
     tracks = cell_tracks(judged.matrix.manifest.tracks, labelled)
     if tracks is None:
@@ -283,8 +279,7 @@ def _cross_cell(
             "one task and tracks of one assay"
         )
         return None
-    asked: dict[str, Encoder] = {name: encoder for name, encoder in encoders.items() if name in params.representations}
-    views = views_of(judged.matrix, folder, tracks, asked, embedding_size, params)
+    views = views_of(judged.matrix, folder, tracks, encoders, params)
     with progress("Across cell types", fits(judged.trials, tracks, views, params)) as bar:
         return judge_cross_cell(
             judged.trials, judged.windows, judged.matrix, tracks, views, params, judged.threads, bar

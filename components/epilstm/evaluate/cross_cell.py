@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from epilstm.config import EvaluateParams
 from epilstm.console import Progress
 from epilstm.evaluate.classifier import predict_held_out
+from epilstm.evaluate.compared import Ingredients, fit, make
 from epilstm.evaluate.folds import Folds, assign_folds
 from epilstm.evaluate.judgement import caveats, counted, listed, spoken
 from epilstm.evaluate.matrix import Matrix
@@ -27,18 +28,37 @@ from epilstm.evaluate.nmf import Nmf, fit_nmf, offsets, training_sample
 from epilstm.evaluate.pca import Moments, fit_pca
 from epilstm.evaluate.pooling import WindowTable
 from epilstm.evaluate.prediction import MAJORITY, features_of, pool_windows
-from epilstm.evaluate.representations import BinByBin, Representation, Transform
+from epilstm.evaluate.representations import Representation, Transform
 from epilstm.evaluate.scores import cluster_draws, difference, interval
 from epilstm.evaluate.trial_scores import by_task, clusters_of, measure_of, measured, resampled
 from epilstm.evaluate.trials import Trial
-from epilstm.evaluation import EMBEDDING, CrossCellTask, CrossCellTypes, Difference, Transfer
+from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, CrossCellTask, CrossCellTypes, Difference, Transfer
 from epilstm.report.tracks import split_names
+from epilstm.representation_names import RepresentationName, parse_name
 
 #: The embedding of a cell type whose tracks are where they are, with all others hidden.
 MASKED = "embedding_masked"
 
 #: View of one cell type by name, then by cell type.
 Views = Mapping[str, Mapping[str, Representation]]
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Networks that can be shown something else than the matrix.
+
+    Parameters
+    ----------
+    trained, untrained : callable
+        From a transform of the matrix's rows to the embedding of what it makes of them.
+    size, bin_code : int
+        Numbers of the embedding, and of the bin's own code in it.
+    """
+
+    trained: Callable[[Transform], Representation]
+    untrained: Callable[[Transform], Representation]
+    size: int
+    bin_code: int
 
 
 @dataclass(frozen=True)
@@ -109,8 +129,7 @@ def views_of(
     matrix: Matrix,
     folder: Path,
     tracks: CellTracks,
-    encoders: Mapping[str, Callable[[Transform], Representation]],
-    embedding_size: int,
+    encoders: Encoders,
     params: EvaluateParams,
 ) -> Views:
     """What each cell type can be described by.
@@ -121,52 +140,64 @@ def views_of(
     folder : Path
         Of the matrix.
     tracks : CellTracks
-    encoders : mapping of str to callable
-        ``embedding`` and maybe ``untrained``: from a transform of the matrix's rows to the embedding of the result.
-    embedding_size : int
-        Of PCA and non-negative factors as far as there are as many assays.
+    encoders : Encoders
     params : EvaluateParams
+        PCA and non-negative factors have their size as far as there are as many assays.
     """
-    cells, width = list(tracks.columns), len(tracks.assays)
-    size = min(embedding_size, width)
-    views: dict[str, dict[str, Representation]] = {
-        "raw": {cell: BinByBin(matrix, _own(tracks.columns[cell]), width) for cell in cells}
+    offset, width = offsets(folder), len(tracks.assays)
+    sample = cache(lambda: _stacked_sample(matrix, offset, tracks))
+    moments = _stacked_moments(matrix, tracks)
+    fitted = fit(
+        params.representations,
+        moments,
+        fit_pca(moments),
+        lambda size: fit_nmf(sample(), np.zeros(width, np.float32), size, params.seed),
+        encoders.size,
+    )
+    cells = {
+        cell: Ingredients(
+            matrix,
+            _own(columns),
+            width,
+            encoders.trained(partial(tracks.everywhere, cell=cell)),
+            encoders.untrained(partial(tracks.everywhere, cell=cell)),
+            encoders.bin_code,
+            replace(fitted, nmf={size: Nmf(offset[columns], each.factors) for size, each in fitted.nmf.items()}),
+        )
+        for cell, columns in tracks.columns.items()
     }
-    if "pca" in params.representations:
-        moments = Moments(width)
-        for block in matrix.blocks(matrix.manifest.split.train):
-            rows = matrix.rows(block)[matrix.mask(block)]
-            for columns in tracks.columns.values():
-                moments.add(rows[:, columns])
-        pca = fit_pca(moments)
-        views["pca"] = {
-            cell: BinByBin(matrix, _own_then(columns, lambda rows: pca.transform(rows, size)), size)
-            for cell, columns in tracks.columns.items()
-        }
-    if "nmf" in params.representations:
-        sample, offset = training_sample(matrix), offsets(folder)
-        stacked = [Nmf(offset[own], _NO_FACTORS).non_negative(sample[:, own]) for own in tracks.columns.values()]
-        every = np.concatenate(stacked)[:: len(cells)]
-        factors = fit_nmf(every, np.zeros(width, np.float32), size, params.seed).factors
-        views["nmf"] = {
-            cell: BinByBin(matrix, _own_then(own, Nmf(offset[own], factors).transform), len(factors))
-            for cell, own in tracks.columns.items()
-        }
-    for name, encoder in encoders.items():
-        views[name] = {cell: encoder(partial(tracks.everywhere, cell=cell)) for cell in cells}
-    views[MASKED] = {cell: encoders[EMBEDDING](partial(tracks.alone, cell=cell)) for cell in cells}
+    views = {str(name): {cell: make(name, of) for cell, of in cells.items()} for name in _viewed(params)}
+    views[MASKED] = {cell: encoders.trained(partial(tracks.alone, cell=cell)) for cell in cells}
     return views
 
 
-_NO_FACTORS = np.empty((0, 0), np.float32)
+def _viewed(params: EvaluateParams) -> list[RepresentationName]:
+    """What cell types are described by: the raw tracks, which the others are compared with, and what is asked for."""
+    asked = {str(name): name for name in params.representations} | {"raw": parse_name("raw")}
+    usual = [asked[name] for name in ("raw", "pca", "nmf", EMBEDDING, "untrained") if name in asked]
+    return [*usual, *(name for text, name in asked.items() if text not in REPRESENTATIONS)]
 
 
 def _own(columns: NDArray[np.intp]) -> Transform:
     return lambda rows: rows[:, columns]
 
 
-def _own_then(columns: NDArray[np.intp], transform: Transform) -> Transform:
-    return lambda rows: transform(rows[:, columns])
+def _stacked_moments(matrix: Matrix, tracks: CellTracks) -> Moments:
+    """Of the training bins' tracks by assay, all cell types one below the other."""
+    moments = Moments(len(tracks.assays))
+    for block in matrix.blocks(matrix.manifest.split.train):
+        rows = matrix.rows(block)[matrix.mask(block)]
+        for columns in tracks.columns.values():
+            moments.add(rows[:, columns])
+    return moments
+
+
+def _stacked_sample(matrix: Matrix, offset: NDArray[np.float32], tracks: CellTracks) -> NDArray[np.float32]:
+    """Un-centred rows by assay, from all cell types, as many as a sample has."""
+    sample, columns = training_sample(matrix), tracks.columns.values()
+    no_factors = np.empty((0, 0), np.float32)
+    stacked = [Nmf(offset[own], no_factors).non_negative(sample[:, own]) for own in columns]
+    return np.concatenate(stacked)[:: len(columns)]
 
 
 @dataclass(frozen=True)

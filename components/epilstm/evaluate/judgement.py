@@ -19,6 +19,7 @@ from epilstm.evaluation import (
     Summary,
     TaskResult,
 )
+from epilstm.representation_names import Part, known_name
 
 #: How a sentence calls each baseline.
 SPOKEN = {
@@ -28,6 +29,16 @@ SPOKEN = {
     "nmf": "non-negative factors of the same size",
     "untrained": "an untrained encoder",
     "majority": "the majority class",
+    "bin_code": "its bin code",
+    "context_code": "its context code",
+    "pca_varimax": "PCA of the same size turned by varimax",
+}
+
+#: The same of baselines of a size of their own.
+SPOKEN_OF_SIZE = {
+    "pca": "PCA of size {}",
+    "nmf": "non-negative factors of size {}",
+    "pca_varimax": "PCA of size {} turned by varimax",
 }
 
 #: Below this many resampled units a percentile bootstrap is too sure of itself.
@@ -189,7 +200,12 @@ def best(
 
 def spoken(name: str) -> str:
     """How a sentence calls a representation."""
-    return SPOKEN.get(name, f"the model {name}")
+    known = known_name(name)
+    return f"the model {name}" if known is None else " plus ".join(map(_spoken_part, known.parts))
+
+
+def _spoken_part(part: Part) -> str:
+    return SPOKEN[part.kind] if part.size is None else SPOKEN_OF_SIZE[part.kind].format(part.size)
 
 
 def verdicts(differences: Sequence[Difference]) -> list[str]:

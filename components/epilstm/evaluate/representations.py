@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -48,14 +48,14 @@ class RawTracks:
 
 
 class PrincipalComponents:
-    """The first components of a PCA fitted on the training chromosomes, of what `shown` makes of the rows."""
+    """The first components of a PCA fitted on the training chromosomes."""
 
-    def __init__(self, matrix: Matrix, pca: Pca, size: int, shown: Transform = lambda rows: rows) -> None:
-        self.matrix, self.pca, self.size, self.shown = matrix, pca, min(size, matrix.tracks), shown
+    def __init__(self, matrix: Matrix, pca: Pca, size: int) -> None:
+        self.matrix, self.pca, self.size = matrix, pca, min(size, matrix.tracks)
 
     def block(self, block: Block) -> NDArray[np.float32]:
         """Coordinates on the components."""
-        return self.pca.transform(self.shown(self.matrix.rows(block)), self.size)
+        return self.pca.transform(self.matrix.rows(block), self.size)
 
 
 class BinByBin:
@@ -75,6 +75,28 @@ class BinByBin:
     def block(self, block: Block) -> NDArray[np.float32]:
         """What the function makes of a block."""
         return self.transform(self.matrix.rows(block))
+
+
+class Columns:
+    """Consecutive numbers of another representation, `first` to one before `last`."""
+
+    def __init__(self, whole: Representation, first: int, last: int) -> None:
+        self.whole, self.first, self.last, self.size = whole, first, last, last - first
+
+    def block(self, block: Block) -> NDArray[np.float32]:
+        """Those columns of a block."""
+        return self.whole.block(block)[:, self.first : self.last]
+
+
+class SideBySide:
+    """Several representations as one."""
+
+    def __init__(self, parts: Sequence[Representation]) -> None:
+        self.parts, self.size = parts, sum(part.size for part in parts)
+
+    def block(self, block: Block) -> NDArray[np.float32]:
+        """Their values of a block, in their order."""
+        return np.concatenate([part.block(block) for part in self.parts], axis=1)
 
 
 class Embedding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
-from epilstm.evaluation import EMBEDDING, TaskResult
+from epilstm.evaluation import EMBEDDING, RegressionResult, TaskResult
 
 #: Points kept of a curve: more could not be told apart in a figure.
 POINTS = 160
@@ -63,6 +64,12 @@ def cell_types_drawn(task: TaskResult) -> list[str]:
     return [cell for cell in task.cell_types if cell in by_positives[:CELL_TYPES_DRAWN]]
 
 
+def as_compared(names: Iterable[str], task: TaskResult | RegressionResult) -> list[str]:
+    """Names of representations in the order of the evaluation: JSON sorts keys, but not the list of differences."""
+    place = {each.baseline: number for number, each in enumerate(task.differences)}
+    return sorted(names, key=lambda name: place.get(name, -1))
+
+
 def read_curves(predictions: Path, task: TaskResult) -> dict[str, dict[str, Curves]]:
     """Curves of a task: cell type -> representation -> curves, over the held-out scores of all folds together.
 
@@ -94,7 +101,7 @@ def read_curves(predictions: Path, task: TaskResult) -> dict[str, dict[str, Curv
         labels = table["label"].to_numpy().astype(bool)
         scores = table["score"].to_numpy()
         curves[cell] = {}
-        for name in task.cell_types[cell].representations:
+        for name in as_compared(task.cell_types[cell].representations, task):
             own = names == name
             if own.sum() != task.cell_types[cell].n or len(np.unique(labels[own])) < 2:
                 raise DataError(

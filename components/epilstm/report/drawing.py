@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from epilstm.representation_names import Part, known_name
+
 #: Dots per inch of what is not drawn as lines: 1.6 per CSS pixel on a laptop.
 RASTER_DPI = 160
 
@@ -76,6 +78,22 @@ LOOKS = {
     "majority": Look("majority class", "#8a8a8a", "|", (0, (2, 2))),
 }
 
+#: What colours and labels representations that LOOKS does not have, by their parts.
+PART_COLORS = {
+    **{name: look.color for name, look in LOOKS.items()},
+    "bin_code": "#56B4E9",
+    "context_code": "#7f5aa8",
+    "pca_varimax": "#8c2d04",
+}
+PART_LABELS = {
+    **{name: look.label for name, look in LOOKS.items()},
+    "bin_code": "bin code",
+    "context_code": "context code",
+    "pca_varimax": "PCA, varimax",
+}
+PART_MARKERS = ("P", "X", "*", "h", "p", "<", ">")
+PART_LINES = ((6, 1), (2, 1), (6, 1, 2, 1), (4, 1, 2, 1, 2, 1), (1, 2))
+
 #: Colours left for representations that have no look of their own.
 MORE_COLORS, MORE_MARKERS = ("#E69F00", "#56B4E9", "#7f5aa8", "#8c6d31"), ("P", "X", "*", "h")
 
@@ -88,11 +106,23 @@ RECONSTRUCTION_LOOKS = {
 
 
 def look_of(name: str) -> Look:
-    """How a representation looks; one without a look of its own gets one that follows from its name."""
+    """How a representation looks; one without a look of its own gets one that follows from its name.
+
+    Sums have a colour of those left over, others that of their kind; marker and line tell one size from another.
+    """
     if name in LOOKS:
         return LOOKS[name]
-    rank = crc32(name.encode()) % len(MORE_COLORS)
+    number, known = crc32(name.encode()), known_name(name)
+    rank = number % len(MORE_COLORS)
+    if known is not None:
+        color = PART_COLORS[known.parts[0].kind] if len(known.parts) == 1 else MORE_COLORS[rank]
+        marker, line = PART_MARKERS[number % len(PART_MARKERS)], PART_LINES[number % len(PART_LINES)]
+        return Look(" + ".join(map(_label_of, known.parts)), color, marker, (0, line))
     return Look(name.replace("_", " "), MORE_COLORS[rank], MORE_MARKERS[rank], (0, (6, 1, 1, 1, 1, 1)))
+
+
+def _label_of(part: Part) -> str:
+    return PART_LABELS[part.kind] if part.size is None else f"{PART_LABELS[part.kind]} {part.size}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from epilstm import __version__
 from epilstm.config import ReportParams
-from epilstm.evaluation import EMBEDDING, Interval, ReconstructionScore, TaskResult
+from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
 from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of
 from epilstm.report.further import further_comparisons
 from epilstm.report.held_out import HeldOut
@@ -22,6 +22,7 @@ from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE
 from epilstm.report.task_figures import ROWS
 from epilstm.report.tracks import split_names
 from epilstm.report.window import Window
+from epilstm.representation_names import known_name
 
 TEMPLATE, STYLE_SHEET = "report.html.jinja", "style.css"
 
@@ -87,6 +88,9 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         looks={name: look_of(name) for name in results.representation_order},
         reconstruction_looks=RECONSTRUCTION_LOOKS,
         representation_order=results.representation_order,
+        compared_further=any(
+            name not in REPRESENTATIONS and known_name(name) is not None for name in results.representation_order
+        ),
         embedding=EMBEDDING,
         tasks=[(task, pictures.tasks[name], task_note(task, run)) for name, task in results.tasks.items()],
         further=[*further_comparisons(results), *imputation_parts(results)],

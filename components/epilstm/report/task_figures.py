@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, Interval, RegressionResult, TaskResult
-from epilstm.report.curves import Curves
+from epilstm.report.curves import Curves, as_compared
 from epilstm.report.drawing import LOOKS, QUIET, Layout, legend_above, look_of, new_figure, round_ticks
+from epilstm.representation_names import known_name
 
 #: The baseline that is drawn as a line; all others are points and curves.
 MAJORITY = "majority"
@@ -32,32 +33,40 @@ ScoreRow = tuple[str, dict[str, tuple[float, Interval]]]
 
 
 def drawn_order(names: Iterable[str]) -> list[str]:
-    """Representations that are points and curves: the embedding, other embeddings by name, then the baselines."""
-    rank = {name: place for place, name in enumerate(REPRESENTATIONS)}
-    return sorted((name for name in names if name != MAJORITY), key=lambda name: (rank.get(name, 0.5), name))
+    """Representations that are points and curves.
+
+    The embedding, other embeddings by name, the usual baselines, then all others as they are given.
+    """
+
+    def place(name: str) -> tuple[float, str]:
+        if name in REPRESENTATIONS:
+            return REPRESENTATIONS.index(name), ""
+        return (0.5, name) if known_name(name) is None else (len(REPRESENTATIONS), "")
+
+    return sorted((name for name in names if name != MAJORITY), key=place)
 
 
 def score_rows(task: TaskResult) -> list[ScoreRow]:
     """Rows of the figure in average precision; the mean over cell types comes first."""
-    rows = [
-        (
-            cell,
-            {
-                name: (each.average_precision, each.average_precision_ci)
-                for name, each in scored.representations.items()
-            },
-        )
-        for cell, scored in task.cell_types.items()
-    ]
-    mean = {name: (each.average_precision, each.average_precision_ci) for name, each in task.summary.items()}
-    return _with_mean(rows, mean)
+
+    def scored(scores: Mapping[str, Any]) -> dict[str, tuple[float, Interval]]:
+        return {
+            name: (scores[name].average_precision, scores[name].average_precision_ci)
+            for name in as_compared(scores, task)
+        }
+
+    rows = [(cell, scored(each.representations)) for cell, each in task.cell_types.items()]
+    return _with_mean(rows, scored(task.summary))
 
 
 def level_rows(task: RegressionResult, measure: Literal["r2", "spearman"]) -> list[ScoreRow]:
     """Rows of the figure of a task of levels, in R2 or Spearman's correlation; the mean comes first."""
 
     def scored(scores: Mapping[str, Any]) -> dict[str, tuple[float, Interval]]:
-        return {name: (getattr(each, measure), getattr(each, f"{measure}_ci")) for name, each in scores.items()}
+        return {
+            name: (getattr(scores[name], measure), getattr(scores[name], f"{measure}_ci"))
+            for name in as_compared(scores, task)
+        }
 
     rows = [(cell, scored(each.representations)) for cell, each in task.cell_types.items()]
     return _with_mean(rows, scored(task.summary))
