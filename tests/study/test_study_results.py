@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pandas as pd
 import pytest
 from tiny_study import scores
 
-from epilstm.errors import DataError
-from epilstm.evaluation import EvaluationResults
+from epilstm.errors import DataError, ParamsError
+from epilstm.evaluation import Difference, EvaluationResults, Interval, Verdict
 from epilstm.study.plan import Experiment
-from epilstm.study.results import Result, Score, as_text, result_of, table, write_csv
+from epilstm.study.results import Result, Score, against_as_text, as_text, result_of, table, write_csv
 
 
 def result(variant: str, seed: int, precision: float, r2: float | None = 0.5) -> Result:
@@ -83,6 +84,54 @@ def test_the_result_is_the_embedding_s() -> None:
     assert result_of(experiment, EvaluationResults.model_validate(content)) == Result(
         "one", 3, 0.9, None, {"t": Score(0.7, 0.1, 0.9)}, {}
     )
+
+
+def compared(variant: str, seed: int, delta: float, verdict: Verdict, names: Sequence[str] = ("raw",)) -> Result:
+    found = Difference(baseline="", delta=delta, ci=Interval(low=delta - 0.1, high=delta + 0.3), verdict=verdict)
+    score = {"fire": Score(0.5, 0.4, 0.6)}
+    return Result(variant, seed, 0.5, None, score, {}, {name: {"fire (AP)": found} for name in names})
+
+
+def test_differences_to_a_representation_are_means_over_seeds_marked_where_every_seed_agrees() -> None:
+    noise: Verdict = "is indistinguishable from"
+    results = [
+        *(compared("a", seed, delta, "beats") for seed, delta in ((1, 0.2), (2, 0.5))),
+        *(compared("b", seed, -0.4, "is beaten by") for seed in (1, 2)),
+        *(compared("c", seed, 0.2, verdict) for seed, verdict in ((1, "beats"), (2, noise))),
+        *(compared("d", seed, 0.0, verdict) for seed, verdict in ((1, "beats"), (2, "is beaten by"))),
+        compared("e", 1, 0.2, "beats", names=["pca:12"]),
+    ]
+    mean = float(np.mean([0.2, 0.5]))
+    assert against_as_text(results, ["b", "a", "c", "d", "e", "f"], "raw") == [
+        ["embedding - raw", "fire (AP)"],
+        ["b", "-0.400 [-0.500, -0.100] *"],
+        ["a", f"{mean:+.3f} [{mean - 0.1:+.3f}, {mean + 0.3:+.3f}] *"],
+        ["c", "+0.200 [+0.100, +0.500]"],
+        ["d", "+0.000 [-0.100, +0.300]"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["pcs", "embedding", "nmf"])
+def test_what_nothing_was_compared_with_is_told_with_what_there_is(name: str) -> None:
+    results = [compared("a", 1, 0.1, "beats", names=["raw", "pca:12+context_code"])]
+    with pytest.raises(ParamsError) as told:
+        against_as_text(results, ["a"], name)
+    assert str(told.value) == (
+        f"--against {name}: no experiment shown has compared the embedding with it; there are raw, "
+        "pca:12+context_code (evaluate.representations)"
+    )
+
+
+def test_differences_are_those_of_the_scores() -> None:
+    content = scores()
+    content["reconstruction"]["models"]["model"]["r2"] = 0.9
+    summary = {"embedding": {"average_precision": 0.7, "average_precision_ci": {"low": 0.1, "high": 0.9}}}
+    found = {"baseline": "pca:12", "delta": 0.2, "ci": {"low": 0.1, "high": 0.3}, "verdict": "beats"}
+    content["tasks"]["t"] |= {"summary": summary, "differences": [found]}
+    experiment = Experiment("layers", "one", 3, "layers-one-3", ())
+    assert result_of(experiment, EvaluationResults.model_validate(content)).differences == {
+        "pca:12": {"t (AP)": Difference.model_validate(found)}
+    }
 
 
 def test_where_tracks_were_imputed_the_network_s_error_is_shown() -> None:

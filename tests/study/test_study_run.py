@@ -56,6 +56,25 @@ def test_results_are_shown_and_written_and_what_is_missing_is_told(project: Path
     ]
 
 
+def test_differences_to_a_representation_are_shown_below(project: Path) -> None:
+    plain = study(project, "show", "layers", "--seeds", "1")
+    done = study(project, "show", "layers", "--seeds", "1", "--against", "raw")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(plain.stdout)
+    assert [line.split() for line in done.stdout.removeprefix(plain.stdout).splitlines()] == [
+        [],
+        ["embedding", "-", "raw", "t", "(AP)"],
+        ["one", "+0.110", "[+0.010,", "+0.400]", "*"],
+        ["two", "+0.210", "[+0.010,", "+0.400]", "*"],
+    ]
+    refused = study(project, "show", "layers", "--seeds", "1", "--against", "pca")
+    assert refused.returncode != 0
+    assert refused.stderr.splitlines()[-1] == (
+        "error: --against pca: no experiment shown has compared the embedding with it; there are raw "
+        "(evaluate.representations)"
+    )
+
+
 def test_what_ran_with_other_params_is_neither_taken_nor_replaced_unasked(project: Path) -> None:
     changed = (project / "studies.yaml").read_text().replace("train.dropout=0.1", "train.dropout=0.2")
     (project / "other.yaml").write_text(changed)

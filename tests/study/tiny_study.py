@@ -44,6 +44,9 @@ precision = 0.5 + 0.1 * params["layers"] + 0.01 * params["seed"]
 scores["tasks"]["t"]["summary"]["embedding"] = {
     "average_precision": precision, "average_precision_ci": {"low": precision - 0.2, "high": precision + 0.1}
 }
+scores["tasks"]["t"]["differences"] = [
+    {"baseline": "raw", "delta": precision - 0.5, "ci": {"low": 0.01, "high": 0.4}, "verdict": "beats"}
+]
 scores["reconstruction"]["models"]["model"]["r2"] = 0.3 * params["layers"] + 0.001 * params["seed"]
 pathlib.Path("evaluation").mkdir()
 json.dump(scores, open("evaluation/scores.json", "w"))

@@ -110,12 +110,16 @@ def run(name: str, file: Path, replace: bool, **choice: Any) -> None:
 @study.command()
 @_choice
 @click.option("--csv", "target", type=PATH, metavar="FILE", help="CSV to write: a row per experiment and task.")
-def show(name: str, file: Path, target: Path | None, **choice: Any) -> None:
+@click.option(
+    "--against", metavar="REPRESENTATION", help="Show the embedding's differences to it, too, such as pca or raw."
+)
+def show(name: str, file: Path, target: Path | None, against: str | None, **choice: Any) -> None:
     """Show what the experiments of the study NAME came to.
 
     R2 of the reconstruction of the test chromosomes, and by task the average precision (or R2, of levels) of the
     embedding with its bootstrap interval; then the difference to the first variant, its mean and standard deviation
-    over seeds.
+    over seeds. With --against, a second table: the embedding minus that representation, by variant and task, the mean
+    over seeds of the difference and its interval, and a * where every seed says that it beats it, or is beaten by it.
     """
     from epilstm.study import experiments, results
     from epilstm.study.plan import plan
@@ -141,7 +145,12 @@ def show(name: str, file: Path, target: Path | None, **choice: Any) -> None:
         console.log.warning(f"run from {len(baselines)} different commits: the code may differ, too")
     if target is not None:
         results.write_csv(target, name, found)
-    _print_table(results.as_text(results.table(found, list(dict.fromkeys(each.variant for each in planned)))))
+    variants = list(dict.fromkeys(each.variant for each in planned))
+    against_it = results.against_as_text(found, variants, against) if against is not None else None
+    _print_table(results.as_text(results.table(found, variants)))
+    if against_it is not None:
+        click.echo()
+        _print_table(against_it)
 
 
 def _planned(name: str, file: Path, choice: dict[str, Any]) -> tuple[Any, Any, Path]:

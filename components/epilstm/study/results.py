@@ -6,14 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
 from epilstm.artifacts import put_in_place, staging_path
 from epilstm.datasets import parse_manifest
-from epilstm.errors import DataError
-from epilstm.evaluation import EMBEDDING, SCORES_FILE, EvaluationResults
+from epilstm.errors import DataError, ParamsError
+from epilstm.evaluation import EMBEDDING, SCORES_FILE, Difference, EvaluationResults
 from epilstm.study.experiments import Kept
 from epilstm.study.plan import Experiment
 
@@ -49,6 +49,8 @@ class Result:
         Average precision of the embedding by task, mean over cell types.
     levels : dict of str to Score
         R2 of the embedding by task of levels.
+    differences : dict of str to dict of str to Difference
+        By representation, then by what is measured: the embedding's score minus its.
     """
 
     variant: str
@@ -57,23 +59,37 @@ class Result:
     imputation_mse: float | None
     precision: dict[str, Score]
     levels: dict[str, Score]
+    differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
 
 
 def result_of(experiment: Experiment, results: EvaluationResults) -> Result:
     """What an evaluation says of an experiment."""
+    differences: dict[str, dict[str, Difference]] = {}
     precision = {}
     for name, task in results.tasks.items():
         summary = task.summary[EMBEDDING]
         ci = summary.average_precision_ci
         precision[name] = Score(summary.average_precision, ci.low, ci.high)
+        for each in task.differences:
+            differences.setdefault(each.baseline, {})[_in_precision(name)] = each
     levels = {}
     for name, levelled in results.regression.items():
         fit = levelled.summary[EMBEDDING]
         levels[name] = Score(fit.r2, fit.r2_ci.low, fit.r2_ci.high)
+        for each in levelled.differences:
+            differences.setdefault(each.baseline, {})[_in_r2(name)] = each
     r2 = results.reconstruction.models["model"].r2
     imputed = results.imputation
     mse = imputed.methods["model"].overall.mse_global if imputed else None
-    return Result(experiment.variant, experiment.seed, r2, mse, precision, levels)
+    return Result(experiment.variant, experiment.seed, r2, mse, precision, levels, differences)
+
+
+def _in_precision(task: str) -> str:
+    return f"{task} (AP)"
+
+
+def _in_r2(task: str) -> str:
+    return f"{task} (R2)"
 
 
 def read_result(root: Path, experiment: Experiment, there: Kept) -> Result:
@@ -191,9 +207,9 @@ def _numbers(variant: str, results: Sequence[Result]) -> dict[str, dict[int, Sco
         if result.imputation_mse is not None:
             numbers.setdefault("imputation MSE", {})[result.seed] = result.imputation_mse
         for name, score in result.precision.items():
-            numbers.setdefault(f"{name} (AP)", {})[result.seed] = score
+            numbers.setdefault(_in_precision(name), {})[result.seed] = score
         for name, score in result.levels.items():
-            numbers.setdefault(f"{name} (R2)", {})[result.seed] = score
+            numbers.setdefault(_in_r2(name), {})[result.seed] = score
     return numbers
 
 
@@ -232,3 +248,46 @@ def _said(cell: Cell | None) -> str:
         text += f" {cell.difference:+.3f}"
         text += f" +- {cell.spread:.3f}" if cell.spread is not None else ""
     return text
+
+
+def against_as_text(results: Sequence[Result], variants: Sequence[str], representation: str) -> list[list[str]]:
+    """Differences of the embedding to a representation in words: a header and a line per variant that has any.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    variants : sequence of str
+        In the order of the lines.
+    representation : str
+
+    Raises
+    ------
+    ParamsError
+        No experiment was compared with it.
+    """
+    compared = list(dict.fromkeys(name for result in results for name in result.differences))
+    if representation not in compared:
+        raise ParamsError(
+            f"--against {representation}: no experiment shown has compared the embedding with it; there are "
+            f"{', '.join(compared) or 'none'} (evaluate.representations)"
+        )
+    by_variant: dict[str, dict[str, list[Difference]]] = {}
+    for variant in variants:
+        for result in results:
+            own = result.differences.get(representation, {}) if result.variant == variant else {}
+            for name, difference in own.items():
+                by_variant.setdefault(variant, {}).setdefault(name, []).append(difference)
+    names = list(dict.fromkeys(name for found in by_variant.values() for name in found))
+    lines = [[f"embedding - {representation}", *names]]
+    for variant, found in by_variant.items():
+        lines.append([variant, *(_said_over_seeds(found.get(name, [])) for name in names)])
+    return lines
+
+
+def _said_over_seeds(differences: Sequence[Difference]) -> str:
+    if not differences:
+        return ""
+    low, high = fmean(each.ci.low for each in differences), fmean(each.ci.high for each in differences)
+    verdicts = {each.verdict for each in differences}
+    mark = " *" if verdicts in ({"beats"}, {"is beaten by"}) else ""
+    return f"{fmean(each.delta for each in differences):+.3f} [{low:+.3f}, {high:+.3f}]{mark}"
