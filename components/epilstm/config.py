@@ -141,7 +141,9 @@ class TrainParams(Section):
         "cosine", description="learning rate after the warm-up; trapezoid is constant and falls over the last steps"
     )
     clip_norm: Annotated[float, Field(ge=1e-3)] = Field(1.0, description="largest gradient norm")
-    patience: PositiveInt = Field(4, description="epochs without a better validation loss before stopping")
+    patience: PositiveInt = Field(
+        4, description="epochs without a better validation loss before stopping; a trapezoid is run to its end"
+    )
     checkpoint_steps: PositiveInt = Field(200, description="optimiser steps between checkpoints")
     seed: Seed = Field(1, description="seed of the initial weights, the data order and dropout")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
