@@ -35,7 +35,7 @@ PILOT := \
 	preprocess.split.validation=[chr9,chr18] \
 	preprocess.split.test=[chr5,chr13,chr22] \
 	evaluate.tasks=tasks/roadmap-pilot.yaml \
-	train.epochs=40 \
+	train.epochs=60 \
 	evaluate.labels=$(DATA)/labels \
 	evaluate.folds.count=5
 
