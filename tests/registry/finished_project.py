@@ -29,7 +29,12 @@ TINY: dict[str, dict[str, Any]] = {
         "assays": ["DNase", "H3K4me3", "H3K27ac"],
     },
     "train": {"embedding_size": 2, "context_size": 0, "hidden_size": 8, "epochs": 1, "streams": 4, "warmup_steps": 20},
-    "evaluate": {"bootstrap": 50, "folds": {"by": "chromosome", "count": 2}, "classifier": {"trees": 10}},
+    "evaluate": {
+        "bootstrap": 50,
+        "pooling": ["mean"],
+        "folds": {"by": "chromosome", "count": 2},
+        "classifier": {"trees": 10},
+    },
 }
 
 
