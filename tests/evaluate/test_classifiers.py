@@ -64,6 +64,13 @@ def test_what_is_shown_changes_what_is_scored_not_what_is_learnt(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_several_ways_of_showing_are_scored_as_each_alone(kind: str) -> None:
+    ways = [FEATURES, FEATURES[::-1].copy(), np.zeros_like(FEATURES)]
+    expected = np.stack([predicted(kind, shown=shown) for shown in ways])
+    np.testing.assert_array_equal(predicted(kind, shown=np.stack(ways)), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_missing_values_and_columns_without_any_are_taken(kind: str) -> None:
     holes = np.c_[np.where(RANDOM.random(FEATURES.shape) < 0.1, np.nan, FEATURES), np.full(200, np.nan)]
     assert np.isfinite(predicted(kind, features=holes.astype(np.float32))).all()

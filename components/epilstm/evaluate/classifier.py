@@ -44,28 +44,32 @@ def predict_held_out(
         Learnt in place of the labels.
     train : (n,) bool array, optional
         Examples to learn from; without it, all outside the fold.
-    shown : (n, size) float32 array, optional
-        Features of the examples as they are when scored, where these differ from those learnt from.
+    shown : (..., n, size) float32 array, optional
+        Features of the examples as they are when scored, where these differ from those learnt from; several of them
+        are scored by what is learnt once.
 
     Returns
     -------
-    (test examples,) float32 array
+    (..., test examples) float32 array
         Probability of the positive class, or the level. Runs on one thread, so that the bytes do not depend on their
         number.
     """
     train = ~test if train is None else train
-    tested: NDArray[np.floating] = (features if shown is None else shown)[test]
+    asked = (features if shown is None else shown)[..., test, :]
     if levels is None and (labels[train].all() or not labels[train].any()):
-        return np.full(int(test.sum()), labels[train].mean(), dtype=np.float32)
+        return np.full(asked.shape[:-1], labels[train].mean(), dtype=np.float32)
+    tested: NDArray[np.floating] = asked.reshape(-1, features.shape[1])
     if params.kind == "xgboost":
-        return _boosted(features, labels, groups, train, tested, params, seed, levels)
+        return _boosted(features, labels, groups, train, tested, params, seed, levels).reshape(asked.shape[:-1])
     learnt: NDArray[np.floating] = features[train]
     if params.kind == "logistic":
         learnt, tested = _standardised(learnt, tested)
     model = _estimator(params, seed, levels is not None)
     if levels is not None:
-        return np.asarray(model.fit(learnt, levels[train]).predict(tested), dtype=np.float32)
-    return np.asarray(model.fit(learnt, labels[train]).predict_proba(tested)[:, 1], dtype=np.float32)
+        scores = model.fit(learnt, levels[train]).predict(tested)
+    else:
+        scores = model.fit(learnt, labels[train]).predict_proba(tested)[:, 1]
+    return np.asarray(scores, dtype=np.float32).reshape(asked.shape[:-1])
 
 
 def _boosted(

@@ -32,7 +32,7 @@ from epilstm.evaluate.missing import hidden_tracks, judge_missing
 from epilstm.evaluate.nmf import fit_nmf, offsets, training_sample
 from epilstm.evaluate.pca import fit_pca
 from epilstm.evaluate.pooling import WindowTable
-from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_all, predict_majority
+from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_all, predict_majority, predict_shown
 from epilstm.evaluate.reconstruction import judge_reconstruction, readout_blocks, training_moments
 from epilstm.evaluate.regression import judge_regression
 from epilstm.evaluate.representations import Embedding, Network, Representation, Transform
@@ -77,12 +77,11 @@ class Judged:
         representations: Mapping[str, Representation],
         what: str,
         trials: Sequence[Trial] | None = None,
-        shown: Mapping[str, Representation] | None = None,
     ) -> HeldOut:
         """Out-of-fold predictions (`epilstm.evaluate.prediction.predict_all`), with a progress bar named `what`."""
         every = self.trials if trials is None else trials
         with progress(what, len(representations) * self.splits) as bar:
-            return predict_all(representations, self.matrix, self.windows, every, self.params, self.threads, bar, shown)
+            return predict_all(representations, self.matrix, self.windows, every, self.params, self.threads, bar)
 
 
 def run(params: EvaluateParams, context: StepContext) -> StepResult:
@@ -252,10 +251,10 @@ def _missing(
 ) -> MissingTracks:
     matrix, params = judged.matrix, judged.params
     draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed)
-    without = [
-        judged.predicted(learnt, f"Missing tracks, draw {number}", shown=hiding(hidden))
-        for number, hidden in enumerate(draws, 1)
-    ]
+    with progress("Missing tracks", len(learnt) * judged.splits) as bar:
+        without = predict_shown(
+            learnt, [hiding(each) for each in draws], matrix, judged.windows, judged.trials, params, judged.threads, bar
+        )
     names = matrix.manifest.tracks
     return MissingTracks(
         share=params.missing_tracks,

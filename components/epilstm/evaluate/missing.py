@@ -16,7 +16,7 @@ from epilstm.evaluate.trials import Trial
 from epilstm.evaluation import EMBEDDING, Difference, Fall, MissingTask
 
 #: Choices of hidden tracks that the scores are averaged over.
-DRAWS = 3
+DRAWS = 10
 
 
 def hidden_tracks(tracks: int, share: float, seed: int) -> list[NDArray[np.bool_]]:

@@ -30,12 +30,8 @@ def predict_all(
     params: EvaluateParams,
     threads: int,
     bar: Progress,
-    shown: Mapping[str, Representation] | None = None,
 ) -> HeldOut:
     """Out-of-fold scores of every trial with every representation.
-
-    One representation's features are in memory at a time. Classifiers run on one thread each, `threads` at once, so
-    that the scores do not depend on how many there are.
 
     Parameters
     ----------
@@ -48,28 +44,63 @@ def predict_all(
     threads : int
     bar : Progress
         Told each fit.
-    shown : mapping of str to Representation, optional
-        What held-out examples are described by, where it is not what was learnt from.
     """
-    held_out: HeldOut = [{} for _ in trials]
+    (held_out,) = predict_shown(representations, [representations], matrix, windows, trials, params, threads, bar)
+    return held_out
+
+
+def predict_shown(
+    representations: Mapping[str, Representation],
+    shown: Sequence[Mapping[str, Representation]],
+    matrix: Matrix,
+    windows: WindowTable,
+    trials: Sequence[Trial],
+    params: EvaluateParams,
+    threads: int,
+    bar: Progress,
+) -> list[HeldOut]:
+    """Out-of-fold scores of examples as they are shown, in several ways, by classifiers that are learnt once.
+
+    One representation's features are in memory at a time. Classifiers run on one thread each, `threads` at once, so
+    that the scores do not depend on how many there are.
+
+    Parameters
+    ----------
+    representations : mapping of str to Representation
+        What is learnt from.
+    shown : sequence of mapping of str to Representation
+        What held-out examples are described by.
+    matrix, windows, trials, params, threads, bar
+        As `predict_all`.
+
+    Returns
+    -------
+    list of list of mapping
+        One entry per entry of `shown`.
+    """
+    held_out: list[HeldOut] = [[{} for _ in trials] for _ in shown]
     jobs = [(number, test) for number, trial in enumerate(trials) for _, test in trial.folds.splits()]
     with ThreadPoolExecutor(threads) as pool:
         for name, representation in representations.items():
             bar.note(f"({name})")
             learnt = pool_windows(representation, matrix, windows, params)
-            at_test = None if shown is None else pool_windows(shown[name], matrix, windows, params)
-            for scores, trial in zip(held_out, trials, strict=True):
-                scores[name] = np.empty(len(trial.examples), dtype=np.float32)
+            at_test = [
+                learnt if each[name] is representation else pool_windows(each[name], matrix, windows, params)
+                for each in shown
+            ]
+            for scores in held_out:
+                for of_trial, trial in zip(scores, trials, strict=True):
+                    of_trial[name] = np.empty(len(trial.examples), dtype=np.float32)
 
             def fit(
                 job: tuple[int, NDArray[np.bool_]],
                 learnt: NDArray[np.float32] = learnt,
-                at_test: NDArray[np.float32] | None = at_test,
+                at_test: list[NDArray[np.float32]] = at_test,
                 name: str = name,
             ) -> None:
                 number, test = job
                 trial = trials[number]
-                held_out[number][name][test] = predict_held_out(
+                predicted = predict_held_out(
                     features_of(trial, learnt, params),
                     trial.examples.labels,
                     trial.folds.group,
@@ -77,8 +108,10 @@ def predict_all(
                     params.classifier,
                     params.seed,
                     levels=trial.examples.levels,
-                    shown=None if at_test is None else features_of(trial, at_test, params),
+                    shown=np.stack([features_of(trial, each, params) for each in at_test]),
                 )
+                for scores, own in zip(held_out, predicted, strict=True):
+                    scores[number][name][test] = own
 
             for _ in pool.map(fit, jobs):
                 bar.advance()
