@@ -30,8 +30,8 @@ from epilstm.train.streams import Window, WindowSource, plan_epoch
 #: Steps between looks at the loss on a GPU, where each look waits for it.
 GPU_CHECK_STEPS = 25
 
-#: Share of the steps before the learning rate falls, by schedule; the trapezoid's as in Haegele et al. 2024, 0.2 to 0.4
-#: of the steps falling.
+#: Share of the steps before the learning rate falls, by schedule. The trapezoid is a constant rate with a cooldown
+#: (Haegele et al. 2024, arXiv:2405.18392); its share was compared with the others (docs/experiments.md), not tuned.
 FLAT = {"cosine": 0.0, "constant": 1.0, "trapezoid": 0.7}
 
 
