@@ -119,6 +119,10 @@ class TrainParams(Section):
     context_track_dropout: Fraction = Field(
         0.3, description="share of tracks hidden from the context level, drawn per stretch of frames; all are told"
     )
+    context_surroundings_bp: list[Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
+        default=[5_000, 20_000, 100_000],
+        description="the context level's code tells of the mean signal so far on either side of its frame, too (bp)",
+    )
     streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(2, description="frames that a gradient is propagated back through")
     carry_state: bool = Field(True, description="start a step from the state the last one ended with, not from zero")

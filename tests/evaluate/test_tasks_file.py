@@ -35,14 +35,20 @@ def test_the_roadmap_pilots_tasks_are_valid() -> None:
     }
 
 
-def test_the_pilots_tasks_by_window_are_the_pilots_and_gene_expression_from_each_window_alone() -> None:
+def test_the_finer_tasks_are_the_pilots_in_every_epigenome_with_genes_by_window_and_timing_as_a_level() -> None:
     folder = Path(__file__).resolve().parents[2] / "tasks"
     pilot = {task.name: task for task in load_tasks(folder / "roadmap-pilot.yaml")}
-    by_window = {task.name: task for task in load_tasks(folder / "roadmap-pilot-windows.yaml")}
-    assert {name: by_window.pop(name) for name in pilot} == pilot
-    assert {name: task.windows for name, task in by_window.items()} == {"gene_body": ["gene_body"], "tss": ["tss"]}
-    for task in by_window.values():
-        assert (task.labels, task.cell_types) == (pilot["gene_expression"].labels, pilot["gene_expression"].cell_types)
+    finer = {task.name: task for task in load_tasks(folder / "roadmap-pilot-epigenomes.yaml")}
+    for name, task in pilot.items():
+        assert finer[name].model_copy(update={"cell_types": task.cell_types}) == task
+        assert set(task.cell_types) <= set(finer[name].cell_types)
+    genes = finer["gene_expression"]
+    assert len(genes.cell_types) == 56
+    assert finer["expression_level"].cell_types == genes.cell_types
+    for name in ("gene_body", "tss"):
+        assert finer[name] == genes.model_copy(update={"name": name, "windows": [name]})
+    assert finer["timing_level"].of_levels
+    assert finer.keys() - pilot.keys() == {"gene_body", "tss", "timing_level"}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from epilstm.evaluate.missing import hidden_tracks, judge_missing
 from epilstm.evaluate.nmf import fit_nmf, offsets, training_sample
 from epilstm.evaluate.pca import fit_pca
 from epilstm.evaluate.pooling import WindowTable
-from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_all, predict_majority, predict_shown
+from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_majority, predict_shown
 from epilstm.evaluate.reconstruction import judge_reconstruction, readout_blocks, training_moments
 from epilstm.evaluate.regression import judge_regression
 from epilstm.evaluate.representations import Embedding, Network, Representation, Transform
@@ -78,10 +78,23 @@ class Judged:
         what: str,
         trials: Sequence[Trial] | None = None,
     ) -> HeldOut:
-        """Out-of-fold predictions (`epilstm.evaluate.prediction.predict_all`), with a progress bar named `what`."""
+        """Out-of-fold predictions of examples as they are, with a progress bar named `what`."""
+        (held_out,) = self.predicted_shown(representations, [representations], what, trials)
+        return held_out
+
+    def predicted_shown(
+        self,
+        representations: Mapping[str, Representation],
+        shown: Sequence[Mapping[str, Representation]],
+        what: str,
+        trials: Sequence[Trial] | None = None,
+    ) -> list[HeldOut]:
+        """The same of examples shown in several ways (`epilstm.evaluate.prediction.predict_shown`)."""
         every = self.trials if trials is None else trials
         with progress(what, len(representations) * self.splits) as bar:
-            return predict_all(representations, self.matrix, self.windows, every, self.params, self.threads, bar)
+            return predict_shown(
+                representations, shown, self.matrix, self.windows, every, self.params, self.threads, bar
+            )
 
 
 def run(params: EvaluateParams, context: StepContext) -> StepResult:
@@ -152,9 +165,6 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     own = {text: make(name, ingredients) for text, name in names.items() if text != MAJORITY}
     made = {**own, **also}
     chosen = {name: made[name] for name in order if name != MAJORITY}
-    held_out = judged.predicted(chosen, "Classifiers")
-    if MAJORITY in order:
-        predict_majority(trials, held_out)
 
     def hiding(hidden: NDArray[np.bool_]) -> dict[str, Representation]:
         """The same representations of what is left of the tracks."""
@@ -162,6 +172,13 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         left = replace(ingredients, tracks=shown, embedding=trained_on(shown), untrained=untrained_on(shown))
         return {text: make(names[text], left) for text in own}
 
+    draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed) if params.missing_tracks else []
+    held_out, *without = judged.predicted_shown(own, [own, *(hiding(each) for each in draws)], "Classifiers")
+    if also:
+        for scores, further in zip(held_out, judged.predicted(also, "Other embeddings"), strict=True):
+            scores.update(further)
+    if MAJORITY in order:
+        predict_majority(trials, held_out)
     of_classes, of_levels = ([task for task in tasks if task.of_levels is levels] for levels in (False, True))
     results = EvaluationResults(
         embedding_size=embedding.size,
@@ -180,7 +197,7 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         reconstruction=reconstruction,
         imputation=imputation,
         leak=_leak(judged, chosen, held_out) if params.leak else {},
-        missing_tracks=_missing(judged, own, held_out, hiding) if params.missing_tracks else None,
+        missing_tracks=_missing(judged, draws, held_out, without) if params.missing_tracks else None,
         cross_cell_type=_cross_cell(
             judged, context.inputs["matrix"], Encoders(trained_on, untrained_on, embedding.size, bin_code)
         )
@@ -244,22 +261,13 @@ def _leak(judged: Judged, chosen: Mapping[str, Representation], held_out: HeldOu
 
 
 def _missing(
-    judged: Judged,
-    learnt: Mapping[str, Representation],
-    held_out: HeldOut,
-    hiding: Callable[[NDArray[np.bool_]], Mapping[str, Representation]],
+    judged: Judged, draws: Sequence[NDArray[np.bool_]], held_out: HeldOut, without: Sequence[HeldOut]
 ) -> MissingTracks:
-    matrix, params = judged.matrix, judged.params
-    draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed)
-    with progress("Missing tracks", len(learnt) * judged.splits) as bar:
-        without = predict_shown(
-            learnt, [hiding(each) for each in draws], matrix, judged.windows, judged.trials, params, judged.threads, bar
-        )
-    names = matrix.manifest.tracks
+    names = judged.matrix.manifest.tracks
     return MissingTracks(
-        share=params.missing_tracks,
+        share=judged.params.missing_tracks,
         draws=[[name for name, gone in zip(names, hidden, strict=True) if gone] for hidden in draws],
-        tasks=judge_missing(judged.trials, held_out, without, params),
+        tasks=judge_missing(judged.trials, held_out, without, judged.params),
     )
 
 

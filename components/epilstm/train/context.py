@@ -1,4 +1,8 @@
-"""Training of the context level: an autoencoder of frames' tokens, over stretches of some hundred frames."""
+"""Training of the context level: an autoencoder of frames' tokens, over stretches of some hundred frames.
+
+A frame's code is taught to give back the frame's own token and the mean signal around it (`Surroundings`). Errors are
+means over a part's columns, summed over parts.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ from epilstm.model.rotation import JointMoments, rotate_context, rotation_of
 from epilstm.train import checkpoint
 from epilstm.train.sampling import cut_evenly, runs_of, spread_evenly, token_sequences
 from epilstm.train.streams import Window, windows_of
+from epilstm.train.surroundings import Surroundings, joint_targets, reaches_in_frames
 
 CHECKPOINT = "context.pt"
 
@@ -65,7 +70,7 @@ class Sequences:
 
 @dataclass
 class ContextProgress:
-    """Where training stands, between two epochs; rows of `history` are (training MSE, validation MSE)."""
+    """Where training stands, between two epochs; rows of `history` are the errors in training and validation."""
 
     history: list[tuple[float, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -129,35 +134,39 @@ def train_context(
     frames = sum(int(part.mask.sum()) for part in training)
     log.info(f"context level: {frames:,} frames of {frame_bins} bins, {level.token_mean.numel()} columns")
 
-    optimizer = torch.optim.Adam(level.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    progress = _resumed(level, optimizer, run) if resume else ContextProgress()
+    around = _surroundings(level, params, run, training)
+    taught = [*level.parameters(), *around.parameters()]
+    optimizer = torch.optim.Adam(taught, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    progress = _resumed(level, around, optimizer, run) if resume else ContextProgress()
     bar.advance(len(progress.history))
     while not progress.over(params.context_epochs):
         epoch = len(progress.history)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * epoch / params.context_epochs))
-        train_mse = _epoch(level, optimizer, training, [params.seed, epoch], params.context_track_dropout, run)
-        validation_mse = squared_error(level, validation) / max(_values(validation), 1)
-        if not (math.isfinite(train_mse) and math.isfinite(validation_mse)):
+        errors = (
+            _epoch(level, around, optimizer, training, [params.seed, epoch], params.context_track_dropout, run),
+            error_of(level, validation, around),
+        )
+        if not all(map(math.isfinite, errors)):
             raise LossNotFiniteError(
                 f"the context level's loss is not finite after epoch {epoch + 1}: a value of the matrix is not, or is "
                 "extreme; run preprocess again, or set train.context_size to 0"
             )
-        progress.history.append((train_mse, validation_mse))
+        progress.history.append(errors)
         if progress.best_epoch == epoch:
             progress.best = {name: tensor.detach().clone() for name, tensor in level.state_dict().items()}
         bar.advance(1)
-        _save(level, optimizer, progress, run)
+        _save(level, around, optimizer, progress, run)
     level.load_state_dict(progress.best)
     level.eval()
     if params.rotation == "varimax":
-        rotate_context(level, rotation_of(_moments(level, training)))
-    train_mse, validation_mse = progress.history[progress.best_epoch]
+        rotate_context(level, rotation_of(_moments(level, around, training)))
+    validation_mse = error_of(level, validation)
     return ContextSummary(
         epochs=len(progress.history),
         best_epoch=progress.best_epoch + 1,
         frames=frames,
-        train_mse=train_mse,
+        train_mse=error_of(level, training),
         validation_mse=validation_mse,
         validation_r2=1 - validation_mse * _values(validation) / max(_spread(validation), 1e-12),
     )
@@ -168,6 +177,21 @@ def _tokens(run: ContextRun, windows: Sequence[Window], values: int) -> list[tup
     bins = max(1, values // (STATISTICS * len(run.manifest.tracks))) * frame_bins
     stretches = spread_evenly(cut_evenly(runs_of(windows), SEQUENCE_FRAMES * frame_bins), bins)
     return token_sequences(run.matrix, stretches, frame_bins)
+
+
+def _surroundings(
+    level: ContextLevel, params: TrainParams, run: ContextRun, training: Sequence[Sequences]
+) -> Surroundings:
+    """What reads the mean signal around a frame off its code, its weights drawn by the seed alone."""
+    reaches = reaches_in_frames(params.context_surroundings_bp, run.manifest.frame_bins * run.manifest.bin_size)
+    tracks = level.token_mean.numel() // STATISTICS
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)
+        around = Surroundings(level.size, tracks, reaches).to(level.token_mean.device)
+    means = [around.means(part.tokens, part.mask)[part.mask.bool()].double() for part in training]
+    if reaches and means:
+        around.scale.copy_(torch.cat(means).std(0, correction=0).clamp(min=LEAST_SCALE))
+    return around
 
 
 def _standardise(level: ContextLevel, tokens: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]) -> None:
@@ -197,13 +221,14 @@ def _by_length(
 
 def _epoch(
     level: ContextLevel,
+    around: Surroundings,
     optimizer: torch.optim.Optimizer,
     training: list[Sequences],
     seed: list[int],
     dropout: float,
     run: ContextRun,
 ) -> float:
-    """One pass; the mean squared error as it went."""
+    """One pass; the error per frame as it went."""
     rng = np.random.default_rng(seed)
     count = sum(part.tokens.shape[1] for part in training)
     size = min(BATCH_MOST, max(1, count // EPOCH_STEPS))
@@ -220,16 +245,16 @@ def _epoch(
         index = torch.from_numpy(chosen).to(part.tokens.device)
         x, mask = part.tokens[:, index], part.mask[:, index]
         code = level.encode(_hiding_tracks(level, x, dropout, generator), generator)
-        squares = (level.decode(code) - x).square().sum(2) * mask
-        error = squares.sum()
+        squares = (level.decode(code) - x).square().mean(2) + around.squared_error(code, x, mask)
+        error = (squares * mask).sum()
         optimizer.zero_grad()
-        (error / (mask.sum() * x.shape[2]).clamp(min=1)).backward()
-        clip_grad_norm_(level.parameters(), CLIP_NORM)
+        (error / mask.sum().clamp(min=1)).backward()
+        clip_grad_norm_([*level.parameters(), *around.parameters()], CLIP_NORM)
         optimizer.step()
         total += error.detach()
         if run.stopping():
             raise KeyboardInterrupt
-    return float(total) / max(_values(training), 1)
+    return float(total) / max(_frames(training), 1)
 
 
 def _hiding_tracks(level: ContextLevel, x: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
@@ -242,15 +267,23 @@ def _hiding_tracks(level: ContextLevel, x: Tensor, dropout: float, generator: to
 
 
 @torch.no_grad()
-def squared_error(level: ContextLevel, parts: Sequence[Sequences]) -> float:
-    """Squared error of the decoded tokens, summed over frames with data."""
+def error_of(level: ContextLevel, parts: Sequence[Sequences], around: Surroundings | None = None) -> float:
+    """Squared error of the decoded tokens, and of the means around them, per frame with data."""
     level.eval()
     total = 0.0
     for part in parts:
         for first in range(0, part.tokens.shape[1], BATCH_MOST):
             x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask))
-            total += float(((level.decode(level.encode(x)) - x).square().sum(2) * mask).sum())
-    return total
+            code = level.encode(x)
+            squares = (level.decode(code) - x).square().mean(2)
+            if around is not None:
+                squares += around.squared_error(code, x, mask)
+            total += float((squares * mask).sum())
+    return total / max(_frames(parts), 1)
+
+
+def _frames(parts: Sequence[Sequences]) -> int:
+    return sum(int(part.mask.sum()) for part in parts)
 
 
 def _values(parts: Sequence[Sequences]) -> int:
@@ -266,31 +299,42 @@ def _spread(parts: Sequence[Sequences]) -> float:
 
 
 @torch.no_grad()
-def _moments(level: ContextLevel, parts: Sequence[Sequences]) -> JointMoments:
-    moments = JointMoments(level.size, level.token_mean.numel())
+def _moments(level: ContextLevel, around: Surroundings, parts: Sequence[Sequences]) -> JointMoments:
+    moments = JointMoments(level.size, level.token_mean.numel() + around.scale.numel())
     for part in parts:
         for first in range(0, part.tokens.shape[1], BATCH_MOST):
-            x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask.bool()))
-            moments.add(level.encode(x)[mask].cpu().numpy(), x[mask].cpu().numpy())
+            x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask))
+            targets = joint_targets(x[mask.bool()], around.means(x, mask)[mask.bool()], around.tracks)
+            moments.add(level.encode(x)[mask.bool()].cpu().numpy(), targets.cpu().numpy())
     return moments
 
 
-def _save(level: ContextLevel, optimizer: torch.optim.Optimizer, progress: ContextProgress, run: ContextRun) -> None:
+def _save(
+    level: ContextLevel,
+    around: Surroundings,
+    optimizer: torch.optim.Optimizer,
+    progress: ContextProgress,
+    run: ContextRun,
+) -> None:
     if run.folder:
         content = {
             "identity": run.identity,
             "progress": vars(progress),
             "weights": level.state_dict(),
+            "around": around.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
         checkpoint.write(run.folder / CHECKPOINT, content)
 
 
-def _resumed(level: ContextLevel, optimizer: torch.optim.Optimizer, run: ContextRun) -> ContextProgress:
+def _resumed(
+    level: ContextLevel, around: Surroundings, optimizer: torch.optim.Optimizer, run: ContextRun
+) -> ContextProgress:
     content = checkpoint.read(run.folder / CHECKPOINT, run.identity, level.token_mean.device) if run.folder else None
     if content is None:
         return ContextProgress()
     level.load_state_dict(content["weights"])
+    around.load_state_dict(content["around"])
     optimizer.load_state_dict(content["optimizer"])
     progress = ContextProgress(**content["progress"])
     log.info(f"context level: resumed at epoch {len(progress.history) + 1}")

@@ -1,0 +1,86 @@
+"""What a context code is taught to tell beside its own frame: the mean signal around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from epilstm.model.context import DECODER_SIZE
+from epilstm.model.frames import STATISTICS
+
+
+class Surroundings(nn.Module):
+    """Reads the mean signal around a frame off its code; serves training alone. Tensors are time-major.
+
+    Parameters
+    ----------
+    size, tracks : int
+        Numbers of the code, tracks of the matrix.
+    reaches : sequence of int
+        Frames on either side over which a mean is taken, itself included.
+    """
+
+    scale: Tensor
+
+    def __init__(self, size: int, tracks: int, reaches: Sequence[int]) -> None:
+        super().__init__()
+        self.tracks, self.reaches = tracks, tuple(reaches)
+        width = tracks * len(self.reaches)
+        self.decoder = nn.Linear(size, DECODER_SIZE)
+        self.readout = nn.Linear(DECODER_SIZE, width)
+        self.around_decoder = nn.Linear(size, width, bias=False)
+        self.register_buffer("scale", torch.ones(width))
+
+    def told(self, code: Tensor) -> Tensor:
+        """What a code (frame, sequence, dim) tells of the means: (frame, sequence, reach * track)."""
+        means: Tensor = self.readout(functional.gelu(self.decoder(code))) + self.around_decoder(code)
+        return means
+
+    def means(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Means (frame, sequence, reach * track) over the frames with data around each, of unit scale.
+
+        Parameters
+        ----------
+        x : Tensor (frame, sequence, 3 * track)
+            Standardised tokens.
+        mask : Tensor (frame, sequence)
+            1 where a frame has data, else 0.
+        """
+        signal = x[..., : x.shape[2] // STATISTICS] * mask[..., None]
+        means = [
+            _sum_around(signal, reach) / _sum_around(mask, reach)[..., None].clamp(min=1) for reach in self.reaches
+        ]
+        return torch.cat([x.new_zeros(*mask.shape, 0), *means], dim=2) / self.scale
+
+    def squared_error(self, code: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+        """Mean over tracks, sum over reaches, of the squared error of each frame: (frame, sequence)."""
+        return (self.told(code) - self.means(x, mask)).square().sum(2) / self.tracks
+
+
+def reaches_in_frames(reaches_bp: Sequence[int], frame_bp: int) -> list[int]:
+    """Frames on either side that reach about so far, each number once and in order, one frame at least."""
+    return sorted({max(1, round(reach / frame_bp)) for reach in reaches_bp})
+
+
+def joint_targets(own: Tensor, around: Tensor, tracks: int) -> Tensor:
+    """A frame's own standardised token and the means around it, scaled so that each part weighs the same.
+
+    Parameters
+    ----------
+    own : Tensor (n, 3 * track)
+    around : Tensor (n, reach * track)
+    tracks : int
+    """
+    return torch.cat([own / math.sqrt(own.shape[1]), around / math.sqrt(tracks)], dim=1)
+
+
+def _sum_around(values: Tensor, reach: int) -> Tensor:
+    """Sum over up to `reach` frames before and behind each (first axis), as far as the sequence goes."""
+    total = functional.pad(values.double().cumsum(0).movedim(0, -1), (1, 0)).movedim(-1, 0)
+    frames = torch.arange(len(values), device=values.device)
+    behind, before = (frames + reach + 1).clamp(max=len(values)), (frames - reach).clamp(min=0)
+    return (total[behind] - total[before]).to(values.dtype)
