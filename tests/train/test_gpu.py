@@ -8,6 +8,7 @@ from epilstm.model.networks import build
 from epilstm.model.windows import encode_bins, reconstruct_bins
 from epilstm.train.gradients import GradientWorkers
 from epilstm.train.objective import Objective
+from train.test_context_training import CONTEXT
 from train.test_loop import train, weights
 
 pytestmark = [
@@ -69,3 +70,11 @@ def test_a_resumed_run_on_the_gpu_has_the_weights_of_an_undisturbed_one(matrix, 
         train(matrix, tmp_path / "resumed", **GPU)
     resumed, _ = train(matrix, tmp_path / "resumed", "resume", **GPU)
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=1e-4, atol=1e-5)
+
+
+def test_the_context_level_on_the_gpu_learns_what_it_does_on_the_cpu(matrix, tmp_path):
+    _, cpu = train(matrix, tmp_path / "cpu", device="cpu", **CONTEXT)
+    _, gpu = train(matrix, tmp_path / "gpu", **GPU, **CONTEXT)
+    assert gpu.training.context.frames == cpu.training.context.frames
+    # A GPU draws other units to drop and tracks to hide.
+    assert gpu.training.context.validation_r2 == pytest.approx(cpu.training.context.validation_r2, abs=0.1)

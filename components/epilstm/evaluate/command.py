@@ -179,6 +179,7 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
             scores.update(further)
     if MAJORITY in order:
         predict_majority(trials, held_out)
+    held_out = [{name: scores[name] for name in order} for scores in held_out]
     of_classes, of_levels = ([task for task in tasks if task.of_levels is levels] for levels in (False, True))
     results = EvaluationResults(
         embedding_size=embedding.size,

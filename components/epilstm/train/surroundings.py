@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -30,9 +31,12 @@ class Surroundings(nn.Module):
         super().__init__()
         self.tracks, self.reaches = tracks, tuple(reaches)
         width = tracks * len(self.reaches)
-        self.decoder = nn.Linear(size, DECODER_SIZE)
-        self.readout = nn.Linear(DECODER_SIZE, width)
-        self.around_decoder = nn.Linear(size, width, bias=False)
+        with warnings.catch_warnings():
+            # torch warns of layers without outputs, which is what no reach makes.
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+            self.decoder = nn.Linear(size, DECODER_SIZE)
+            self.readout = nn.Linear(DECODER_SIZE, width)
+            self.around_decoder = nn.Linear(size, width, bias=False)
         self.register_buffer("scale", torch.ones(width))
 
     def told(self, code: Tensor) -> Tensor:
