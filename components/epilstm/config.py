@@ -175,7 +175,7 @@ class EmbedParams(Section):
     chunk_bins: Annotated[int, Field(ge=10)] = Field(2000, description="bins embedded by one run of the encoder")
     warmup_bins: NonNegativeInt = Field(200, description="bins of context run before each chunk and thrown away")
     warmup_frames: NonNegativeInt = Field(
-        64, description="frames of context on either side of each stretch of the context level, where there is one"
+        128, description="frames of context on either side of each stretch of the context level, where there is one"
     )
     batch: NonNegativeInt = Field(0, description="chunks per call of the encoder; 0 chooses, by tracks and provider")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")

@@ -6,7 +6,7 @@ import torch
 
 from epilstm.model.networks import bin_level_of, context_level_of
 from epilstm.store import open_group
-from epilstm.train.surroundings import Surroundings, joint_targets, reaches_in_frames
+from epilstm.train.surroundings import OWN_WEIGHT, Surroundings, joint_targets, reaches_in_frames
 from train.test_context_training import CONTEXT
 from train.test_loop import train, weights
 
@@ -60,10 +60,10 @@ def test_reaches_are_whole_frames_each_once(reaches_bp, frame_bp, frames):
     assert reaches_in_frames(reaches_bp, frame_bp) == frames
 
 
-def test_every_part_of_the_joint_targets_weighs_the_same():
+def test_every_part_of_the_joint_targets_weighs_what_it_counts():
     own, around = torch.randn(5_000, 9), torch.randn(5_000, 6)
     squares = joint_targets(own, around, 3).square().mean(0)
-    assert float(squares[:9].sum()) == pytest.approx(1, abs=0.1)
+    assert float(squares[:9].sum()) == pytest.approx(OWN_WEIGHT, rel=0.1)
     assert float(squares[9:12].sum()) == pytest.approx(1, abs=0.1)
     assert float(squares[12:].sum()) == pytest.approx(1, abs=0.1)
 

@@ -23,7 +23,7 @@ from epilstm.model.networks import Autoencoder, bin_level_of, context_level_of
 #: Bins of context on each side of a chunk.
 CONTEXT_BINS = 200
 #: Frames of context on each side, for the context level (docs/model.md has the measurement).
-CONTEXT_FRAMES = 64
+CONTEXT_FRAMES = 128
 #: Bins per chunk, and chunks per call.
 CHUNK_BINS = 1_000
 CHUNKS = 16

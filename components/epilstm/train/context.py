@@ -1,7 +1,7 @@
 """Training of the context level: an autoencoder of frames' tokens, over stretches of some hundred frames.
 
 A frame's code is taught to give back the frame's own token and the mean signal around it (`Surroundings`). Errors are
-means over a part's columns, summed over parts.
+means over a part's columns, summed over parts, the own token counted `OWN_WEIGHT` times.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from epilstm.model.rotation import JointMoments, rotate_context, rotation_of
 from epilstm.train import checkpoint
 from epilstm.train.sampling import cut_evenly, runs_of, spread_evenly, token_sequences
 from epilstm.train.streams import Window, windows_of
-from epilstm.train.surroundings import Surroundings, joint_targets, reaches_in_frames
+from epilstm.train.surroundings import OWN_WEIGHT, Surroundings, joint_targets, reaches_in_frames
 
 CHECKPOINT = "context.pt"
 
@@ -245,7 +245,7 @@ def _epoch(
         index = torch.from_numpy(chosen).to(part.tokens.device)
         x, mask = part.tokens[:, index], part.mask[:, index]
         code = level.encode(_hiding_tracks(level, x, dropout, generator), generator)
-        squares = (level.decode(code) - x).square().mean(2) + around.squared_error(code, x, mask)
+        squares = OWN_WEIGHT * (level.decode(code) - x).square().mean(2) + around.squared_error(code, x, mask)
         error = (squares * mask).sum()
         optimizer.zero_grad()
         (error / mask.sum().clamp(min=1)).backward()
@@ -268,7 +268,7 @@ def _hiding_tracks(level: ContextLevel, x: Tensor, dropout: float, generator: to
 
 @torch.no_grad()
 def error_of(level: ContextLevel, parts: Sequence[Sequences], around: Surroundings | None = None) -> float:
-    """Squared error of the decoded tokens, and of the means around them, per frame with data."""
+    """Squared error of the decoded tokens per frame with data; with `around`, the error that is trained on."""
     level.eval()
     total = 0.0
     for part in parts:
@@ -277,7 +277,7 @@ def error_of(level: ContextLevel, parts: Sequence[Sequences], around: Surroundin
             code = level.encode(x)
             squares = (level.decode(code) - x).square().mean(2)
             if around is not None:
-                squares += around.squared_error(code, x, mask)
+                squares = OWN_WEIGHT * squares + around.squared_error(code, x, mask)
             total += float((squares * mask).sum())
     return total / max(_frames(parts), 1)
 

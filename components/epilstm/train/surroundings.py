@@ -13,6 +13,10 @@ from torch.nn import functional
 from epilstm.model.context import DECODER_SIZE
 from epilstm.model.frames import STATISTICS
 
+#: How often a frame's own token counts beside the means around it, each of which counts once. With 1, the code is worth
+#: as much on replication timing, but less on promoter-enhancer pairs (docs/experiments.md).
+OWN_WEIGHT = 4.0
+
 
 class Surroundings(nn.Module):
     """Reads the mean signal around a frame off its code; serves training alone. Tensors are time-major.
@@ -71,7 +75,7 @@ def reaches_in_frames(reaches_bp: Sequence[int], frame_bp: int) -> list[int]:
 
 
 def joint_targets(own: Tensor, around: Tensor, tracks: int) -> Tensor:
-    """A frame's own standardised token and the means around it, scaled so that each part weighs the same.
+    """A frame's own standardised token and the means around it, scaled so that each part weighs what it counts.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def joint_targets(own: Tensor, around: Tensor, tracks: int) -> Tensor:
     around : Tensor (n, reach * track)
     tracks : int
     """
-    return torch.cat([own / math.sqrt(own.shape[1]), around / math.sqrt(tracks)], dim=1)
+    return torch.cat([own * math.sqrt(OWN_WEIGHT / own.shape[1]), around / math.sqrt(tracks)], dim=1)
 
 
 def _sum_around(values: Tensor, reach: int) -> Tensor:
