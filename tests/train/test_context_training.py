@@ -16,7 +16,10 @@ from epilstm.store import open_group
 from epilstm.train import command, context
 from train.test_loop import train, weights
 
-CONTEXT = {"embedding_size": 5, "context_size": 2, "context_hidden": 6, "context_epochs": 60, "epochs": 2}
+CONTEXT = {
+    "embedding_size": 5, "context_size": 2, "context_hidden": 6, "context_epochs": 60,
+    "context_surroundings_bp": [5_000], "epochs": 2,
+}  # fmt: skip
 CONTEXT_SHAPE = {
     "embedding_size": 5,
     "architecture": "bottleneck",

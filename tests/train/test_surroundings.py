@@ -70,8 +70,8 @@ def test_every_part_of_the_joint_targets_weighs_what_it_counts():
 
 def test_a_code_taught_its_surroundings_tells_more_of_them_and_the_bin_level_is_the_same(matrix, tmp_path):
     shape = CONTEXT | {"context_track_dropout": 0.0}
-    alone, _ = train(matrix, tmp_path / "alone", context_surroundings_bp=[], **shape)
-    taught, _ = train(matrix, tmp_path / "taught", context_surroundings_bp=[10_000], **shape)
+    alone, _ = train(matrix, tmp_path / "alone", **shape | {"context_surroundings_bp": []})
+    taught, _ = train(matrix, tmp_path / "taught", **shape | {"context_surroundings_bp": [5_000, 10_000, 20_000]})
     assert torch.equal(weights(bin_level_of(alone)), weights(bin_level_of(taught)))
     rows = torch.from_numpy(open_group(matrix / "matrix.zarr")["chr1"][:].astype(np.float32))[:, None]
     assert _told(context_level_of(taught), rows) > _told(context_level_of(alone), rows) + 0.05
