@@ -39,6 +39,18 @@ def test_captions_tell_n_positives_and_what_folds_hold_out(finished):
     assert {row["cell_type"] for row in by_cell.rows} == {"E003", "E116"}
 
 
+def test_the_caption_of_many_cell_types_tells_their_range(finished, monkeypatch):
+    told = plot_scores(finished["evaluation"], ["gene_expression"])
+    positives = sorted({row["positives"] for row in told.rows})
+    n = sorted({row["n"] for row in told.rows})
+    monkeypatch.setattr("epilstm.plot.evaluation_plots.ROWS", 1)
+    expected = (
+        f"Gene expression: n = {' to '.join(map(str, n))} ({' to '.join(map(str, positives))} positive) "
+        "in 2 cell types, of which 1 are drawn."
+    )
+    assert expected in plot_scores(finished["evaluation"], ["gene_expression"]).caption
+
+
 def test_an_evaluation_without_imputation_has_no_figure_of_it(finished):
     with pytest.raises(ParamsError, match="nothing was imputed"):
         plot_imputation(finished["evaluation"])

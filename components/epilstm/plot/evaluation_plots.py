@@ -27,6 +27,7 @@ from epilstm.report.page import words
 from epilstm.report.task_figures import (
     LOWEST_SCORE,
     ROW_HEIGHT,
+    ROWS,
     CurvePanel,
     draw_scores,
     level_rows,
@@ -78,15 +79,26 @@ def plot_scores(evaluation: Path, names: Sequence[str]) -> Plot:
                             "positives": getattr(scored, "positives", None),
                         }
                     )  # fmt: skip
-    counts = "; ".join(
-        f"{words(task.name)}: n = {', '.join(_counted(cell) for cell in task.cell_types.values())}" for task in tasks
-    )
+    counts = "; ".join(f"{words(task.name)}: n = {_all_counted(list(task.cell_types.values()))}" for task in tasks)
     caption = (
         f"Held-out scores of the same classifier ({results.classifier}) on each representation, "
         f"{results.confidence:.0%} bootstrap intervals; {results.folds.count} folds hold out "
         f"{HOLD_OUT[results.folds.by]}. {counts}."
     )
     return Plot(partial(_scores_figure, tasks), caption, rows)
+
+
+def _all_counted(cells: Sequence[object]) -> str:
+    if len(cells) <= ROWS:
+        return ", ".join(map(_counted, cells))
+    spans = [_span([getattr(cell, name, None) for cell in cells]) for name in ("n", "positives")]
+    positive = f" ({spans[1]} positive)" if spans[1] else ""
+    return f"{spans[0]}{positive} in {len(cells)} cell types, of which {ROWS} are drawn"
+
+
+def _span(numbers: Sequence[int | None]) -> str:
+    known = [number for number in numbers if number is not None]
+    return " to ".join(f"{number:,}" for number in sorted({min(known), max(known)})) if known else ""
 
 
 def _counted(cell: object) -> str:
