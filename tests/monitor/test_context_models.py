@@ -14,7 +14,8 @@ from epilstm.monitor.signal_reader import SignalReader
 from monitor.new_tracks import read_signal, replicate, write_signal_like
 
 
-def test_a_block_is_embedded_as_its_whole_region_is(small, with_context):
+def test_a_block_is_embedded_as_its_whole_region_is(small, with_context, monkeypatch):
+    monkeypatch.setattr("epilstm.model.windows.CONTEXT_FRAMES", 64)  # the region is no longer than twice of 128
     reference = read_reference(small / "matrix")
     model = load_network(with_context / "model", reference, 1)
     network, manifest = load_model(with_context / "model")
