@@ -15,7 +15,7 @@ from monitor.new_tracks import read_signal, replicate, write_signal_like
 
 
 def test_a_block_is_embedded_as_its_whole_region_is(small, with_context, monkeypatch):
-    monkeypatch.setattr("epilstm.model.windows.CONTEXT_FRAMES", 64)  # the region is no longer than twice of 128
+    monkeypatch.setattr("epilstm.model.windows.CONTEXT_FRAMES", 64)  # more would reach the region's ends
     reference = read_reference(small / "matrix")
     model = load_network(with_context / "model", reference, 1)
     network, manifest = load_model(with_context / "model")

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from epilstm.model.context import DECODER_SIZE
-from epilstm.model.frames import STATISTICS
 
 #: How often a frame's own token counts beside the means around it, each of which counts once. With 1, the code is worth
-#: as much on replication timing, but less on promoter-enhancer pairs (docs/experiments.md).
+#: about as much on replication timing, but less on promoter-enhancer pairs (docs/experiments.md).
 OWN_WEIGHT = 4.0
 
 
@@ -58,10 +57,9 @@ class Surroundings(nn.Module):
         mask : Tensor (frame, sequence)
             1 where a frame has data, else 0.
         """
-        signal = x[..., : x.shape[2] // STATISTICS] * mask[..., None]
-        means = [
-            _sum_around(signal, reach) / _sum_around(mask, reach)[..., None].clamp(min=1) for reach in self.reaches
-        ]
+        seen = mask[..., None]
+        sums, counts = (_running_sum(each) for each in (x[..., : self.tracks] * seen, seen))
+        means = [_around(sums, reach) / _around(counts, reach).clamp(min=1) for reach in self.reaches]
         return torch.cat([x.new_zeros(*mask.shape, 0), *means], dim=2) / self.scale
 
     def squared_error(self, code: Tensor, x: Tensor, mask: Tensor) -> Tensor:
@@ -86,9 +84,13 @@ def joint_targets(own: Tensor, around: Tensor, tracks: int) -> Tensor:
     return torch.cat([own * math.sqrt(OWN_WEIGHT / own.shape[1]), around / math.sqrt(tracks)], dim=1)
 
 
-def _sum_around(values: Tensor, reach: int) -> Tensor:
-    """Sum over up to `reach` frames before and behind each (first axis), as far as the sequence goes."""
-    total = functional.pad(values.double().cumsum(0).movedim(0, -1), (1, 0)).movedim(-1, 0)
-    frames = torch.arange(len(values), device=values.device)
-    behind, before = (frames + reach + 1).clamp(max=len(values)), (frames - reach).clamp(min=0)
-    return (total[behind] - total[before]).to(values.dtype)
+def _running_sum(values: Tensor) -> Tensor:
+    """Sum of what lies before each place of the first axis, and of all at the end, in float64."""
+    return torch.cat([values.new_zeros(1, *values.shape[1:], dtype=torch.float64), values.double().cumsum(0)])
+
+
+def _around(running: Tensor, reach: int) -> Tensor:
+    """Sum over up to `reach` frames before and behind each, as far as the sequence goes, in float32."""
+    count = len(running) - 1
+    frames = torch.arange(count, device=running.device)
+    return (running[(frames + reach + 1).clamp(max=count)] - running[(frames - reach).clamp(min=0)]).float()
