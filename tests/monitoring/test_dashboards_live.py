@@ -73,7 +73,9 @@ def test_errors_and_refusals_stand_out_at_a_glance(project, window):
     assert 0 < numbers(project, window, "serving", "Turned away")[0] < 1
 
 
-def test_inputs_on_another_scale_show_as_a_shift(project, window):
+def test_inputs_on_another_scale_show_as_a_shift(project):
+    # How long the server is held up afterwards depends on the machine, and what lasts becomes what is usual.
+    window = Window(project.rescaled, int(project.rescaled - project.began) + 1, 8)
     assert max(numbers(project, window, "serving", "Tracks whose inputs shifted most")) > 0.5
 
 
