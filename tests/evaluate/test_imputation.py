@@ -22,7 +22,7 @@ from epilstm.evaluate.imputation import (
     GaussianImputer,
     Imputer,
     NetworkImputer,
-    Stretch,
+    RowsInContext,
     compare,
     judge_imputation,
     judged_stretches,
@@ -99,7 +99,7 @@ def test_the_network_sees_hidden_tracks_at_their_mean_and_is_given_context() -> 
         return np.tile(np.arange(len(TRACKS), dtype=np.float32), (len(shown), 1))
 
     all_rows, hidden = rows(30, 1), np.array([4, 1])
-    found = NetworkImputer(reconstruct, 200, SCALER)(Stretch(all_rows, slice(5, 25)), hidden)
+    found = NetworkImputer(reconstruct, 200, SCALER)(RowsInContext(all_rows, slice(5, 25)), hidden)
     expected = all_rows.copy()
     expected[:, hidden] = 0
     np.testing.assert_array_equal(seen[0], expected)
@@ -109,7 +109,7 @@ def test_the_network_sees_hidden_tracks_at_their_mean_and_is_given_context() -> 
 def test_the_mean_of_the_assay_is_that_of_the_other_cell_types_in_the_space_of_the_transform() -> None:
     names = [("A", "one"), ("B", "one"), ("C", "one"), ("A", "two"), ("B", "two"), ("C", "two")]
     all_rows, hidden = rows(10, 2), np.array([1, 5])
-    found = AssayMean(names, SCALER)(Stretch(all_rows, slice(2, 9)), hidden)
+    found = AssayMean(names, SCALER)(RowsInContext(all_rows, slice(2, 9)), hidden)
     for bin_, row in enumerate(all_rows[2:9]):
         signal = [row[t] * SCALER.scale[t] + SCALER.mean[t] for t in range(6)]
         np.testing.assert_allclose(found[bin_], [(signal[0] + signal[2]) / 2, (signal[3] + signal[4]) / 2], rtol=1e-5)
@@ -118,7 +118,7 @@ def test_the_mean_of_the_assay_is_that_of_the_other_cell_types_in_the_space_of_t
 def test_the_linear_method_is_the_regression_of_the_hidden_on_the_seen_tracks() -> None:
     training, test, hidden = rows(800, 3), rows(40, 4), np.array([2, 5])
     seen = [0, 1, 3, 4]
-    found = GaussianImputer.fitted(moments_of(training), SCALER)(Stretch(test, slice(None)), hidden)
+    found = GaussianImputer.fitted(moments_of(training), SCALER)(RowsInContext(test, slice(None)), hidden)
     expected = LinearRegression().fit(training[:, seen], training[:, hidden]).predict(test[:, seen])
     expected = expected * np.array(SCALER.scale)[hidden] + np.array(SCALER.mean)[hidden]
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
@@ -127,7 +127,7 @@ def test_the_linear_method_is_the_regression_of_the_hidden_on_the_seen_tracks() 
 def test_pca_imputes_by_the_conditional_mean_of_its_probabilistic_form() -> None:
     training, test, hidden = rows(800, 5), rows(40, 6), np.array([0, 3])
     seen = np.array([1, 2, 4, 5])
-    found = GaussianImputer.fitted(moments_of(training), SCALER, 2)(Stretch(test, slice(None)), hidden)
+    found = GaussianImputer.fitted(moments_of(training), SCALER, 2)(RowsInContext(test, slice(None)), hidden)
     pca = PCA(2).fit(training.astype(np.float64))
     covariance = pca.get_covariance()
     weights = np.linalg.inv(covariance[np.ix_(seen, seen)]) @ covariance[np.ix_(seen, hidden)]
@@ -153,7 +153,7 @@ def test_no_method_looks_at_hidden_tracks() -> None:
     other[:, hidden] = 9
     for imputer in imputers:
         np.testing.assert_array_equal(
-            imputer(Stretch(test, slice(None)), hidden), imputer(Stretch(other, slice(None)), hidden)
+            imputer(RowsInContext(test, slice(None)), hidden), imputer(RowsInContext(other, slice(None)), hidden)
         )
 
 

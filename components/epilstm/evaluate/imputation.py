@@ -43,7 +43,7 @@ STRETCH_BINS = 4_000
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RowsInContext:
     """Consecutive bins to impute, with context.
 
     Parameters
@@ -61,7 +61,7 @@ class Stretch:
 class Imputer(Protocol):
     """Gives hidden tracks."""
 
-    def __call__(self, stretch: Stretch, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """(bins, hidden) signal, in the space of the tracks' transform; hidden tracks are not looked at."""
 
 
@@ -83,7 +83,7 @@ class NetworkImputer:
     context_bins: int
     scaler: Scaler
 
-    def __call__(self, stretch: Stretch, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Reconstruct."""
         rows = stretch.rows.copy()
         rows[:, hidden] = 0
@@ -116,7 +116,7 @@ class AssayMean:
             dtype=np.int64,
         )
 
-    def __call__(self, stretch: Stretch, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Average."""
         signal = unstandardised(stretch.rows[stretch.keep], self.scaler)
         return np.stack([signal[:, self.others(int(track), hidden)].mean(axis=1) for track in hidden], axis=1)
@@ -151,7 +151,7 @@ class GaussianImputer:
             covariance = (kept * (values[-components:] - rest)) @ kept.T + rest * np.eye(len(values))
         return cls(moments.mean, covariance + 1e-6 * np.eye(len(values)), scaler)
 
-    def __call__(self, stretch: Stretch, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Predict linearly."""
         seen = np.setdiff1d(np.arange(len(self.mean)), hidden)
         weights = np.linalg.solve(self.covariance[np.ix_(seen, seen)], self.covariance[np.ix_(seen, hidden)])
@@ -189,7 +189,7 @@ class AvocadoImputer:
         self.scaler, self.seen = scaler, seen
         self._fitted: dict[tuple[int, ...], Factorisation] = {}
 
-    def __call__(self, stretch: Stretch, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Fit what is not fitted yet, then the bins' own factors."""
         from epilstm.evaluate.factorisation import Factorisation, Pairs
 
@@ -308,7 +308,7 @@ def judge_imputation(
     stretches = judged_stretches(matrix, params)
     for block in stretches:
         wide = matrix.widened(block, model.context_bins)
-        stretch = Stretch(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
+        stretch = RowsInContext(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
         mask = matrix.mask(block)
         observed = unstandardised(stretch.rows[stretch.keep], model.scaler)[mask][:, tracks]
         kinds = {kind: each[mask] for kind, each in regions.masks(block).items()}
