@@ -168,6 +168,22 @@ def test_the_pilot_is_chosen_by_params_and_does_without_the_simulation(tmp_path)
         load_section(tmp_path / "params.yaml", name, model)
 
 
+def documented_experiments() -> list[list[str]]:
+    """Params that each ``dvc exp run`` of the documentation sets."""
+    found = []
+    for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        found += [re.findall(r"-S ('[^']+'|[^\s'`]+)", line) for line in re.findall(r"dvc exp run (-S [^\n`]*)", text)]
+    return found
+
+
+@pytest.mark.parametrize("overrides", documented_experiments(), ids=lambda overrides: overrides[0])
+def test_an_experiment_of_the_documentation_sets_params_that_are_there(tmp_path, overrides):
+    expand(tmp_path, *(override.strip("'") for override in overrides))
+    for name, model in SECTIONS.items():
+        load_section(tmp_path / "params.yaml", name, model)
+
+
 def test_model_and_encoder_are_registered_artifacts(stages):
     artifacts = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["artifacts"]
     outs = {out for stage in stages.values() for out in paths_of(stage.outs)}

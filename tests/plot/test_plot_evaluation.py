@@ -31,7 +31,7 @@ def test_sizes_and_sums_are_told_apart_by_marker_or_line():
 
 def test_captions_tell_n_positives_and_what_folds_hold_out(finished):
     scores = plot_scores(finished["evaluation"], ["fire"])
-    assert "5 folds hold out whole chromosomes. Fire: n = 200 (" in scores.caption
+    assert "5 folds hold out whole chromosomes. FIRE: n = 200 (" in scores.caption
     curves = plot_curves(finished["evaluation"], None)
     assert {row["task"] for row in curves.rows} == {"gene_expression", "fire"}
     assert {row["cell_type"] for row in curves.rows if row["task"] == "fire"} == {"E116"}

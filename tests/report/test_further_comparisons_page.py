@@ -91,8 +91,8 @@ def test_each_comparison_has_its_sentences_and_a_row_per_task_and_representation
     assert shown[0][0] == [
         "Expression level: LSTM embedding", f"\N{MINUS SIGN}0.125 {interval}", f"0.500 {interval}"
     ]  # fmt: skip
-    assert shown[1] == [["Fire: raw tracks", "0.125", "0.875", f"0.750 {interval}", "average precision"]]
-    assert [row[0] for row in shown[2]] == ["Fire: LSTM embedding", "Fire: raw tracks"]
+    assert shown[1] == [["FIRE: raw tracks", "0.125", "0.875", f"0.750 {interval}", "average precision"]]
+    assert [row[0] for row in shown[2]] == ["FIRE: LSTM embedding", "FIRE: raw tracks"]
     assert "2 of them (25%)" in parts[2].text
     assert [row[0].partition(": ")[2] for row in shown[3]] == [
         "LSTM embedding", "raw tracks", "LSTM embedding, other cell types hidden"

@@ -21,9 +21,8 @@ from epilstm.evaluation import (
 )
 from epilstm.plot.figure_file import Plot
 from epilstm.report.curves import read_curves
-from epilstm.report.drawing import Layout, legend_above, new_figure, round_ticks
+from epilstm.report.drawing import Layout, legend_above, new_figure, round_ticks, words
 from epilstm.report.imputation_figure import imputation_figure
-from epilstm.report.page import words
 from epilstm.report.task_figures import (
     LOWEST_SCORE,
     ROW_HEIGHT,

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.plot.figure_file import Plot
-from epilstm.report.drawing import Layout, new_figure, round_ticks
-from epilstm.report.page import words
+from epilstm.report.drawing import Layout, new_figure, round_ticks, words
 
 COLUMNS = ("study", "variant", "seed", "task", "ap", "ap_low", "ap_high", "test_r2")
 

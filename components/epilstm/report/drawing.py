@@ -105,6 +105,16 @@ RECONSTRUCTION_LOOKS = {
 }
 
 
+#: Words of task names that the field writes in capitals.
+ABBREVIATIONS = {"fire": "FIRE", "tss": "TSS"}
+
+
+def words(name: str) -> str:
+    """A name of the tasks file as words: ``gene_expression`` becomes "Gene expression", ``tss`` "TSS"."""
+    text = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_")).strip()
+    return text[:1].upper() + text[1:]
+
+
 def look_of(name: str) -> Look:
     """How a representation looks; one without a look of its own gets one that follows from its name.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from epilstm.evaluation import EMBEDDING, EvaluationResults, Interval
-from epilstm.report.drawing import look_of
+from epilstm.report.drawing import look_of, words
 
 #: The embedding of a cell type's tracks alone, the others hidden: a view that only this comparison has.
 VIEWS = {"embedding_masked": "LSTM embedding, other cell types hidden"}
@@ -55,7 +55,7 @@ def _rows(rows: Iterable[tuple[str, str, Sequence[str]]]) -> list[Row]:
     """Rows of a table from (task, representation, cells)."""
     return [
         Row(
-            [f"{task.replace('_', ' ').capitalize()}: {VIEWS.get(name) or look_of(name).label}", *cells],
+            [f"{words(task)}: {VIEWS.get(name) or look_of(name).label}", *cells],
             name == EMBEDDING,
         )
         for task, name, cells in rows

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from epilstm import __version__
 from epilstm.config import ReportParams
 from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
-from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of
+from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of, words
 from epilstm.report.further import further_comparisons
 from epilstm.report.held_out import HeldOut
 from epilstm.report.imputation_tables import imputation_parts
@@ -134,12 +134,6 @@ def count(value: int) -> str:
 def span(interval: Interval) -> str:
     """An interval as ``low to high``."""
     return f"{number(interval.low)} to {number(interval.high)}"
-
-
-def words(name: str) -> str:
-    """A name of the tasks file as words: ``gene_expression`` becomes "Gene expression"."""
-    text = name.replace("_", " ").strip()
-    return text[:1].upper() + text[1:]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
