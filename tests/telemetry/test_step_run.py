@@ -139,10 +139,10 @@ def test_parts_are_told_apart(folder):
     succeed(part="3/8")
     succeed(part="chr5")
     assert {path.name for path in folder.iterdir()} == {
-        "epilstm-local-ingest-3_8.prom",
+        "epilstm-local-ingest-3%2F8.prom",
         "epilstm-local-ingest-chr5.prom",
     }
-    assert 'part="3/8"' in (folder / "epilstm-local-ingest-3_8.prom").read_text()
+    assert 'part="3/8"' in (folder / "epilstm-local-ingest-3%2F8.prom").read_text()
 
 
 def test_under_torchrun_the_first_process_tells(folder, monkeypatch):
@@ -152,6 +152,19 @@ def test_under_torchrun_the_first_process_tells(folder, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     succeed("train")
     assert len(list(folder.iterdir())) == 1
+
+
+def test_names_that_differ_have_files_that_differ(folder, monkeypatch):
+    pipelines = ["exp-1", "exp_1", "exp 1", "exp/1", "exp%2D1", "Exp-1"]
+    for pipeline in pipelines:
+        monkeypatch.setenv("EPILSTM_PIPELINE", pipeline)
+        succeed("train")
+    monkeypatch.setenv("EPILSTM_PIPELINE", "exp")
+    succeed("1-train")  # with a separator that a name may hold, this would be the step "train" of "exp-1"
+    files = list(folder.iterdir())
+    assert len(files) == len(pipelines) + 1
+    for pipeline in pipelines:
+        assert sum(f'pipeline="{pipeline}"' in file.read_text() for file in files) == 1
 
 
 def test_a_folder_that_is_not_there_is_a_warning(monkeypatch, tmp_path, warnings):

@@ -12,7 +12,7 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from epilstm.artifacts import staging_path
 from epilstm.console import log
@@ -128,4 +128,5 @@ def _families(text: str) -> Mapping[str, str]:
 
 
 def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)
+    """A label's value as a part of a file's name: no two values share one, and no part holds the separator."""
+    return quote(text, safe="").replace("-", "%2D")
