@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
+import zlib
 from contextlib import closing
 
 import grpc
@@ -149,6 +151,54 @@ def test_a_signal_that_does_not_fit_is_the_clients_error(client, case):
     assert raised.value.status() in ("400", "StatusCode.INVALID_ARGUMENT")
 
 
+UNSUPPORTED = {
+    "a sequence": {"sequence_id": 9},
+    "the start of one": {"sequence_start": True, "sequence_id": 1},
+    "a priority": {"priority": 1},
+    "a time limit": {"timeout": 1000},
+    "one of the user's": {"parameters": {"normalize": True}},
+}
+
+
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_a_parameter_without_effect_is_refused_by_both_protocols(client, signal, case):
+    with pytest.raises(InferenceServerException, match=r"the request: parameter '\w+' is not supported"):
+        client.infer("encoder", tensors(client, {"signal": signal}), **UNSUPPORTED[case])
+
+
+def test_a_classification_is_refused_by_both_protocols(client, signal):
+    module = triton_http if isinstance(client, triton_http.InferenceServerClient) else triton_grpc
+    wanted = [module.InferRequestedOutput("embedding", class_count=3)]
+    with pytest.raises(InferenceServerException, match="output embedding: parameter 'classification' is not supported"):
+        client.infer("encoder", tensors(client, {"signal": signal}), outputs=wanted)
+
+
+def test_shared_memory_is_refused_by_both_protocols(client, signal):
+    inputs = tensors(client, {"signal": signal})
+    inputs[0].set_shared_memory("region", signal.nbytes)
+    with pytest.raises(InferenceServerException, match=r"input signal: parameter 'shared_memory_\w+' is not"):
+        client.infer("encoder", inputs)
+
+
+def test_an_output_in_shared_memory_is_refused_by_both_protocols(client, signal):
+    module = triton_http if isinstance(client, triton_http.InferenceServerClient) else triton_grpc
+    wanted = module.InferRequestedOutput("embedding")
+    wanted.set_shared_memory("region", signal.nbytes)
+    with pytest.raises(InferenceServerException, match="output embedding: parameter 'shared_memory"):
+        client.infer("encoder", tensors(client, {"signal": signal}), outputs=[wanted])
+
+
+def test_grpc_refuses_contents_of_another_datatype(server, signal):
+    request = MESSAGES["ModelInferRequest"](model_name="encoder")
+    tensor = request.inputs.add(name="signal", datatype="FP32", shape=signal.shape)
+    tensor.contents.fp64_contents.extend(signal.ravel().tolist())
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as refused:
+            call(request.SerializeToString(), timeout=10)
+    assert "has fp64_contents; send fp32_contents" in refused.value.details()
+
+
 def test_a_model_that_is_not_there_is_not_found(client, signal):
     with pytest.raises(InferenceServerException, match="no model 'x'; there is encoder, encoder_stateful") as raised:
         client.infer("x", tensors(client, {"signal": signal}))
@@ -180,9 +230,125 @@ def test_every_error_is_an_object_with_one_line(server, method, path, status):
     assert "\n" not in json.loads(content)["error"]
 
 
-def test_a_compressed_body_is_refused(server):
-    status, _, content = server.request("POST", "/v2/models/encoder/infer", b"x", {"Content-Encoding": "gzip"})
-    assert (status, b"compressed" in content) == (415, True)
+COMPRESSED = {
+    "gzip": gzip.compress,
+    "gzip in two members": lambda body: gzip.compress(body[:100]) + gzip.compress(body[100:]),
+    "deflate": zlib.compress,
+    "deflate without zlib's header": lambda body: zlib.compress(body, wbits=-15),
+}
+
+
+@pytest.mark.parametrize("form", COMPRESSED)
+def test_a_compressed_body_is_decompressed(server, signal, encoder_folder, form):
+    body, headers = binary_request(signal)
+    headers["Content-Encoding"] = form.split()[0]
+    status, told, content = server.request("POST", "/v2/models/encoder/infer", COMPRESSED[form](body), headers)
+    assert status == 200, content
+    np.testing.assert_allclose(
+        embedding_in(content, told), embedding_of(encoder_folder / ENCODER, signal), rtol=0, atol=2e-5
+    )
+
+
+def test_tritons_client_may_compress(rest, signal, encoder_folder):
+    for algorithm in ("gzip", "deflate"):
+        answer = rest.infer("encoder", tensors(rest, {"signal": signal}), request_compression_algorithm=algorithm)
+        np.testing.assert_allclose(
+            answer.as_numpy("embedding"), embedding_of(encoder_folder / ENCODER, signal), rtol=0, atol=2e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "message"),
+    [
+        ("gzip", b"no gzip", 400, "the body is not gzip: "),
+        ("gzip", gzip.compress(b"x" * 1000)[:-4], 400, "the body is not gzip: it ends too early"),
+        ("deflate", zlib.compress(b"{}") + b"more", 400, "4 bytes follow its end"),
+        ("gzip", gzip.compress(bytes(65 << 20)), 413, "a body of gzip data, more than 67,108,864"),
+        ("br", b"x", 415, "content encoding 'br' is not supported; send identity, gzip, deflate"),
+    ],
+)
+def test_a_body_that_cannot_be_decompressed_is_refused(server, encoding, body, status, message):
+    headers = {"Content-Encoding": encoding}
+    found, told, content = server.request("POST", "/v2/models/encoder/infer", body, headers)
+    assert found == status
+    assert message in json.loads(content)["error"]
+    assert told["accept-encoding"] == ("identity, gzip, deflate" if status == 415 else None)
+
+
+def test_bodies_that_grow_are_counted_and_returned_to_the_budget(server, small_compressed):
+    for _ in range(12):  # each is 60 MB decompressed, the budget of all is 512 MB
+        status, _, content = server.request("POST", "/v2/models/encoder/infer", *small_compressed)
+        assert (status, b"more than" in content or b"JSON" in content) in ((400, True), (413, True)), content
+    assert server.request("GET", "/v2/health/ready")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def small_compressed():
+    return gzip.compress(b" " * (60 << 20)), {"Content-Encoding": "gzip"}
+
+
+OFFERS = {
+    "Java": "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQ\r\nUpgrade: h2c",
+    "curl --http2": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
+    "a web socket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+def test_an_offered_upgrade_is_not_taken_and_the_request_is_answered(server, signal, offer):
+    body, headers = binary_request(signal)
+    lines = [f"{name}: {value}" for name, value in {**headers, "Content-Length": len(body)}.items()]
+    infer = "\r\n".join(["POST /v2/models/encoder/infer HTTP/1.1", "Host: x", OFFERS[offer], *lines, "", ""]).encode()
+    live = f"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n{OFFERS[offer]}\r\n\r\n".encode()
+    answered = raw(server, live + infer + body + live)
+    assert answered.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert answered.count(b'{"live":true}') == 2
+    assert b"101" not in answered.split(b"\r\n", 1)[0]
+
+
+def test_a_server_that_is_no_proxy_says_so(server):
+    assert raw(server, b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n").startswith(b"HTTP/1.1 501 ")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/encoder", "/v2/models/encoder/ready", "/metrics"]
+)
+def test_head_is_answered_with_the_headers_of_get_alone(server, path):
+    got, headed = server.request("GET", path), server.request("HEAD", path)
+    assert (headed[0], headed[2]) == (200, b"")
+    assert headed[1]["content-type"] == got[1]["content-type"]
+    if path != "/metrics":  # which counts these requests
+        assert headed[1]["content-length"] == str(len(got[2]))
+
+
+def test_a_refused_head_leaves_the_connection_in_order(server):
+    missing = b"HEAD /v2/models/none HTTP/1.1\r\nHost: x\r\n\r\n"
+    answered = raw(server, missing + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 404 ")
+    assert b"error" not in answered
+    refused = raw(server, b"HEAD /v2/models/encoder/infer HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert refused.startswith(b"HTTP/1.1 405 ")
+    assert refused.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v2/models/encoder/infer", "POST"),
+        ("HEAD", "/v2/models/encoder/infer", "POST"),
+        ("POST", "/v2/models/encoder", "GET, HEAD"),
+        ("OPTIONS", "/v2", "GET, HEAD"),
+        ("DELETE", "/metrics", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(server, method, path, allowed):
+    status, headers, _ = server.request(method, path)
+    assert (status, headers["allow"]) == (405, allowed)
+
+
+def test_an_option_that_means_nothing_is_refused(server):
+    status, _, content = server.request("GET", "/v2/models/encoder?verbose=1")
+    assert (status, b"'verbose'" in content) == (400, True)
 
 
 def test_the_request_id_is_given_back_unless_it_is_none(server):

@@ -126,8 +126,18 @@ REFUSED = {
     "strings": (signal(data=["1"] * 6), "holds other than numbers"),
     "truth values": (signal(data=[True] * 6), "holds other than numbers"),
     "an object": (signal(data={"a": 1}), "expected a list of numbers"),
-    "no data": ({"inputs": [{k: v for k, v in SIGNAL.items() if k != "data"}]}, "neither data nor"),
-    "shared memory": (signal(parameters={"shared_memory_region": "x"}), "shared_memory_region is not supported"),
+    "no data": ({"inputs": [{k: v for k, v in SIGNAL.items() if k != "data"}]}, "has no data"),
+    "shared memory": (signal(parameters={"shared_memory_region": "x"}), "'shared_memory_region' is not supported"),
+    "a sequence": ({**signal(), "parameters": {"sequence_id": 7}}, "'sequence_id' is not supported"),
+    "a priority": ({**signal(), "parameters": {"priority": 2}}, "there is binary_data_output"),
+    "classes": (
+        {**signal(), "outputs": [{"name": "embedding", "parameters": {"classification": 3}}]},
+        "output embedding: parameter 'classification' is not supported",
+    ),
+    "a key of another spelling": ({**signal(), "outptus": []}, "no such key 'outptus'"),
+    "a key of an input": (signal(dtype="FP32"), "input 'signal': no such key 'dtype'"),
+    "a key of an output": ({**signal(), "outputs": [{"name": "embedding", "n": 1}]}, "no such key 'n'"),
+    "another model's name": ({**signal(), "model_name": "other"}, "model_name is 'other', the URL names encoder"),
     "parameters a list": (signal(parameters=[1]), "parameters is [1], expected an object"),
     "id a number": ({**signal(), "id": 7}, "id is 7, expected a string"),
     "an output of another name": ({**signal(), "outputs": [{"name": "x"}]}, "has no output 'x'; it has embedding"),
@@ -149,6 +159,11 @@ def test_what_means_nothing_is_a_bad_request_with_one_line(content):
     assert REFUSED[content][1] in refused.value.message
     assert "\n" not in refused.value.message
     assert len(refused.value.message) < 300
+
+
+def test_parameters_that_ask_for_nothing_are_accepted():
+    content = {**signal(), "parameters": {"sequence_id": 0, "sequence_start": False}, "model_name": "encoder"}
+    assert parse(content).outputs == ("embedding",)
 
 
 BINARY = np.zeros((1, 2, 3), np.float32)

@@ -16,6 +16,7 @@ from epilstm.console import log
 from epilstm.serve.budget import ByteBudget
 from epilstm.serve.encoder import Encoder
 from epilstm.serve.http_server import LAST_SECONDS, REQUEST_ID, HttpLimits
+from epilstm.serve.inference_request import InferenceRequest, InputTensor, OutputTensor, Protocol, read_request
 from epilstm.serve.open_inference import (
     HEALTH_NOT_SERVING,
     HEALTH_SERVICE,
@@ -27,18 +28,10 @@ from epilstm.serve.open_inference import (
 )
 from epilstm.serve.refusal import Refusal, Status, bad_request
 from epilstm.serve.service import InferenceService
-from epilstm.serve.tensors import (
-    DATATYPE,
-    DTYPE,
-    ModelSpec,
-    Tensor,
-    Tensors,
-    check_declared,
-    check_together,
-    from_binary,
-    shown,
-)
-from epilstm.serve.v2_json import InferenceRequest
+from epilstm.serve.tensors import DATATYPE, DTYPE, ModelSpec, Tensors, shown
+
+#: gRPC's form has no parameters of its own: tensors are raw or typed by the fields they come in.
+GRPC = Protocol()
 
 #: Requests at the same time, those refused for others that wait included.
 MAX_CONCURRENT = 256
@@ -279,7 +272,7 @@ def _parsed(name: str, content: bytes) -> Any:
 
 
 def _read_request(message: Any, raw: list[memoryview], model: ModelSpec, max_bins: int) -> InferenceRequest:
-    """The request of a message, checked as that of the REST form is.
+    """The request of a message.
 
     Raises
     ------
@@ -290,27 +283,47 @@ def _read_request(message: Any, raw: list[memoryview], model: ModelSpec, max_bin
         raise bad_request("the request has no inputs")
     if raw and len(raw) != len(message.inputs):
         raise bad_request(f"{len(raw)} raw_input_contents for {len(message.inputs)} inputs")
-    inputs: dict[str, Tensor] = {}
+    inputs = []
     for number, tensor in enumerate(message.inputs):
-        if tensor.name in inputs:
-            raise bad_request(f"input {tensor.name} is given twice")
-        spec = model.input(tensor.name)
-        shape = check_declared(spec, tensor.datatype, list(tensor.shape))
-        if "shared_memory_region" in tensor.parameters:
-            raise bad_request(f"input {tensor.name}: parameter shared_memory_region is not supported")
-        if raw:
-            if tensor.HasField("contents"):
-                raise bad_request(f"input {tensor.name}: both contents and raw_input_contents; give one")
-            inputs[tensor.name] = from_binary(spec, shape, raw[number])
-        else:
-            values = np.array(tensor.contents.fp32_contents, DTYPE)
-            inputs[tensor.name] = from_binary(spec, shape, values.data.cast("B"))
-    check_together(model, inputs, max_bins)
-    names = tuple(dict.fromkeys(model.output(output.name).name for output in message.outputs))
-    if len(names) != len(message.outputs):
-        raise bad_request("an output is asked for twice")
-    names = names or tuple(spec.name for spec in model.outputs)
-    return InferenceRequest(inputs, names, message.id, frozenset(names if raw else ()))
+        if raw and tensor.HasField("contents"):
+            raise bad_request(f"input {shown(tensor.name)}: both contents and raw_input_contents; give one")
+        contents = raw[number] if raw else _typed_contents(tensor)
+        parameters = _parameters(tensor)
+        inputs.append(InputTensor(tensor.name, tensor.datatype, list(tensor.shape), contents, parameters))
+    outputs = [OutputTensor(output.name, bool(raw), _parameters(output)) for output in message.outputs]
+    return read_request(
+        model,
+        GRPC,
+        max_bins,
+        inputs,
+        outputs,
+        parameters=_parameters(message),
+        request_id=message.id,
+        binary=bool(raw),
+    )
+
+
+def _typed_contents(tensor: Any) -> memoryview:
+    """The numbers of a tensor's typed contents, as bytes.
+
+    Raises
+    ------
+    Refusal
+        They are in the field of another datatype.
+    """
+    for field, _ in tensor.contents.ListFields():
+        if field.name != "fp32_contents":
+            raise bad_request(f"input {shown(tensor.name)}: has {field.name}; send fp32_contents or raw_input_contents")
+    return np.array(tensor.contents.fp32_contents, DTYPE).data.cast("B")
+
+
+def _parameters(described: Any) -> dict[str, Any]:
+    """Parameters of a request, an input or an output; None for one without a value."""
+    found = {}
+    for name, parameter in described.parameters.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        found[name] = None if kind is None else getattr(parameter, kind)
+    return found
 
 
 def _response(model: ModelSpec, request: InferenceRequest, outputs: Tensors) -> Any:

@@ -33,6 +33,7 @@ class HttpRequest:
     keep_alive : bool
         Whether the client may send another request on the connection.
     http_1_0 : bool
+        Whether it is of HTTP/1.0.
     id : str
         Request id: the client's, or one of ours.
     body : memoryview
@@ -50,6 +51,16 @@ class HttpRequest:
     id: str = ""
     body: memoryview = field(default_factory=lambda: memoryview(b""))
     model: str = ""
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether the response has a body: that of HEAD has the headers of GET alone."""
+        return self.method != "HEAD"
+
+    @property
+    def encoding(self) -> str:
+        """Content encoding of the body, in lower case."""
+        return self.headers.get("content-encoding", "identity").strip().lower()
 
     def again(self) -> HttpRequest:
         """The same request, before it has an id, a body or a model."""
@@ -90,7 +101,9 @@ def json_response(content: Any, status: int = Status.OK) -> HttpResponse:
 
 def refusal_response(refusal: Refusal) -> HttpResponse:
     """The protocol's error object."""
-    headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
+    headers = dict(refusal.headers)
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(refusal.retry_after)
     if refusal.status == Status.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return HttpResponse(refusal.status, (orjson.dumps({"error": refusal.message}),), headers=headers)
@@ -120,7 +133,9 @@ class HeadParser:
         try:
             self._parser.feed_data(head)
         except httptools.HttpParserUpgrade:
-            raise Refusal(Status.NOT_IMPLEMENTED, "upgrades are not supported; speak plain HTTP/1.1") from None
+            # An offer, such as h2c from Java's client and curl: a server that does not take it answers in HTTP/1.1.
+            if self._parser.get_method() == b"CONNECT":
+                raise Refusal(Status.NOT_IMPLEMENTED, "CONNECT is not supported; this server is no proxy") from None
         except httptools.HttpParserError as error:
             raise bad_request(f"not an HTTP request: {error}") from None
 

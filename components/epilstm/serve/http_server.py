@@ -24,6 +24,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from epilstm.console import log
+from epilstm.serve.content_encoding import decompressed
 from epilstm.serve.http_message import (
     ALIGNMENT,
     MAX_HEAD_BYTES,
@@ -432,7 +433,11 @@ class _Connection(asyncio.BufferedProtocol):
         self.body_counted += count
         self.server.body_bytes += count
         if self.server.body_bytes > self.limits.body_budget:
-            self._refuse(Refusal(Status.TOO_MANY_REQUESTS, "too many large requests at once; retry in 1 s", 1))
+            self._refuse(self._over_budget())
+
+    @staticmethod
+    def _over_budget() -> Refusal:
+        return Refusal(Status.TOO_MANY_REQUESTS, "too many large requests at once; retry in 1 s", 1)
 
     def _drop_body(self) -> None:
         self.server.body_bytes -= self.body_counted
@@ -456,8 +461,11 @@ class _Connection(asyncio.BufferedProtocol):
 
     async def _run(self, request: HttpRequest, answer: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
         self.server.in_flight += 1
+        received = self.body_counted
         try:
             try:
+                if request.body and request.encoding != "identity":
+                    request.body = await self._decompress(request)
                 response = await answer(request)
             except Refusal as refusal:
                 response = refusal_response(refusal)
@@ -467,7 +475,6 @@ class _Connection(asyncio.BufferedProtocol):
                 response = refusal_response(Refusal(Status.INTERNAL_ERROR, message))
         finally:
             self.server.in_flight -= 1
-            received = self.body_counted
             request.body = memoryview(b"")
             self._drop_body()
             self.task = None
@@ -477,6 +484,28 @@ class _Connection(asyncio.BufferedProtocol):
             self.deadline = self.loop.time() + self.limits.write_seconds
         else:
             self._next()
+
+    async def _decompress(self, request: HttpRequest) -> memoryview:
+        """The body as it was before it was compressed, counted against the limits like any other."""
+        pieces: list[bytes] = []
+        size = 0
+        for piece in decompressed(request.body, request.encoding):
+            pieces.append(piece)
+            size += len(piece)
+            self.body_counted += len(piece)
+            self.server.body_bytes += len(piece)
+            if size > self.limits.max_body:
+                raise self._too_large(f"{request.encoding} data")
+            if self.server.body_bytes > self.limits.body_budget:
+                raise self._over_budget()
+            await asyncio.sleep(0)
+        self.body_filled = 0
+        self._reserve(size)
+        at = 0
+        for piece in pieces:
+            self.body[at : at + len(piece)] = piece
+            at += len(piece)
+        return self.body
 
     def _write(self, request: HttpRequest | None, response: HttpResponse, received: int, close: bool) -> None:
         self.close_after = close or self.server.draining
@@ -488,7 +517,9 @@ class _Connection(asyncio.BufferedProtocol):
         head = format_head(
             response, request_id, self.server.date, not self.close_after, request is not None and request.http_1_0
         )
-        if response.body_bytes < 1 << 16:
+        if request is not None and not request.wants_body:
+            self.transport.write(head)
+        elif response.body_bytes < 1 << 16:
             self.transport.write(b"".join([head, *response.parts]))
         else:
             self.transport.write(head)

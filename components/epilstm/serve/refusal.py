@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -54,11 +55,15 @@ class Refusal(Exception):
     message : str
     retry_after : int, optional
         Seconds after which the same request may be answered.
+    headers : mapping of str to str
+        Further headers of an HTTP response, such as ``allow``.
     """
 
-    def __init__(self, status: Status, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: Status, message: str, retry_after: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message, self.retry_after, self.headers = status, message, retry_after, headers or {}
 
     @property
     def grpc_code(self) -> str:

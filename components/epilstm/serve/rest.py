@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from epilstm.serve.content_encoding import ENCODINGS
 from epilstm.serve.encoder import Encoder
 from epilstm.serve.http_message import HttpRequest, HttpResponse, json_length, json_response
 from epilstm.serve.metrics import CONTENT_TYPE as METRICS_TYPE
@@ -46,13 +47,21 @@ class RestApplication:
             self.service.authorize(request.headers.get("authorization", ""))
         parts = request.path.strip("/").split("/")
         inference = parts[:2] == ["v2", "models"] and parts[-1] == "infer"
-        wanted = "POST" if inference else "GET"
+        allowed = ("POST",) if inference else ("GET", "HEAD")
         if parts[0] not in ("v1", "v2", "metrics"):
             raise _no_such_path(request.path)
-        if request.method != wanted:
-            raise Refusal(Status.METHOD_NOT_ALLOWED, f"{request.method} {shown(request.path)}: use {wanted}")
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refusal(Status.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not supported; send it as it is")
+        if request.method not in allowed:
+            raise Refusal(
+                Status.METHOD_NOT_ALLOWED,
+                f"{request.method} {shown(request.path)}: use {allowed[0]}",
+                headers={"allow": ", ".join(allowed)},
+            )
+        if request.encoding not in ENCODINGS:
+            raise Refusal(
+                Status.UNSUPPORTED_MEDIA_TYPE,
+                f"content encoding {shown(request.encoding)} is not supported; send {', '.join(ENCODINGS)}",
+                headers={"accept-encoding": ", ".join(ENCODINGS)},
+            )
         if inference:
             encoder, _ = self._model(parts)
             request.model = encoder.spec.name
@@ -94,12 +103,14 @@ class RestApplication:
             str(int(response.status)),
             request.id if request else "",
             received,
-            response.body_bytes,
+            response.body_bytes if request is None or request.wants_body else 0,
             seconds,
         )
 
     async def _answer_model(self, request: HttpRequest, parts: list[str]) -> HttpResponse:
         encoder, action = self._model(parts)
+        if request.query:
+            raise bad_request(f"{shown(next(iter(request.query)))}: {shown(request.path)} has no options")
         if action == "infer":
             return await self._infer(request, encoder)
         if action == "ready":

@@ -4,55 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import orjson
 
+from epilstm.serve.inference_request import InferenceRequest, InputTensor, OutputTensor, Protocol, read_request
 from epilstm.serve.refusal import Refusal, Status, bad_request
-from epilstm.serve.tensors import (
-    DATATYPE,
-    DTYPE,
-    ModelSpec,
-    Tensor,
-    Tensors,
-    check_declared,
-    check_together,
-    from_binary,
-    from_list,
-    shown,
-)
+from epilstm.serve.tensors import DATATYPE, DTYPE, ModelSpec, Tensors, shown
 
 #: JSON of a request at most: parsing holds up everything else, and takes several times its size in memory.
 MAX_JSON_BYTES = 32 << 20
 
-#: Parameters that ask for what this server has not.
-UNSUPPORTED_PARAMETERS = ("shared_memory_region", "classification", "sequence_id")
+#: Parameters of the binary tensor extension, and the keys of each object.
+REST = Protocol(
+    request=frozenset({"binary_data_output"}),
+    input=frozenset({"binary_data_size"}),
+    output=frozenset({"binary_data"}),
+)
+REQUEST_KEYS = ("id", "inputs", "model_name", "model_version", "outputs", "parameters")
+INPUT_KEYS = ("data", "datatype", "name", "parameters", "shape")
+OUTPUT_KEYS = ("name", "parameters")
 
 JSON_TYPE, BINARY_TYPE = "application/json", "application/octet-stream"
-
-
-@dataclass(frozen=True)
-class InferenceRequest:
-    """A request that the model can answer.
-
-    Parameters
-    ----------
-    inputs : mapping of str to array
-        Views of the request's bytes where those are binary.
-    outputs : tuple of str
-        Wanted, in the order of the answer.
-    id : str
-        Given back in the answer; may be empty.
-    binary : frozenset of str
-        Outputs wanted as binary data.
-    """
-
-    inputs: Tensors
-    outputs: tuple[str, ...]
-    id: str = ""
-    binary: frozenset[str] = field(default_factory=frozenset)
 
 
 def parse_request(body: memoryview, json_length: int | None, model: ModelSpec, max_bins: int) -> InferenceRequest:
@@ -79,13 +53,20 @@ def parse_request(body: memoryview, json_length: int | None, model: ModelSpec, m
         )
     content = _parse_json(body if json_length is None else body[:json_length])
     binary = body[len(body) :] if json_length is None else body[json_length:]
-    request_id = _typed(content, "id", str, "", "the request")
+    _check_keys(content, REQUEST_KEYS, "the request")
+    _check_model(content, model)
     parameters = _parameters(content, "the request")
-    inputs = _parse_inputs(content.get("inputs"), binary, model)
-    check_together(model, inputs, max_bins)
     binary_by_default = _flag(parameters, "binary_data_output", False, "the request")
-    outputs, wanted_binary = _parse_outputs(content.get("outputs"), model, binary_by_default)
-    return InferenceRequest(inputs, outputs, request_id, wanted_binary)
+    return read_request(
+        model,
+        REST,
+        max_bins,
+        _parse_inputs(content.get("inputs"), binary),
+        _parse_outputs(content.get("outputs"), binary_by_default),
+        parameters=parameters,
+        request_id=_typed(content, "id", str, "", "the request"),
+        binary=binary_by_default,
+    )
 
 
 def format_response(model: ModelSpec, request: InferenceRequest, outputs: Tensors) -> tuple[list[bytes], int | None]:
@@ -156,10 +137,17 @@ def _parse_json_with_nan(text: bytes, error: Exception) -> Any:
     raise bad_request(f"the request is not JSON: {error}") from error
 
 
-def _parse_inputs(described: object, binary: memoryview, model: ModelSpec) -> dict[str, Tensor]:
+def _check_model(content: Mapping[str, Any], model: ModelSpec) -> None:
+    """The model's name is in the URL; some clients write it into the body as well."""
+    for key, expected in (("model_name", model.name), ("model_version", model.version)):
+        if content.get(key) not in (None, "", expected):
+            raise bad_request(f"the request: {key} is {shown(content[key])}, the URL names {expected}")
+
+
+def _parse_inputs(described: object, binary: memoryview) -> list[InputTensor]:
     if not isinstance(described, list) or not described:
         raise bad_request(f"inputs is {shown(described)}, expected a list of tensors")
-    inputs: dict[str, Tensor] = {}
+    inputs: list[InputTensor] = []
     offset = 0
     for number, entry in enumerate(described):
         if not isinstance(entry, dict):
@@ -167,54 +155,51 @@ def _parse_inputs(described: object, binary: memoryview, model: ModelSpec) -> di
         name = entry.get("name")
         if not isinstance(name, str):
             raise bad_request(f"inputs[{number}]: name is {shown(name)}, expected a string")
-        if name in inputs:
-            raise bad_request(f"input {name} is given twice")
-        spec = model.input(name)
-        shape = check_declared(spec, entry.get("datatype"), entry.get("shape"))
-        size = _parameters(entry, f"input {name}").get("binary_data_size")
-        if size is None:
-            if "data" not in entry:
-                raise bad_request(f"input {name}: neither data nor parameters.binary_data_size")
-            inputs[name] = from_list(spec, shape, entry["data"])
-            continue
-        if type(size) is not int or not 0 <= size <= len(binary) - offset:
-            raise bad_request(
-                f"input {name}: binary_data_size is {shown(size)}, {len(binary) - offset:,} bytes are left of the body"
-            )
-        if "data" in entry:
-            raise bad_request(f"input {name}: both data and parameters.binary_data_size; give one")
-        inputs[name] = from_binary(spec, shape, binary[offset : offset + size])
-        offset += size
+        where = f"input {shown(name)}"
+        _check_keys(entry, INPUT_KEYS, where)
+        parameters = _parameters(entry, where)
+        size = parameters.get("binary_data_size")
+        contents = entry.get("data")
+        if size is not None:
+            if type(size) is not int or not 0 <= size <= len(binary) - offset:
+                raise bad_request(
+                    f"{where}: binary_data_size is {shown(size)}, {len(binary) - offset:,} bytes are left of the body"
+                )
+            if "data" in entry:
+                raise bad_request(f"{where}: both data and parameters.binary_data_size; give one")
+            contents = binary[offset : offset + size]
+            offset += size
+        inputs.append(InputTensor(name, entry.get("datatype"), entry.get("shape"), contents, parameters))
     if offset != len(binary):
         raise bad_request(f"the body has {len(binary) - offset:,} bytes more than its inputs say")
     return inputs
 
 
-def _parse_outputs(
-    described: object, model: ModelSpec, binary_by_default: bool
-) -> tuple[tuple[str, ...], frozenset[str]]:
-    if described is None or described == []:
-        names = tuple(spec.name for spec in model.outputs)
-        return names, frozenset(names if binary_by_default else ())
+def _parse_outputs(described: object, binary_by_default: bool) -> list[OutputTensor]:
+    if described is None:
+        return []
     if not isinstance(described, list):
         raise bad_request(f"outputs is {shown(described)}, expected a list")
-    wanted: dict[str, bool] = {}
+    outputs: list[OutputTensor] = []
     for number, entry in enumerate(described):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise bad_request(f"outputs[{number}] is {shown(entry)}, expected an object with a name")
-        name = model.output(entry["name"]).name
-        if name in wanted:
-            raise bad_request(f"output {name} is asked for twice")
-        parameters = _parameters(entry, f"output {name}")
-        wanted[name] = _flag(parameters, "binary_data", binary_by_default, f"output {name}")
-    return tuple(wanted), frozenset(name for name, binary in wanted.items() if binary)
+        where = f"output {shown(entry['name'])}"
+        _check_keys(entry, OUTPUT_KEYS, where)
+        parameters = _parameters(entry, where)
+        binary = _flag(parameters, "binary_data", binary_by_default, where)
+        outputs.append(OutputTensor(entry["name"], binary, parameters))
+    return outputs
+
+
+def _check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in entry:
+        if key not in known:
+            raise bad_request(f"{where}: no such key {shown(key)}; there are {', '.join(known)}")
 
 
 def _parameters(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     parameters: dict[str, Any] = _typed(entry, "parameters", dict, {}, where)
-    for name in UNSUPPORTED_PARAMETERS:
-        if parameters.get(name):
-            raise bad_request(f"{where}: parameter {name} is not supported")
     return parameters
 
 
