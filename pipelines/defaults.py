@@ -10,8 +10,14 @@ from epilstm.config import SECTIONS, load_section
 #: Keys of a section that dvc.yaml puts on a command line; pipelines take them as parameters of their own.
 PATH_KEYS = {"ingest": ("samplesheet", "regions", "blacklist"), "evaluate": ("tasks", "labels")}
 
-#: Files by which params.yaml says "no blacklist" or "all regions" to DVC, which knows no optional dependency.
-STAND_INS = {"regions/no-blacklist.bed", "regions/whole-genome.bed"}
+#: Paths by which params.yaml says "no blacklist", "all regions" or "no tasks" (and so no labels) to DVC, which knows no
+#: optional dependency.
+STAND_INS = {
+    "regions": "regions/whole-genome.bed",
+    "blacklist": "regions/no-blacklist.bed",
+    "tasks": "tasks/no-tasks.yaml",
+    "labels": "tasks",
+}
 
 #: Shards of the tracks that are ingested at the same time, at most.
 INGEST_SHARDS = 4
@@ -49,4 +55,4 @@ def default_parameters(params: Path | None) -> dict[str, Any]:
 
 def path_parameter(path: str) -> str:
     """A path of the params file as a pipeline takes it: empty where it stands for no file."""
-    return "" if path in STAND_INS else path
+    return "" if path in STAND_INS.values() else path

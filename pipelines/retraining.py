@@ -62,7 +62,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         blacklist
             BED of bins to treat as without data; empty for none.
         tasks
-            Tasks file (YAML) of the evaluation.
+            Tasks file (YAML) of the evaluation; empty, with labels, to evaluate the reconstruction only.
         labels
             Folder that the tasks' label files are relative to.
         ingest_shards

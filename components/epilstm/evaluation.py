@@ -434,7 +434,8 @@ class EvaluationResults(_Model):
 class EvaluationManifest(_Model):
     """``manifest.json``, written last: what the evaluation follows from, and what its files must be.
 
-    `levels_sha256` is None where no task predicts a level; `also_fingerprints` are those of further embeddings.
+    `tasks_sha256` is None where no tasks file was given, `levels_sha256` where no task predicts a level;
+    `also_fingerprints` are those of further embeddings.
     `params` are the evaluate section's that the scores depend on, so that another representation can be judged alike.
     """
 
@@ -442,8 +443,8 @@ class EvaluationManifest(_Model):
     matrix_fingerprint: str
     model_fingerprint: str
     embeddings_fingerprint: str
-    tasks_sha256: str
-    labels_sha256: dict[str, str]
+    tasks_sha256: str | None = None
+    labels_sha256: dict[str, str] = {}
     params_sha256: str
     params: dict[str, Any] = {}
     scores_sha256: str

@@ -78,7 +78,7 @@ def run_sections(data_root: str, sections: Mapping[str, str], paths: Mapping[str
             if name in found and paths.get(key):
                 found[name][key] = _under(data_root, paths[key])
             elif name in found and key in paths:
-                found[name][key] = _stand_in(key)
+                found[name][key] = STAND_INS.get(key, "")
     assembly = found.get("ingest", {}).get("assembly")
     if assembly and assembly not in BUILT_IN_ASSEMBLIES:
         found["ingest"]["assembly"] = _under(data_root, assembly)
@@ -87,12 +87,6 @@ def run_sections(data_root: str, sections: Mapping[str, str], paths: Mapping[str
 
 def _under(data_root: str, path: str) -> str:
     return path if path.startswith("/") or storage.is_remote(path) else storage.join(data_root, path)
-
-
-def _stand_in(key: str) -> str:
-    """The file by which a params file says "none"."""
-    whole, none = sorted(STAND_INS, reverse=True)
-    return {"regions": whole, "blacklist": none}.get(key, "")
 
 
 def changes(url: str, run: RunInputs, max_age_days: int) -> list[str]:

@@ -13,7 +13,7 @@ from tiny_evaluation import EMBEDDING_SIZE, TASKS, TRACKS, TinyEvaluation, write
 
 from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.datasets import read_manifest
-from epilstm.errors import DataError, EpilstmError, LabelsError
+from epilstm.errors import DataError, EpilstmError, LabelsError, ParamsError
 from epilstm.evaluation import (
     BASELINES,
     PREDICTION_COLUMNS,
@@ -268,3 +268,40 @@ def test_reconstruction_is_compared_with_as_many_numbers_as_the_decoder_reads_ta
     }
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["reconstruction_size"] == EMBEDDING_SIZE - 1
+
+
+def without_tasks(tiny: TinyEvaluation, out: Path, params: dict, **more: Path) -> Path:
+    """Run evaluate without tasks; the evaluation folder."""
+    out.mkdir(exist_ok=True)
+    (out / "params.yaml").write_text(yaml.safe_dump({"evaluate": PARAMS | params}))
+    paths = {name: path for name, path in tiny.inputs.items() if name not in ("tasks", "labels")} | more
+    outputs = {"evaluation": out / "evaluation", "metrics": out / "metrics.json"}
+    run_step(STEPS["evaluate"], out / "params.yaml", paths | outputs, frozenset())
+    return out / "evaluation"
+
+
+def test_without_tasks_the_reconstruction_is_evaluated_alike(
+    tiny: TinyEvaluation, results: EvaluationResults, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = without_tasks(tiny, tmp_path, {"leak": True})
+    alone = read_results(folder)
+    assert alone.reconstruction.models == results.reconstruction.models
+    assert (alone.tasks, alone.regression, alone.representation_order) == ({}, {}, ["embedding"])
+    assert read_manifest(folder, EvaluationManifest).tasks_sha256 is None
+    assert len(pandas.read_parquet(folder / "predictions.parquet")) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["tasks"] == {}
+    assert "evaluate.leak: left out, needs tasks; give --tasks and --labels" in caplog.text
+
+
+def test_a_tasks_file_that_lists_none_is_as_good_as_no_file(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    stand_in = Path(__file__).resolve().parents[2] / "tasks" / "no-tasks.yaml"
+    folder = without_tasks(tiny, tmp_path, {}, tasks=stand_in, labels=stand_in.parent)
+    assert read_results(folder).tasks == {}
+    assert read_manifest(folder, EvaluationManifest).tasks_sha256 == sha256_file(stand_in)
+
+
+def test_tasks_without_labels_and_labels_without_tasks_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"--tasks .*tasks\.yaml: give --labels too"):
+        without_tasks(tiny, tmp_path, {}, tasks=tiny.inputs["tasks"])
+    with pytest.raises(ParamsError, match=r"--labels .*labels: nothing says what to read there; give --tasks too"):
+        without_tasks(tiny, tmp_path, {}, labels=tiny.inputs["labels"])

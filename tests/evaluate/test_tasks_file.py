@@ -99,7 +99,7 @@ def test_pair_cell_types_need_a_name_in_the_file_once_names_are_given(tmp_path: 
         load(tmp_path, task)
 
 
-@pytest.mark.parametrize("text", ["", "tasks: []", "tasks: 3", "- a", "tasks: [x]", "tasks: [{", "other: []"])
+@pytest.mark.parametrize("text", ["", "tasks: 3", "- a", "tasks: [x]", "tasks: [{", "other: []"])
 def test_anything_but_a_list_of_tasks_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tasks.yaml"
     path.write_text(text)

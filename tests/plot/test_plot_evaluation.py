@@ -51,6 +51,17 @@ def test_the_caption_of_many_cell_types_tells_their_range(finished, monkeypatch)
     assert expected in plot_scores(finished["evaluation"], ["gene_expression"]).caption
 
 
+def test_an_evaluation_without_tasks_has_no_scores_and_no_curves_to_draw(tmp_path):
+    from report.finished_run import write_evaluation, write_run
+
+    run = write_run(tmp_path)
+    write_evaluation(run["evaluation"], run, with_tasks=False)
+    with pytest.raises(ParamsError, match="no tasks were evaluated, so there are no scores; give evaluate --tasks"):
+        plot_scores(run["evaluation"], [])
+    with pytest.raises(ParamsError, match=r"no task with classes, so no curves$"):
+        plot_curves(run["evaluation"], None)
+
+
 def test_an_evaluation_without_imputation_has_no_figure_of_it(finished):
     with pytest.raises(ParamsError, match="nothing was imputed"):
         plot_imputation(finished["evaluation"])

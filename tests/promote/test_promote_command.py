@@ -94,6 +94,30 @@ def test_a_model_that_was_not_trained_is_held_back_and_the_record_says_why(promo
     assert json.loads((tmp_path / "metrics").read_text())["promote"] == 0
 
 
+def test_a_challenger_evaluated_without_tasks_is_decided_on_reconstruction_and_the_record_says_so(
+    promote: Promote, run_folder: Path, tmp_path: Path
+):
+    step(
+        "evaluate", tmp_path / "alone", EVALUATE,
+        matrix=run_folder / "matrix", model=run_folder / "model", embeddings=run_folder / "embeddings",
+        evaluation=tmp_path / "alone" / "evaluation",
+    )  # fmt: skip
+    inputs = {name: run_folder / name for name in ("matrix", "model", "encoder")}
+    inputs["evaluation"] = tmp_path / "alone" / "evaluation"
+    step("promote", tmp_path, {"threads": 1}, **inputs, decision=tmp_path / "decision")
+    decision = read_decision(tmp_path / "decision")
+    assert {check.name for check in decision.checks if check.rule == "a"} == {
+        "held-out reconstruction over untrained",
+        "held-out reconstruction over pca",
+    }
+    assert decision.reasons[-1].startswith("no tasks of classes were evaluated")
+    step("promote", tmp_path, {"threads": 1}, **inputs, champion=run_folder / "encoder", decision=tmp_path / "second")
+    against = read_decision(tmp_path / "second")
+    assert any("mean over tasks of classes against the champion" in reason for reason in against.reasons)
+    with pytest.raises(DataError, match="was made without tasks; leave --tasks and --labels out"):
+        promote(evaluation=inputs["evaluation"])
+
+
 def test_an_empty_folder_is_no_champion(promote: Promote, tmp_path: Path):
     (tmp_path / "none").mkdir()
     assert promote(tmp_path / "none").champion_state == "absent"

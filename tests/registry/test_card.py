@@ -66,3 +66,9 @@ def test_a_model_without_one_is_not(absent):
     card = model_card(facts(context_size=0))
     assert absent not in card
     assert "from 6 numbers per bin (PCA and the untrained encoder have as many)" in card
+
+
+def test_a_model_that_no_task_was_evaluated_with_has_no_table_of_scores():
+    card = model_card(facts(context_size=0))
+    assert "No tasks were evaluated." in card
+    assert "Average precision" not in card

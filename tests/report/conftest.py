@@ -36,3 +36,11 @@ def report_text(finished_run, tmp_path_factory):
     """The page, with a title that tries to break out."""
     title = "<script>alert('x')</script> & co"
     return write_report(finished_run, tmp_path_factory.mktemp("report") / "report.html", title=title)
+
+
+@pytest.fixture(scope="session")
+def html_page(report_text):
+    """The same, taken apart."""
+    from report.test_report_page import Page
+
+    return Page(report_text)

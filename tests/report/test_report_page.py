@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pyarrow.parquet
-import pytest
 
 from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.evaluation import PREDICTIONS_FILE, REPRESENTATIONS, SCORES_FILE, read_results
@@ -50,11 +49,6 @@ class Page(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-@pytest.fixture(scope="session")
-def html_page(report_text):
-    return Page(report_text)
 
 
 def test_the_page_is_well_formed_html(report_text, html_page):

@@ -36,6 +36,19 @@ def test_an_empty_value_counts_as_not_given():
     assert (line.values, line.part) == ({"samplesheet": "a", "signal": "b"}, None)
 
 
+def test_a_run_without_tasks_gives_empty_ones_and_an_empty_champion_is_none(tmp_path):
+    paths = dict.fromkeys(("matrix", "model", "encoder", "evaluation", "decision"), "x")
+    paths |= {"tasks": "", "labels": "", "champion": str(tmp_path)}
+    line = StepLine.parse(STEPS["promote"].argv("{}", paths))
+    assert line.values.keys() == {"matrix", "model", "encoder", "evaluation", "decision"}
+
+
+def test_labels_that_are_not_there_are_not_dropped(tmp_path):
+    absent = str(tmp_path / "labels")
+    paths = dict.fromkeys(("matrix", "model", "embeddings", "tasks", "evaluation"), "x") | {"labels": absent}
+    assert StepLine.parse(STEPS["evaluate"].argv("{}", paths)).values["labels"] == absent
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["epilstm"], ["epilstm", "params"], ["sh", "-c"], ["epilstm", "train", "--matrix"], ["epilstm", "train", "x"]],

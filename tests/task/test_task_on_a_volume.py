@@ -230,6 +230,10 @@ def test_the_labels_version_follows_the_label_files(volume, simulated):
     assert changed["data_version"] == before["data_version"]
 
 
+def test_a_plan_without_tasks_has_a_version_of_no_labels(volume):
+    assert succeed(volume.plan({**DATA, "tasks": "", "labels": ""}, 2)).parameters["labels_version"] == "none"
+
+
 @pytest.mark.parametrize(
     "sheet",
     ["cell_type,assay\n", "cell_type,assay,uri\nE1,DNase,nowhere.bigwig\n", "cell_type,assay,uri\nE1,,x\n"],

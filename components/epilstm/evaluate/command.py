@@ -8,7 +8,7 @@ levels and, written last, ``manifest.json``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ from epilstm.evaluate.leak import LEAKING, judge_leak, with_random_folds
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.missing import hidden_tracks, judge_missing
 from epilstm.evaluate.nmf import fit_nmf, offsets, training_sample
-from epilstm.evaluate.pca import fit_pca
+from epilstm.evaluate.pca import Moments, Pca, fit_pca
 from epilstm.evaluate.pooling import WindowTable
 from epilstm.evaluate.prediction import MAJORITY, HeldOut, predict_majority, predict_shown
 from epilstm.evaluate.reconstruction import judge_reconstruction, readout_blocks, training_moments
 from epilstm.evaluate.regression import judge_regression
 from epilstm.evaluate.representations import Embedding, Network, Representation, Transform
-from epilstm.evaluate.tasks import Task, load_tasks
+from epilstm.evaluate.tasks import Task, given_tasks
 from epilstm.evaluate.trials import Trial, prepare_trials
 from epilstm.evaluation import (
     EMBEDDING,
@@ -97,8 +97,46 @@ class Judged:
             )
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What classifiers make of every representation; all empty but `order` and `sizes` without tasks.
+
+    Parameters
+    ----------
+    order : list of str
+        Representations as tables list them, the embedding first.
+    sizes : dict of str to int
+        Numbers per bin of each but the majority class.
+    trials : list of Trial
+    held_out : list of mapping
+        For each trial, representation -> out-of-fold predictions.
+    leak, missing_tracks, cross_cell_type
+        As in `EvaluationResults`.
+    """
+
+    order: list[str]
+    sizes: dict[str, int]
+    trials: list[Trial] = field(default_factory=list)
+    held_out: HeldOut = field(default_factory=list)
+    leak: dict[str, LeakResult] = field(default_factory=dict)
+    missing_tracks: MissingTracks | None = None
+    cross_cell_type: CrossCellTypes | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    """What representations are made of: the data, the network, and what is fitted on the training chromosomes."""
+
+    matrix: Matrix
+    folder: Path
+    embedding: Embedding
+    encoders: Encoders
+    moments: Moments
+    pca: Pca
+
+
 def run(params: EvaluateParams, context: StepContext) -> StepResult:
-    """Judge the embedding on every task and on reconstruction, against the baselines."""
+    """Evaluate the embedding in reconstruction and, where tasks are given, on every task, against the baselines."""
     import torch
 
     from epilstm.model.folder import load_model, untrained_model
@@ -107,9 +145,9 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
 
     # Recurrent steps are too small to share: a second thread slows them down, and one gives the same bytes everywhere.
     torch.set_num_threads(1)
-    tasks = load_tasks(context.inputs["tasks"])
+    tasks, labels = given_tasks(context.inputs)
     matrix = Matrix(context.inputs["matrix"])
-    genes = gene_regions(tasks, context.inputs["labels"], matrix.manifest.bin_size)
+    genes = gene_regions(tasks, labels, matrix.manifest.bin_size)
     embedding = Embedding(matrix, context.inputs["embeddings"])
     network, model = load_model(context.inputs["model"])
     require_one_run(context.inputs, model.matrix_fingerprint, embedding.manifest)
@@ -117,6 +155,8 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     also = _other_embeddings(matrix, params)
     if params.missing_tracks and matrix.tracks < 2:
         raise ParamsError("evaluate.missing_tracks: of one track none can be hidden; set it to 0")
+    if not tasks:
+        _say_what_needs_tasks(params)
     untrained_network = untrained_model(model)
     margin, frame = context_bins(model.config), model.frame_bins
 
@@ -131,10 +171,9 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     untrained_code = Network(matrix, lambda rows: encode_bins(untrained_bins, rows), bin_code, CONTEXT_BINS)
     reconstructed = Network(matrix, lambda rows: reconstruct_bins(network, rows), matrix.tracks, CONTEXT_BINS)
 
-    trials, windows = prepare_trials(tasks, context.inputs["labels"], matrix, params)
+    trials, windows = prepare_trials(tasks, labels, matrix, params) if tasks else ([], None)
     for trial in trials:
-        _tell_examples(trial)
-    judged = Judged(matrix, trials, windows, params, params.threads or available_cores())
+        _log_examples(trial)
 
     split = matrix.manifest.split
     passes = [matrix.blocks(split.train), readout_blocks(matrix), matrix.blocks(split.test)]
@@ -149,42 +188,17 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         with progress("Imputation", sum(block.bins for block in judged_stretches(matrix, params))) as bar:
             shown = NetworkImputer(lambda rows: reconstruct_bins(network, rows), CONTEXT_BINS, model.scaler)
             imputation = judge_imputation(matrix, shown, moments, bin_code, genes, params, bar.advance)
-    sample = cache(lambda: training_sample(matrix))
-    fitted = fit(
-        params.representations,
-        moments,
-        pca,
-        lambda size: fit_nmf(sample(), offsets(context.inputs["matrix"]), size, params.seed),
-        embedding.size,
-    )
-    ingredients = Ingredients(
-        matrix, as_they_are, matrix.tracks, embedding, untrained_on(as_they_are), bin_code, fitted
-    )
-    names = {str(name): name for name in ordered(params.representations)}
-    order = [EMBEDDING, *also, *(name for name in names if name != EMBEDDING)]
-    own = {text: make(name, ingredients) for text, name in names.items() if text != MAJORITY}
-    made = {**own, **also}
-    chosen = {name: made[name] for name in order if name != MAJORITY}
-
-    def hiding(hidden: NDArray[np.bool_]) -> dict[str, Representation]:
-        """The same representations of what is left of the tracks."""
-        shown = _hiding(hidden)
-        left = replace(ingredients, tracks=shown, embedding=trained_on(shown), untrained=untrained_on(shown))
-        return {text: make(names[text], left) for text in own}
-
-    draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed) if params.missing_tracks else []
-    held_out, *without = judged.predicted_shown(own, [own, *(hiding(each) for each in draws)], "Classifiers")
-    if also:
-        for scores, further in zip(held_out, judged.predicted(also, "Other embeddings"), strict=True):
-            scores.update(further)
-    if MAJORITY in order:
-        predict_majority(trials, held_out)
-    held_out = [{name: scores[name] for name in order} for scores in held_out]
+    compared = Compared([EMBEDDING], {EMBEDDING: embedding.size})
+    if windows is not None:
+        judged = Judged(matrix, trials, windows, params, params.threads or available_cores())
+        encoders = Encoders(trained_on, untrained_on, embedding.size, bin_code)
+        described = Described(matrix, context.inputs["matrix"], embedding, encoders, moments, pca)
+        compared = compare_representations(judged, described, also)
     of_classes, of_levels = ([task for task in tasks if task.of_levels is levels] for levels in (False, True))
     results = EvaluationResults(
         embedding_size=embedding.size,
-        representation_sizes={name: each.size for name, each in chosen.items()},
-        representation_order=order,
+        representation_sizes=compared.sizes,
+        representation_order=compared.order,
         classifier=params.classifier.kind,
         pooling=list(params.pooling),
         context_bp=params.context_bp,
@@ -193,27 +207,85 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         confidence=params.confidence,
         bootstrap=params.bootstrap,
         task_order=[task.name for task in of_classes],
-        tasks={task.name: judge_task(*_of_task(task, trials, held_out), params) for task in of_classes},
-        regression={task.name: judge_regression(*_of_task(task, trials, held_out), params) for task in of_levels},
+        tasks={task.name: judge_task(*_of_task(task, compared), params) for task in of_classes},
+        regression={task.name: judge_regression(*_of_task(task, compared), params) for task in of_levels},
         reconstruction=reconstruction,
         imputation=imputation,
-        leak=_leak(judged, chosen, held_out) if params.leak else {},
-        missing_tracks=_missing(judged, draws, held_out, without) if params.missing_tracks else None,
-        cross_cell_type=_cross_cell(
-            judged, context.inputs["matrix"], Encoders(trained_on, untrained_on, embedding.size, bin_code)
-        )
-        if params.cross_cell_type
-        else None,
+        leak=compared.leak,
+        missing_tracks=compared.missing_tracks,
+        cross_cell_type=compared.cross_cell_type,
     )
     for sentence in sentences(results):
         log.info(sentence)
-    _write(context, params, tasks, matrix, results, trials, held_out)
+    _write(context, params, tasks, labels, matrix, results, compared)
     return StepResult(
         summary=_summary(results),
         metrics=metrics(results),
         bins=sum(region.bins for region in matrix.regions),
         tracks=matrix.tracks,
     )
+
+
+def compare_representations(judged: Judged, described: Described, also: Mapping[str, Embedding]) -> Compared:
+    """Predict every trial from every representation.
+
+    Parameters
+    ----------
+    judged : Judged
+    described : Described
+    also : mapping of str to Embedding
+        Other models' embeddings by name.
+    """
+    matrix, params, embedding = judged.matrix, judged.params, described.embedding
+    encoders, moments = described.encoders, described.moments
+    sample = cache(lambda: training_sample(matrix))
+    fitted = fit(
+        params.representations,
+        moments,
+        described.pca,
+        lambda size: fit_nmf(sample(), offsets(described.folder), size, params.seed),
+        embedding.size,
+    )
+    untrained = encoders.untrained(as_they_are)
+    ingredients = Ingredients(matrix, as_they_are, matrix.tracks, embedding, untrained, encoders.bin_code, fitted)
+    names = {str(name): name for name in ordered(params.representations)}
+    order = [EMBEDDING, *also, *(name for name in names if name != EMBEDDING)]
+    own = {text: make(name, ingredients) for text, name in names.items() if text != MAJORITY}
+    made: dict[str, Representation] = {**own, **also}
+    chosen = {name: made[name] for name in order if name != MAJORITY}
+
+    def hiding(hidden: NDArray[np.bool_]) -> dict[str, Representation]:
+        """The same representations of what is left of the tracks."""
+        shown = _hiding(hidden)
+        left = replace(
+            ingredients, tracks=shown, embedding=encoders.trained(shown), untrained=encoders.untrained(shown)
+        )
+        return {text: make(names[text], left) for text in own}
+
+    draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed) if params.missing_tracks else []
+    held_out, *without = judged.predicted_shown(own, [own, *(hiding(each) for each in draws)], "Classifiers")
+    if also:
+        for scores, further in zip(held_out, judged.predicted(also, "Other embeddings"), strict=True):
+            scores.update(further)
+    if MAJORITY in order:
+        predict_majority(judged.trials, held_out)
+    held_out = [{name: scores[name] for name in order} for scores in held_out]
+    return Compared(
+        order=order,
+        sizes={name: each.size for name, each in chosen.items()},
+        trials=judged.trials,
+        held_out=held_out,
+        leak=_leak(judged, chosen, held_out) if params.leak else {},
+        missing_tracks=_missing(judged, draws, held_out, without) if params.missing_tracks else None,
+        cross_cell_type=_cross_cell(judged, described.folder, encoders) if params.cross_cell_type else None,
+    )
+
+
+def _say_what_needs_tasks(params: EvaluateParams) -> None:
+    log.info("no tasks are given: only the reconstruction is evaluated")
+    asked = [name for name in ("also", "leak", "missing_tracks", "cross_cell_type") if getattr(params, name)]
+    if asked:
+        log.warning(f"evaluate.{', evaluate.'.join(asked)}: left out, needs tasks; give --tasks and --labels")
 
 
 def sentences(results: EvaluationResults) -> list[str]:
@@ -249,9 +321,9 @@ def _other_embeddings(matrix: Matrix, params: EvaluateParams) -> dict[str, Embed
     return others
 
 
-def _of_task(task: Task, trials: Sequence[Trial], held_out: HeldOut) -> tuple[list[Trial], HeldOut]:
-    own = [number for number, trial in enumerate(trials) if trial.task is task]
-    return [trials[number] for number in own], [held_out[number] for number in own]
+def _of_task(task: Task, compared: Compared) -> tuple[list[Trial], HeldOut]:
+    own = [number for number, trial in enumerate(compared.trials) if trial.task is task]
+    return [compared.trials[number] for number in own], [compared.held_out[number] for number in own]
 
 
 def _leak(judged: Judged, chosen: Mapping[str, Representation], held_out: HeldOut) -> dict[str, LeakResult]:
@@ -294,7 +366,7 @@ def _cross_cell(judged: Judged, folder: Path, encoders: Encoders) -> CrossCellTy
         )
 
 
-def _tell_examples(trial: Trial) -> None:
+def _log_examples(trial: Trial) -> None:
     n, positives = len(trial.examples), int(trial.examples.labels.sum())
     counts = {"n": n, "positives": positives, "n_outside": trial.n_outside, "n_unusable": trial.examples.unusable}
     said = "with levels" if trial.task.of_levels else f"{positives:,} positive"
@@ -386,11 +458,12 @@ def _write(
     context: StepContext,
     params: EvaluateParams,
     tasks: Sequence[Task],
+    labels: Path,
     matrix: Matrix,
     results: EvaluationResults,
-    trials: Sequence[Trial],
-    held_out: HeldOut,
+    compared: Compared,
 ) -> None:
+    trials, held_out = compared.trials, compared.held_out
     folder = context.outputs["evaluation"]
     folder.mkdir(parents=True)
     (folder / SCORES_FILE).write_text(to_json(results.model_dump(mode="json")), encoding="utf-8")
@@ -408,8 +481,8 @@ def _write(
             matrix_fingerprint=matrix.fingerprint,
             model_fingerprint=fingerprint(context.inputs["model"]),
             embeddings_fingerprint=fingerprint(context.inputs["embeddings"]),
-            tasks_sha256=sha256_file(context.inputs["tasks"]),
-            labels_sha256={path: sha256_file(context.inputs["labels"] / path) for path in label_paths},
+            tasks_sha256=sha256_file(context.inputs["tasks"]) if "tasks" in context.inputs else None,
+            labels_sha256={path: sha256_file(labels / path) for path in label_paths},
             params_sha256=sha256_json(judged_with),
             params=judged_with,
             scores_sha256=sha256_file(folder / SCORES_FILE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,20 +116,44 @@ class Task(Section):
         return [*paths, self.labels.annotation] if isinstance(self.labels, RpkmLabels) else paths
 
 
+def given_tasks(inputs: Mapping[str, Path]) -> tuple[list[Task], Path]:
+    """Tasks of a step's inputs, and the folder of their labels.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        ``tasks`` and ``labels`` may both be absent: there are no tasks then, and no label is read.
+
+    Raises
+    ------
+    ParamsError
+        Only one of them is given, though there are tasks.
+    LabelsError
+        The tasks file is unusable.
+    """
+    tasks, labels = inputs.get("tasks"), inputs.get("labels")
+    if tasks is None:
+        if labels is not None:
+            raise ParamsError(f"--labels {labels}: nothing says what to read there; give --tasks too, or leave it out")
+        return [], Path()
+    described = load_tasks(tasks)
+    if described and labels is None:
+        raise ParamsError(f"--tasks {tasks}: give --labels too, the folder that its label files are relative to")
+    return described, labels or Path()
+
+
 def load_tasks(path: Path) -> list[Task]:
-    """Tasks of a tasks file.
+    """Tasks of a tasks file; none where it says ``tasks: []``.
 
     Raises
     ------
     LabelsError
-        Not YAML, no tasks, a name given twice, or a key that is unknown, missing or impossible.
+        Not YAML, a name given twice, or a key that is unknown, missing or impossible.
     """
     try:
         content = read_yaml(path)
         if not (isinstance(content, dict) and list(content) == ["tasks"] and isinstance(content["tasks"], list)):
             raise LabelsError(f"{path}: expected one key 'tasks' with a list of tasks")
-        if not content["tasks"]:
-            raise LabelsError(f"{path}: tasks: the list is empty; describe at least one task")
         tasks = [_task(entry, f"{path}: tasks[{number}]") for number, entry in enumerate(content["tasks"])]
     except ParamsError as error:
         raise LabelsError(str(error)) from error

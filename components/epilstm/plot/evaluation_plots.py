@@ -49,6 +49,8 @@ def chosen_tasks(results: EvaluationResults, names: Sequence[str]) -> list[TaskR
         No such task.
     """
     known: dict[str, TaskResult | RegressionResult] = {**results.tasks, **results.regression}
+    if not known:
+        raise ParamsError("no tasks were evaluated, so there are no scores; give evaluate --tasks and --labels")
     for name in names:
         if name not in known:
             close = get_close_matches(name, known, n=1, cutoff=0.5)
@@ -144,7 +146,8 @@ def plot_curves(evaluation: Path, name: str | None) -> Plot:
     else:
         tasks = list(results.tasks.values())[:TASKS_DRAWN]
         if not tasks:
-            raise ParamsError(f"{evaluation}: no task with classes, so no curves; epilstm plot scores draws the others")
+            levels = "; epilstm plot scores draws its tasks of levels" if results.regression else ""
+            raise ParamsError(f"{evaluation}: no task with classes, so no curves{levels}")
     panels, rows, counts = [], [], []
     for task in tasks:
         curves = read_curves(evaluation / PREDICTIONS_FILE, task)

@@ -16,7 +16,7 @@ from epilstm.datasets import Scaler, parse_manifest, read_manifest
 from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.prediction import predict_all
-from epilstm.evaluate.tasks import Task, load_tasks
+from epilstm.evaluate.tasks import Task, given_tasks
 from epilstm.evaluate.trials import prepare_trials
 from epilstm.evaluation import EMBEDDING, EvaluationManifest, read_results
 from epilstm.export.command import cpu_session, median_milliseconds
@@ -39,11 +39,11 @@ def run(params: PromoteParams, context: StepContext) -> StepResult:
     encoder = read_encoder_manifest(inputs["encoder"])
     network, model = load_model(inputs["model"])
     matrix = Matrix(inputs["matrix"])
-    tasks = load_tasks(inputs["tasks"])
+    tasks, labels = given_tasks(inputs)
     evaluation = read_manifest(inputs["evaluation"], EvaluationManifest)
-    _require_one_challenger(context, matrix, encoder, evaluation, tasks)
+    _require_one_challenger(context, matrix, encoder, evaluation, tasks, labels)
     results = read_results(inputs["evaluation"])
-    champion, state, note, comparisons = _champion(params, context, matrix, evaluation, tasks)
+    champion, state, note, comparisons = _champion(params, context, matrix, evaluation, tasks, labels)
 
     session = cpu_session(checked_file(inputs["encoder"], encoder, ENCODER))
     decision = decide(
@@ -98,33 +98,50 @@ def _contender(folder: Path, encoder: EncoderManifest) -> Contender:
 
 
 def _require_one_challenger(
-    context: StepContext, matrix: Matrix, encoder: EncoderManifest, evaluation: EvaluationManifest, tasks: list[Task]
+    context: StepContext,
+    matrix: Matrix,
+    encoder: EncoderManifest,
+    evaluation: EvaluationManifest,
+    tasks: list[Task],
+    labels_folder: Path,
 ) -> None:
     inputs = context.inputs
-    labels = {path: inputs["labels"] / path for task in tasks for path in task.label_paths}
+    if "tasks" in inputs and evaluation.tasks_sha256 is None:
+        raise DataError(f"{inputs['evaluation']}: was made without tasks; leave --tasks and --labels out")
+    if "tasks" not in inputs and evaluation.tasks_sha256 is not None:
+        raise DataError(f"{inputs['evaluation']}: was made with tasks; give the same --tasks and --labels")
+    labels = {path: labels_folder / path for task in tasks for path in task.label_paths}
     absent = [path for path in labels.values() if not path.is_file()]
     if absent:
         raise DataError(f"{absent[0]}: no such file; give the labels that evaluate was given")
-    belongs = [
+    belongs: list[tuple[Path, str, str | None, str]] = [
         (inputs["encoder"], "model", encoder.model_fingerprint, fingerprint(inputs["model"])),
         (inputs["encoder"], "matrix", encoder.matrix_fingerprint, matrix.fingerprint),
         (inputs["evaluation"], "model", evaluation.model_fingerprint, fingerprint(inputs["model"])),
         (inputs["evaluation"], "matrix", evaluation.matrix_fingerprint, matrix.fingerprint),
-        (inputs["evaluation"], "tasks", evaluation.tasks_sha256, sha256_file(inputs["tasks"])),
-        (
-            inputs["evaluation"],
-            "labels",
-            json.dumps(evaluation.labels_sha256, sort_keys=True),
-            json.dumps({path: sha256_file(file) for path, file in labels.items()}, sort_keys=True),
-        ),
     ]
+    if "tasks" in inputs:
+        belongs += [
+            (inputs["evaluation"], "tasks", evaluation.tasks_sha256, sha256_file(inputs["tasks"])),
+            (
+                inputs["evaluation"],
+                "labels",
+                json.dumps(evaluation.labels_sha256, sort_keys=True),
+                json.dumps({path: sha256_file(file) for path, file in labels.items()}, sort_keys=True),
+            ),
+        ]
     for made, source, named, found in belongs:
         if named != found:
             raise DataError(f"{made}: was made from another {source} than {inputs[source]}; give those of one run")
 
 
 def _champion(
-    params: PromoteParams, context: StepContext, matrix: Matrix, evaluation: EvaluationManifest, tasks: list[Task]
+    params: PromoteParams,
+    context: StepContext,
+    matrix: Matrix,
+    evaluation: EvaluationManifest,
+    tasks: list[Task],
+    labels: Path,
 ) -> tuple[Contender | None, Champion, str, list[Comparison]]:
     """Who the champion is, whether it can be compared, why not, and how the challenger compares with it."""
     folder = context.inputs.get("champion")
@@ -146,7 +163,7 @@ def _champion(
     of_classes = [task for task in tasks if not task.of_levels]
     if not of_classes:
         return contender, "comparable", "", []
-    trials, windows = prepare_trials(of_classes, context.inputs["labels"], matrix, same)
+    trials, windows = prepare_trials(of_classes, labels, matrix, same)
     challenger = challenger_scores(context.inputs["evaluation"], trials)
     representation = champion_representation(matrix, scaler, folder, encoder)
     fits = sum(len(trial.folds.splits()) for trial in trials)

@@ -74,6 +74,8 @@ def decide(evidence: Evidence, params: PromoteParams) -> Decision:
     failed = [check for check in checks if not check.passed]
     forced = params.force.strip() or None
     reasons = [_sentence(check) for check in failed] or [_passed(evidence)]
+    if not evidence.baselines:
+        reasons.append("no tasks of classes were evaluated: only reconstruction, encoder and training were checked")
     if forced:
         reasons = [f"forced: {forced}", *reasons]
     return Decision(

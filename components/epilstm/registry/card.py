@@ -175,14 +175,19 @@ def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> 
     said = [task.sentence for task in results.tasks.values()]
     said += [task.sentence for task in results.regression.values()]
     sentences = "\n".join(f"- {each}" for each in said)
-    return (
+    reconstructed = (
         f"## Evaluation\n\nReconstruction of {', '.join(results.reconstruction.chromosomes)}, which training never "
-        f"saw, {read} (PCA and the untrained encoder have as many):\n\n"
-        f"{reconstruction}\n\nAverage precision on held-out labels ({folds}; {100 * results.confidence:g}% "
-        f"interval over {results.bootstrap:,} resamples of stretches of genome):\n\n"
-        + table(["task", "labels (positive)", *results.representation_order], rows)
-        + f"\n\n{sentences}"
+        f"saw, {read} (PCA and the untrained encoder have as many):\n\n{reconstruction}\n\n"
     )
+    if not said:
+        return f"{reconstructed}No tasks were evaluated."
+    precision = (
+        f"Average precision on held-out labels ({folds}; {100 * results.confidence:g}% interval over "
+        f"{results.bootstrap:,} resamples of stretches of genome):\n\n"
+        + table(["task", "labels (positive)", *results.representation_order], rows)
+        + "\n\n"
+    )
+    return reconstructed + (precision if rows else "") + sentences
 
 
 def _parity(encoder: EncoderManifest) -> str:

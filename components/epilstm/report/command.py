@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from epilstm.config import ReportParams
 from epilstm.console import log, progress
 from epilstm.evaluate.matrix import Matrix
+from epilstm.evaluation import EvaluationResults, TaskResult
 from epilstm.report.curves import read_curves
 from epilstm.report.density_figure import density_figure
 from epilstm.report.drawing import Picture, picture, words
@@ -16,7 +18,7 @@ from epilstm.report.held_out import HeldOut, read_held_out
 from epilstm.report.imputation_figure import imputation_figure, measures_drawn
 from epilstm.report.inputs import Run, read_run
 from epilstm.report.loadings_figure import loadings_figure
-from epilstm.report.page import Pictures, TaskPictures, number, page
+from epilstm.report.page import Pictures, ScorePictures, TaskPictures, number, page
 from epilstm.report.reconstruction_figures import size_figure, track_figure, window_figure
 from epilstm.report.smoothness_figure import smoothness_figure
 from epilstm.report.task_figures import curves_figure, level_figure, level_rows, score_figure, score_rows
@@ -24,6 +26,9 @@ from epilstm.report.tracks import choose_tracks
 from epilstm.report.training_figure import training_figure
 from epilstm.report.window import Window, choose_window, parse_window, read_window
 from epilstm.runner import StepContext, StepResult
+
+#: Draws a figure for the page, with what it shows for those who cannot see it.
+Drawn = Callable[[partial, str], Picture]
 
 
 def run(params: ReportParams, context: StepContext) -> StepResult:
@@ -62,17 +67,25 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
     text = page(the_run, window, not params.window, draw_all(the_run, window, bins), bins, params)
     context.outputs["report"].write_text(text, encoding="utf-8")
     return StepResult(
-        f"report of {len(the_run.results.tasks)} tasks, {len(text.encode()) / 1e6:.1f} MB",
+        f"report of {_contents(the_run)}, {len(text.encode()) / 1e6:.1f} MB",
         bins=sum(matrix.bins_with_data.values()),
         tracks=len(matrix.tracks),
     )
 
 
+def _contents(the_run: Run) -> str:
+    results = the_run.results
+    if results is None:
+        return "a run that was not evaluated"
+    tasks = len(results.tasks) + len(results.regression)
+    return "reconstruction, no tasks" if not tasks else "one task" if tasks == 1 else f"{tasks} tasks"
+
+
 def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
     """Every figure of the page."""
     results, training = the_run.results, the_run.model.training
-    reconstruction, context_size = results.reconstruction, the_run.model.config.context_size
-    with progress("Figures", 8 + 2 * len(results.tasks) + len(results.regression)) as bar:
+    context_size = the_run.model.config.context_size
+    with progress("Figures", _figures(results)) as bar:
 
         def drawn(figure: partial, alt: str) -> Picture:
             made = picture(figure, alt)
@@ -80,21 +93,12 @@ def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
             return made
 
         return Pictures(
+            scores=None if results is None else _score_pictures(the_run, results, drawn),
             training=drawn(
                 partial(training_figure, the_run.curve, training.best_epoch),
                 f"Two line charts over {training.epochs} epochs: mean squared error on training and validation "
                 f"chromosomes, and R² on validation chromosomes; epoch {training.best_epoch} is the best, with "
                 f"validation error {number(training.validation_mse)} and R² {number(training.validation_r2)}.",
-            ),
-            sizes=drawn(
-                partial(size_figure, reconstruction),
-                f"R² of PCA rising with its size, and the model's R² of {number(reconstruction.models['model'].r2)} at "
-                f"{reconstruction.size} numbers per bin.",
-            ),
-            tracks=drawn(
-                partial(track_figure, reconstruction, the_run.matrix.tracks),
-                "R² on test chromosomes per track for the model, PCA and the untrained encoder; the table has the "
-                "numbers.",
             ),
             window=drawn(
                 partial(window_figure, window),
@@ -120,28 +124,47 @@ def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
             )
             if bins.smoothness
             else None,
-            imputation=drawn(
-                partial(imputation_figure, results.imputation),
-                f"Mean squared error of imputed tracks by {', '.join(results.imputation.methods)}; the table has the "
-                "numbers.",
-            )
-            if results.imputation and measures_drawn(results.imputation)
-            else None,
-            levels={
-                name: drawn(
-                    partial(level_figure, task),
-                    f"R² and Spearman's correlation of every representation with their intervals for {words(name)}, in "
-                    f"{', '.join(row for row, _ in level_rows(task, 'r2'))}; the table has the numbers.",
-                )
-                for name, task in results.regression.items()
-            },
-            tasks={name: _task_pictures(the_run, name, drawn) for name in results.tasks},
         )
 
 
-def _task_pictures(the_run: Run, name: str, drawn: Callable[[partial, str], Picture]) -> TaskPictures:
-    task = the_run.results.tasks[name]
-    curves = read_curves(the_run.predictions, task)
+def _figures(results: EvaluationResults | None) -> int:
+    return 6 if results is None else 9 + 2 * len(results.tasks) + len(results.regression)
+
+
+def _score_pictures(the_run: Run, results: EvaluationResults, drawn: Drawn) -> ScorePictures:
+    reconstruction = results.reconstruction
+    return ScorePictures(
+        sizes=drawn(
+            partial(size_figure, reconstruction),
+            f"R² of PCA rising with its size, and the model's R² of {number(reconstruction.models['model'].r2)} at "
+            f"{reconstruction.size} numbers per bin.",
+        ),
+        tracks=drawn(
+            partial(track_figure, reconstruction, the_run.matrix.tracks),
+            "R² on test chromosomes per track for the model, PCA and the untrained encoder; the table has the numbers.",
+        ),
+        imputation=drawn(
+            partial(imputation_figure, results.imputation),
+            f"Mean squared error of imputed tracks by {', '.join(results.imputation.methods)}; the table has the "
+            "numbers.",
+        )
+        if results.imputation and measures_drawn(results.imputation)
+        else None,
+        levels={
+            name: drawn(
+                partial(level_figure, task),
+                f"R² and Spearman's correlation of every representation with their intervals for {words(name)}, in "
+                f"{', '.join(row for row, _ in level_rows(task, 'r2'))}; the table has the numbers.",
+            )
+            for name, task in results.regression.items()
+        },
+        tasks={name: _task_pictures(the_run.predictions, task, drawn) for name, task in results.tasks.items()},
+    )
+
+
+def _task_pictures(predictions: Path | None, task: TaskResult, drawn: Drawn) -> TaskPictures:
+    name = task.name
+    curves = read_curves(predictions, task) if predictions else {}
     rows = ", ".join(row for row, _ in score_rows(task))
     return TaskPictures(
         scores=drawn(

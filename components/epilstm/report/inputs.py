@@ -1,4 +1,4 @@
-"""What the page is about, read from the run's folders and held against each other."""
+"""What the page is about, read from the run's folders and compared with each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.datasets import (
+    EmbeddingsManifest,
+    MatrixManifest,
+    ReferenceHistograms,
+    Scaler,
+    parse_manifest,
+    read_manifest,
+)
 from epilstm.errors import DataError
 from epilstm.evaluation import (
     PREDICTIONS_FILE,
@@ -39,20 +46,22 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that the page tells, apart from arrays.
+    """Everything that the page reports, apart from arrays.
 
     `fingerprints` maps the name of each input to its fingerprint; `predictions` is the file of held-out scores.
+    `results`, `evaluation` and `predictions` are None where the run was not evaluated.
     """
 
     matrix: MatrixManifest
     scaler: Scaler
+    histograms: ReferenceHistograms
     model: ModelManifest
     parameters: int
     curve: TrainingCurve
     embeddings: EmbeddingsManifest
-    results: EvaluationResults
-    evaluation: EvaluationManifest
-    predictions: Path
+    results: EvaluationResults | None
+    evaluation: EvaluationManifest | None
+    predictions: Path | None
     fingerprints: dict[str, str]
 
 
@@ -62,7 +71,7 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
     Parameters
     ----------
     inputs : dict of str to Path
-        By port name: ``matrix``, ``model``, ``history``, ``embeddings``, ``evaluation``.
+        By port name: ``matrix``, ``model``, ``history``, ``embeddings`` and, where there is one, ``evaluation``.
     model : ModelManifest
         Manifest of the model.
     parameters : int
@@ -76,7 +85,31 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
     fingerprints = {name: fingerprint(path) for name, path in inputs.items()}
     embeddings = read_manifest(inputs["embeddings"], EmbeddingsManifest)
     require_one_run(inputs, model.matrix_fingerprint, embeddings)
-    folder = inputs["evaluation"]
+    folder = inputs.get("evaluation")
+    evaluation = None if folder is None else _read_evaluation(folder, inputs, fingerprints)
+    curve = read_curve(inputs["history"])
+    if len(curve.epoch) != model.training.epochs or model.training.best_epoch not in curve.epoch:
+        raise DataError(
+            f"{inputs['history']}: {len(curve.epoch)} epochs up to epoch {curve.epoch[-1]}, but the model was trained "
+            f"for {model.training.epochs}; give the training curve of this model"
+        )
+    scaler_path, histograms_path = (inputs["matrix"] / name for name in ("scaler.json", "histograms.json"))
+    return Run(
+        matrix=read_manifest(inputs["matrix"], MatrixManifest),
+        scaler=parse_manifest(read_json(scaler_path), Scaler, scaler_path),
+        histograms=parse_manifest(read_json(histograms_path), ReferenceHistograms, histograms_path),
+        model=model,
+        parameters=parameters,
+        curve=curve,
+        embeddings=embeddings,
+        results=None if folder is None else read_results(folder),
+        evaluation=evaluation,
+        predictions=None if folder is None else folder / PREDICTIONS_FILE,
+        fingerprints=fingerprints,
+    )
+
+
+def _read_evaluation(folder: Path, inputs: dict[str, Path], fingerprints: dict[str, str]) -> EvaluationManifest:
     evaluation = parse_manifest(read_json(folder / MANIFEST), EvaluationManifest, folder / MANIFEST)
     for name in ("matrix", "model", "embeddings"):
         if getattr(evaluation, f"{name}_fingerprint") != fingerprints[name]:
@@ -87,25 +120,7 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
     ):
         if not (folder / name).is_file() or sha256_file(folder / name) != expected:
             raise DataError(f"{folder / name}: missing, damaged or replaced; run evaluate again")
-    curve = read_curve(inputs["history"])
-    if len(curve.epoch) != model.training.epochs or model.training.best_epoch not in curve.epoch:
-        raise DataError(
-            f"{inputs['history']}: {len(curve.epoch)} epochs up to epoch {curve.epoch[-1]}, but the model was trained "
-            f"for {model.training.epochs}; give the training curve of this model"
-        )
-    scaler_path = inputs["matrix"] / "scaler.json"
-    return Run(
-        matrix=read_manifest(inputs["matrix"], MatrixManifest),
-        scaler=parse_manifest(read_json(scaler_path), Scaler, scaler_path),
-        model=model,
-        parameters=parameters,
-        curve=curve,
-        embeddings=embeddings,
-        results=read_results(folder),
-        evaluation=evaluation,
-        predictions=folder / PREDICTIONS_FILE,
-        fingerprints=fingerprints,
-    )
+    return evaluation
 
 
 def read_curve(path: Path) -> TrainingCurve:

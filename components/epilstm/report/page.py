@@ -12,7 +12,16 @@ from markupsafe import Markup
 
 from epilstm import __version__
 from epilstm.config import ReportParams
-from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, Interval, ReconstructionScore, TaskResult
+from epilstm.evaluation import (
+    EMBEDDING,
+    REPRESENTATIONS,
+    EvaluationManifest,
+    EvaluationResults,
+    Interval,
+    ReconstructionScore,
+    TaskResult,
+)
+from epilstm.report.data_quality import data_quality
 from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of, words
 from epilstm.report.further import further_comparisons
 from epilstm.report.held_out import HeldOut
@@ -42,20 +51,27 @@ class TaskPictures:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Every figure of the page."""
+class ScorePictures:
+    """Figures of an evaluation."""
 
-    training: Picture
     sizes: Picture
     tracks: Picture
+    levels: dict[str, Picture]
+    imputation: Picture | None
+    tasks: dict[str, TaskPictures]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Every figure of the page; those of the scores are None where the run was not evaluated."""
+
+    training: Picture
     window: Picture
     embedding: Picture
     density: Picture
     loadings: Picture
     smoothness: Picture | None
-    levels: dict[str, Picture]
-    imputation: Picture | None
-    tasks: dict[str, TaskPictures]
+    scores: ScorePictures | None
 
 
 def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldOut, params: ReportParams) -> str:
@@ -74,9 +90,10 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
     params : ReportParams
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, count=count, span=span, words=words, signed=signed)
+    environment.filters.update(number=number, count=count, span=span, words=words, signed=signed, percent=percent)
     template = environment.from_string((files("epilstm.report") / TEMPLATE).read_text(encoding="utf-8"))
-    results = run.results
+    results, scores = run.results, pictures.scores
+    order = [] if results is None else results.representation_order
     text = template.render(
         style=style(),
         title=params.title,
@@ -85,15 +102,17 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         results=results,
         facts=facts(run),
         summary=summary(run),
-        looks={name: look_of(name) for name in results.representation_order},
+        looks={name: look_of(name) for name in order},
         reconstruction_looks=RECONSTRUCTION_LOOKS,
-        representation_order=results.representation_order,
-        compared_further=any(
-            name not in REPRESENTATIONS and known_name(name) is not None for name in results.representation_order
-        ),
+        representation_order=order,
+        compared_further=any(name not in REPRESENTATIONS and known_name(name) is not None for name in order),
         embedding=EMBEDDING,
-        tasks=[(task, pictures.tasks[name], task_note(task, run)) for name, task in results.tasks.items()],
-        further=[*further_comparisons(results), *imputation_parts(results)],
+        tasks=[]
+        if results is None or scores is None
+        else [(task, scores.tasks[name], task_note(task, results)) for name, task in results.tasks.items()],
+        further=[] if results is None else [*further_comparisons(results), *imputation_parts(results)],
+        without_tasks=without_tasks(results),
+        data=data_quality(run.matrix, run.scaler, run.histograms),
         window=window,
         bins=bins,
         window_chosen=chosen,
@@ -129,6 +148,28 @@ def signed(value: float) -> str:
 def count(value: int) -> str:
     """A whole number with thousands separated."""
     return f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """A share in percent; one that only rounds to 0% or 100% is said to be next to it."""
+    if 0 < share < 0.0005:
+        return "below 0.1%"
+    return "above 99.9%" if 0.9995 < share < 1 else f"{share:.1%}"
+
+
+def without_tasks(results: EvaluationResults | None) -> str:
+    """What the page cannot say, and what to do about it; empty where tasks were evaluated."""
+    if results is None:
+        return (
+            "This run was not evaluated: the page shows the data, the training and the embedding, but no scores. Run "
+            "epilstm evaluate for R² on test chromosomes against PCA; it needs no labels."
+        )
+    if results.tasks or results.regression:
+        return ""
+    return (
+        "No tasks were evaluated: the page says how well the embedding keeps the tracks, not what it is worth "
+        "downstream. Give epilstm evaluate labels (--tasks, --labels) for that."
+    )
 
 
 def span(interval: Interval) -> str:
@@ -215,20 +256,25 @@ def _plural(amount: int, noun: str) -> str:
 
 def summary(run: Run) -> list[str]:
     """The run in a few plain sentences; those of the tasks stand on their own."""
-    matrix, fits = run.matrix, run.results.reconstruction
+    matrix = run.matrix
     config = run.model.config
     size, parts, read = config.embedding_size, "", ""
     if config.context_size:
         parts = f", {config.bin_code_size} of the bin itself and {config.context_size} of its surroundings"
         read = f" from the {config.bin_code_size} of the bin"
-    r2 = {name: fit.r2 for name, fit in fits.models.items()}
     sentences = [
         f"An LSTM autoencoder was trained to describe every {matrix.bin_size}-bp bin of {len(matrix.tracks):,} "
         f"epigenomic signal tracks ({matrix.assembly}) with {_plural(size, 'number')}{parts}.",
+    ]
+    if run.results is None:
+        return sentences
+    fits = run.results.reconstruction
+    r2 = {name: fit.r2 for name, fit in fits.models.items()}
+    sentences.append(
         f"On chromosomes that training never saw ({', '.join(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
         f"gives the tracks back{read} with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, "
-        f"an untrained encoder with the best linear read-out {number(r2['untrained'])}.",
-    ]
+        f"an untrained encoder with the best linear read-out {number(r2['untrained'])}."
+    )
     better = _better(fits.models["model"], fits.models["pca"])
     if better is not None:
         sentences.append(better)
@@ -245,7 +291,7 @@ def _better(model: ReconstructionScore, pca: ReconstructionScore) -> str | None:
     return "It does not reconstruct better than PCA does."
 
 
-def task_note(task: TaskResult, run: Run) -> str:
+def task_note(task: TaskResult, results: EvaluationResults) -> str:
     """How much a task's labels can tell, in one sentence."""
     raw = next((each for each in task.differences if each.baseline == "raw"), None)
     if raw is None:
@@ -253,13 +299,12 @@ def task_note(task: TaskResult, run: Run) -> str:
     reach = (raw.ci.high - raw.ci.low) / 2
     return (
         f"With these labels, a difference from the raw tracks below about {number(reach)} in average precision cannot "
-        f"be told from zero (half the {run.results.confidence:.0%} interval)."
+        f"be distinguished from zero (half the {results.confidence:.0%} interval)."
     )
 
 
 def provenance(run: Run) -> Mapping[str, list[tuple[str, Any]]]:
     """What the page was made from, as tables of (name, value)."""
-    evaluation = run.evaluation
     return {
         "Inputs (SHA-256)": [
             *run.fingerprints.items(),
@@ -267,9 +312,15 @@ def provenance(run: Run) -> Mapping[str, list[tuple[str, Any]]]:
             ("model weights", run.model.weights_sha256),
             ("encoder", run.embeddings.encoder_fingerprint),
             ("matrix the model was trained on", run.model.matrix_fingerprint),
-            ("tasks file", evaluation.tasks_sha256),
-            *((f"labels: {name}", value) for name, value in evaluation.labels_sha256.items()),
-            ("evaluation parameters", evaluation.params_sha256),
+            *_evaluated_on(run.evaluation),
         ],
         "Model": [*run.model.config.model_dump(mode="json").items(), ("seed", run.model.seed)],
     }
+
+
+def _evaluated_on(evaluation: EvaluationManifest | None) -> list[tuple[str, str]]:
+    if evaluation is None:
+        return []
+    tasks = [] if evaluation.tasks_sha256 is None else [("tasks file", evaluation.tasks_sha256)]
+    labels = [(f"labels: {name}", value) for name, value in evaluation.labels_sha256.items()]
+    return [*tasks, *labels, ("evaluation parameters", evaluation.params_sha256)]

@@ -181,7 +181,8 @@ def _judge(repository: Repository, settings: Settings, places: dict[str, str]) -
             git_remote=repository.remote,
             dvc_remote=settings.dvc_remote,
         )
-    paths = {name: root / places[name] for name in ("matrix", "model", "encoder", "tasks", "labels", "evaluation")}
+    paths = {name: root / places[name] for name in ("matrix", "model", "encoder", "evaluation")}
+    paths |= {name: root / places[name] for name in ("tasks", "labels") if name in places}
     outputs = {"decision": work / "decision.json", "reasons": work / "decision.md"}
     section = load_section(root / places["params"], "promote", PromoteParams).model_dump(mode="json")
     if settings.force:

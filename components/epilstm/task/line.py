@@ -12,6 +12,9 @@ from epilstm.config import SECTIONS, Section, validate
 from epilstm.errors import ParamsError
 from epilstm.steps import STEPS, Step
 
+#: Inputs that are artifacts of kfp: an empty folder says that there is none.
+EMPTY_FOR_NONE = ("champion",)
+
 
 @dataclass(frozen=True)
 class StepLine:
@@ -38,7 +41,7 @@ class StepLine:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> StepLine:
-        """Take a line apart; a value that is empty, or an optional folder that is, counts as not given.
+        """Take a line apart; a value that is empty, or a folder of `EMPTY_FOR_NONE` that is, counts as not given.
 
         Raises
         ------
@@ -66,7 +69,7 @@ class StepLine:
                 raise ParamsError(f"step {step.name}: {word!r} is no option of it, or has no value")
         values = {name: value for name, value in values.items() if value}
         for port in step.inputs:
-            if port.optional and port.kind == "folder" and _is_empty(values.get(port.name, "")):
+            if port.name in EMPTY_FOR_NONE and _is_empty(values.get(port.name, "")):
                 values.pop(port.name, None)
         section = parse_section(step.name, values.pop("params", "{}"))
         part = values.pop("part", None)

@@ -12,6 +12,9 @@ from epilstm.task.assignment import input_fingerprints
 from epilstm.task.data_root import DataRoot
 from epilstm.task.line import StepLine, parse_section
 
+#: Version of the labels of a run that is given none.
+NO_LABELS = "none"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -22,8 +25,8 @@ class Plan:
     ingest_parts : list of str
         Values of ingest's ``--part``: at most as many as asked for, at most one per track.
     versions : dict of str to str
-        ``data_version`` changes when the tracks do, ``labels_version`` when tasks or labels do, ``encoder_version``
-        when the encoder does; the last two are there where those are given.
+        ``data_version`` changes when the tracks do, ``labels_version`` when tasks or labels do (`NO_LABELS` where
+        none are given), ``encoder_version`` when the encoder does; the last is there where one is given.
     """
 
     ingest_parts: list[str]
@@ -61,8 +64,7 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
     parts = min(shards, len(found.tracks))
     bins = line.params.model_dump(mode="json", include={"assembly", "bin_size"})
     versions = {"data_version": sha256_json([found.fingerprints, bins])}
-    if "tasks" in values and "labels" in values:
-        versions["labels_version"] = _labels_version(root, values)
+    versions["labels_version"] = _labels_version(root, values)
     if "encoder" in values:
         [port] = [port for port in STEPS["embed"].inputs if port.name == "encoder"]
         versions["encoder_version"] = root.bring_small(port, values["encoder"])[1]
@@ -71,8 +73,10 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
 
 def _labels_version(root: DataRoot, values: Mapping[str, str]) -> str:
     ports: list[Port] = [port for port in STEPS["evaluate"].inputs if port.name in ("tasks", "labels")]
-    from epilstm.evaluate.tasks import load_tasks
+    from epilstm.evaluate.tasks import given_tasks
 
-    brought = {port.name: root.bring_small(port, values[port.name]) for port in ports}
-    load_tasks(root.local(brought["tasks"][0]))
+    brought = {port.name: root.bring_small(port, values[port.name]) for port in ports if port.name in values}
+    given_tasks({name: root.local(path) for name, (path, _) in brought.items()})
+    if not brought:
+        return NO_LABELS
     return sha256_json({name: fingerprint for name, (_, fingerprint) in brought.items()})
