@@ -33,6 +33,9 @@ def client() -> None:
 @click.option("--in-flight", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests at a time.")
 @click.option("--token-file", type=PATH, metavar="FILE", help="Send this bearer token.")
 @click.option("--ca-file", type=PATH, metavar="FILE", help="Trust these certificates (PEM) instead of the system's.")
+@click.option(
+    "--header", "headers", multiple=True, metavar="'Name: value'", help="Send this, too, such as Host; repeatable."
+)
 @click.option("--timeout-s", type=click.FloatRange(0.1), default=60.0, show_default=True, help="For one attempt.")
 @click.option(
     "--patience-s", type=click.FloatRange(0), default=300.0, show_default=True, help="For all attempts at a request."
@@ -55,6 +58,7 @@ def embed(
     in_flight: int,
     token_file: Path | None,
     ca_file: Path | None,
+    headers: tuple[str, ...],
     timeout_s: float,
     patience_s: float,
     downloads: Path | None,
@@ -70,11 +74,12 @@ def embed(
         raise ParamsError("give --region (repeatable) or --regions BED; a BED of '#whole-genome' is every chromosome")
     from epilstm import console
     from epilstm.client.connection import Access, Address
+    from epilstm.network import parse_headers
     from epilstm.serve.bearer import read_token
 
     console.set_up("client", int(verbose) - int(quiet))
     token = None if token_file is None else read_token(token_file)
-    access = Access(Address.parse(url), token, ca_file, timeout_s, patience_s)
+    access = Access(Address.parse(url), token, ca_file, timeout_s, patience_s, parse_headers(headers))
     try:
         from epilstm.client import embedding
         from epilstm.client.outputs import form_of

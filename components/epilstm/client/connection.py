@@ -10,7 +10,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from epilstm.console import log
 from epilstm.errors import EpilstmError, ParamsError
+from epilstm.network import ca_path
 
 #: The only datatype of encoders: name in the protocol, and in binary contents.
 DATATYPE, DTYPE = "FP32", np.dtype("<f4")
@@ -146,11 +147,13 @@ class Access:
     token : str, optional
         Bearer token.
     ca_file : Path, optional
-        Certificates (PEM) to trust in place of the system's.
+        Certificates (PEM) to trust in place of the system's: a file, or a folder of them.
     timeout : float
         Seconds for one attempt.
     patience : float
         Seconds for all attempts at one request.
+    headers : mapping of str to str
+        Further headers of each request, names in lower case; ``host`` is the name that a gateway routes by.
     """
 
     address: Address
@@ -158,6 +161,7 @@ class Access:
     ca_file: Path | None = None
     timeout: float = 60.0
     patience: float = 300.0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -262,13 +266,15 @@ def connect(access: Access) -> Connection:
     Raises
     ------
     ParamsError
-        The package for it is missing, or the CA file is unusable.
+        The package for it is missing, the CA file or a proxy variable is unusable, or a token is given twice.
     """
     grpc = access.address.scheme.startswith("grpc")
     if access.ca_file is not None and not access.address.encrypted:
         raise ParamsError(f"--ca-file needs {'grpcs' if grpc else 'https'}://; {access.address} is not encrypted")
-    if access.ca_file is not None and not access.ca_file.is_file():
-        raise ParamsError(f"--ca-file {access.ca_file}: no such file")
+    if access.token is not None and "authorization" in access.headers:
+        raise ParamsError("--header Authorization and --token-file: give one of them")
+    if access.address.encrypted:
+        access = replace(access, ca_file=ca_path(access.ca_file, "--ca-file"))
     if access.token is not None and not access.address.encrypted and not _is_here(access.address.host):
         log.warning(f"the token goes to {access.address} unencrypted; use {'grpcs' if grpc else 'https'}://")
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import numpy as np
@@ -22,10 +24,12 @@ from epilstm.client.connection import (
     seconds_of,
     tensor_of,
 )
+from epilstm.errors import ParamsError
+from epilstm.network import proxy_for
 from epilstm.serve.open_inference import MESSAGES, SERVICE
 
 #: No limits of gRPC's own: requests are as long as the chunks asked for.
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+OPTIONS: list[tuple[str, Any]] = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 LATER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -35,12 +39,14 @@ class GrpcConnection(Connection):
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
+        options = [*OPTIONS, *_proxy_options(access)]
+        if "host" in access.headers:
+            options.append(("grpc.default_authority", access.headers["host"]))
         if access.address.encrypted:
-            trusted = access.ca_file.read_bytes() if access.ca_file else None
-            credentials = grpc.ssl_channel_credentials(trusted)
-            self._channel = grpc.secure_channel(access.address.netloc, credentials, options=OPTIONS)
+            credentials = grpc.ssl_channel_credentials(_certificates(access.ca_file))
+            self._channel = grpc.secure_channel(access.address.netloc, credentials, options=options)
         else:
-            self._channel = grpc.insecure_channel(access.address.netloc, options=OPTIONS)
+            self._channel = grpc.insecure_channel(access.address.netloc, options=options)
 
     def close(self) -> None:
         """Close the channel."""
@@ -69,6 +75,9 @@ class GrpcConnection(Connection):
     def _call(self, method: str, message: Any, request_id: str) -> Any:
         call = self._channel.unary_unary(f"/{SERVICE}/{method}")  # bytes in and out
         metadata = [("x-request-id", request_id)]
+        metadata += [
+            (name, value) for name, value in self.access.headers.items() if name not in ("host", "x-request-id")
+        ]
         if self.access.token is not None:
             metadata.append(("authorization", f"Bearer {self.access.token}"))
         try:
@@ -91,3 +100,26 @@ class GrpcConnection(Connection):
             return TryLater(f"answers {code.name} {message}", after)
         kind = NotFound if code == grpc.StatusCode.NOT_FOUND else ServerRefused
         return kind(f"{self.access.address}: answers {code.name} {message} (request id {request_id})")
+
+
+def _proxy_options(access: Access) -> list[tuple[str, Any]]:
+    """The proxy as options of a channel; gRPC by itself reads only some of the variables."""
+    proxy = proxy_for(str(access.address))
+    if proxy is None:
+        return [("grpc.enable_http_proxy", 0)]
+    if proxy.url.startswith("https:"):
+        raise ParamsError(f"gRPC cannot use the proxy {proxy.url}; give one of http://, or --url https://")
+    if proxy.credentials is None:
+        return [("grpc.http_proxy", proxy.url)]
+    user, password = quote(proxy.user or "", safe=""), quote(proxy.password or "", safe="")
+    return [("grpc.http_proxy", f"http://{user}:{password}@{proxy.url.removeprefix('http://')}")]
+
+
+def _certificates(path: Path | None) -> bytes | None:
+    """Certificates to trust, in one piece; None for gRPC's own."""
+    if path is None:
+        return None
+    if path.is_file():
+        return path.read_bytes()
+    found = {each.resolve() for each in path.iterdir() if each.is_file()}
+    return b"\n".join(each.read_bytes() for each in sorted(found))

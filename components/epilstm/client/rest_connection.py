@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +23,7 @@ from epilstm.client.connection import (
     seconds_of,
     tensor_of,
 )
-from epilstm.errors import ParamsError
+from epilstm.network import proxy_for, trusting
 
 #: Overload, a restart, and what gateways say meanwhile.
 LATER = (429, 502, 503, 504)
@@ -33,24 +32,21 @@ JSON_LENGTH = "inference-header-content-length"
 
 
 class RestConnection(Connection):
-    """A server over HTTP.
-
-    Raises
-    ------
-    ParamsError
-        The CA file is unusable.
-    """
+    """A server over HTTP."""
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         timeout = urllib3.Timeout(connect=min(10.0, access.timeout), read=access.timeout)
-        context = None
+        options: dict[str, Any] = {"maxsize": 64, "retries": False, "timeout": timeout}
         if access.address.encrypted:
-            try:
-                context = ssl.create_default_context(cafile=access.ca_file and str(access.ca_file))
-            except (ssl.SSLError, OSError) as error:
-                raise ParamsError(f"--ca-file {access.ca_file}: holds no certificates (PEM): {error}") from error
-        self._pool = urllib3.PoolManager(maxsize=64, retries=False, timeout=timeout, ssl_context=context)
+            options["ssl_context"] = trusting(access.ca_file)
+        proxy = proxy_for(str(access.address))
+        self._pool: urllib3.PoolManager
+        if proxy is None:
+            self._pool = urllib3.PoolManager(**options)
+        else:
+            headers = urllib3.make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
+            self._pool = urllib3.ProxyManager(proxy.url, proxy_headers=headers, **options)
 
     def close(self) -> None:
         """Close every connection."""
@@ -103,7 +99,7 @@ class RestConnection(Connection):
         self, method: str, path: str, request_id: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse:
         address = self.access.address
-        sent = {"x-request-id": request_id, **(headers or {})}
+        sent = {"x-request-id": request_id, **self.access.headers, **(headers or {})}
         if self.access.token is not None:
             sent["authorization"] = f"Bearer {self.access.token}"
         try:
