@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.config import SECTIONS, TrainParams, load_section, read_sections
+from epilstm.config import SECTIONS, PreprocessParams, TrainParams, load_section, read_sections
 from epilstm.train.command import model_config
+from epilstm.train.sizes import choose_sizes
 
 PRESETS = sorted((Path(__file__).parents[1] / "presets").glob("*.yaml"))
 
@@ -20,6 +21,19 @@ def test_every_section_of_a_preset_is_valid(preset):
 def test_the_published_preset_is_the_published_configuration():
     (preset,) = (path for path in PRESETS if path.stem == "published")
     params = load_section(preset, "train", TrainParams)
-    config = model_config(params, 1_014, 100)
+    config = model_config(params, choose_sizes(params, 1_014), 1_014, 100)
     assert (config.architecture, config.hidden_size, config.embedding_size) == ("published_softsign", 24, 24)
     assert (config.layers, config.directions, config.context_size, params.frames_per_step) == (1, 1, 0, 1)
+
+
+def test_a_change_of_the_defaults_leaves_the_published_preset_as_it_was():
+    (preset,) = (path for path in PRESETS if path.stem == "published")
+    params = load_section(preset, "train", TrainParams)
+    assert (params.schedule, params.track_dropout, params.epochs, params.learning_rate) == ("cosine", 0.0, 12, 0.01)
+    assert (params.rotation, params.peak_weight, params.neighbour_bins, params.carry_state) == ("none", 0.0, 0, True)
+    assert load_section(preset, "preprocess", PreprocessParams).frame_bins == 100
+
+
+def test_the_pilot_preset_sets_what_the_data_set_is_and_leaves_the_model_to_the_defaults():
+    (preset,) = (path for path in PRESETS if path.stem == "roadmap-pilot")
+    assert set(read_sections(preset)) == {"preprocess"}

@@ -98,6 +98,7 @@ def measure(case: Case, setting: Setting) -> Measurement:
         streams=case.options["streams"],
         frames_per_step=case.options["frames"],
         epochs=1,
+        track_dropout=0.0,  # as in the plain loop that it is compared with
         threads=setting.threads,
         device=wanted,  # type: ignore[arg-type]
         **case.options["network"],

@@ -88,7 +88,9 @@ class PreprocessParams(Section):
     """From signal to the standardised matrix."""
 
     split: SplitParams = SplitParams()
-    frame_bins: Annotated[int, Field(ge=2, le=10_000)] = Field(100, description="bins per frame")
+    frame_bins: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        200, description="bins per frame, which is what a token of the context level summarises"
+    )
     codec: Codec = Field("lz4", description="compression of the matrix store")
     workers: NonNegativeInt = Field(
         0, description="worker processes; 0 takes one per available core, as far as 1 GB of memory allows"
@@ -97,12 +99,19 @@ class PreprocessParams(Section):
 
 Architecture = Literal["bottleneck", "published", "published_softsign"]
 
+#: Numbers of the bin code and of the context code at most, where the number of tracks chooses them.
+MAX_CODE_SIZE = 12
+
 
 class TrainParams(Section):
     """The LSTM autoencoder and how it is trained."""
 
     architecture: Architecture = Field("bottleneck", description="name in the registry of architectures")
-    embedding_size: Annotated[int, Field(ge=1, le=4096)] = Field(12, description="numbers per bin in the embedding")
+    embedding_size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+        "auto",
+        description="numbers per bin in the embedding; auto is a bin code of half as many numbers as tracks, at most "
+        f"{MAX_CODE_SIZE}, and a context code of as many: together fewer than tracks",
+    )
     hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of encoder and decoder")
     layers: Annotated[int, Field(ge=1, le=8)] = Field(1, description="stacked recurrent layers")
     directions: Literal[1, 2] = Field(1, description="directions of the encoder; one can stream along a chromosome")
@@ -111,8 +120,10 @@ class TrainParams(Section):
     rotation: Literal["varimax", "none"] = Field(
         "varimax", description="turn the code's axes so that each says something of few tracks (bottleneck only)"
     )
-    context_size: Annotated[int, Field(ge=0, le=4096)] = Field(
-        0, description="numbers of the embedding that tell of the frames around a bin; 0 has no context level"
+    context_size: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = Field(
+        "auto",
+        description="numbers of the embedding that describe the frames around a bin; 0 has no context level; auto is "
+        f"half of the embedding, at most {MAX_CODE_SIZE}",
     )
     context_hidden: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of the context level")
     context_epochs: PositiveInt = Field(100, description="passes over the training frames at most (context level)")
@@ -124,10 +135,10 @@ class TrainParams(Section):
         description="the context level's code tells of the mean signal so far on either side of its frame, too (bp)",
     )
     streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
-    frames_per_step: PositiveInt = Field(2, description="frames that a gradient is propagated back through")
+    frames_per_step: PositiveInt = Field(1, description="frames that a gradient is propagated back through")
     carry_state: bool = Field(True, description="start a step from the state the last one ended with, not from zero")
     track_dropout: Fraction = Field(
-        0.0, description="share of tracks hidden from the encoder, drawn per stream and step; all are reconstructed"
+        0.05, description="share of tracks hidden from the encoder, drawn per stream and step; all are reconstructed"
     )
     peak_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
         0.0, description="further weight in the loss of a bin where any track is far above its mean"
@@ -136,13 +147,13 @@ class TrainParams(Section):
         0, description="also predict the tracks so many bins ahead and behind, in training; 0 does not"
     )
     train_bins: NonNegativeInt = Field(0, description="train on about so many bins, chosen by the seed; 0 takes all")
-    epochs: PositiveInt = Field(12, description="passes over the training chromosomes at most")
+    epochs: PositiveInt = Field(60, description="passes over the training chromosomes at most")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-3, description="peak learning rate")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="weight decay")
     warmup_steps: NonNegativeInt = Field(50, description="steps of linear warm-up; the schedule follows")
     schedule: Literal["cosine", "constant", "trapezoid"] = Field(
-        "cosine", description="learning rate after the warm-up; trapezoid is constant and falls over the last steps"
+        "trapezoid", description="learning rate after the warm-up; trapezoid is constant and falls over the last steps"
     )
     clip_norm: Annotated[float, Field(ge=1e-3)] = Field(1.0, description="largest gradient norm")
     patience: PositiveInt = Field(
@@ -256,7 +267,7 @@ class EvaluateParams(Section):
         default={}, description="other models' embeddings of the same matrix to compare: name and dataset folder"
     )
     pooling: list[Pooling] = Field(
-        default=["mean"],
+        default=["mean", "max", "std"],
         min_length=1,
         description="how the bins of a window become features, for every representation: mean, max, std, quantiles "
         "(q10 is the tenth percentile), context (mean of the widened window)",

@@ -81,6 +81,8 @@ class StepResult:
         Amount of work done, for the throughput in the record.
     retries : int
         Further attempts at what failed at first.
+    chosen : dict
+        Params that the data chose where the params file left it to them, for the record.
     afterwards : callable, optional
         Called when the outputs are in place: drops what they replace in the work folders.
     ending : EpilstmError, optional
@@ -92,6 +94,7 @@ class StepResult:
     bins: int = 0
     tracks: int = 0
     retries: int = 0
+    chosen: dict[str, Any] = field(default_factory=dict)
     afterwards: Callable[[], None] | None = None
     ending: EpilstmError | None = None
 
@@ -186,6 +189,7 @@ def _run_step(
         record = {
             "step": step.name,
             "params": params.model_dump(mode="json"),
+            "chosen": result.chosen,
             "inputs": read,
             "outputs": made,
             "version": __version__,

@@ -19,8 +19,8 @@ PARAMS = {
     "ingest": {"workers": 1},
     "preprocess": {"workers": 1},
     "train": {
-        "embedding_size": 4, "hidden_size": 8, "streams": 8, "epochs": 1, "warmup_steps": 5, "threads": 1,
-        "device": "cpu",
+        "embedding_size": 4, "context_size": 0, "hidden_size": 8, "streams": 8, "epochs": 1, "warmup_steps": 5,
+        "threads": 1, "device": "cpu",
     },
     "export": {"triton": False},
     "embed": {"threads": 1, "provider": "cpu"},

@@ -94,7 +94,7 @@ def test_gradients_equal_those_of_a_loop_over_streams_and_bins(network, tracks):
 
 @every_network
 def test_a_frame_of_plain_training_moves_the_weights_as_a_step_of_one_stream(network):
-    params = TrainParams(streams=1, learning_rate=1e-3)
+    params = TrainParams(streams=1, learning_rate=1e-3, track_dropout=0.0)
     ours, theirs = (build(ModelConfig(tracks=6, **network), 1) for _ in range(2))
     x, state = torch.randn(20, 6), ours.zero_state(1)
     with GradientWorkers(torch.device("cpu"), 1) as workers:

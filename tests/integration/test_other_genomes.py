@@ -57,7 +57,7 @@ def params(data: Path, **ingest: object) -> dict[str, dict]:
     return {
         "ingest": {"assembly": str(data / "chrom.sizes"), "workers": 1, **ingest},
         "preprocess": {"split": {"validation": ["Mito"], "test": ["NC_001135.5_alt"]}, "workers": 1},
-        "train": {"embedding_size": 2, "hidden_size": 4, "epochs": 1, "streams": 2, "threads": 1},
+        "train": {"embedding_size": 2, "context_size": 0, "hidden_size": 4, "epochs": 1, "streams": 2, "threads": 1},
         "export": {"triton": False},
         "embed": {"threads": 1},
     }

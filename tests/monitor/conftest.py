@@ -34,7 +34,8 @@ def trained(folder: Path, data: Path, assembly: str, split: dict[str, list[str]]
         "ingest", folder, {"assembly": assembly, "workers": 1},
         samplesheet=data / "samplesheet.csv", regions=next(data.glob("*regions.bed")), signal=folder / "signal",
     )  # fmt: skip
-    run("preprocess", folder, {"split": split, "workers": 1}, signal=folder / "signal", matrix=folder / "matrix")
+    preprocess = {"split": split, "frame_bins": 100, "workers": 1}
+    run("preprocess", folder, preprocess, signal=folder / "signal", matrix=folder / "matrix")
     run("train", folder, {"threads": 1, **train}, matrix=folder / "matrix", model=folder / "model")
     return folder
 
@@ -49,7 +50,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "data",
         str(folder / "data" / "chrom.sizes"),
         {"validation": ["chr3"], "test": ["chr4"]},
-        {"embedding_size": 3, "hidden_size": 8, "epochs": 2, "streams": 4},
+        {"embedding_size": 3, "context_size": 0, "hidden_size": 8, "epochs": 2, "streams": 4},
     )
 
 

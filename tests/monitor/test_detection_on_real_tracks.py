@@ -32,7 +32,7 @@ pytestmark = pytest.mark.real_data
 @pytest.fixture(scope="module")
 def real(pilot, tmp_path_factory):
     """Signal, matrix and a briefly trained model of the pilot."""
-    training = {"embedding_size": 12, "hidden_size": 16, "epochs": 1}
+    training = {"embedding_size": 12, "context_size": 0, "hidden_size": 16, "epochs": 1}
     return trained(tmp_path_factory.mktemp("pilot"), pilot, "hg19", SPLIT, training)
 
 

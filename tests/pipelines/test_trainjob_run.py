@@ -27,7 +27,15 @@ PARAMS: dict[str, Any] = {
     },
     "ingest": {"assembly": "data/simulated/chrom.sizes", "workers": 1},
     "preprocess": {"workers": 1},
-    "train": {"embedding_size": 2, "hidden_size": 4, "epochs": 1, "streams": 4, "threads": 1, "device": "cpu"},
+    "train": {
+        "embedding_size": 2,
+        "context_size": 0,
+        "hidden_size": 4,
+        "epochs": 1,
+        "streams": 4,
+        "threads": 1,
+        "device": "cpu",
+    },
 }
 
 DATA = "data/simulated"

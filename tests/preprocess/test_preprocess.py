@@ -28,7 +28,7 @@ BINS = {"chr1": 130_250, "chr2": 730, "chr3": 400}
 
 
 def run(folder: Path, output: str = "matrix", **params: object) -> StepResult:
-    content = {"split": {"validation": ["chr2"], "test": ["chr3"]}, "workers": 1} | params
+    content = {"split": {"validation": ["chr2"], "test": ["chr3"]}, "frame_bins": 100, "workers": 1} | params
     (folder / "params.yaml").write_text(json.dumps({"preprocess": content}))
     paths = {"signal": folder / "signal", "matrix": folder / output}
     return run_step(STEPS["preprocess"], folder / "params.yaml", paths, frozenset())

@@ -53,7 +53,7 @@ def new_signal(folder: Path, names: Sequence[str], **more) -> dict[str, np.ndarr
 def preprocess(folder: Path, encoder: Path, output: str = "matrix", part: str | None = None, **work) -> StepResult:
     paths = {"signal": folder / "signal", "encoder": encoder, **work}
     paths |= {} if part else {"matrix": folder / output}
-    (folder / "params.yaml").write_text("preprocess: {workers: 1}")
+    (folder / "params.yaml").write_text("preprocess: {frame_bins: 100, workers: 1}")
     return run_step(STEPS["preprocess"], folder / "params.yaml", paths, frozenset(), part)
 
 

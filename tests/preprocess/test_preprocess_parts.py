@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, output: str | None = None, part: str | None = None, parts: bool = True, **params) -> StepResult:
-    content = {"split": {"validation": ["chr2"], "test": ["chr3"]}, "workers": 1} | params
+    content = {"split": {"validation": ["chr2"], "test": ["chr3"]}, "frame_bins": 100, "workers": 1} | params
     (folder / "params.yaml").write_text(json.dumps({"preprocess": content}))
     paths = {"signal": folder / "signal"}
     paths |= {"parts": folder / "parts"} if parts else {}

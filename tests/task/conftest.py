@@ -27,7 +27,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     },
     "ingest": {"assembly": "data/simulated/chrom.sizes", "workers": 1},
     "preprocess": {"workers": 1},
-    "train": {"embedding_size": 2, "hidden_size": 4, "epochs": 1, "streams": 4, "threads": 1},
+    "train": {"embedding_size": 2, "context_size": 0, "hidden_size": 4, "epochs": 1, "streams": 4, "threads": 1},
     "export": {},
     "embed": {"threads": 1},
     "evaluate": {"bootstrap": 10, "folds": {"count": 2}, "classifier": {"trees": 5}, "threads": 1},

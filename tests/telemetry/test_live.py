@@ -124,7 +124,15 @@ SMALL = {
     "simulate": {"chromosomes": {"chr1": 400_000, "chr3": 100_000, "chr4": 100_000}, "cell_types": 1},
     "ingest": {"assembly": "data/chrom.sizes", "workers": 1},
     "preprocess": {"workers": 1},
-    "train": {"epochs": 500, "streams": 4, "patience": 500, "hidden_size": 8, "embedding_size": 4, "threads": 1},
+    "train": {
+        "epochs": 500,
+        "streams": 4,
+        "patience": 500,
+        "hidden_size": 8,
+        "embedding_size": 4,
+        "context_size": 0,
+        "threads": 1,
+    },
 }
 
 

@@ -35,7 +35,8 @@ from train.toy_matrix import write_matrix
 
 PARAMS = {
     "embedding_size": 3, "hidden_size": 12, "streams": 4, "epochs": 4, "threads": 2, "warmup_steps": 3,
-    "checkpoint_steps": 2, "learning_rate": 0.01,
+    "checkpoint_steps": 2, "learning_rate": 0.01, "context_size": 0, "frames_per_step": 2, "track_dropout": 0.0,
+    "schedule": "cosine",
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_gradients_are_those_of_the_mean_squared_error_over_bins_with_data(threa
 
 
 def test_learning_rate_warms_up_then_decays_to_zero():
-    params = TrainParams(learning_rate=0.1, warmup_steps=10)
+    params = TrainParams(learning_rate=0.1, warmup_steps=10, schedule="cosine")
     rates = [learning_rate(params, step, 1000) for step in range(1000)]
     assert rates[0] < 0.02
     assert max(rates) == pytest.approx(0.1, rel=0.01)

@@ -39,7 +39,7 @@ def test_squared_error_counts_bins_with_data_alone(architecture):
 
 def test_a_bin_with_a_peak_weighs_more(network):
     x, mask = step()
-    loss = loss_of(Objective(network, TrainParams(peak_weight=4.0)), x, mask)
+    loss = loss_of(Objective(network, TrainParams(track_dropout=0.0, peak_weight=4.0)), x, mask)
     errors = ((network.reconstruct(x) - x) ** 2).sum(2) * mask
     peaks = (x > 3).any(2)
     assert 0 < peaks.float().mean() < 1
@@ -67,7 +67,7 @@ def test_no_track_is_hidden_outside_of_training(network):
 
 def test_neighbours_add_the_error_of_the_tracks_so_many_bins_ahead_and_behind(network):
     x, mask = step()
-    objective = Objective(network, TrainParams(neighbour_bins=3, seed=7))
+    objective = Objective(network, TrainParams(track_dropout=0.0, neighbour_bins=3, seed=7))
     loss = loss_of(objective, x, mask)
     features = network.features(x)[0]
     guess = objective.neighbours(features)
@@ -82,7 +82,9 @@ def test_neighbours_add_the_error_of_the_tracks_so_many_bins_ahead_and_behind(ne
 
 
 def test_weights_of_the_neighbours_follow_from_the_seed(network):
-    one, same, other = (Objective(network, TrainParams(neighbour_bins=3, seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (
+        Objective(network, TrainParams(track_dropout=0.0, neighbour_bins=3, seed=seed)) for seed in (1, 1, 2)
+    )
     assert torch.equal(one.neighbours.weight, same.neighbours.weight)
     assert not torch.equal(one.neighbours.weight, other.neighbours.weight)
 
@@ -91,7 +93,7 @@ def test_a_wide_readout_weighs_rows_as_the_plain_formula_does():
     network = build(CONFIG.model_copy(update={"tracks": 150}), 1)
     torch.manual_seed(1)
     x, mask = 2 * torch.randn(20, 4, 150), torch.ones(20, 4)
-    objective = Objective(network, TrainParams(peak_weight=2.0))
+    objective = Objective(network, TrainParams(track_dropout=0.0, peak_weight=2.0))
     error = ((network.reconstruct(x) - x) ** 2).sum(2)
     expected = (error * (1 + 2 * (x > 3).any(2))).sum()
     loss = loss_of(objective, x, mask)

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from epilstm.train.checkpoint import Epoch, Progress
 from epilstm.train.context import ContextRun, train_context
 from epilstm.train.gradients import GradientWorkers
 from epilstm.train.rotation import rotate_code
+from epilstm.train.sizes import Sizes, choose_sizes, expansion_warning
 from epilstm.train.streams import (
     MemoryWindows,
     StoredWindows,
@@ -85,7 +86,10 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
     if sha256_file(matrix / "scaler.json") != manifest.scaler_sha256:
         raise DataError(f"{matrix / 'scaler.json'}: not the one that the manifest names; run preprocess again")
-    config = model_config(params, len(manifest.tracks), manifest.frame_bins)
+    sizes = choose_sizes(params, len(manifest.tracks))
+    if (warning := expansion_warning(sizes, len(manifest.tracks))) is not None and os.environ.get("RANK", "0") == "0":
+        log.warning(warning)
+    config = model_config(params, sizes, len(manifest.tracks), manifest.frame_bins)
     network = build(config, params.seed)
     resume = "resume" in context.flags
     with processes() as group:
@@ -173,6 +177,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
         metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
         bins=bins,
         tracks=config.tracks,
+        chosen=asdict(sizes),
     )
 
 
@@ -200,7 +205,7 @@ def train_context_level(
         torch.set_num_threads(before)
 
 
-def model_config(params: TrainParams, tracks: int, frame_bins: int) -> ModelConfig:
+def model_config(params: TrainParams, sizes: Sizes, tracks: int, frame_bins: int) -> ModelConfig:
     """Shape of the network that the params ask for.
 
     Raises
@@ -212,13 +217,13 @@ def model_config(params: TrainParams, tracks: int, frame_bins: int) -> ModelConf
         return ModelConfig(
             architecture=params.architecture,
             tracks=tracks,
-            embedding_size=params.embedding_size,
+            embedding_size=sizes.embedding_size,
             hidden_size=params.hidden_size,
             layers=params.layers,
             directions=params.directions,
             dropout=params.dropout,
             layer_norm=params.layer_norm,
-            context_size=params.context_size,
+            context_size=sizes.context_size,
             context_hidden=params.context_hidden,
             frame_bins=frame_bins,
         )
