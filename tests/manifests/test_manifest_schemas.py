@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from rendered_manifests import CLUSTER, LOOSE, MANIFESTS, OVERLAYS, Document, kustomize, rendered
+from rendered_manifests import CLUSTER, LOOSE, MANIFESTS, OVERLAYS, Document, kustomize, one, rendered
+from webhook_rules import webhook_errors
 
 from strict_schemas import schema_errors
 
@@ -22,6 +23,19 @@ def test_every_document_fits_the_schema_of_its_kind(overlay):
     assert documents
     wrong = {f"{document['kind']}/{document['metadata']['name']}": schema_errors(document) for document in documents}
     assert {name: errors for name, errors in wrong.items() if errors} == {}
+
+
+@pytest.mark.parametrize("overlay", ALL)
+def test_the_webhooks_of_a_cluster_take_every_document(overlay):
+    assert [error for document in rendered(overlay) for error in webhook_errors(document)] == []
+
+
+def test_an_external_metric_without_the_value_that_becomes_the_threshold_is_refused():
+    service = copy.deepcopy(one(rendered("serving/overlays/autoscaling"), "InferenceService"))
+    target = service["spec"]["predictor"]["autoScaling"]["metrics"][0]["external"]["target"]
+    target["averageValue"] = target.pop("value")
+    [error] = webhook_errors(service)
+    assert "target.value: missing" in error
 
 
 #: Where lists and maps are free-form: fields there are the user's own names.
