@@ -24,10 +24,13 @@ from pipelines.answers import (
     wait_for,
 )
 from pipelines.cluster_options import (
-    checked_version_name,
+    LONGEST_EXPERIMENT,
+    LONGEST_VERSION,
+    checked_name,
     cluster_of,
     connect,
     connection_options,
+    name_of,
     package_of,
     package_options,
     parameters_given,
@@ -56,7 +59,7 @@ def upload(version_name: str | None, dry_run: bool, **options: Any) -> None:
     """
     connection = connect(options)
     package = package_of(options)
-    name = checked_version_name(version_name or package.version_name)
+    name = checked_name("--version-name", version_name or package.version_name, LONGEST_VERSION)
     from pipelines import versions
 
     if dry_run:
@@ -85,7 +88,10 @@ def upload(version_name: str | None, dry_run: bool, **options: Any) -> None:
     "--version", "version_name", metavar="NAME", help="Run this registered version, not the local compiled file."
 )
 @click.option(
-    "--run-name", metavar="NAME", help="Name of the run; without it pipeline, profile, time and a few letters."
+    "--run-name",
+    metavar="NAME",
+    callback=name_of("--run-name"),
+    help="Name of the run; without it pipeline, profile, time and a few letters.",
 )
 @run_options
 @click.option("--wait", is_flag=True, help="Wait until the run has ended; fail if it failed.")
@@ -137,7 +143,7 @@ def submit(
 
 
 @click.command("status", short_help="Show a run and its tasks.")
-@click.argument("run")
+@click.argument("run", callback=name_of("RUN"))
 @click.option("--wait", is_flag=True, help="Wait until the run has ended; fail if it failed.")
 @click.option("--poll", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Seconds between looks.")
 @connection_options
@@ -171,7 +177,12 @@ def status(run: str, wait: bool, poll: float, dry_run: bool, **options: Any) -> 
 
 @click.command("runs", short_help="List the latest runs.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Runs at most.")
-@click.option("--experiment", metavar="NAME", help="Only those of an experiment.")
+@click.option(
+    "--experiment",
+    metavar="NAME",
+    callback=name_of("--experiment", LONGEST_EXPERIMENT),
+    help="Only those of an experiment.",
+)
 @connection_options
 def runs_command(limit: int, experiment: str | None, dry_run: bool, **options: Any) -> None:
     """List the latest runs, newest first."""
@@ -198,7 +209,7 @@ def runs_command(limit: int, experiment: str | None, dry_run: bool, **options: A
 
 
 @click.command("terminate", short_help="End a run.")
-@click.argument("run")
+@click.argument("run", callback=name_of("RUN"))
 @connection_options
 def terminate(run: str, dry_run: bool, **options: Any) -> None:
     """End a RUN, by identifier or name."""

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "epilstm"
 PATH = click.Path(path_type=Path)
+#: Bytes of names that Kubeflow Pipelines takes at most.
+LONGEST_PIPELINE, LONGEST_VERSION, LONGEST_EXPERIMENT = 128, 127, 128
+
+
+def name_of(what: str, longest: int | None = None) -> Callable[..., str | None]:
+    """Callback of an option or argument that names something on the server; `checked_name` with the same arguments."""
+
+    def check(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+        return name if name is None else checked_name(what, name, longest)
+
+    return check
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,7 +120,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="KEY=VALUE",
                 help="A parameter (data_root=s3://bucket/prefix) or a key of a section (train.epochs=3); repeatable.",
             ),
-            click.option("--experiment", default=EXPERIMENT, show_default=True, metavar="NAME", help="Made if new."),
+            click.option(
+                "--experiment",
+                default=EXPERIMENT,
+                show_default=True,
+                metavar="NAME",
+                callback=name_of("--experiment", LONGEST_EXPERIMENT),
+                help="Made if new.",
+            ),
             click.option("--service-account", metavar="NAME", help="Kubernetes service account of the pods."),
             click.option(
                 "--pipeline-root", metavar="URI", help="Where kfp keeps artifacts; else the server's default."
@@ -159,21 +177,34 @@ def package_of(options: Mapping[str, Any]) -> Package:
     """The compiled pipeline that `package_options` name."""
     from pipelines.packages import read_package, read_package_file
 
-    if options["package"] is not None:
-        return read_package_file(options["package"])
-    return read_package(options["pipeline"], options["profile"])
+    if options["package"] is None:
+        return read_package(options["pipeline"], options["profile"])
+    package = read_package_file(options["package"])
+    checked_name(f"{options['package']}: pipeline", package.name, LONGEST_PIPELINE)
+    return package
 
 
-def checked_version_name(name: str) -> str:
-    """A version's name as the server takes it.
+def checked_name(what: str, name: str, longest: int | None = None) -> str:
+    """A name as the server takes it.
+
+    Parameters
+    ----------
+    what : str
+        Named in the error, as ``--experiment``.
+    name : str
+        Any text.
+    longest : int, optional
+        Bytes in UTF-8 at most.
 
     Raises
     ------
     ParamsError
         It is empty, too long, or does not print.
     """
-    if not name.strip() or len(name) > 127 or not name.isprintable():
-        raise ParamsError(f"--version-name {name!r}: expected from 1 to 127 printable characters")
+    if not name.strip() or not name.isprintable():
+        raise ParamsError(f"{what} {name!r}: expected printable characters")
+    if longest is not None and len(name.encode()) > longest:
+        raise ParamsError(f"{what} {name[:40]!r}...: {len(name.encode())} bytes long; servers take {longest} at most")
     return name
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import kfp
 import kfp_server_api
@@ -275,7 +275,10 @@ def _message(body: str | bytes | None) -> str:
         return "" if text.lstrip().startswith("<") else _first_line(text)
     if not isinstance(content, dict):
         return _first_line(text)
-    return _first_line(str(content.get("message") or content.get("error_details") or content.get("error") or ""))
+    # Uploads and logs answer with error_message and error_details (with a stack trace), all else with message.
+    said = _first_line(str(content.get("message") or content.get("error_message") or content.get("error") or ""))
+    cause = _first_line(str(content.get("error_details") or "")).removesuffix(" ...")
+    return said if cause in said else f"{said}: {cause}".removeprefix(": ")
 
 
 def _first_line(text: str, longest: int = 300) -> str:
@@ -342,6 +345,22 @@ class Cluster:
             if not token:
                 return found
 
+    def find_named(self, listing: Callable[..., Any], items: str, name: str, **options: Any) -> list[Any]:
+        """Items of a listing that have a display name, to the letter.
+
+        Parameters
+        ----------
+        listing : callable
+            List method of ``kfp.Client``.
+        items : str
+            Attribute of its answer that holds them.
+        name : str
+            Any text.
+        """
+        found = self.list_all(listing, items, filter=_named(name), **options)
+        # Databases compare names without regard to case and to blanks at their end.
+        return [item for item in found if item.display_name == name]
+
     def create_once(self, create: Callable[[], T], find: Callable[[], T | None]) -> tuple[T, bool]:
         """Create something of which there may be only one.
 
@@ -393,9 +412,13 @@ class Cluster:
         raise AssertionError("the last attempt returns or raises")
 
 
-def named(name: str) -> str:
-    """Filter of list methods that lets pass what has a display name."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+def _named(name: str) -> str:
+    """Filter of list methods for a display name, encoded for a URL.
+
+    The server decodes the query parameter, and what was in it once more: `kfp.Client` encodes for the first time only.
+    """
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    return quote(json.dumps({"predicates": [predicate]}), safe="")
 
 
 @contextlib.contextmanager

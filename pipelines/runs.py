@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from epilstm.console import log
-from pipelines.connection import Cluster, ClusterError, UnansweredError, named, quiet
+from pipelines.connection import Cluster, ClusterError, UnansweredError
 from pipelines.packages import Package
 
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
+#: State of a run that was terminated and has not ended yet.
+CANCELING = "CANCELING"
 #: Seconds that a server may be away while a run is waited for.
 LONGEST_ABSENCE = 600.0
 
@@ -143,21 +145,27 @@ def run_body(
 
 def experiment_id(cluster: Cluster, name: str) -> str:
     """Identifier of an experiment, which is made if there is none of the name."""
+    body = {"display_name": name} | ({"namespace": cluster.namespace} if cluster.namespace else {})
+    # Not `create_experiment`, which looks for the name with a filter that finds no name with a "+" in it.
+    create = cluster.client.experiments.experiment_service_create_experiment
+    found = find_experiment(cluster, name)
+    if found is None:
+        found, _ = cluster.create_once(lambda: create(experiment=body), lambda: find_experiment(cluster, name))
+    return str(found.experiment_id)  # type: ignore[union-attr]  # made or found
 
-    def find() -> Any | None:
-        found = cluster.list_all(
-            cluster.client.list_experiments, "experiments", filter=named(name), namespace=cluster.namespace
-        )
-        if len(found) > 1:
-            raise ClusterError(f"the server has {len(found)} experiments called {name}; delete all but one")
-        return found[0] if found else None
 
-    def create() -> Any:
-        with quiet():
-            return cluster.client.create_experiment(name, namespace=cluster.namespace)
+def find_experiment(cluster: Cluster, name: str) -> Any | None:
+    """The experiment of a name; None if there is none.
 
-    experiment, _ = cluster.create_once(create, find)
-    return str(experiment.experiment_id)
+    Raises
+    ------
+    ClusterError
+        There are several.
+    """
+    found = cluster.find_named(cluster.client.list_experiments, "experiments", name, namespace=cluster.namespace)
+    if len(found) > 1:
+        raise ClusterError(f"the server has {len(found)} experiments called {name}; delete all but one")
+    return found[0] if found else None
 
 
 def submit(cluster: Cluster, body: Mapping[str, Any]) -> Run:
@@ -178,9 +186,7 @@ def submit(cluster: Cluster, body: Mapping[str, Any]) -> Run:
     """
 
     def find() -> Any | None:
-        found = cluster.list_all(
-            cluster.client.list_runs, "runs", experiment_id=body["experiment_id"], filter=named(body["display_name"])
-        )
+        found = _runs_named(cluster, body["display_name"], experiment_id=body["experiment_id"])
         return next((run for run in found if run.description == body["description"]), None)
 
     try:
@@ -205,9 +211,7 @@ def submit_unless_there(cluster: Cluster, body: Mapping[str, Any]) -> Run:
     ------
     ClusterError
     """
-    found = cluster.list_all(
-        cluster.client.list_runs, "runs", experiment_id=body["experiment_id"], filter=named(body["display_name"])
-    )
+    found = _runs_named(cluster, body["display_name"], experiment_id=body["experiment_id"])
     return _as_run(found[0]) if found else submit(cluster, body)
 
 
@@ -221,15 +225,17 @@ def get(cluster: Cluster, reference: str) -> Run:
     """
     if IDENTIFIER.fullmatch(reference):
         return _as_run(cluster.client.get_run(reference))
-    found = cluster.list_all(
-        cluster.client.list_runs, "runs", filter=named(reference), namespace=cluster.namespace or ""
-    )
+    found = _runs_named(cluster, reference, namespace=cluster.namespace or "")
     if not found:
         raise ClusterError(f"there is no run {reference!r}; epilstm pipeline runs lists them")
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
         raise ClusterError(f"{len(found)} runs are called {reference!r}; give the identifier of one: {ids}")
     return _as_run(cluster.client.get_run(found[0].run_id))
+
+
+def _runs_named(cluster: Cluster, name: str, **where: str) -> list[Any]:
+    return cluster.find_named(cluster.client.list_runs, "runs", name, **where)
 
 
 def latest(cluster: Cluster, count: int, experiment: str | None) -> list[Run]:
@@ -244,12 +250,10 @@ def latest(cluster: Cluster, count: int, experiment: str | None) -> list[Run]:
     """
     options: dict[str, Any] = {"namespace": cluster.namespace or ""}
     if experiment is not None:
-        found = cluster.list_all(
-            cluster.client.list_experiments, "experiments", filter=named(experiment), namespace=cluster.namespace
-        )
-        if not found:
+        found = find_experiment(cluster, experiment)
+        if found is None:
             raise ClusterError(f"there is no experiment {experiment!r}")
-        options = {"experiment_id": found[0].experiment_id}
+        options = {"experiment_id": found.experiment_id}
     runs: list[Any] = []
     token = ""
     while len(runs) < count:
@@ -269,12 +273,23 @@ def terminate(cluster: Cluster, reference: str) -> Run:
     Raises
     ------
     ClusterError
-        There is no such run, or it has ended.
+        There is no such run, or it has ended; one that is being ended already is no error.
     """
     run = get(cluster, reference)
     if run.ended:
         raise ClusterError(f"run {run.name} has ended already: {run.state}")
-    cluster.client.terminate_run(run.id)
+    if run.state == CANCELING:
+        return run
+    try:
+        cluster.client.terminate_run(run.id)
+    except ClusterError:
+        # A second request is refused, also where the answer to the first was lost.
+        now = get(cluster, run.id)
+        if now.state in {CANCELING, "CANCELED"}:
+            return run
+        if now.ended:
+            raise ClusterError(f"run {run.name} has ended already: {now.state}") from None
+        raise
     return run
 
 

@@ -14,6 +14,7 @@ from pipelines.cluster_options import (
     cluster_of,
     connect,
     connection_options,
+    name_of,
     package_of,
     package_options,
     parameters_given,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("schedule", short_help="Run a registered version again and again.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, callback=name_of("NAME"))
 @click.option("--cron", metavar="EXPRESSION", help="In UTC: minute hour day month weekday, or six with seconds first.")
 @click.option("--interval", metavar="TIME", help="As 30m, 6h or 7d.")
 @click.option("--list", "action", flag_value="list", help="List schedules.")

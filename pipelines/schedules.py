@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from epilstm.console import log
-from pipelines.connection import Cluster, ClusterError, NotFoundError, named
+from pipelines.connection import Cluster, ClusterError, NotFoundError
 
 MARK = "epilstm schedule "
 
@@ -94,10 +94,11 @@ def schedule_body(
 
 def listed(cluster: Cluster, name: str | None = None) -> list[Schedule]:
     """Schedules of the namespace, by name; only those of one name if it is given."""
-    options = {"filter": named(name)} if name is not None else {}
-    found = cluster.list_all(
-        cluster.client.list_recurring_runs, "recurring_runs", namespace=cluster.namespace or "", **options
-    )
+    listing, items, namespace = cluster.client.list_recurring_runs, "recurring_runs", cluster.namespace or ""
+    if name is None:
+        found = cluster.list_all(listing, items, namespace=namespace)
+    else:
+        found = cluster.find_named(listing, items, name, namespace=namespace)
     return sorted((_as_schedule(item) for item in found), key=lambda schedule: (schedule.name, schedule.id))
 
 

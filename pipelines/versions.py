@@ -10,7 +10,7 @@ from typing import Any
 
 from epilstm import __version__
 from epilstm.console import log
-from pipelines.connection import Cluster, ClusterError, NotFoundError, named, quiet
+from pipelines.connection import Cluster, ClusterError, NotFoundError, quiet
 from pipelines.packages import Package, same_content
 
 
@@ -40,9 +40,7 @@ def find_pipeline(cluster: Cluster, name: str) -> Any | None:
     ClusterError
         There are several.
     """
-    found = cluster.list_all(
-        cluster.client.list_pipelines, "pipelines", filter=named(name), namespace=cluster.namespace
-    )
+    found = cluster.find_named(cluster.client.list_pipelines, "pipelines", name, namespace=cluster.namespace)
     if len(found) > 1:
         ids = ", ".join(pipeline.pipeline_id for pipeline in found)
         raise ClusterError(f"the server has {len(found)} pipelines called {name} ({ids}); delete all but one")
@@ -51,9 +49,8 @@ def find_pipeline(cluster: Cluster, name: str) -> Any | None:
 
 def find_version(cluster: Cluster, pipeline_id: str, name: str) -> Any | None:
     """The version of a name of a pipeline; None if there is none."""
-    found = cluster.list_all(
-        cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=named(name)
-    )
+    listing = cluster.client.list_pipeline_versions
+    found = cluster.find_named(listing, "pipeline_versions", name, pipeline_id=pipeline_id)
     return found[0] if found else None
 
 

@@ -1,9 +1,11 @@
 """A Kubeflow Pipelines server in memory, speaking the v2beta1 API over real sockets.
 
 Paths, fields and enumerations are those of kfp-server-api 2.17; unknown fields of a body are refused, by its models.
-What runs do is scripted by the test; faults are injected by it.
+Answers have the form of those that a server of version 2.17.0 gave (`recordings`, compared in
+`test_fake_kfp_server`). What runs do is scripted by the test; faults are injected by it.
 """
 
+import base64
 import email.policy
 import itertools
 import json
@@ -19,13 +21,21 @@ from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, unquote_plus, urlsplit
 
 import kfp_server_api
 import yaml
 
 API = "/apis/v2beta1"
+LOGS = "/apis/v1alpha1"
 EQUALS = (1, "EQUALS")
+#: gRPC's code of each HTTP status.
+CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14, 504: 4}
+#: Bytes of a name at most.
+LONGEST = {"Pipeline": 128, "PipelineVersion": 127, "Experiment": 128}
+NEVER = "1970-01-01T00:00:00Z"
+#: States in which a run can be terminated.
+GOING = {"PENDING", "RUNNING", "PAUSED"}
 
 
 @dataclass
@@ -39,7 +49,7 @@ class Request:
     body: Any
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path.removeprefix(API)}"
+        return f"{self.method} {self.path.removeprefix(API).removeprefix(LOGS)}"
 
 
 @dataclass
@@ -58,9 +68,29 @@ class Fault:
 
 
 class Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, status: int, message: str, why: str = "") -> None:
+        super().__init__(f"{message}: {why}" if why else message)
+        self.status, self.why = status, why or message
+
+    def answer(self, request: Request) -> Any:
+        """What the server says: handlers outside gRPC (uploads, logs) have a form of their own."""
+        if request.path.startswith((f"{API}/pipelines/upload", LOGS)):
+            return {
+                "error_message": str(self),
+                "error_details": f"{self.why}\ngithub.com/kubeflow/pipelines/...\n\t/go",
+            }
+        about = {"@type": "type.googleapis.com/google.rpc.Status", "code": CODES[self.status], "message": self.why}
+        return {"code": CODES[self.status], "message": str(self), "details": [about]}
+
+
+class RefusedInPlainText(Refused):
+    def answer(self, request: Request) -> Any:
+        return f"{self}\n"
+
+
+class UnknownField(Refused):
+    def answer(self, request: Request) -> Any:
+        return {"code": 3, "message": str(self)}
 
 
 @dataclass
@@ -79,6 +109,8 @@ class FakeKfpServer:
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     recurring_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Logs of pods that are there, by their names, of the latest run that was asked for.
+    logs: dict[str, str] = field(default_factory=dict)
     #: Applied to the next run that is created: one change per look at it.
     script: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
     _scripts: dict[str, list[Callable[[dict[str, Any]], None]]] = field(default_factory=dict)
@@ -119,13 +151,14 @@ class FakeKfpServer:
             if fault is not None:
                 fault.times -= 1
                 if not fault.carried_out:
-                    return fault.status, {"code": 14, "message": fault.message, "error": fault.message}, fault
+                    refused = Refused(fault.status, fault.message)
+                    return fault.status, refused.answer(request) if fault.status in CODES else {}, fault
             try:
                 return 200, self._carry_out(request), fault
             except Refused as refused:
-                return refused.status, {"error": str(refused), "code": 3, "message": str(refused), "details": []}, fault
+                return refused.status, refused.answer(request), fault
 
-    def _carry_out(self, request: Request) -> dict[str, Any]:
+    def _carry_out(self, request: Request) -> Any:
         if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
             raise Refused(401, f"Unauthenticated: the token {request.headers.get('authorization')} is not valid")
         if self.cookie is not None and self.cookie not in request.headers.get("cookie", ""):
@@ -134,19 +167,27 @@ class FakeKfpServer:
         for method, pattern, operation in self._routes():
             found = re.fullmatch(pattern, path)
             if found and request.method == method:
-                return operation(request, *(unquote(part) for part in found.groups())) or {}
+                answer = operation(request, *(unquote(part) for part in found.groups()))
+                return {} if answer is None else answer
         raise Refused(404, f"no such path: {request}")
 
-    def _routes(self) -> list[tuple[str, str, Callable[..., dict[str, Any] | None]]]:
+    def _routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
         one = r"([^/:]+)"
         return [
-            ("GET", "/healthz", lambda _: {"multi_user": self.namespaces is not None}),
+            ("GET", "/healthz", lambda _: {"multi_user": self.namespaces is not None, "pipeline_store": "database"}),
             ("GET", "/pipelines", lambda r: self._list(r, "pipelines", self._mine(r, self.pipelines))),
             ("POST", "/pipelines", self._create_pipeline),
+            ("GET", f"/pipelines/{one}", lambda _, key: _get(self.pipelines, key, "Pipeline")),
             ("DELETE", f"/pipelines/{one}", self._delete_pipeline),
+            ("POST", "/pipelines/upload", self._upload),
             ("POST", "/pipelines/upload_version", self._upload_version),
             ("GET", f"/pipelines/{one}/versions", self._list_versions),
-            ("GET", f"/pipelines/{one}/versions/{one}", lambda _, __, key: _get(self.versions, key)),
+            ("GET", f"/pipelines/{one}/versions/{one}", lambda _, __, key: _get(self.versions, key, "PipelineVersion")),
+            (
+                "DELETE",
+                f"/pipelines/{one}/versions/{one}",
+                lambda _, __, key: _drop(self.versions, key, "PipelineVersion"),
+            ),
             ("GET", "/experiments", lambda r: self._list(r, "experiments", self._mine(r, self.experiments))),
             ("POST", "/experiments", self._create_experiment),
             ("GET", "/runs", lambda r: self._list(r, "runs", self._mine(r, self.runs))),
@@ -155,9 +196,10 @@ class FakeKfpServer:
             ("POST", f"/runs/{one}:terminate", self._terminate_run),
             ("GET", "/recurringruns", lambda r: self._list(r, "recurringRuns", self._mine(r, self.recurring_runs))),
             ("POST", "/recurringruns", self._create_recurring_run),
-            ("DELETE", f"/recurringruns/{one}", lambda _, key: _drop(self.recurring_runs, key)),
+            ("DELETE", f"/recurringruns/{one}", lambda _, key: _drop(self.recurring_runs, key, "Job")),
             ("POST", f"/recurringruns/{one}:enable", lambda _, key: self._switch(key, "ENABLED")),
             ("POST", f"/recurringruns/{one}:disable", lambda _, key: self._switch(key, "DISABLED")),
+            ("GET", f"{LOGS}/runs/{one}/nodes/{one}/log", self._read_log),
         ]
 
     # Listings
@@ -165,10 +207,10 @@ class FakeKfpServer:
     def _mine(self, request: Request, items: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         experiment = request.query.get("experiment_id")
         if experiment:
-            _get(self.experiments, experiment)
+            _get(self.experiments, experiment, "Experiment")
             return [item for item in items.values() if item.get("experiment_id") == experiment]
         namespace = self._namespace(request.query.get("namespace"), required=items is not self.pipelines)
-        return [item for item in items.values() if self._namespace_of(item) == namespace]
+        return [item for item in items.values() if self.namespaces is None or self._namespace_of(item) == namespace]
 
     def _namespace(self, given: str | None, required: bool = True) -> str | None:
         if self.namespaces is None:
@@ -187,21 +229,29 @@ class FakeKfpServer:
         return namespace
 
     def _list(self, request: Request, key: str, items: list[dict[str, Any]]) -> dict[str, Any]:
-        for predicate in json.loads(request.query.get("filter") or "{}").get("predicates", []):
+        for predicate in _filter(request.query.get("filter", "")).get("predicates", []):
             wanted = predicate.get("stringValue", predicate.get("string_value"))
             if predicate["operation"] not in EQUALS or predicate["key"] not in {"display_name", "name"}:
                 raise Refused(400, f"this fake knows no such filter: {predicate}")
-            items = [item for item in items if item["display_name"] == wanted]
+            # As MySQL compares: without regard to case.
+            items = [item for item in items if item["display_name"].casefold() == wanted.casefold()]
         by, _, direction = (request.query.get("sort_by") or "created_at").partition(" ")
         if by not in {"created_at", "display_name"}:
-            raise Refused(400, f"cannot sort by {by}")
+            raise Refused(400, f"Failed to create list options: Invalid input error: Invalid sorting field: {by!r}")
         items = sorted(items, key=lambda item: item[by], reverse=direction == "desc")
         size = min(int(request.query.get("page_size") or 20) or 20, self.page_limit)
-        start = int(request.query.get("page_token") or 0)
+        criteria = {"filter": request.query.get("filter", ""), "sort_by": request.query.get("sort_by", "")}
+        start = 0
+        if request.query.get("page_token"):
+            token = json.loads(base64.b64decode(request.query["page_token"], validate=True))
+            start = token.pop("start")
+            if any(criteria.values()) and criteria != token:
+                raise Refused(400, "page token does not match the supplied sort by and/or filtering criteria")
         # As protobuf's JSON: an empty list is left out.
         answer: dict[str, Any] = {key: items[start : start + size], "total_size": len(items)} if items else {}
         if start + size < len(items):
-            answer["next_page_token"] = str(start + size)
+            token = json.dumps({**criteria, "start": start + size}).encode()
+            answer["next_page_token"] = base64.b64encode(token).decode()
         return answer
 
     # Pipelines
@@ -211,7 +261,9 @@ class FakeKfpServer:
         namespace = self._namespace(request.body.get("namespace"), required=False)
         name = request.body["display_name"]
         if any(item["display_name"] == name and item.get("namespace") == namespace for item in self.pipelines.values()):
-            raise Refused(409, f"AlreadyExists: the name {name} is taken")
+            why = f"Failed to create a new pipeline. The name {name} already exist. Please specify a new name"
+            raise Refused(409, "Failed to create a pipeline due to server error: Already exist error", why)
+        _check_length("Pipeline", name)
         pipeline = {**request.body, "pipeline_id": _new_id(), "name": name, "created_at": self._now()}
         if namespace:
             pipeline["namespace"] = namespace
@@ -221,23 +273,27 @@ class FakeKfpServer:
     def _delete_pipeline(self, _: Request, key: str) -> dict[str, Any]:
         if any(version["pipeline_id"] == key for version in self.versions.values()):
             raise Refused(400, "the pipeline has versions")
-        return _drop(self.pipelines, key)
+        return _drop(self.pipelines, key, "Pipeline")
 
     def _list_versions(self, request: Request, key: str) -> dict[str, Any]:
-        _get(self.pipelines, key)
+        _get(self.pipelines, key, "Pipeline")
         return self._list(
             request, "pipeline_versions", [item for item in self.versions.values() if item["pipeline_id"] == key]
         )
 
+    def _upload(self, request: Request) -> dict[str, Any]:
+        _check_length("Pipeline", request.query["name"])
+        _documents(request)
+        raise Refused(400, "this fake makes pipelines without a version")
+
     def _upload_version(self, request: Request) -> dict[str, Any]:
-        pipeline = _get(self.pipelines, request.query.get("pipelineid", ""))
+        pipeline = _get(self.pipelines, request.query.get("pipelineid", ""), "Pipeline")
         name = request.query["name"]
+        _check_length("PipelineVersion", name)
         mine = [item for item in self.versions.values() if item["pipeline_id"] == pipeline["pipeline_id"]]
         if any(item["display_name"] == name for item in mine):
-            raise Refused(409, f"AlreadyExists: the name {name} is taken")
-        documents = [document for document in yaml.safe_load_all(request.body["uploadfile"]) if document]
-        if not documents or "pipelineInfo" not in documents[0]:
-            raise Refused(400, "not a pipeline")
+            raise Refused(409, "Failed to create a pipeline version")
+        documents = _documents(request)
         spec = documents[0] if len(documents) == 1 else {"pipeline_spec": documents[0], "platform_spec": documents[1]}
         version = {
             "pipeline_id": pipeline["pipeline_id"],
@@ -257,10 +313,12 @@ class FakeKfpServer:
         _check(request.body, kfp_server_api.V2beta1Experiment)
         namespace = self._namespace(request.body.get("namespace"))
         name = request.body["display_name"]
+        _check_length("Experiment", name)
         if any(
             item["display_name"] == name and item.get("namespace") == namespace for item in self.experiments.values()
         ):
-            raise Refused(409, f"AlreadyExists: the name {name} is taken")
+            why = f"Failed to create experiment {name}. Duplicate experiment name"
+            raise Refused(409, "Failed to create an experiment: Already exist error", why)
         experiment = {
             "experiment_id": _new_id(),
             "display_name": name,
@@ -270,46 +328,76 @@ class FakeKfpServer:
         self.experiments[experiment["experiment_id"]] = {k: v for k, v in experiment.items() if v}
         return experiment
 
+    def _version(self, reference: dict[str, str]) -> dict[str, Any]:
+        if "pipeline_version_id" in reference:
+            return _get(self.versions, reference["pipeline_version_id"], "PipelineVersion")
+        mine = [item for item in self.versions.values() if item["pipeline_id"] == reference["pipeline_id"]]
+        return max(mine, key=lambda version: version["created_at"])
+
     def _check_source(self, body: dict[str, Any]) -> None:
         _check(body.get("runtime_config", {}), kfp_server_api.V2beta1RuntimeConfig)
         if body.get("experiment_id"):
-            _get(self.experiments, body["experiment_id"])
+            _get(self.experiments, body["experiment_id"], "Experiment")
         reference = body.get("pipeline_version_reference")
         if bool(reference) == bool(body.get("pipeline_spec")):
             raise Refused(400, "expected either a pipeline_spec or a pipeline_version_reference")
         if reference:
             _check(reference, kfp_server_api.V2beta1PipelineVersionReference)
-            spec = _get(self.versions, reference["pipeline_version_id"])["pipeline_spec"]
+            spec = self._version(reference)["pipeline_spec"]
         else:
             spec = body["pipeline_spec"]
         spec = spec.get("pipeline_spec", spec)
         declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         given = body.get("runtime_config", {}).get("parameters", {})
         unknown = sorted(set(given) - set(declared))
+        refused = "Failed to create a new run: Failed to generate the ExecutionSpec: Invalid input error"
         if unknown:
-            raise Refused(400, f"parameters {unknown} are not those of the pipeline")
+            raise Refused(400, refused, f"parameter(s) provided are not required by pipeline: {', '.join(unknown)}")
+        for name, value in given.items():
+            if declared[name]["parameterType"] == "STRING" and not isinstance(value, str):
+                why = (
+                    f"input parameter {name} requires type string, but the input parameter is not of string value type"
+                )
+                raise Refused(400, refused, why)
 
     def _create_run(self, request: Request) -> dict[str, Any]:
         _check(request.body, kfp_server_api.V2beta1Run)
         self._check_source(request.body)
-        run = {**request.body, "run_id": _new_id(), "created_at": self._now(), "state": "PENDING"}
+        run = {"storage_state": "AVAILABLE", "service_account": "pipeline-runner", **request.body, "run_id": _new_id()}
+        now = self._now()
+        run |= {"created_at": now, "scheduled_at": now, "finished_at": NEVER, "state": "PENDING"}
+        run["state_history"] = [{"update_time": now, "state": "PENDING"}]
         self.runs[run["run_id"]] = run
         self._scripts[run["run_id"]], self.script = list(self.script), []
         return run
 
+    def _run(self, key: str) -> dict[str, Any]:
+        run = _get(self.runs, key, "Run", f"Failed to get a run: Failed to fetch run {key}: ResourceNotFoundError")
+        namespace = self._namespace_of(run)
+        if self.namespaces is not None and namespace not in self.namespaces:
+            raise Refused(403, f"PermissionDenied: User is not authorized in namespace {namespace}")
+        return run
+
     def _get_run(self, _: Request, key: str) -> dict[str, Any]:
-        run = _get(self.runs, key)
+        run = self._run(key)
         script = self._scripts.get(key)
         if script:
             script.pop(0)(run)
         return run
 
     def _terminate_run(self, _: Request, key: str) -> None:
-        run = _get(self.runs, key)
-        if run["state"] in {"SUCCEEDED", "FAILED", "CANCELED"}:
-            raise Refused(400, "the run has ended")
-        run["state"] = "CANCELED"
+        run = self._run(key)
+        if run["state"] not in GOING:
+            why = f"Failed to terminate a run {key}. Row not found"
+            raise Refused(400, f"Failed to terminate a run: Failed to terminate run {key}: Invalid input error", why)
+        run["state"] = "CANCELING"
         self._scripts[key] = []
+
+    def _read_log(self, _: Request, key: str, pod: str) -> str:
+        self._run(key)
+        if pod not in self.logs:
+            raise Refused(500, f"Failed to read logs for run {key}: InternalServerError", f'pods "{pod}" not found')
+        return self.logs[pod]
 
     def _create_recurring_run(self, request: Request) -> dict[str, Any]:
         body = request.body
@@ -318,19 +406,26 @@ class FakeKfpServer:
         trigger = body["trigger"]
         if "cron_schedule" in trigger:
             _check(trigger["cron_schedule"], kfp_server_api.V2beta1CronSchedule)
-            if len(trigger["cron_schedule"]["cron"].split()) != 6:
-                raise Refused(400, "the cron expression has not six fields")
+            cron = trigger["cron_schedule"]["cron"]
+            if len(cron.split()) not in {5, 6}:
+                why = f"Expected 5 to 6 fields, found {len(cron.split())}: {cron}"
+                documented = "https://godoc.org/github.com/robfig/cron"
+                why = f"Schedule cron is not a supported format({documented}). Error: {why}"
+                raise Refused(400, "Failed to create a recurring run due to conversion error", why)
         else:
             _check(trigger["periodic_schedule"], kfp_server_api.V2beta1PeriodicSchedule)
         if not 1 <= int(body["max_concurrency"]) <= 10:
-            raise Refused(400, "max_concurrency is out of range")
+            why = "Max concurrency of a recurring run must be at least 1 and at most 10. Received "
+            why += body["max_concurrency"]
+            raise Refused(400, "Failed to create a recurring run due to conversion error", why)
         status = "ENABLED" if body["mode"] == "ENABLE" else "DISABLED"
-        recurring = {**body, "recurring_run_id": _new_id(), "status": status, "created_at": self._now()}
+        recurring = {"namespace": "kubeflow", "service_account": "pipeline-runner", **body, "status": status}
+        recurring |= {"recurring_run_id": _new_id(), "created_at": self._now()}
         self.recurring_runs[recurring["recurring_run_id"]] = recurring
         return recurring
 
     def _switch(self, key: str, status: str) -> None:
-        item = _get(self.recurring_runs, key)
+        item = _get(self.recurring_runs, key, "Job")
         item["status"] = status
         item["mode"] = status.removesuffix("D")
 
@@ -358,16 +453,40 @@ def tasks(state: str, error: str = "", **states: str) -> Callable[[dict[str, Any
     return change
 
 
-def _get(items: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+def _get(items: dict[str, dict[str, Any]], key: str, kind: str, whole: str = "ResourceNotFoundError") -> dict[str, Any]:
     if key not in items:
-        raise Refused(404, f"NotFound: {key}")
+        raise Refused(404, whole, f"{kind} {key} not found")
     return items[key]
 
 
-def _drop(items: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
-    _get(items, key)
+def _drop(items: dict[str, dict[str, Any]], key: str, kind: str) -> dict[str, Any]:
+    _get(items, key, kind)
     del items[key]
     return {}
+
+
+def _documents(request: Request) -> list[dict[str, Any]]:
+    """The YAML of an upload."""
+    documents = [document for document in yaml.safe_load_all(request.body["uploadfile"]) if document]
+    if not documents or "pipelineInfo" not in documents[0]:
+        raise Refused(400, "unknown template format")
+    return documents
+
+
+def _filter(decoded_once: str) -> Any:
+    """A filter; the server decodes it though the query was decoded before (``url.QueryUnescape``)."""
+    if not decoded_once:
+        return {}
+    broken = re.search("%(?![0-9a-fA-F]{2}).{0,2}", decoded_once)
+    if broken:
+        why = f'failed to parse valid filter from {json.dumps(decoded_once)}: invalid URL escape "{broken.group()}"'
+        raise Refused(400, "Failed to create list options: Invalid input error", why)
+    return json.loads(unquote_plus(decoded_once, errors="strict"))
+
+
+def _check_length(kind: str, name: str) -> None:
+    if len(name.encode()) > LONGEST[kind]:
+        raise RefusedInPlainText(400, f"Invalid input error: {kind}.Name length cannot exceed {LONGEST[kind]}")
 
 
 def _new_id() -> str:
@@ -380,7 +499,7 @@ def _check(body: Any, model: type) -> None:
         raise Refused(400, f"expected an object for {model.__name__}")
     unknown = set(body) - set(model.attribute_map.values())  # type: ignore[attr-defined]
     if unknown:
-        raise Refused(400, f"{model.__name__} has no fields {sorted(unknown)}")
+        raise UnknownField(400, f'proto: unknown field "{min(unknown)}"')
     for attribute, kind in model.openapi_types.items():  # type: ignore[attr-defined]
         value = body.get(model.attribute_map[attribute])  # type: ignore[attr-defined]
         if kind == "str" and value is not None and not isinstance(value, str):
@@ -417,9 +536,13 @@ def _handler(server: FakeKfpServer) -> type[BaseHTTPRequestHandler]:
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
                 status = fault.status or status
-            content = b"<html>Sign in</html>" if fault and fault.page else json.dumps(answer).encode()
+            content, kind = json.dumps(answer).encode(), "application/json"
+            if fault and fault.page:
+                content, kind = b"<html>Sign in</html>", "text/html"
+            elif isinstance(answer, str):
+                content, kind = answer.encode(), "text/plain"
             self.send_response(status)
-            self.send_header("Content-Type", "text/html" if fault and fault.page else "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             if fault and fault.location:
                 self.send_header("Location", fault.location)

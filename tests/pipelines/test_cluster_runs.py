@@ -366,8 +366,29 @@ def test_a_run_is_ended(submit: Command, epilstm_pipeline: Command, kfp_server: 
     submit("--run-name", "r")
     kfp_server.fail("terminate", status=503)
     assert epilstm_pipeline("terminate", "r", "--host", kfp_server.url).code == 0
-    assert only_run(kfp_server)["state"] == "CANCELED"
+    assert only_run(kfp_server)["state"] == "CANCELING"
+    only_run(kfp_server)["state"] = "CANCELED"
     assert "has ended already: CANCELED" in epilstm_pipeline("terminate", "r", "--host", kfp_server.url).error
+
+
+def test_a_run_that_is_being_ended_can_be_ended_again(
+    submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer
+) -> None:
+    submit("--run-name", "r")
+    for _ in range(2):
+        ended = epilstm_pipeline("terminate", "r", "--host", kfp_server.url)
+        assert ended.code == 0, ended.err
+        assert ended.json["state"] == "CANCELING"
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"hang_up": True}])
+def test_a_termination_whose_answer_was_lost_counts(
+    submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer, fault: dict[str, Any]
+) -> None:
+    submit("--run-name", "r")
+    kfp_server.fail("terminate", carried_out=True, **fault)
+    ended = epilstm_pipeline("terminate", "r", "--host", kfp_server.url)
+    assert ended.code == 0, ended.err
 
 
 def test_the_latest_runs_come_first_from_as_many_pages_as_it_takes(
