@@ -126,7 +126,7 @@ def test_an_array_stored_in_another_way_is_refused(tmp_path):
         codec="lz4",
         fill_value=0,
     )
-    with pytest.raises(DataError, match="not stored in chunks and shards of ours"):
+    with pytest.raises(DataError, match="not stored in chunks and shards"):
         open_bins(tmp_path / "a.zarr")
 
 
@@ -157,3 +157,29 @@ def test_a_chromosome_without_an_array_is_one_line(tmp_path):
     make(tmp_path)
     with pytest.raises(DataError, match="no array for chr9"):
         open_bins(tmp_path / "a.zarr")["chr9"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_damaged_chunk_is_refused_by_both_readers(tmp_path, codec):
+    make(tmp_path, codec=codec)[:] = example()
+    file = shard_file(tmp_path / "a.zarr", "chr1", 0, 0)
+    stored = bytearray(file.read_bytes())
+    stored[100_000:100_200] = bytes(200)
+    file.write_bytes(stored)
+    array = open_bins(tmp_path / "a.zarr")["chr1"]
+    with pytest.raises(DataError, match=r"a\.zarr/chr1/c/0/0: chr1, bins [\d,]+ to [\d,]+ are damaged .* run the step"):
+        array[:]
+    with pytest.raises(ValueError, match="checksum"):
+        zarr.open_group(tmp_path / "a.zarr", mode="r")["chr1"][:]
+
+
+def test_arrays_from_before_chunks_had_a_checksum_are_read(tmp_path):
+    values = example()
+    old = zarr.create_group(tmp_path / "a.zarr").create_array(
+        "chr1", shape=values.shape, dtype="float16", chunks=(20_000, 30), shards=(SHARD_BINS, 30), fill_value=np.nan,
+        compressors=zarr.codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=2),
+    )  # fmt: skip
+    old[:] = values
+    array = open_bins(tmp_path / "a.zarr")["chr1"]
+    assert array.checksummed is False
+    assert np.array_equal(bits(array[:]), bits(values))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from epilstm.artifacts import fingerprint, read_json
+from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
 from epilstm.datasets import EmbeddingsManifest, parse_manifest
 from epilstm.errors import DataError
 
@@ -486,12 +486,28 @@ def require_one_run(inputs: Mapping[str, Path], model_matrix: str, embeddings: E
         )
 
 
+def checked_file(folder: Path, name: str) -> Path:
+    """Path of a file of an evaluation folder, compared with the checksum in its manifest.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged or replaced, or the folder is no evaluation.
+    """
+    manifest = parse_manifest(read_json(folder / MANIFEST), EvaluationManifest, folder / MANIFEST)
+    expected = {SCORES_FILE: manifest.scores_sha256, PREDICTIONS_FILE: manifest.predictions_sha256}[name]
+    if not (folder / name).is_file() or sha256_file(folder / name) != expected:
+        raise DataError(f"{folder / name}: missing, damaged or replaced; run evaluate again")
+    return folder / name
+
+
 def read_results(folder: Path) -> EvaluationResults:
     """Scores of an evaluation folder.
 
     Raises
     ------
     DataError
-        The folder is missing, incomplete or of another kind.
+        The folder is missing, incomplete, damaged or of another kind.
     """
-    return parse_manifest(read_json(folder / SCORES_FILE), EvaluationResults, folder / SCORES_FILE)
+    path = checked_file(folder, SCORES_FILE)
+    return parse_manifest(read_json(path), EvaluationResults, path)

@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from numcodecs import blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, ShardingCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ShardingCodec
 
 from epilstm.errors import DataError
 from epilstm.store import open_group, shard_file
@@ -72,13 +72,18 @@ class BinArray:
         self.fill = np.array(array.fill_value, array.dtype)
         codecs = array.metadata.codecs if array.metadata.zarr_format == 3 else ()
         sharding = codecs[0] if len(codecs) == 1 else None
-        if not isinstance(sharding, ShardingCodec) or array.shards is None or len(array.compressors) > 1:
-            raise DataError(f"{path}: not stored in chunks and shards of ours; run the step that writes it again")
+        if not isinstance(sharding, ShardingCodec) or array.shards is None:
+            raise DataError(f"{path}: not stored in chunks and shards; run the step that writes it again")
         self.shard_bins = array.shards[0]
+        compressors = list(array.compressors)
+        # Datasets from before chunks had a checksum remain readable.
+        self.checksummed = bool(compressors) and isinstance(compressors[-1], Crc32cCodec)
+        if self.checksummed:
+            compressors.pop()
         self.blosc: BloscCodec | None = None
-        if array.compressors:
-            codec = array.compressors[0]
-            if not isinstance(codec, BloscCodec):
+        if compressors:
+            codec = compressors[0]
+            if not isinstance(codec, BloscCodec) or len(compressors) > 1:
                 raise DataError(f"{path}: compressed with {codec}; run the step that writes it again")
             self.blosc = codec
         self._indices: dict[int, NDArray[np.uint64] | None] = {}
@@ -88,7 +93,7 @@ class BinArray:
 
         Raises
         ------
-        ValueError, RuntimeError, OSError
+        ShardError
             A file is damaged.
         """
         first, last, _ = bins.indices(self.shape[0])
@@ -113,24 +118,41 @@ class BinArray:
                 if offset == ABSENT:
                     into[:] = self.fill
                     continue
-                stored = os.pread(stream.fileno(), int(length), int(offset))
+                stored = self._stored(stream.fileno(), int(offset), int(length), number, chunk)
                 if end - begin == size:
-                    self._decode(stored, into)
+                    self._decode(stored, into, number, chunk)
                 else:
                     whole = np.empty((size, self.shape[1]), self.dtype)
-                    self._decode(stored, whole)
+                    self._decode(stored, whole, number, chunk)
                     into[:] = whole[begin - chunk * size : end - chunk * size]
 
-    def _decode(self, stored: bytes, into: NDArray[Any]) -> None:
+    def _stored(self, file: int, offset: int, length: int, number: int, chunk: int) -> bytes:
+        """Bytes of a chunk as its codec made them, compared with their checksum."""
+        if not self.checksummed:
+            return os.pread(file, length, offset)
+        # Read apart from its checksum, since cutting that off would copy the chunk.
+        length -= CHECKSUM_BYTES
+        stored, checksum = os.pread(file, length, offset), os.pread(file, CHECKSUM_BYTES, offset + length)
+        if google_crc32c.value(stored).to_bytes(CHECKSUM_BYTES, "little") != checksum:
+            raise self._damaged(number, chunk, "the checksum does not fit")
+        return stored
+
+    def _decode(self, stored: bytes, into: NDArray[Any], number: int, chunk: int) -> None:
         if self.blosc is None:
             if len(stored) != into.nbytes:
-                raise ShardError(f"{self.path}: a chunk is cut short; {AGAIN}")
+                raise self._damaged(number, chunk, "it is cut short")
             into[:] = np.frombuffer(stored, self.dtype).reshape(into.shape)
         else:
             try:
                 blosc.decompress(stored, into)
             except (RuntimeError, ValueError) as error:
-                raise ShardError(f"{self.path}: a chunk is damaged ({error}); {AGAIN}") from error
+                raise self._damaged(number, chunk, str(error)) from error
+
+    def _damaged(self, number: int, chunk: int, why: str) -> ShardError:
+        first = number * self.shard_bins + chunk * self.chunks[0]
+        last = min(first + self.chunks[0], self.shape[0])
+        file = shard_file(self.path.parent, self.path.name, number, 0)
+        return ShardError(f"{file}: {self.basename}, bins {first:,} to {last:,} are damaged ({why}); {AGAIN}")
 
     def _index(self, number: int) -> NDArray[np.uint64] | None:
         """Offset and length of each chunk of a shard; None where there is no shard."""
@@ -212,12 +234,13 @@ class BinArray:
 
     def _encode(self, block: NDArray[Any]) -> bytes:
         if self.blosc is None:
-            return block.tobytes()
-        return bytes(
-            blosc.compress(
-                block, self.blosc.cname.name.encode(), self.blosc.clevel, blosc.BITSHUFFLE, 0, self.dtype.itemsize
-            )
-        )
+            stored = block.tobytes()
+        else:
+            cname, level = self.blosc.cname.name.encode(), self.blosc.clevel
+            stored = bytes(blosc.compress(block, cname, level, blosc.BITSHUFFLE, 0, self.dtype.itemsize))
+        if self.checksummed:
+            stored += google_crc32c.value(stored).to_bytes(CHECKSUM_BYTES, "little")
+        return stored
 
 
 def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from epilstm.config import Codec
 from epilstm.cores import available_cores as available_cores
@@ -30,11 +30,15 @@ SIGNAL_SHARD_BINS = 4_000_000
 MASK_CHUNK_BINS = 1_000_000
 
 
-def compressors(codec: Codec, itemsize: int) -> Any:
-    """Zarr's compressors for a codec name."""
+def compressors(codec: Codec, itemsize: int) -> list[Any]:
+    """Zarr's compressors for a codec name; a checksum comes last, so that a damaged chunk is an error when it is read.
+
+    Whoever reads the chunk verifies it: `epilstm.shards` does, and so does Zarr itself.
+    """
+    checksum = Crc32cCodec()
     if codec == "none":
-        return None
-    return BloscCodec(cname=codec, clevel=1, shuffle="bitshuffle", typesize=itemsize)
+        return [checksum]
+    return [BloscCodec(cname=codec, clevel=1, shuffle="bitshuffle", typesize=itemsize), checksum]
 
 
 def create_group(path: Path) -> zarr.Group:
@@ -74,7 +78,7 @@ def create_array(
     codec: Codec,
     fill_value: float | bool,
 ) -> zarr.Array:
-    """Make an array; chunks that hold the fill value alone take no space."""
+    """Make an array; chunks carry a checksum, and those of the fill value alone take no space."""
     return group.create_array(
         name,
         shape=tuple(shape),
@@ -128,6 +132,34 @@ def create_mask(group: zarr.Group, name: str, bins: int) -> zarr.Array:
     return create_array(
         group, name, (bins,), "bool", chunks=(MASK_CHUNK_BINS,), shards=None, codec="lz4", fill_value=False
     )
+
+
+class Masks(Mapping[str, NDArray[np.bool_]]):
+    """Masks of a dataset by chromosome, (bin,) bool, each read and checked when it is asked for; the last is kept.
+
+    Parameters
+    ----------
+    path : Path
+        Group of the masks.
+    bins_with_data : mapping of str to int
+        How many bins of each chromosome have data, as the dataset's manifest says.
+    """
+
+    def __init__(self, path: Path, bins_with_data: Mapping[str, int]) -> None:
+        self.path, self.bins_with_data = path, bins_with_data
+        self._names = list(open_group(path).array_keys())
+        self._last: tuple[str, NDArray[np.bool_]] = "", np.empty(0, bool)
+
+    def __getitem__(self, chrom: str) -> NDArray[np.bool_]:
+        if self._last[0] != chrom:
+            self._last = chrom, read_mask(self.path, chrom, self.bins_with_data.get(chrom))
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def read_mask(path: Path, chrom: str, bins_with_data: int | None) -> NDArray[np.bool_]:

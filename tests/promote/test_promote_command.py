@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from epilstm.artifacts import fingerprint
+from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file, write_json
 from epilstm.datasets import Scaler, read_manifest, write_manifest
 from epilstm.errors import DataError, ModelError
 from epilstm.evaluate.matrix import Matrix
@@ -228,6 +228,10 @@ def test_predictions_that_do_not_fit_the_examples_are_refused(
     path = tmp_path / "evaluation" / "predictions.parquet"
     table = pyarrow.parquet.read_table(path)
     pyarrow.parquet.write_table(table.take(list(reversed(range(table.num_rows)))), path)
+    with pytest.raises(DataError, match=r"predictions\.parquet: missing, damaged or replaced"):
+        promote(champion, evaluation=tmp_path / "evaluation")
+    manifest = read_json(tmp_path / "evaluation" / MANIFEST)
+    write_json(tmp_path / "evaluation" / MANIFEST, {**manifest, "predictions_sha256": sha256_file(path)})
     with pytest.raises(DataError, match="not the examples and folds"):
         promote(champion, evaluation=tmp_path / "evaluation")
 

@@ -263,6 +263,33 @@ def test_a_damaged_checkpoint_is_said_and_training_starts_anew(matrix, trained, 
     assert torch.equal(weights(resumed), weights(load_model(trained / "model")[0]))
 
 
+def test_a_checkpoint_with_changed_weights_is_said_and_training_starts_anew(matrix, tmp_path, capfd):
+    train(matrix, tmp_path / "run")
+    path = tmp_path / "run" / "work" / checkpoint.CHECKPOINT
+    content = bytearray(path.read_bytes())
+    kept = torch.load(path, weights_only=True)["weights"]
+    bytes_of = max(kept.values(), key=torch.numel).numpy().tobytes()
+    place = content.find(bytes_of[:64])
+    content[place : place + 64] = bytes(64)
+    path.write_bytes(content)
+    assert checkpoint.read(path, "any", torch.device("cpu")) is None
+    assert "in it is damaged, training starts from the beginning" in capfd.readouterr().err
+
+
+def test_training_on_a_damaged_matrix_is_one_line_with_file_and_chromosome(tmp_path, capsys):
+    damaged = write_matrix(tmp_path / "matrix")
+    file = damaged / "matrix.zarr" / "chr1" / "c" / "0" / "0"
+    content = bytearray(file.read_bytes())
+    content[500:700] = bytes(200)
+    file.write_bytes(content)
+    with pytest.raises(SystemExit) as stopped:
+        train(damaged, tmp_path / "run")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == 1
+    assert re.search(rf"error: {file}: chr1, bins .* are damaged .*; pull the dataset again or run the step", error)
+    assert not (tmp_path / "run" / "model").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(tmp_path, capsys):
     broken = write_matrix(tmp_path / "matrix")
     zarr.open_group(broken / "matrix.zarr", mode="a")["chr1"][1000:1100] = np.inf

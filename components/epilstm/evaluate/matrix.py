@@ -15,7 +15,7 @@ from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import DataError
 from epilstm.genome import Region, bins_of
 from epilstm.shards import open_bins
-from epilstm.store import open_group
+from epilstm.store import Masks
 
 #: Values (bins x tracks) of a block, which bounds memory whatever the number of tracks; the fewest bins are a chunk.
 BLOCK_VALUES = 2_500_000
@@ -82,11 +82,11 @@ class Matrix:
         self.manifest = read_manifest(folder, MatrixManifest)
         self.fingerprint = fingerprint(folder)
         self._values = open_bins(folder / "matrix.zarr", whole=True)
-        self._mask = dict(open_group(folder / "mask.zarr").arrays())
+        self._masks = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
         self.regions = [
             Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
         ]
-        absent = sorted({region.chrom for region in self.regions} - (set(self._values) & set(self._mask)))
+        absent = sorted({region.chrom for region in self.regions} - (set(self._values) & set(self._masks)))
         if absent:
             raise DataError(f"{folder}: no array for {absent[0]}; run preprocess again")
 
@@ -107,7 +107,7 @@ class Matrix:
 
     def mask(self, block: Block) -> NDArray[np.bool_]:
         """Which bins of a block have data."""
-        return read_block(self._mask, block).astype(bool, copy=False)
+        return read_block(self._masks, block)
 
     def rows(self, block: Block) -> NDArray[np.float32]:
         """Standardised (bin, track) values of a block, as the model sees them: in bins without data, a signal of 0."""

@@ -12,7 +12,7 @@ from epilstm.config import EvaluateParams
 from epilstm.errors import DataError
 from epilstm.evaluate.scores import bootstrap_average_precision, cluster_draws, difference, mean_average_precision
 from epilstm.evaluate.trials import Trial
-from epilstm.evaluation import EMBEDDING, PREDICTIONS_FILE
+from epilstm.evaluation import EMBEDDING, PREDICTIONS_FILE, checked_file
 from epilstm.promote.decision import Comparison
 from epilstm.promote.gate import MEAN
 
@@ -30,7 +30,7 @@ def challenger_scores(evaluation: Path, trials: Sequence[Trial]) -> list[NDArray
     import pyarrow.compute
     import pyarrow.parquet
 
-    path = evaluation / PREDICTIONS_FILE
+    path = checked_file(evaluation, PREDICTIONS_FILE)
     try:
         table = pyarrow.parquet.read_table(path, filters=[("representation", "=", EMBEDDING)])
     except (OSError, ValueError) as error:

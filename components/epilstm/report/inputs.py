@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
+from epilstm.artifacts import MANIFEST, fingerprint, read_json
 from epilstm.datasets import (
     EmbeddingsManifest,
     MatrixManifest,
@@ -21,9 +21,9 @@ from epilstm.datasets import (
 from epilstm.errors import DataError
 from epilstm.evaluation import (
     PREDICTIONS_FILE,
-    SCORES_FILE,
     EvaluationManifest,
     EvaluationResults,
+    checked_file,
     read_results,
     require_one_run,
 )
@@ -104,7 +104,7 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
         embeddings=embeddings,
         results=None if folder is None else read_results(folder),
         evaluation=evaluation,
-        predictions=None if folder is None else folder / PREDICTIONS_FILE,
+        predictions=None if folder is None else checked_file(folder, PREDICTIONS_FILE),
         fingerprints=fingerprints,
     )
 
@@ -114,12 +114,6 @@ def _read_evaluation(folder: Path, inputs: dict[str, Path], fingerprints: dict[s
     for name in ("matrix", "model", "embeddings"):
         if getattr(evaluation, f"{name}_fingerprint") != fingerprints[name]:
             raise DataError(f"{folder}: this evaluation is not of --{name} {inputs[name]}; run evaluate again")
-    for name, expected in (
-        (SCORES_FILE, evaluation.scores_sha256),
-        (PREDICTIONS_FILE, evaluation.predictions_sha256),
-    ):
-        if not (folder / name).is_file() or sha256_file(folder / name) != expected:
-            raise DataError(f"{folder / name}: missing, damaged or replaced; run evaluate again")
     return evaluation
 
 

@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.errors import DataError, ParamsError
 from epilstm.genome import Region, bins_of
-from epilstm.store import open_group
+from epilstm.shards import open_bins
+from epilstm.store import read_mask
 from epilstm.transforms import to_signal
 
 #: Length (bp) of a window that the page chooses, and how many places it looks at.
@@ -142,14 +142,14 @@ def choose_window(matrix: MatrixManifest, folder: Path) -> Region:
             f"{folder}: the test chromosomes ({', '.join(matrix.split.test)}) have no regions; preprocess again"
         )
     chosen = np.unique(np.linspace(0, len(places) - 1, PLACES).round().astype(int))
-    values, masks = open_group(folder / "matrix.zarr"), open_group(folder / "mask.zarr")
+    values = open_bins(folder / "matrix.zarr", whole=True)
 
     def variety(place: Region) -> float:
         first, last = bins_of(place, matrix.bin_size)
-        mask = _rows(masks, place.chrom, first, last).astype(bool)
+        mask = _mask(folder, matrix, place.chrom)[first:last]
         if mask.sum() < 2:
             return 0.0
-        spread = _rows(values, place.chrom, first, last)[mask].astype(np.float32).std(axis=0)
+        spread = values[place.chrom][first:last][mask].astype(np.float32).std(axis=0)
         return float(mask.mean() * np.minimum(spread, 1).mean())
 
     candidates: list[Region] = [places[number] for number in chosen]
@@ -200,8 +200,8 @@ def read_window(
     """
     size = matrix.bin_size
     first, last = region.start // size, region.end // size
-    values, masks = open_group(matrix_folder / "matrix.zarr"), open_group(matrix_folder / "mask.zarr")
-    embeddings = open_group(embeddings_folder / "embeddings.zarr")
+    values, masked = open_bins(matrix_folder / "matrix.zarr", whole=True), _mask(matrix_folder, matrix, region.chrom)
+    embeddings = open_bins(embeddings_folder / "embeddings.zarr")
     if region.chrom not in embeddings:
         raise DataError(f"{embeddings_folder}: no embeddings of {region.chrom}; run embed again")
     columns = [matrix.tracks.index(name) for name in tracks]
@@ -213,8 +213,8 @@ def read_window(
         if a >= b:
             continue
         wide_a, wide_b = max(from_bin, a - context_bins), min(to_bin, b + context_bins)
-        rows = _rows(values, region.chrom, wide_a, wide_b)
-        mask = _rows(masks, region.chrom, a, b).astype(bool)
+        rows = values[region.chrom][wide_a:wide_b]
+        mask = masked[a:b]
         inside = slice(a - wide_a, b - wide_a)
         truth[a - first : b - first][mask] = rows[inside][:, columns][mask]
         reconstruction[a - first : b - first][mask] = reconstruct(rows)[inside][:, columns][mask]
@@ -226,7 +226,7 @@ def read_window(
         reconstruction=reconstruction,
         signal=_signal(truth, drawn),
         reconstructed_signal=_signal(reconstruction, drawn),
-        embedding=_rows(embeddings, region.chrom, first, last).astype(np.float32),
+        embedding=embeddings[region.chrom][first:last].astype(np.float32),
         tracks=tracks,
     )
 
@@ -235,7 +235,5 @@ def _signal(values: Values, scaler: Scaler) -> Values:
     return to_signal(values, scaler).astype(np.float32, copy=False)
 
 
-def _rows(group: zarr.Group, chrom: str, first: int, last: int) -> NDArray:
-    array = group[chrom]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[first:last])
+def _mask(folder: Path, matrix: MatrixManifest, chrom: str) -> NDArray[np.bool_]:
+    return read_mask(folder / "mask.zarr", chrom, matrix.bins_with_data.get(chrom))

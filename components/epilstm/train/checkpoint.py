@@ -7,6 +7,7 @@ import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, distributed
@@ -16,6 +17,12 @@ from epilstm.console import log
 from epilstm.model.recurrence import State
 
 CHECKPOINT = "checkpoint.pt"
+
+#: What reading a file that is no checkpoint, or no longer one, raises.
+UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, KeyError, IndexError, ValueError),
+    *(pickle.UnpicklingError, BadZipFile),
+)
 
 
 @dataclass
@@ -137,11 +144,29 @@ def read(path: Path, identity: str, device: torch.device) -> dict[str, Any] | No
     if not path.is_file():
         return None
     try:
+        if (damaged := _damaged_member(path)) is not None:
+            log.warning(f"{path}: {damaged} in it is damaged, training starts from the beginning")
+            return None
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, IndexError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        IndexError,
+        ValueError,
+        pickle.UnpicklingError,
+        BadZipFile,
+    ) as error:
         log.warning(f"{path}: cannot be read ({type(error).__name__}), training starts from the beginning")
         return None
     if content["identity"] != identity:
         log.info(f"{path}: of a run with other params, data or code, training starts from the beginning")
         return None
     return content
+
+
+def _damaged_member(path: Path) -> str | None:
+    """Name of a tensor whose bytes do not fit the checksum that the file has of it, which torch does not compare."""
+    with ZipFile(path) as archive:
+        return archive.testzip()
