@@ -202,13 +202,18 @@ class MatrixManifest(Manifest):
 
 
 class EmbeddingsManifest(Manifest):
-    """Written by embed."""
+    """Written by embed.
+
+    `split` is that of the model's training, whatever matrix was embedded; None where it is not known (an imported
+    checkpoint, embeddings from a server or of an encoder that did not say).
+    """
 
     format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
     size: int
     matrix_fingerprint: str
     model_fingerprint: str
     encoder_fingerprint: str
+    split: Split | None = None
 
 
 M = TypeVar("M", bound=BaseModel)

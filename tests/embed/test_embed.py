@@ -23,12 +23,14 @@ from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.cli import main
 from epilstm.config import EmbedParams, ExportParams
 from epilstm.console import log
-from epilstm.datasets import EmbeddingsManifest, read_manifest
+from epilstm.datasets import EmbeddingsManifest, MatrixManifest, read_manifest
 from epilstm.embed import core_encoder
-from epilstm.embed.command import in_threads, run
+from epilstm.embed.command import in_threads, run, split_of
 from epilstm.embed.core_encoder import core_of, load_context, load_core
 from epilstm.errors import DataError, ModelError
 from epilstm.export.command import run as run_export
+from epilstm.model.encoder_folder import read_encoder_manifest
+from epilstm.model.folder import read_model_manifest
 from epilstm.model.networks import Autoencoder, build
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import open_group
@@ -107,6 +109,24 @@ def test_manifest_names_where_the_embeddings_come_from(matrix, encoder, tmp_path
     assert manifest.encoder_fingerprint == fingerprint(encoder)
     assert manifest.regions == [*REGIONS[:3], ("chr2", 0, SIZES["chr2"])]
     assert (manifest.size, manifest.bin_size, manifest.assembly) == (3, 25, "toy")
+
+
+def test_embeddings_know_what_their_model_was_trained_on_whatever_matrix_is_embedded(matrix, encoder, tmp_path):
+    trained = read_model_manifest(encoder.parent / "model").split
+    assert trained.train
+    new = shutil.copytree(matrix, tmp_path / "new")
+    manifest = json.loads((new / "manifest.json").read_text())
+    manifest["split"] = {"train": [], "validation": [], "test": []}  # as preprocess --encoder writes it
+    (new / "manifest.json").write_text(json.dumps(manifest))
+    embed(new, encoder, tmp_path / "embeddings")
+    assert read_manifest(tmp_path / "embeddings", EmbeddingsManifest).split == trained
+
+
+def test_an_encoder_that_does_not_say_what_it_was_trained_on_is_known_by_its_matrix_alone(matrix, encoder, tmp_path):
+    silent = read_encoder_manifest(encoder).model_copy(update={"split": None, "matrix_fingerprint": "own"})
+    of_matrix = read_manifest(matrix, MatrixManifest)
+    assert split_of(silent, of_matrix, "own") == of_matrix.split
+    assert split_of(silent, of_matrix, "another") is None
 
 
 def test_metrics_count_bins_and_bins_with_data(matrix, encoder, tmp_path):

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tiny_evaluation import EMBEDDING_SIZE, TASKS, TRACKS, TinyEvaluation, write_model
 
 from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.console import log
 from epilstm.datasets import read_manifest
 from epilstm.errors import DataError, EpilstmError, LabelsError, ParamsError
 from epilstm.evaluation import (
@@ -281,8 +282,13 @@ def without_tasks(tiny: TinyEvaluation, out: Path, params: dict, **more: Path) -
 
 
 def test_without_tasks_the_reconstruction_is_evaluated_alike(
-    tiny: TinyEvaluation, results: EvaluationResults, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny: TinyEvaluation,
+    results: EvaluationResults,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(log, "propagate", True)
     folder = without_tasks(tiny, tmp_path, {"leak": True})
     alone = read_results(folder)
     assert alone.reconstruction.models == results.reconstruction.models

@@ -1,6 +1,8 @@
 """``epilstm plot``: every kind of figure as a file, and what is refused."""
 
 import csv
+import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyBigWig
 import pytest
 from PIL import Image
 
+from epilstm.artifacts import fingerprint
 from epilstm.cli import main
 from epilstm.evaluation import read_results
 from report.finished_run import SIZE, SIZES, TRACKS
@@ -90,6 +93,25 @@ def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
     plot = plot_loadings(read_bins(finished["matrix"], finished["embeddings"], [], 100_000))
     assert "test chromosome chr3, n = 1,500 bins with data" in plot.caption
     assert len(plot.rows) == SIZE * len(TRACKS)
+
+
+def test_what_was_held_out_is_what_the_embeddings_model_held_out_or_is_not_claimed(finished, tmp_path):
+    from epilstm.plot.embedding_plots import plot_smoothness, read_bins
+
+    folders = {name: shutil.copytree(finished[name], tmp_path / name) for name in ("matrix", "embeddings")}
+    nothing = {"train": [], "validation": [], "test": []}
+    change_manifest(folders["matrix"], split=nothing)  # as preprocess --encoder writes it
+    change_manifest(folders["embeddings"], matrix_fingerprint=fingerprint(folders["matrix"]))
+    unknown = read_bins(folders["matrix"], folders["embeddings"], [], 100_000)
+    assert unknown.where == "chr1, chr2, chr3"
+    assert "chr1, chr2, chr3, 5,100 bins" in plot_smoothness(unknown, "euclidean", 1_000).caption
+    change_manifest(folders["embeddings"], split={"train": ["chr3"], "validation": ["chr1"], "test": ["chr2"]})
+    assert read_bins(folders["matrix"], folders["embeddings"], [], 100_000).where == "test chromosome chr2"
+
+
+def change_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 EMBEDDED = ["--matrix", "{matrix}", "--embeddings", "{embeddings}"]

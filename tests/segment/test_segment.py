@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,7 @@ def states_of(folder: Path) -> dict[str, np.ndarray]:
     """State (from 1) of every bin, 0 where there is no segment."""
     found = {chrom: np.zeros(-(-size // BIN), int) for chrom, size in SIZES.items()}
     for row in read_bed(folder).itertuples():
-        found[row.chrom][row.start // BIN : -(-row.end // BIN)] = int(row.name[1:])
+        found[row.chrom][row.start // BIN : -(-row.end // BIN)] = int(row.name[1:].partition("_")[0])
     return found
 
 
@@ -92,7 +94,7 @@ def test_the_segmentation_is_strict_bed9(segmented):
         chrom, start, end, name, score, strand, thick_start, thick_end, rgb = fields
         assert 0 <= int(start) < int(end) <= SIZES[chrom]
         assert int(start) >= end_of.get(chrom, 0)
-        assert re.fullmatch(r"E[1-3]", name)
+        assert name in ("E1_TssA", "E2_Tx", "E3_Quies")
         assert (score, strand, thick_start, thick_end) == ("0", ".", start, end)
         assert re.fullmatch(r"\d+,\d+,\d+", rgb)
         assert max(map(int, rgb.split(","))) <= 255
@@ -112,10 +114,18 @@ def test_neighbouring_segments_differ_in_state_and_each_state_has_one_colour(seg
 
 def test_states_go_by_how_much_they_are_at_transcription_starts(segmented):
     enrichment = table(segmented, "enrichment")
-    assert [*enrichment.index] == ["E1", "E2", "E3", "Base"]
+    assert [*enrichment.index] == ["E1_TssA", "E2_Tx", "E3_Quies", "Base"]
     assert enrichment.TSS_2kb[:3].is_monotonic_decreasing
-    assert enrichment.TSS["E1"] > 4
-    assert table(segmented, "states").rgb["E3"] == "220,220,220"
+    assert enrichment.TSS["E1_TssA"] > 4
+
+
+def test_states_are_named_and_coloured_by_the_marks_they_carry(segmented):
+    states = table(segmented, "states")
+    assert states.rgb.to_dict() == {"E1_TssA": "255,0,0", "E2_Tx": "0,128,0", "E3_Quies": "255,255,255"}
+    assert states.label.to_list() == ["active TSS", "strong transcription", "quiescent, low signal"]
+    assert states.marks["E1_TssA"].startswith("H3K4me3 ")
+    key = json.loads((segmented / "manifest.json").read_text())["key"]
+    assert [(each["state"], each["rgb"]) for each in key[:1]] == [("E1_TssA", [255, 0, 0])]
 
 
 def test_the_emission_table_is_the_mean_raw_signal(segmented):
@@ -146,11 +156,11 @@ def test_the_enrichment_table_is_that_of_every_base_counted(segmented, planted):
     for name in feature["chr1"]:
         there = np.concatenate([each[name] for each in feature.values()])
         share = there[states > 0].sum() / segmented_bases
-        for number in (1, 2, 3):
+        for number, state_name in enumerate(enrichment.index[:3], start=1):
             expected = there[states == number].mean() / share
-            assert enrichment[name][f"E{number}"] == pytest.approx(expected, rel=1e-4), name
+            assert enrichment[name][state_name] == pytest.approx(expected, rel=1e-4), name
         assert enrichment[name]["Base"] == pytest.approx(100 * share, rel=1e-4)
-    assert enrichment.genome_percent["E1"] == pytest.approx(100 * (states == 1).sum() / segmented_bases, rel=1e-4)
+    assert enrichment.genome_percent["E1_TssA"] == pytest.approx(100 * (states == 1).sum() / segmented_bases, rel=1e-4)
 
 
 def test_the_states_table_counts_what_is_in_the_bed(segmented):
@@ -206,14 +216,50 @@ def test_segments_are_as_long_as_asked(planted, tmp_path):
     assert shortest[30] >= 30
 
 
-def test_without_annotation_and_matrix_states_go_by_likeness(planted, tmp_path):
+def test_without_annotation_and_matrix_states_go_by_likeness(planted, tmp_path, capsys):
     folder = segment(planted, tmp_path / "out")
     expected = {"manifest.json", "segmentation.bed", "states.tsv", "embedding.tsv", "states.png"}
     assert {path.name for path in folder.iterdir()} == expected
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["ordered_by"], manifest["fitted_chromosomes"]) == ("similarity", ["chr1", "chr2"])
+    assert (
+        "on 5,581 bins of all chromosomes (nothing says which of them the model was trained on)"
+        in capsys.readouterr().err
+    )
+    assert [*table(folder, "states").index] == ["E1", "E2", "E3"]
     means = table(folder, "embedding").to_numpy()
     assert means.mean(axis=1)[0] == max(means.mean(axis=1)[[0, -1]])
+
+
+def test_the_embeddings_know_what_their_model_was_trained_on(planted, tmp_path, capsys):
+    own = tmp_path / "embeddings"
+    shutil.copytree(planted.embeddings, own)
+    manifest = json.loads((own / "manifest.json").read_text())
+    manifest["split"] = {"train": ["chr2"], "validation": [], "test": ["chr1"]}
+    (own / "manifest.json").write_text(json.dumps(manifest))
+    for more in ([], ["--matrix", str(planted.matrix)]):  # whose own split says chr1
+        main(["segment", "--embeddings", str(own), "--segmentation", str(tmp_path / "out"), "--states", "3", *more])
+        assert json.loads((tmp_path / "out" / "manifest.json").read_text())["fitted_chromosomes"] == ["chr2"]
+    assert "bins of the training chromosomes" in capsys.readouterr().err
+    manifest["split"]["train"] = ["chr7"]
+    (own / "manifest.json").write_text(json.dumps(manifest))
+    segment(replace(planted, folder=tmp_path), tmp_path / "out")
+    assert "all chromosomes (no region on one that the model was trained on: chr7)" in capsys.readouterr().err
+
+
+def test_stretches_of_data_shorter_than_a_segment_have_none_at_gaps_and_ends(tmp_path, capsys):
+    rows = np.where(np.arange(2_000)[:, None] % 200 < 100, [4.0, 0.0], [0.0, 4.0]).astype(np.float32)
+    rows[100:105] = rows[112:120] = rows[1_990:1_995] = np.nan  # so that 105 to 112 and 1995 to 2000 are 7 and 5 long
+    write_embeddings(tmp_path / "gappy", {"chr1": rows}, {"chr1": 50_000}, [("chr1", 0, 50_000)])
+    where = ["--embeddings", str(tmp_path / "gappy"), "--segmentation", str(tmp_path / "out")]
+    main(["segment", *where, "--states", "2"])
+    bed = read_bed(tmp_path / "out")
+    assert (bed.end - bed.start).min() >= 8 * BIN
+    covered = np.zeros(2_000, bool)
+    for row in bed.itertuples():
+        covered[row.start // BIN : row.end // BIN] = True
+    assert np.flatnonzero(~covered).tolist() == [*range(100, 120), *range(1_990, 2_000)]
+    assert "12 bins have no segment: they lie in stretches of data shorter than --min-bins 8" in capsys.readouterr().err
 
 
 def test_a_gzipped_annotation_without_gene_lines_is_read_by_its_transcripts(planted, tmp_path):
@@ -274,7 +320,10 @@ def test_embeddings_without_any_data_are_refused(tmp_path, capsys):
     rows = {"chr1": np.full((40, 2), np.nan, np.float32)}
     write_embeddings(tmp_path / "none", rows, {"chr1": 1_000}, [("chr1", 0, 1_000)])
     where = ["--embeddings", str(tmp_path / "none"), "--segmentation", str(tmp_path / "out")]
-    assert "no bin of the training chromosomes has an embedding" in refused(capsys, *where)
+    assert (
+        "no bin of all chromosomes (nothing says which of them the model was trained on) has an embedding"
+        in refused(capsys, *where)
+    )
 
 
 def test_an_embeddings_dataset_is_not_written_over(planted, capsys):

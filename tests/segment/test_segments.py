@@ -27,10 +27,10 @@ def runs(text: str) -> np.ndarray:
         (2, "aabccc", "aacccc"),  # the longer neighbour
         (2, "aabcc", "aaacc"),  # the one before, where both are as long
         (3, "aaabcddd", "aaaaaddd"),  # b joins a, then c the longer a
-        (3, "aa.bbb", "aa.bbb"),  # nothing is joined across a gap
-        (3, "ab.bbb", "bb.bbb"),  # the first of those as short
+        (3, "aa.bbb", "...bbb"),  # nothing is joined across a gap, and what is too short alone has no state
+        (2, "ab.bbb", "bb.bbb"),  # the first of those as short
         (4, "ababab", "bbbbbb"),
-        (2, "a", "a"),
+        (2, "a", "."),
         (5, "..", ".."),
         (3, "", ""),
     ],
@@ -39,16 +39,18 @@ def test_short_runs_join_their_longer_neighbour(least, before, after):
     np.testing.assert_array_equal(without_short(runs(before), least), runs(after))
 
 
-def test_no_run_is_short_unless_its_stretch_of_data_is():
+def test_no_run_is_short_and_only_stretches_of_data_that_are_lose_their_states():
     random = np.random.default_rng(1)
     states = random.integers(0, 4, 5_000).astype(np.uint8)
-    states[random.random(5_000) < 0.01] = NO_STATE
+    states[random.random(5_000) < 0.1] = NO_STATE
     joined = without_short(states, 6)
-    np.testing.assert_array_equal(joined == NO_STATE, states == NO_STATE)
     edges = np.flatnonzero(np.diff(joined, prepend=254, append=254))
-    for first, last in pairwise(edges):
-        alone = (first == 0 or joined[first - 1] == NO_STATE) and (last == 5_000 or joined[last] == NO_STATE)
-        assert last - first >= 6 or alone or joined[first] == NO_STATE
+    assert all(last - first >= 6 or joined[first] == NO_STATE for first, last in pairwise(edges))
+    data = np.flatnonzero(np.diff((states != NO_STATE).astype(int), prepend=0, append=0)).reshape(-1, 2)
+    lost = {(first, last) for first, last in data.tolist() if last - first < 6}
+    assert len(lost) > 10
+    for first, last in data.tolist():
+        assert (joined[first:last] == NO_STATE).all() == ((first, last) in lost)
 
 
 def test_covered_bases_are_those_of_a_count_base_by_base():

@@ -91,6 +91,7 @@ def write_embeddings(
     regions: list[tuple[str, int, int]] = REGIONS,
     matrix_fingerprint: str = "0" * 64,
     assembly: str = "hg19",
+    split: Split | None = None,
 ) -> None:
     group = create_group(folder / "embeddings.zarr")
     for chrom, each in rows.items():
@@ -99,7 +100,7 @@ def write_embeddings(
         assembly=assembly, bin_size=BIN, chromosome_sizes=sizes,
         regions=[(chrom, start, min(end, sizes[chrom])) for chrom, start, end in regions],
         size=next(iter(rows.values())).shape[1], matrix_fingerprint=matrix_fingerprint, model_fingerprint="1" * 64,
-        encoder_fingerprint="2" * 64,
+        encoder_fingerprint="2" * 64, split=split,
     )  # fmt: skip
     write_manifest(folder, manifest)
 

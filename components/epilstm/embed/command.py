@@ -15,14 +15,22 @@ from numpy.typing import NDArray
 from epilstm.artifacts import fingerprint, read_json
 from epilstm.config import Codec, EmbedParams
 from epilstm.console import progress
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest, write_manifest
+from epilstm.datasets import (
+    EmbeddingsManifest,
+    MatrixManifest,
+    Scaler,
+    Split,
+    parse_manifest,
+    read_manifest,
+    write_manifest,
+)
 from epilstm.embed.belonging import require_same_input
 from epilstm.embed.core_encoder import Provider, load_context, load_core
 from epilstm.embed.encoding import Counts, ShardContext, ShardEncoder
 from epilstm.embed.windows import Shard, WindowShape, shards_of
 from epilstm.errors import DataError
 from epilstm.genome import bins_of
-from epilstm.model.encoder_folder import ENCODER, checked_file, read_encoder_manifest
+from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
 from epilstm.runner import StepContext, StepResult
 from epilstm.shards import BinArray, open_bins
@@ -59,6 +67,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         matrix_fingerprint=fingerprint(matrix_folder),
         model_fingerprint=encoder.model_fingerprint,
         encoder_fingerprint=fingerprint(encoder_folder),
+        split=split_of(encoder, matrix, fingerprint(matrix_folder)),
     )
 
     def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
@@ -113,6 +122,14 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
     summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
     afterwards = None if parts is None else partial(parts.drop, manifest.chromosomes)
     return StepResult(summary, metrics, bins=bins, tracks=len(matrix.tracks), afterwards=afterwards)
+
+
+def split_of(encoder: EncoderManifest, matrix: MatrixManifest, matrix_fingerprint: str) -> Split | None:
+    """Which chromosomes the encoder's model was trained on, and which were held out; None where nothing says so."""
+    if encoder.split is not None:
+        return encoder.split
+    own = encoder.matrix_fingerprint == matrix_fingerprint and matrix.split.train
+    return matrix.split if own else None
 
 
 def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any]:

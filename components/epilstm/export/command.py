@@ -63,6 +63,7 @@ def run(params: ExportParams, context: StepContext) -> StepResult:
             bin_size=manifest.bin_size,
             model_fingerprint=model_fingerprint,
             matrix_fingerprint=manifest.matrix_fingerprint,
+            split=manifest.split if manifest.split.train else None,
             package_version=__version__,
             opset=OPSET,
             parity={name: float(f"{difference.relative:.1e}") for name, difference in differences.items()},

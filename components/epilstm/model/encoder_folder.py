@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.artifacts import sha256_file, to_json
-from epilstm.datasets import Scaler, read_manifest
+from epilstm.datasets import Scaler, Split, read_manifest
 from epilstm.errors import ModelError
 from epilstm.model.config import ModelConfig
 
@@ -37,8 +37,9 @@ STATE_INPUTS, STATE_OUTPUTS = ("h0", "c0"), ("h", "c")
 class EncoderManifest(BaseModel):
     """What an encoder computes and where it comes from.
 
-    `files` maps each file of the folder to its SHA-256; `parity` maps each encoder to its largest difference to the
-    model, relative to the standard deviation of what it computes.
+    `split` is that of the model's training, None where it is not known. `files` maps each file of the folder to its
+    SHA-256; `parity` maps each encoder to its largest difference to the model, relative to the standard deviation of
+    what it computes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +52,7 @@ class EncoderManifest(BaseModel):
     bin_size: int
     model_fingerprint: str
     matrix_fingerprint: str
+    split: Split | None = None
     package_version: str
     opset: int
     parity: dict[str, float]

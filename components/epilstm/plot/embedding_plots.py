@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint
+from epilstm.datasets import Split
 from epilstm.errors import DataError, ParamsError
 from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.representations import Embedding
@@ -45,7 +46,9 @@ class EmbeddedBins:
     @property
     def where(self) -> str:
         """Where the bins lie, for a caption."""
-        split = self.matrix.manifest.split
+        split = split_known(self.matrix, self.embedding)
+        if split is None:
+            return ", ".join(self.chromosomes)
         kind = next(
             (
                 f"{name} {'chromosome' if len(self.chromosomes) == 1 else 'chromosomes'} "
@@ -64,7 +67,7 @@ def read_bins(matrix_folder: Path, embeddings: Path, chromosomes: Sequence[str],
     ----------
     matrix_folder, embeddings : Path
     chromosomes : sequence of str
-        Empty takes the test chromosomes, or all where the matrix has no split.
+        Empty takes the test chromosomes, or all where none is known to be one.
     bins : int
         To draw from, about.
 
@@ -83,8 +86,16 @@ def read_bins(matrix_folder: Path, embeddings: Path, chromosomes: Sequence[str],
     for chrom in chromosomes:
         if chrom not in known:
             raise ParamsError(f"--chromosome {chrom}: the matrix has no regions there; it has {', '.join(known)}")
-    chosen = list(dict.fromkeys(chromosomes)) or matrix.manifest.split.test or known
+    split = split_known(matrix, embedding)
+    held_out = [chrom for chrom in known if split is not None and chrom in split.test]
+    chosen = list(dict.fromkeys(chromosomes)) or held_out or known
     return EmbeddedBins(matrix, embedding, chosen, spread_stretches(matrix, chosen, bins))
+
+
+def split_known(matrix: Matrix, embedding: Embedding) -> Split | None:
+    """What the embedding's model was trained on, and what was held out; None where nothing says so."""
+    own = matrix.manifest.split
+    return embedding.manifest.split or (own if own.train else None)
 
 
 def plot_smoothness(data: EmbeddedBins, distance: Distance, max_distance: int) -> Plot:
@@ -114,7 +125,11 @@ def plot_smoothness(data: EmbeddedBins, distance: Distance, max_distance: int) -
     caption = (
         f"{kind} distance between the vectors of two bins, over that of random pairs of bins; {data.where}, "
         f"{data.bins:,} bins in {len(data.stretches)} stretches. Bands: 95% bootstrap intervals over stretches. "
-        f"{look_of('pca').label} has as many components as the embedding has numbers ({data.embedding.size})."
+        + (
+            f"{look_of('pca').label} has as many components as the embedding has numbers ({data.embedding.size})."
+            if "pca" in measured
+            else "PCA with as many components as there are tracks has the distances of the raw tracks and is left out."
+        )
     )
     return Plot(partial(smoothness_figure, measured, size), caption, rows)
 

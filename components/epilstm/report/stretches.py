@@ -50,7 +50,7 @@ def spread_stretches(matrix: Matrix, chromosomes: list[str], bins: int = SAMPLE_
 
 
 def sampled_pca(matrix: Matrix, bins: int = PCA_BINS) -> Pca:
-    """Principal components of stretches of the training chromosomes.
+    """Principal components of stretches of the matrix's training chromosomes; of all, where it has no split.
 
     Raises
     ------
@@ -58,18 +58,21 @@ def sampled_pca(matrix: Matrix, bins: int = PCA_BINS) -> Pca:
         They have no bins with data.
     """
     moments = Moments(matrix.tracks)
-    for stretch in spread_stretches(matrix, matrix.manifest.split.train, bins):
+    chromosomes = matrix.manifest.split.train or matrix.manifest.chromosomes
+    for stretch in spread_stretches(matrix, chromosomes, bins):
         moments.add(matrix.rows(stretch)[matrix.mask(stretch)])
     return fit_pca(moments)
 
 
 def compared(matrix: Matrix, embedding: Embedding) -> dict[str, Representation]:
-    """What figures of single bins compare: the embedding, the raw tracks, and PCA of the embedding's size."""
-    return {
-        "embedding": embedding,
-        "raw": RawTracks(matrix),
-        "pca": PrincipalComponents(matrix, sampled_pca(matrix), embedding.size),
-    }
+    """What figures of single bins compare: the embedding, the raw tracks, and PCA of the embedding's size.
+
+    PCA with as many components as there are tracks is the raw tracks, turned, and is left out.
+    """
+    found: dict[str, Representation] = {"embedding": embedding, "raw": RawTracks(matrix)}
+    if embedding.size < matrix.tracks:
+        found["pca"] = PrincipalComponents(matrix, sampled_pca(matrix), embedding.size)
+    return found
 
 
 def rows_with_data(

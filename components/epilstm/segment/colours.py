@@ -1,4 +1,4 @@
-"""Colours of states: of the order of states from the most promoter-like to the quietest."""
+"""Colours of states that nothing is known of but their number: each is distinct, none says what a state holds."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from colorsys import hls_to_rgb
 
 Colour = tuple[int, int, int]
 
-#: From active promoters (red) by way of enhancers (orange, yellow) and transcription (green) to repression, in about
-#: the colours of the Roadmap project's chromatin states; each can be told from its neighbours.
+#: Paul Tol's "muted" palette and two further hues: distinct to the colour-blind, without the reds, greens and greys
+#: in which browsers show active promoters, transcription and repression.
 PALETTE: tuple[Colour, ...] = (
-    (255, 0, 0),
-    (255, 105, 60),
-    (250, 165, 20),
-    (230, 215, 0),
-    (150, 205, 60),
-    (0, 140, 0),
-    (0, 170, 150),
-    (70, 150, 220),
-    (40, 70, 190),
-    (120, 80, 190),
-    (190, 90, 180),
-    (140, 90, 60),
+    (51, 34, 136),
+    (136, 204, 238),
+    (68, 170, 153),
+    (170, 68, 153),
+    (221, 204, 119),
+    (102, 153, 204),
+    (153, 153, 51),
+    (136, 34, 85),
+    (204, 102, 119),
+    (17, 119, 51),
+    (238, 136, 102),
+    (119, 170, 221),
 )
 
 #: Of the state with the least signal.
 QUIET: Colour = (220, 220, 220)
 
 
-def state_colours(states: int, quiet: int | None) -> dict[int, Colour]:
+def arbitrary_colours(states: int, quiet: int | None) -> list[Colour]:
     """A colour per state, in order; the quiet one is grey.
 
     Parameters
@@ -38,11 +38,10 @@ def state_colours(states: int, quiet: int | None) -> dict[int, Colour]:
     """
     coloured = [state for state in range(states) if state != quiet]
     palette = PALETTE if len(coloured) <= len(PALETTE) else tuple(_hue(i / len(coloured)) for i in range(len(coloured)))
-    step = len(palette) / max(len(coloured), 1)
-    colours = {state: palette[int(place * step)] for place, state in enumerate(coloured)}
-    return colours if quiet is None else {**colours, quiet: QUIET}
+    colours = dict(zip(coloured, palette, strict=False))
+    return [colours.get(state, QUIET) for state in range(states)]
 
 
 def _hue(place: float) -> Colour:
-    red, green, blue = hls_to_rgb(0.85 * place, 0.45, 0.85)
+    red, green, blue = hls_to_rgb(place, 0.45 + 0.15 * (round(place * 1000) % 2), 0.55)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -24,14 +24,14 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="Each bin by itself, or by the most probable path through a hidden Markov model.",
 )
-@click.option("--matrix", type=PATH, metavar="PATH", help="Matrix: training chromosomes, and signal of each state.")
+@click.option("--matrix", type=PATH, metavar="PATH", help="Matrix: signal of each state.")
 @click.option("--annotation", type=PATH, metavar="GTF", help="Gene annotation (.gz too): what states are enriched in.")
 @click.option(
     "--min-bins",
     type=click.IntRange(1, 1000),
     default=8,
     show_default=True,
-    help="Join shorter segments to a neighbour.",
+    help="Join shorter segments to a neighbour; stretches of data shorter than that have none.",
 )
 @click.option(
     "--sample-bins", type=click.IntRange(1000), default=200_000, show_default=True, help="Bins to fit on, at most."
@@ -54,7 +54,9 @@ def segment(
 ) -> None:
     """Cluster embeddings into a segmentation of the genome.
 
-    States are fitted on a sample of the training chromosomes and found everywhere. Written are segmentation.bed (BED9
+    States are fitted on a sample of the training chromosomes (those that the embeddings or the matrix say the model was
+    trained on; all, where neither does) and found everywhere. With a matrix of histone marks, states are named and
+    coloured as the Roadmap chromatin states whose marks they carry. Written are segmentation.bed (BED9
     with colours), states.tsv, embedding.tsv, states.png and, as far as what they need is given, emissions.tsv (mean
     raw signal), enrichment.tsv (fold enrichment at genes) and transitions.tsv (hmm).
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -24,7 +24,7 @@ Table = tuple[list[str], NDArray[np.float64]]
 def draw_heatmap(
     path: Path,
     names: list[str],
-    colours: Mapping[int, Colour],
+    colours: Sequence[Colour],
     shares: NDArray[np.float64],
     emissions: Table | None,
     enrichments: Table | None,
@@ -35,8 +35,8 @@ def draw_heatmap(
     ----------
     path : Path
     names : list of str
-        Of the states.
-    colours : mapping of int to (int, int, int)
+        Of the states, with what they are.
+    colours : sequence of (int, int, int)
     shares : (state,) float64 array
         Of the segmented bases.
     emissions : (track names, (state, track) float64 array) or None
@@ -50,7 +50,8 @@ def draw_heatmap(
     with mpl.rc_context():
         mpl.rcdefaults()  # a reader's own matplotlibrc must not change the bytes
         mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
-        figure = Figure(figsize=(sum(widths) + 1.6, 0.34 * len(names) + 2.2), layout="constrained")
+        labels = 0.075 * max(map(len, names))
+        figure = Figure(figsize=(sum(widths) + 1.3 + labels, 0.34 * len(names) + 2.2), layout="constrained")
         panels = iter(np.atleast_1d(figure.subplots(1, len(widths), sharey=True, width_ratios=widths)))
         _draw_shares(next(panels), names, colours, shares)
         if shown is not None:
@@ -71,9 +72,11 @@ def grouped(tracks: list[str], values: NDArray[np.float64]) -> Table:
     return [f"{kind} (mean)" for kind in kinds], np.stack(means, axis=1)
 
 
-def _draw_shares(axes: Axes, names: list[str], colours: Mapping[int, Colour], shares: NDArray[np.float64]) -> None:
+def _draw_shares(axes: Axes, names: list[str], colours: Sequence[Colour], shares: NDArray[np.float64]) -> None:
     rows = list(range(len(names)))
-    axes.barh(rows, 100 * shares, color=[tuple(c / 255 for c in colours[row]) for row in rows], height=0.8)
+    # Outlined: the quiescent state's convention is white.
+    colors = [tuple(c / 255 for c in colours[row]) for row in rows]
+    axes.barh(rows, 100 * shares, color=colors, edgecolor="#8a96a3", linewidth=0.6, height=0.8)
     for row, share in zip(rows, shares.tolist(), strict=True):
         axes.text(100 * share, row, f" {100 * share:.1f}", va="center", fontsize=7.5)
     axes.set_yticks(rows, names)

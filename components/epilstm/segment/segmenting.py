@@ -18,7 +18,8 @@ from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_m
 from epilstm.errors import DataError
 from epilstm.runner import check_apart, record_path
 from epilstm.segment.annotation import read_annotation
-from epilstm.segment.colours import state_colours
+from epilstm.segment.chromatin import kinds_of, marks_of
+from epilstm.segment.colours import Colour, arbitrary_colours
 from epilstm.segment.heatmap import draw_heatmap
 from epilstm.segment.segments import Segment, bed9_line, segments_of, without_short
 from epilstm.segment.states import NO_STATE, HmmStates, KMeansStates, States, decode_stretch, training_sequences
@@ -47,9 +48,10 @@ class Request:
     method : str
         Key of `METHODS`.
     matrix, annotation : Path or None
-        For the emission and the enrichment table; the matrix also says which chromosomes are for training.
+        For the emission and the enrichment table; the matrix also says which chromosomes are for training, where the
+        embeddings do not.
     min_bins : int
-        Least length of a segment, where its stretch of data is that long.
+        Least length of a segment.
     sample_bins : int
         Bins fitted on, at most about.
     seed : int
@@ -82,10 +84,8 @@ def run(request: Request) -> None:
     matrix = None if request.matrix is None else matching_matrix(request.matrix, manifest)
     annotation = None if request.annotation is None else read_annotation(request.annotation, manifest.chromosomes)
     stretches = stretches_of(manifest, ())
-    training = [
-        each for each in stretches if matrix is None or not matrix.split.train or each.chrom in matrix.split.train
-    ]
-    sequences = training_sequences(arrays, training, request.sample_bins)
+    training, where = fitted_on(stretches, manifest, matrix)
+    sequences = training_sequences(arrays, training, request.sample_bins, where)
     sampled = sum(map(len, sequences))
     if sampled < 10 * request.states:
         raise DataError(
@@ -93,25 +93,35 @@ def run(request: Request) -> None:
             f"{max(2, sampled // 10)} or fewer, or embed more"
         )
     with written_whole(request.segmentation, folder=True, kind="segmentation") as staged:
-        log.info(f"fitting {request.states} states ({request.method}) on {sampled:,} bins of the training chromosomes")
+        log.info(f"fitting {request.states} states ({request.method}) on {sampled:,} bins of {where}")
         model = METHODS[request.method](sequences, request.states, request.seed)
         found: Segmentation = []
+        left_out = 0
         embedding = StateSums(request.states, manifest.size)
         with progress("segmenting bins", sum(each.bins for each in stretches)) as bar:
             for stretch in stretches:
-                states = without_short(decode_stretch(model, arrays[stretch.chrom], stretch), request.min_bins)
+                decoded = decode_stretch(model, arrays[stretch.chrom], stretch)
+                states = without_short(decoded, request.min_bins)
+                left_out += int(((decoded != NO_STATE) & (states == NO_STATE)).sum())
                 found.append((stretch, states))
                 for part, own in parts_of(stretch, states, piece_bins(manifest.size, 1)):
                     embedding.add(own, read_rows(request.embeddings, arrays[part.chrom], part.first, part.last))
                 bar.advance(stretch.bins)
+        if left_out:
+            log.warning(
+                f"{left_out:,} bins have no segment: they lie in stretches of data shorter than --min-bins "
+                f"{request.min_bins}"
+            )
         signal = None if matrix is None or request.matrix is None else emissions(request.matrix, matrix, found, request)
         enrichment = enrichment_of(
             found, request.states, annotation, manifest.bin_size, manifest.chromosome_sizes.__getitem__
         )
         tables = Tables.of(embedding, signal, enrichment, annotation is not None, matrix.tracks if matrix else [])
+        key = key_of(tables)
         staged.mkdir(parents=True)
-        numbers = write_segmentation(staged, manifest, found, tables, model.transitions())
-        content = manifest_of(request, manifest, tables, sampled, sorted({each.chrom for each in training}))
+        numbers = write_segmentation(staged, manifest, found, tables, key, model.transitions())
+        numbers["bins_left_out"] = left_out
+        content = manifest_of(request, manifest, tables, key, sampled, sorted({each.chrom for each in training}))
         write_json(staged / MANIFEST, content)
     seconds = time.perf_counter() - started
     record = {"command": "segment", "version": __version__, "seconds": round(seconds, 3), **numbers}
@@ -142,23 +152,59 @@ def matching_matrix(folder: Path, embeddings: EmbeddingsManifest) -> MatrixManif
     return matrix
 
 
+def fitted_on(
+    stretches: Sequence[Stretch], embeddings: EmbeddingsManifest, matrix: MatrixManifest | None
+) -> tuple[list[Stretch], str]:
+    """Stretches to fit states on, and what they are called: the training chromosomes where they are known, else all.
+
+    Parameters
+    ----------
+    stretches : sequence of Stretch
+        Of the embeddings.
+    embeddings : EmbeddingsManifest
+        Its split, that of the model, goes before that of the matrix.
+    matrix : MatrixManifest or None
+    """
+    split = embeddings.split or (matrix.split if matrix is not None else None)
+    if split is None or not split.train:
+        return list(stretches), "all chromosomes (nothing says which of them the model was trained on)"
+    training = [each for each in stretches if each.chrom in split.train]
+    if not training:
+        return list(stretches), f"all chromosomes (no region on one that the model was trained on: {_few(split.train)})"
+    return training, "the training chromosomes"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
 def parts_of(stretch: Stretch, states: States, size: int) -> Iterator[tuple[Stretch, States]]:
     """Parts of a stretch with their states, that memory holds."""
     for part in stretch.cut(size):
         yield part, states[part.first - stretch.first : part.last - stretch.first]
 
 
-def emissions(folder: Path, matrix: MatrixManifest, found: Segmentation, request: Request) -> StateSums:
-    """Sums of raw signal, as the matrix gives it back, per state and track."""
+@dataclass(frozen=True)
+class SignalSums:
+    """Sums per state and track: of raw signal, as the matrix gives it back, and of the matrix's standardised values."""
+
+    raw: StateSums
+    standardised: StateSums
+
+
+def emissions(folder: Path, matrix: MatrixManifest, found: Segmentation, request: Request) -> SignalSums:
+    """Sums of the tracks per state."""
     scaler = parse_manifest(read_json(folder / "scaler.json"), Scaler, folder / "scaler.json")
     arrays = open_bins(folder / "matrix.zarr", whole=True)
-    sums = StateSums(request.states, len(matrix.tracks))
+    raw, standardised = (StateSums(request.states, len(matrix.tracks)) for _ in range(2))
     with progress("reading signal", sum(stretch.bins for stretch, _ in found)) as bar:
         for stretch, states in found:
             for part, own in parts_of(stretch, states, piece_bins(len(matrix.tracks), matrix.frame_bins)):
-                sums.add(own, to_signal(read_rows(folder, arrays[part.chrom], part.first, part.last), scaler))
+                rows = read_rows(folder, arrays[part.chrom], part.first, part.last)
+                standardised.add(own, rows)
+                raw.add(own, to_signal(rows, scaler))
                 bar.advance(part.bins)
-    return sums
+    return SignalSums(raw, standardised)
 
 
 @dataclass(frozen=True)
@@ -175,8 +221,8 @@ class Tables:
     embedding : (state, dim) float64 array
         Mean.
     tracks : list of str
-    signal : (state, track) float64 array or None
-        Mean raw signal.
+    signal, levels : (state, track) float64 array or None
+        Mean raw signal, and mean of the standardised values.
     enrichment : Enrichment
     """
 
@@ -186,20 +232,21 @@ class Tables:
     embedding: NDArray[np.float64]
     tracks: list[str]
     signal: NDArray[np.float64] | None
+    levels: NDArray[np.float64] | None
     enrichment: Enrichment
 
     @classmethod
     def of(
         cls,
         embedding: StateSums,
-        signal: StateSums | None,
+        signal: SignalSums | None,
         enrichment: Enrichment,
         annotated: bool,
         tracks: Sequence[str],
     ) -> Tables:
         """Put the states in order: by enrichment at TSS +-2 kb if it is known, else the alike beside each other."""
         means = embedding.means
-        levels = None if signal is None else np.arcsinh(np.nan_to_num(signal.means))
+        levels = None if signal is None else np.arcsinh(np.nan_to_num(signal.raw.means))
         if annotated:
             near = np.nan_to_num(enrichment.folds[:, enrichment.features.index("TSS_2kb")], nan=-1)
             order, by = np.argsort(-near, kind="stable").tolist(), "TSS_2kb"
@@ -214,9 +261,40 @@ class Tables:
             quiet,
             means[order],
             list(tracks),
-            None if signal is None else signal.means[order],
+            None if signal is None else signal.raw.means[order],
+            None if signal is None else signal.standardised.means[order],
             enrichment.ordered(order),
         )
+
+
+@dataclass(frozen=True)
+class StateKey:
+    """What a state is called and how it looks: the row of the key that states.tsv, the manifest and the picture have.
+
+    `label` is its kind of chromatin state and `marks` the assays it carries, with their mean standardised signal; both
+    are empty where nothing is known of them, and the colour is then arbitrary.
+    """
+
+    name: str
+    colour: Colour
+    label: str
+    marks: str
+
+
+def key_of(tables: Tables) -> list[StateKey]:
+    """Names and colours of the states, by the signal that they carry where the tracks can tell."""
+    names = [f"E{number}" for number in range(1, len(tables.order) + 1)]
+    if tables.levels is None:
+        colours = arbitrary_colours(len(names), tables.quiet)
+        return [StateKey(name, colour, "", "") for name, colour in zip(names, colours, strict=True)]
+    marks, kinds = marks_of(tables.tracks, tables.levels), kinds_of(tables.tracks, tables.levels)
+    if kinds is None:
+        colours = arbitrary_colours(len(names), tables.quiet)
+        return [StateKey(*each) for each in zip(names, colours, [""] * len(names), marks, strict=True)]
+    return [
+        StateKey(f"{name}_{kind.mnemonic}", kind.colour, kind.name, carried)
+        for name, kind, carried in zip(names, kinds, marks, strict=True)
+    ]
 
 
 def write_segmentation(
@@ -224,27 +302,35 @@ def write_segmentation(
     manifest: EmbeddingsManifest,
     found: Segmentation,
     tables: Tables,
+    key: Sequence[StateKey],
     transitions: NDArray[np.float64] | None,
 ) -> dict[str, int]:
     """Write every file but the manifest; what comes back counts bins and segments."""
     states = len(tables.order)
-    names = [f"E{number}" for number in range(1, states + 1)]
-    colours = state_colours(states, tables.quiet)
+    names, colours = [each.name for each in key], [each.colour for each in key]
     final = np.full(256, NO_STATE, np.uint8)
     final[tables.order] = np.arange(states)
     lengths: list[list[int]] = [[] for _ in names]
     with open(folder / "segmentation.bed", "w", encoding="ascii", newline="\n") as bed:
-        bed.write('track name="Epi-LSTM states" description="Epi-LSTM segmentation" visibility=1 itemRgb="On"\n')
+        bed.write(f'track name="Epi-LSTM states" description="{_described(key)}" visibility=1 itemRgb="On"\n')
         for segment in _segments(found, final, manifest):
             bed.write(bed9_line(segment, names, colours))
             lengths[segment.state].append(segment.end - segment.start)
     bases = tables.enrichment.bases
-    with_rgb = {name: ",".join(map(str, colours[state])) for state, name in enumerate(names)}
     rows = [
-        [with_rgb[name], int(bases[place]), bases[place] / bases.sum(), len(own), float(np.median(own)) if own else 0.0]
-        for place, (name, own) in enumerate(zip(names, lengths, strict=True))
+        [
+            ",".join(map(str, each.colour)),
+            each.label or "NA",
+            each.marks or "NA",
+            int(bases[place]),
+            bases[place] / bases.sum(),
+            len(own),
+            float(np.median(own)) if own else 0.0,
+        ]
+        for place, (each, own) in enumerate(zip(key, lengths, strict=True))
     ]
-    _write_table(folder / "states.tsv", ["state", "rgb", "bases", "share", "segments", "median_length"], names, rows)
+    header = ["state", "rgb", "label", "marks", "bases", "share", "segments", "median_length"]
+    _write_table(folder / "states.tsv", header, names, rows)
     dimensions = [f"e{number}" for number in range(manifest.size)]
     _write_table(folder / "embedding.tsv", ["state", *dimensions], names, tables.embedding.tolist())
     if tables.signal is not None:
@@ -261,7 +347,7 @@ def write_segmentation(
         _write_table(folder / "transitions.tsv", ["state", *names], names, ordered.tolist())
     draw_heatmap(
         folder / "states.png",
-        names,
+        [f"{each.name}: {each.label}" if each.label else each.name for each in key],
         colours,
         bases / bases.sum(),
         None if tables.signal is None else (tables.tracks, tables.signal),
@@ -269,6 +355,12 @@ def write_segmentation(
     )
     bins = sum(int((own != NO_STATE).sum()) for _, own in found)
     return {"bins": bins, "segments": sum(map(len, lengths))}
+
+
+def _described(key: Sequence[StateKey]) -> str:
+    if any(each.label for each in key):
+        return "Epi-LSTM segmentation, in the colours of Roadmap chromatin states"
+    return "Epi-LSTM segmentation, in arbitrary colours"
 
 
 def _segments(found: Segmentation, final: NDArray[np.uint8], manifest: EmbeddingsManifest) -> Iterator[Segment]:
@@ -288,7 +380,12 @@ def _write_table(path: Path, header: Sequence[str], names: Sequence[str], rows: 
 
 
 def manifest_of(
-    request: Request, manifest: EmbeddingsManifest, tables: Tables, sampled: int, chromosomes: list[str]
+    request: Request,
+    manifest: EmbeddingsManifest,
+    tables: Tables,
+    key: Sequence[StateKey],
+    sampled: int,
+    chromosomes: list[str],
 ) -> dict[str, Any]:
     """What the folder says of itself."""
     return {
@@ -298,6 +395,9 @@ def manifest_of(
         "method": request.method,
         "states": request.states,
         "ordered_by": tables.by,
+        "key": [
+            {"state": each.name, "rgb": list(each.colour), "label": each.label, "marks": each.marks} for each in key
+        ],
         "min_bins": request.min_bins,
         "seed": request.seed,
         "fitted_bins": sampled,

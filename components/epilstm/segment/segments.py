@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,11 +24,11 @@ class Segment:
 
 
 def without_short(states: States, least: int) -> States:
-    """States in which each run is at least so many bins long, where its stretch of data is.
+    """States in which each run is at least so many bins long.
 
     The shortest run that is too short (of those of a length, the first) joins its longer neighbour, or the one before
     where both are as long, until there is none; so no state can spread over a stretch of data that it does not hold
-    the most of.
+    the most of. A stretch of data that is shorter itself has no state then.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def without_short(states: States, least: int) -> States:
     result = np.empty_like(states)
     start = 0
     for run in kept:
-        result[start : start + length[run]] = state[run]
+        result[start : start + length[run]] = state[run] if length[run] >= least else NO_STATE
         start += length[run]
     return result
 
@@ -91,7 +91,7 @@ def segments_of(stretch: Stretch, states: States, bin_size: int, size: int) -> I
             yield Segment(stretch.chrom, start, min(end, size), int(states[first]))
 
 
-def bed9_line(segment: Segment, names: Sequence[str], colours: Mapping[int, tuple[int, int, int]]) -> str:
+def bed9_line(segment: Segment, names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> str:
     """A segment as a line of BED9: thick all over, in its state's colour."""
     red, green, blue = colours[segment.state]
     return (

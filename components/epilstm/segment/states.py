@@ -159,7 +159,7 @@ class HmmStates(StateModel):
 
 
 def training_sequences(
-    arrays: Mapping[str, BinArray], stretches: Sequence[Stretch], bins: int
+    arrays: Mapping[str, BinArray], stretches: Sequence[Stretch], bins: int, where: str
 ) -> list[NDArray[np.float32]]:
     """Sequences of consecutive bins with data, spread evenly over some stretches.
 
@@ -170,6 +170,8 @@ def training_sequences(
     stretches : sequence of Stretch
     bins : int
         About how many, at most.
+    where : str
+        What the stretches are called in an error.
 
     Raises
     ------
@@ -184,7 +186,7 @@ def training_sequences(
         rows = read_rows(arrays[part.chrom].path.parent, arrays[part.chrom], part.first, part.last)
         sequences += [rows[first:last] for first, last in runs(~np.isnan(rows[:, 0]))]
     if not sequences:
-        raise DataError("no bin of the training chromosomes has an embedding; check the matrix's split and the regions")
+        raise DataError(f"no bin of {where} has an embedding; check the split and the regions")
     return sequences
 
 
