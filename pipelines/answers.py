@@ -13,7 +13,10 @@ import click
 from epilstm.errors import PipelineError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pipelines.connection import Cluster
+    from pipelines.run_steps import Step
     from pipelines.runs import Run
 
 
@@ -23,8 +26,8 @@ class InterruptedCommandError(PipelineError):
     exit_code = 130
 
 
-def wait_for(cluster: Cluster, run_id: str, name: str, poll: float) -> None:
-    """Show a run's tasks until it has ended.
+def wait_for(cluster: Cluster, run_id: str, name: str, poll: float, as_json: bool = False) -> None:
+    """Show a run's steps until it has ended.
 
     Raises
     ------
@@ -33,7 +36,7 @@ def wait_for(cluster: Cluster, run_id: str, name: str, poll: float) -> None:
     PipelineError
         The run failed, or the server cannot be asked.
     """
-    from pipelines import runs
+    from pipelines import runs, step_errors
     from pipelines.watching import shown
 
     link = cluster.connection.link(f"runs/details/{run_id}")
@@ -44,13 +47,25 @@ def wait_for(cluster: Cluster, run_id: str, name: str, poll: float) -> None:
             f"stopped waiting; run {name} goes on. Wait again: epilstm pipeline status {run_id} --wait. "
             f"End it: epilstm pipeline terminate {run_id}"
         ) from None
-    ended.check(link)
-    tell({**run_row(ended), "link": link}, f"run {ended.name} {ended.state.lower()}")
+    step_errors.with_reasons(cluster, ended).check(link)
+    tell({**run_row(ended), "link": link}, f"run {ended.name} {ended.state.lower()}", as_json)
 
 
-def tell(content: Mapping[str, Any], text: str | Callable[[], None]) -> None:
-    """Print what a command found or did: `text` on a terminal, `content` as JSON otherwise."""
-    if not sys.stdout.isatty():
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that asks for JSON on a terminal as well."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="JSON on a terminal as well; it is what a file or a pipe gets anyway."
+    )(command)
+
+
+def is_json(as_json: bool) -> bool:
+    """Whether JSON is to be printed: asked for, or standard output is no terminal."""
+    return as_json or not sys.stdout.isatty()
+
+
+def tell(content: Mapping[str, Any], text: str | Callable[[], None], as_json: bool = False) -> None:
+    """Print what a command found or did: `text` on a terminal, `content` as JSON otherwise or where asked for."""
+    if is_json(as_json):
         click.echo(json.dumps(content))
     elif isinstance(text, str):
         click.echo(text)
@@ -71,17 +86,55 @@ def times(started: datetime | None, ended: datetime | None) -> dict[str, Any]:
     }
 
 
+def step_row(step: Step, over: bool) -> dict[str, Any]:
+    """What JSON says of a step of a run that is `over` or not."""
+    return {
+        "step": step.name,
+        "part": step.part or None,
+        "state": step.state,
+        "cached": step.cached,
+        **times(step.started, step.ended),
+        "seconds": seconds(step.started, step.ended, over),
+    }
+
+
+def failure_row(step: Step) -> dict[str, Any]:
+    """What JSON says of a step that failed."""
+    return {"step": step.name, "part": step.part or None, "error": step.error or None, "pod": step.pod or None}
+
+
 def print_run(run: Run, link: str) -> None:
-    """Print a run with its tasks and failures."""
-    from pipelines.runs import last_line
+    """Print a run with its steps and failures."""
+    from rich.console import Console
 
     click.echo(f"run {run.name} ({run.id}): {run.state}\n{link}")
-    rows = [
-        (task.name, task.state, moment(task.started), lasted(task.started, task.ended, run.ended)) for task in run.tasks
-    ]
-    print_table(("task", "state", "started", "took"), rows)
-    for task in run.failures:
-        click.echo(f"failed: {task.name}: {last_line(task.error) or 'the server gives no reason'}")
+    if run.steps:
+        Console().print(steps_table(run), markup=False)
+    for step in run.failures:
+        click.echo(f"failed: {step.label}: {step.error or 'its log was not read'}")
+
+
+def steps_table(run: Run) -> Table:
+    """A run's steps as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"SUCCEEDED": "green", "SKIPPED": "cyan", "FAILED": "red", "RUNNING": "yellow", "NOT_REACHED": "dim"}
+    header = ("step", "part", "state", "took") if any(step.part for step in run.steps) else ("step", "state", "took")
+    table = Table(*header, box=None, pad_edge=False)
+    for step in run.steps:
+        name = Text(f"{step.name} (its driver)" if step.driver else step.name)
+        state = Text(state_shown(step), style=colours.get(step.state, ""))
+        took = "" if step.cached else lasted(step.started, step.ended, run.ended)
+        table.add_row(name, *([step.part] if "part" in header else []), state, took)
+    return table
+
+
+def state_shown(step: Step) -> str:
+    """A step's state in words: the server's own, or what the server has no word for."""
+    if step.state == "NOT_REACHED":
+        return "not reached"
+    return f"{step.state}, from the cache" if step.cached else step.state
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -103,7 +156,13 @@ def moment(time: datetime | None) -> str:
 
 def lasted(started: datetime | None, ended: datetime | None, over: bool) -> str:
     """Hours, minutes and seconds until the end, or until now of what is not over."""
+    taken = seconds(started, ended, over)
+    return "" if taken is None else f"{taken // 3600}:{taken // 60 % 60:02}:{taken % 60:02}"
+
+
+def seconds(started: datetime | None, ended: datetime | None, over: bool) -> int | None:
+    """Seconds until the end, or until now of what is not over; None if nobody knows."""
     if started is None or (over and ended is None):
-        return ""
-    seconds = int(((ended or datetime.now(UTC)) - started).total_seconds())
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        return None
+    # The clocks of the cluster and of this machine may differ.
+    return max(0, int(((ended or datetime.now(UTC)) - started).total_seconds()))

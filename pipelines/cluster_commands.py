@@ -7,20 +7,22 @@ goes to standard error.
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
 
 from pipelines.answers import (
     InterruptedCommandError,
+    failure_row,
+    is_json,
+    json_option,
     lasted,
     moment,
     print_run,
     print_table,
     run_row,
+    step_row,
     tell,
-    times,
     wait_for,
 )
 from pipelines.cluster_options import (
@@ -51,8 +53,9 @@ from pipelines.dry_run import (
 @click.option(
     "--version-name", metavar="NAME", help="Instead of <package version>+<git revision>-<hash of the compiled file>."
 )
+@json_option
 @connection_options
-def upload(version_name: str | None, dry_run: bool, **options: Any) -> None:
+def upload(version_name: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Register a compiled pipeline as a version that never changes.
 
     A version that is there with the same content is left as it is; one with other content is an error.
@@ -79,6 +82,7 @@ def upload(version_name: str | None, dry_run: bool, **options: Any) -> None:
         },
         f"{package.name} {uploaded.version_name} "
         f"{'registered' if uploaded.created else 'is there already, with the same content'}\n{link}",
+        as_json,
     )
 
 
@@ -96,9 +100,16 @@ def upload(version_name: str | None, dry_run: bool, **options: Any) -> None:
 @run_options
 @click.option("--wait", is_flag=True, help="Wait until the run has ended; fail if it failed.")
 @click.option("--poll", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Seconds between looks.")
+@json_option
 @connection_options
 def submit(
-    version_name: str | None, run_name: str | None, wait: bool, poll: float, dry_run: bool, **options: Any
+    version_name: str | None,
+    run_name: str | None,
+    wait: bool,
+    poll: float,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Start a run of the local compiled pipeline, or of a registered version of it."""
     from pipelines import runs
@@ -137,41 +148,41 @@ def submit(
             f"interrupted; whether run {name} was started, epilstm pipeline status {name} tells"
         ) from None
     link = connection.link(f"runs/details/{run.id}")
-    tell({"run": run.name, "run_id": run.id, "link": link}, f"run {run.name} ({run.id})\n{link}")
+    tell({"run": run.name, "run_id": run.id, "link": link}, f"run {run.name} ({run.id})\n{link}", as_json)
     if wait:
-        wait_for(cluster, run.id, run.name, poll)
+        wait_for(cluster, run.id, run.name, poll, as_json)
 
 
-@click.command("status", short_help="Show a run and its tasks.")
+@click.command("status", short_help="Show a run and its steps.")
 @click.argument("run", callback=name_of("RUN"))
 @click.option("--wait", is_flag=True, help="Wait until the run has ended; fail if it failed.")
 @click.option("--poll", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Seconds between looks.")
+@json_option
 @connection_options
-def status(run: str, wait: bool, poll: float, dry_run: bool, **options: Any) -> None:
-    """Show a RUN, by identifier or name, and its tasks."""
+def status(run: str, wait: bool, poll: float, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Show a RUN, by identifier or name: its steps, which part of the work, what came from the cache, what failed."""
     connection = connect(options)
     if dry_run:
         print_requests([run_request(run, "GET", "")])
         return
-    from pipelines import runs
+    from pipelines import runs, step_errors
 
     cluster = cluster_of(connection)
     found = runs.get(cluster, run)
     if wait:
-        wait_for(cluster, found.id, found.name, poll)
+        wait_for(cluster, found.id, found.name, poll, as_json)
         return
+    found = step_errors.with_reasons(cluster, found)
     link = connection.link(f"runs/details/{found.id}")
-    failures = [{"step": task.name, "error": runs.last_line(task.error)} for task in found.failures]
     tell(
         {
             **run_row(found),
-            "tasks": [
-                {"task": task.name, "state": task.state, **times(task.started, task.ended)} for task in found.tasks
-            ],
-            "failures": failures,
+            "steps": [step_row(step, found.ended) for step in found.steps],
+            "failures": [failure_row(step) for step in found.failures],
             "link": link,
         },
         lambda: print_run(found, link),
+        as_json,
     )
 
 
@@ -183,8 +194,9 @@ def status(run: str, wait: bool, poll: float, dry_run: bool, **options: Any) -> 
     callback=name_of("--experiment", LONGEST_EXPERIMENT),
     help="Only those of an experiment.",
 )
+@json_option
 @connection_options
-def runs_command(limit: int, experiment: str | None, dry_run: bool, **options: Any) -> None:
+def runs_command(limit: int, experiment: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """List the latest runs, newest first."""
     connection = connect(options)
     if dry_run:
@@ -197,7 +209,7 @@ def runs_command(limit: int, experiment: str | None, dry_run: bool, **options: A
     from pipelines import runs
 
     found = runs.latest(cluster_of(connection), limit, experiment)
-    if not sys.stdout.isatty():
+    if is_json(as_json):
         for run in found:
             click.echo(json.dumps(run_row(run)))
         return
@@ -210,8 +222,9 @@ def runs_command(limit: int, experiment: str | None, dry_run: bool, **options: A
 
 @click.command("terminate", short_help="End a run.")
 @click.argument("run", callback=name_of("RUN"))
+@json_option
 @connection_options
-def terminate(run: str, dry_run: bool, **options: Any) -> None:
+def terminate(run: str, dry_run: bool, as_json: bool, **options: Any) -> None:
     """End a RUN, by identifier or name."""
     connection = connect(options)
     if dry_run:
@@ -220,4 +233,5 @@ def terminate(run: str, dry_run: bool, **options: Any) -> None:
     from pipelines import runs
 
     ended = runs.terminate(cluster_of(connection), run)
-    tell({"run": ended.name, "run_id": ended.id, "state": "CANCELING"}, f"run {ended.name} is being ended")
+    row = {"run": ended.name, "run_id": ended.id, "state": "CANCELING"}
+    tell(row, f"run {ended.name} is being ended", as_json)

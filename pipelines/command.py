@@ -18,7 +18,7 @@ COMMANDS = {
     "upload": ("pipelines.cluster_commands:upload", "Register a compiled pipeline as a version."),
     "submit": ("pipelines.cluster_commands:submit", "Start a run."),
     "schedule": ("pipelines.schedule_command:schedule", "Run a registered version again and again."),
-    "status": ("pipelines.cluster_commands:status", "Show a run and its tasks."),
+    "status": ("pipelines.cluster_commands:status", "Show a run and its steps."),
     "runs": ("pipelines.cluster_commands:runs_command", "List the latest runs."),
     "terminate": ("pipelines.cluster_commands:terminate", "End a run."),
     "retrain-on-alert": (

@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 #: Answers that may be different a moment later.
 TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
+#: What servers say when a pod, or the archive of its log, is not there; their status is 500 then.
+LOG_GONE = re.compile(r"not ?found|NoSuchKey|no such (key|file)|does not exist|not.{0,20}archive", re.IGNORECASE)
+#: Bytes that are kept of the end of a log, and seconds in which it must have been read.
+LOG_TAIL, LOG_SECONDS = 1 << 18, 60.0
 #: POSTs that mean the same when they are sent twice.
 REPEATABLE_POST = re.compile(r":(terminate|enable|disable|archive|unarchive)$")
 
@@ -40,6 +44,10 @@ class ClusterError(PipelineError):
 
 class NotFoundError(ClusterError):
     """What was asked for is not there."""
+
+
+class LogGoneError(NotFoundError):
+    """A pod's log is not there any more."""
 
 
 class AlreadyExistsError(ClusterError):
@@ -203,6 +211,58 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
             )
         return response
 
+    def log_tail(self, url: str, headers: Mapping[str, str]) -> str:
+        """The end of a log, which servers give as a whole.
+
+        Raises
+        ------
+        LogGoneError
+            It is not there any more.
+        ClusterError
+            It may not or cannot be read.
+        """
+        patience = self.connection.patience
+        for delay in [*patience.delays(), None]:
+            try:
+                return self._send_for_log(url, headers)
+            except UnansweredError:
+                if delay is None:
+                    raise
+                time.sleep(delay)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _send_for_log(self, url: str, headers: Mapping[str, str]) -> str:
+        patience, until = self.connection.patience, time.monotonic() + LOG_SECONDS
+        waits = urllib3.Timeout(connect=patience.connect_timeout, read=patience.read_timeout)
+        try:
+            response = self.pool_manager.request(
+                "GET", url, headers=dict(headers), timeout=waits, preload_content=False, redirect=False
+            )
+            try:
+                if response.status != 200:
+                    raise self._no_log(response, headers)
+                if "html" in response.headers.get("content-type", ""):
+                    raise ClusterError(f"{self.connection.host}: answers with a page, not with a log")
+                tail = b""
+                for block in response.stream(1 << 16):
+                    tail = (tail + block)[-LOG_TAIL:]
+                    if time.monotonic() > until:
+                        raise ClusterError(f"{self.connection.host}: the log did not end within {LOG_SECONDS:g} s")
+            finally:
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from None
+        return tail.decode("utf-8", "replace")
+
+    def _no_log(self, response: urllib3.BaseHTTPResponse, headers: Mapping[str, str]) -> ClusterError:
+        error = kfp_server_api.ApiException(status=response.status, reason=response.reason)
+        error.body, error.headers = response.read(LOG_TAIL).decode("utf-8", "replace"), response.headers
+        told = self._told(error, _secrets(headers))
+        if response.status == 404 or (response.status in {400, 500} and LOG_GONE.search(error.body)):
+            return LogGoneError(str(told))
+        # 500 is how servers refuse a log for good.
+        return ClusterError(str(told)) if response.status == 500 else told
+
     def _told(self, error: kfp_server_api.ApiException, secrets: list[str]) -> ClusterError:
         host, status = self.connection.host, error.status
         if not status:
@@ -325,6 +385,23 @@ class Cluster:
         #: Namespace to name in requests.
         self.namespace = connection.namespace if self.multi_user else None
         self.client._context_setting["namespace"] = self.namespace or ""
+
+    def pod_log(self, run_id: str, pod: str) -> str:
+        """The end of the log of a pod of a run.
+
+        Raises
+        ------
+        LogGoneError
+            The pod is gone, and the cluster archives no logs.
+        ClusterError
+            It may not or cannot be read.
+        """
+        api = self.client._run_api.api_client
+        headers = {**api.default_headers, **({"Cookie": api.cookie} if api.cookie else {})}
+        api.update_params_for_auth(headers, [], ["Bearer"])
+        # Beside the API that `kfp.Client` knows, and without a namespace: the server takes it from the run.
+        path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(pod, safe='')}/log"
+        return str(api.rest_client.log_tail(f"{api.configuration.host}{path}", headers))
 
     def list_all(self, listing: Callable[..., Any], items: str, **options: Any) -> list[Any]:
         """Items of every page of a listing.

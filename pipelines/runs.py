@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from epilstm.console import log
 from pipelines.connection import Cluster, ClusterError, UnansweredError
 from pipelines.packages import Package
+from pipelines.run_steps import Step, steps_of
 
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
@@ -29,28 +30,6 @@ class RunFailedError(ClusterError):
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task of a run.
-
-    Parameters
-    ----------
-    id, name, state : str
-        As the server tells them; the state in capitals.
-    started, ended : datetime, optional
-        None if not yet.
-    error : str
-        What went wrong; empty if nothing did.
-    """
-
-    id: str
-    name: str
-    state: str
-    started: datetime | None = None
-    ended: datetime | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True)
 class Run:
     """A run as the server tells it.
 
@@ -60,10 +39,8 @@ class Run:
         The state in capitals; ``PENDING`` before the server knows.
     created, finished : datetime, optional
         None if not yet.
-    tasks : tuple of Task
-        In the order they were made; those that only group or prepare others are left out.
-    failures : tuple of Task
-        The tasks in which the failure arose.
+    steps : tuple of Step
+        The pipeline's own, in the order in which they began; empty where a run is listed or was just made.
     error : str
         What the server says about the run as a whole.
     """
@@ -73,14 +50,19 @@ class Run:
     state: str
     created: datetime | None = None
     finished: datetime | None = None
-    tasks: tuple[Task, ...] = ()
-    failures: tuple[Task, ...] = ()
+    steps: tuple[Step, ...] = ()
     error: str = ""
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in FINISHED
+
+    @property
+    def failures(self) -> tuple[Step, ...]:
+        """The steps that failed, in the order in which they did."""
+        failed = [step for step in self.steps if step.state == "FAILED"]
+        return tuple(sorted(failed, key=lambda step: step.ended or datetime.max.replace(tzinfo=UTC)))
 
     def check(self, link: str) -> None:
         """Nothing, if the run ended well.
@@ -94,10 +76,10 @@ class Run:
             return
         if self.state == "CANCELED":
             raise RunFailedError(f"run {self.name} was terminated; {link}")
-        for task in self.failures:
-            reason = last_line(task.error) or last_line(self.error) or "the server gives no reason; see its log"
+        for step in self.failures:
+            reason = step.error or last_line(self.error) or "the server gives no reason; see its log"
             others = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
-            raise RunFailedError(f"run {self.name} failed at step {task.name}{others}: {reason}; {link}")
+            raise RunFailedError(f"run {self.name} failed at step {step.label}{others}: {reason}; {link}")
         reason = last_line(self.error) or "the server names no step"
         raise RunFailedError(f"run {self.name} ended as {self.state}: {reason}; {link}")
 
@@ -224,14 +206,14 @@ def get(cluster: Cluster, reference: str) -> Run:
         There is none, or several of the name.
     """
     if IDENTIFIER.fullmatch(reference):
-        return _as_run(cluster.client.get_run(reference))
+        return _as_run(cluster.client.get_run(reference), with_steps=True)
     found = _runs_named(cluster, reference, namespace=cluster.namespace or "")
     if not found:
         raise ClusterError(f"there is no run {reference!r}; epilstm pipeline runs lists them")
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
         raise ClusterError(f"{len(found)} runs are called {reference!r}; give the identifier of one: {ids}")
-    return _as_run(cluster.client.get_run(found[0].run_id))
+    return _as_run(cluster.client.get_run(found[0].run_id), with_steps=True)
 
 
 def _runs_named(cluster: Cluster, name: str, **where: str) -> list[Any]:
@@ -311,7 +293,7 @@ def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float
     answered = time.monotonic()
     while True:
         try:
-            run = _as_run(cluster.client.get_run(run_id))
+            run = _as_run(cluster.client.get_run(run_id), with_steps=True)
         except UnansweredError as error:
             if time.monotonic() - answered > LONGEST_ABSENCE:
                 raise ClusterError(f"{error}; the run goes on: epilstm pipeline status {run_id} --wait") from None
@@ -326,98 +308,16 @@ def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float
         sleep(interval)
 
 
-def _as_run(run: Any) -> Run:
-    details = (run.run_details.task_details if run.run_details else None) or []
+def _as_run(run: Any, with_steps: bool = False) -> Run:
+    state = str(run.state or "PENDING").upper()
+    state = "PENDING" if state == "RUNTIME_STATE_UNSPECIFIED" else state
+    rows = (run.run_details.task_details if with_steps and run.run_details else None) or []
     return Run(
         id=str(run.run_id),
         name=str(run.display_name),
-        state=_state(run.state),
+        state=state,
         created=run.created_at,
         finished=run.finished_at if run.finished_at and run.finished_at.year > 1970 else None,
-        tasks=_tasks(details),
-        failures=_failures(details),
+        steps=steps_of(rows, over=state in FINISHED),
         error=(run.error.message if run.error else "") or "",
     )
-
-
-def _tasks(details: Sequence[Any]) -> tuple[Task, ...]:
-    shown = [task for task in details if not _is_internal(task)]
-    return tuple(_as_task(task, str(task.display_name)) for task in sorted(shown, key=_order))
-
-
-def _failures(details: Sequence[Any]) -> tuple[Task, ...]:
-    """Failed tasks in which no other task failed, named after the step they belong to, in order of their end."""
-    parents = _parents(details)
-    failed = {_key(task): task for task in details if _state(task.state) == "FAILED"}
-    outer: set[str] = set()
-    for key in failed:
-        above = parents.get(key)
-        while above is not None and above not in outer:
-            outer.add(above)
-            above = parents.get(above)
-    innermost = [task for key, task in failed.items() if key not in outer]
-    by_key = {_key(task): task for task in details}
-    innermost.sort(key=lambda task: task.end_time or task.create_time or datetime.max.replace(tzinfo=UTC))
-    failures = []
-    for task in innermost:
-        name, at, error = str(task.display_name), _key(task), _error(task)
-        while at in by_key:
-            name = str(by_key[at].display_name)
-            error = error or _error(by_key[at])
-            if not _is_internal(by_key[at]) or parents.get(at) not in by_key:
-                break
-            at = str(parents[at])
-        failures.append(_as_task(task, name.removesuffix("-driver"), error))
-    return tuple(failures)
-
-
-def _parents(details: Sequence[Any]) -> dict[str, str]:
-    # The server names a child by its task or by its pod, whichever it knows.
-    by_pod = {task.pod_name: _key(task) for task in details if task.pod_name}
-    parents = {_key(task): str(task.parent_task_id) for task in details if task.parent_task_id}
-    for task in details:
-        for child in task.child_tasks or []:
-            key = child.task_id or by_pod.get(child.pod_name)
-            if key and key != _key(task):
-                parents.setdefault(str(key), _key(task))
-    return parents
-
-
-def _is_internal(task: Any) -> bool:
-    """What Kubeflow Pipelines runs around a step: drivers, the executor's pod, the graph as a whole."""
-    name = str(task.display_name)
-    return name in {"executor", "root", "driver"} or name.endswith("-driver")
-
-
-def _as_task(task: Any, name: str, error: str | None = None) -> Task:
-    return Task(
-        id=_key(task),
-        name=name,
-        state=_state(task.state),
-        started=task.start_time if task.start_time and task.start_time.year > 1970 else None,
-        ended=task.end_time if task.end_time and task.end_time.year > 1970 else None,
-        error=_error(task) if error is None else error,
-    )
-
-
-def _error(task: Any) -> str:
-    if task.error and task.error.message:
-        return str(task.error.message)
-    for status in reversed(task.state_history or []):
-        if status.error and status.error.message:
-            return str(status.error.message)
-    return ""
-
-
-def _key(task: Any) -> str:
-    return str(task.task_id or task.pod_name or task.display_name)
-
-
-def _order(task: Any) -> datetime:
-    moment: datetime = task.create_time or task.start_time or datetime.max.replace(tzinfo=UTC)
-    return moment
-
-
-def _state(state: Any) -> str:
-    told = str(state or "PENDING").upper()
-    return "PENDING" if told == "RUNTIME_STATE_UNSPECIFIED" else told

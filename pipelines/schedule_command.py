@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.answers import InterruptedCommandError, print_table, tell
+from pipelines.answers import InterruptedCommandError, is_json, json_option, print_table, tell
 from pipelines.cluster_options import (
     cluster_of,
     connect,
@@ -44,8 +43,9 @@ if TYPE_CHECKING:
 )
 @click.option("--no-catchup", is_flag=True, help="Do not make up for times that were missed.")
 @run_options
+@json_option
 @connection_options
-def schedule(name: str | None, action: str | None, dry_run: bool, **options: Any) -> None:
+def schedule(name: str | None, action: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run a registered version at set times, under a NAME of its own.
 
     A schedule of the same name is replaced: the new one is made first, then the old one is deleted. The same line
@@ -57,14 +57,14 @@ def schedule(name: str | None, action: str | None, dry_run: bool, **options: Any
         raise click.UsageError(f"--{action} takes neither --cron nor --interval")
     connection = connect(options)
     if action == "list":
-        _list_schedules(connection, name, dry_run)
+        _list_schedules(connection, name, dry_run, as_json)
     elif action is not None:
-        _switch_schedule(connection, str(name), action, dry_run)
+        _switch_schedule(connection, str(name), action, dry_run, as_json)
     else:
-        _set_schedule(connection, str(name), dry_run, options)
+        _set_schedule(connection, str(name), dry_run, as_json, options)
 
 
-def _set_schedule(connection: Connection, name: str, dry_run: bool, options: Mapping[str, Any]) -> None:
+def _set_schedule(connection: Connection, name: str, dry_run: bool, as_json: bool, options: Mapping[str, Any]) -> None:
     from pipelines import cron, runs, schedules
 
     if bool(options["cron"]) == bool(options["interval"]):
@@ -116,10 +116,11 @@ def _set_schedule(connection: Connection, name: str, dry_run: bool, options: Map
     tell(
         {"schedule": name, "schedule_id": identifier, "done": done, "when": when, **reference, "link": link},
         f"schedule {name} {done}: {when}\n{link}",
+        as_json,
     )
 
 
-def _list_schedules(connection: Connection, name: str | None, dry_run: bool) -> None:
+def _list_schedules(connection: Connection, name: str | None, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         print_requests([{"method": "GET", "path": "/apis/v2beta1/recurringruns"}])
         return
@@ -129,7 +130,7 @@ def _list_schedules(connection: Connection, name: str | None, dry_run: bool) -> 
     found = schedules.listed(cluster_of(connection), name)
     for twice in schedules.doubled(found):
         log.warning(f"schedule {twice} is there more than once: a replacement did not end; run it again")
-    if sys.stdout.isatty():
+    if not is_json(as_json):
         rows = [
             (item.name, item.trigger, "enabled" if item.enabled else "disabled", item.version_id, item.id)
             for item in found
@@ -152,7 +153,7 @@ def _list_schedules(connection: Connection, name: str | None, dry_run: bool) -> 
         )
 
 
-def _switch_schedule(connection: Connection, name: str, action: str, dry_run: bool) -> None:
+def _switch_schedule(connection: Connection, name: str, action: str, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         path = f"/apis/v2beta1/recurringruns/<id of schedule {name}>"
         method, suffix = ("DELETE", "") if action == "delete" else ("POST", f":{action}")
@@ -166,4 +167,4 @@ def _switch_schedule(connection: Connection, name: str, action: str, dry_run: bo
     else:
         identifiers = schedules.switch(cluster, name, on=action == "enable")
     done = f"{action}d"
-    tell({"schedule": name, "done": done, "schedule_ids": identifiers}, f"schedule {name} {done}")
+    tell({"schedule": name, "done": done, "schedule_ids": identifiers}, f"schedule {name} {done}", as_json)

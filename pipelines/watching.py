@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from epilstm.console import log
 from epilstm.errors import PipelineError
+from pipelines.answers import state_shown, steps_table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -30,11 +31,11 @@ def _in_lines(looks: Iterable[Run]) -> Run:
     known: dict[str, str] = {}
     last: Run | None = None
     for run in looks:
-        for task in run.tasks:
-            if known.get(task.id) != task.state:
-                known[task.id] = task.state
-                fields = {"run_id": run.id, "task": task.name, "state": task.state}
-                log.info(f"{task.name}: {task.state}", extra={"fields": fields})
+        for step in run.steps:
+            if known.get(step.id) != step.state:
+                known[step.id] = step.state
+                fields = {"run_id": run.id, "step": step.name, "part": step.part, "state": step.state}
+                log.info(f"{step.label}: {state_shown(step)}", extra={"fields": fields})
         if last is None or last.state != run.state:
             log.info(f"run {run.name}: {run.state}", extra={"fields": {"run_id": run.id, "state": run.state}})
         last = run
@@ -55,14 +56,9 @@ def _on_terminal(looks: Iterable[Run]) -> Run:
 
 def _view(run: Run) -> Group:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    colours = {"SUCCEEDED": "green", "SKIPPED": "cyan", "FAILED": "red", "RUNNING": "yellow"}
-    table = Table("task", "state", box=None, pad_edge=False)
-    for task in run.tasks:
-        table.add_row(Text(task.name), Text(task.state, style=colours.get(task.state, "")))
-    return Group(Text(f"run {run.name}: {run.state}"), table)
+    return Group(Text(f"run {run.name}: {run.state}"), steps_table(run))
 
 
 def _known(run: Run | None) -> Run:

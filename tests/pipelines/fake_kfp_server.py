@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
@@ -430,27 +430,121 @@ class FakeKfpServer:
         item["mode"] = status.removesuffix("D")
 
     def _now(self) -> str:
-        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(self._clock))
-        return moment.isoformat().replace("+00:00", "Z")
+        return _moment(next(self._clock))
 
 
-def tasks(state: str, error: str = "", **states: str) -> Callable[[dict[str, Any]], None]:
-    """One step of a script: the run's state and those of its tasks, each a driver and an executor under it."""
+WORKFLOW = "small-x7k2p"
+#: Attempts that a step makes until it has a state.
+ATTEMPTS = {"FAILED": 3, "SUCCEEDED": 1, "RUNNING": 1, "PENDING": 1}
+
+
+def tasks(state: str, **states: str | list[str]) -> Callable[[dict[str, Any]], None]:
+    """One step of a script: the run's state and those of its steps, one after another.
+
+    A step whose state is a list is in a loop, with a state for each part. ``CACHED`` is a step that was not run since
+    its outputs are known, ``NOT_REACHED`` one that never will be.
+    """
 
     def change(run: dict[str, Any]) -> None:
-        details = [{"task_id": "root", "display_name": "root", "state": state}]
-        for name, told in states.items():
-            details += [
-                {"task_id": f"{name}-driver", "display_name": f"{name}-driver", "state": "SUCCEEDED"},
-                {"task_id": name, "display_name": name, "state": told, "parent_task_id": "root"},
-                {"task_id": f"{name}-pod", "display_name": "executor", "state": told, "parent_task_id": name},
-            ]
-            if told == "FAILED" and error:
-                details[-1]["error"] = {"code": 2, "message": error}
         run["state"] = state
-        run["run_details"] = {"task_details": [{"run_id": run["run_id"], **detail} for detail in details]}
+        run["finished_at"] = _moment(1000) if state in {"SUCCEEDED", "FAILED", "CANCELED"} else NEVER
+        rows = _Rows(run["run_id"])
+        rows.add("", state, 0, ["root-driver"])
+        rows.add("root-driver", "SUCCEEDED", 0, ["root"])
+        rows.add("root", state, 0)
+        before = "root"
+        for second, (key, told) in enumerate(states.items()):
+            step = key.replace("_", "-")
+            if isinstance(told, str):
+                before = rows.add_step(f"root.{step}", told, 10 * second, before)
+                continue
+            loop = f"root.for-loop-{second + 1}"
+            whole = next((part for part in told if part not in {"SUCCEEDED", "CACHED"}), "SUCCEEDED")
+            rows.follow(before, loop)
+            rows.add(loop, whole, 10 * second, [f"{loop}.iteration-driver"])
+            rows.add(f"{loop}.iteration-driver", "SUCCEEDED", 10 * second, [f"{loop}.iteration-iterations"])
+            items = [f"{loop}.iteration-iterations({number}:{number})" for number in range(len(told))]
+            rows.add(f"{loop}.iteration-iterations", whole, 10 * second, items)
+            for item, part in zip(items, told, strict=True):
+                inner, state_of_item = f"{item}.iteration-item", part.replace("CACHED", "SUCCEEDED")
+                rows.add(item, state_of_item, 10 * second, [f"{item}.iteration-item-driver"])
+                rows.add(f"{item}.iteration-item-driver", "SUCCEEDED", 10 * second, [inner])
+                rows.add(inner, state_of_item, 10 * second)
+                before = rows.add_step(f"{inner}.{step}", part, 10 * second, inner)
+        # In no order of time.
+        run["run_details"] = {"task_details": sorted(rows.rows, key=lambda row: str(row["task_id"]))}
 
     return change
+
+
+def pod_of(step: str, attempt: int, part: int | None = None, loop: int = 1) -> str:
+    """Pod of an attempt of a step, of a part of a loop if it is in one; all are counted from 0 but loops."""
+    item = "" if part is None else f"for-loop-{loop}.iteration-iterations({part}:{part}).iteration-item."
+    return _identifier(f"root.{item}{step}.executor({attempt})", f"{WORKFLOW}-retry-system-container-impl")
+
+
+class _Rows:
+    """Rows of nodes as the server makes them: no errors, no pods, children by the identifiers of their nodes."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.rows: list[dict[str, Any]] = []
+        self.by_path: dict[str, dict[str, Any]] = {}
+
+    def add(self, path: str, state: str, second: int, after: Sequence[str] = (), took: int = 5) -> None:
+        reached = state != "NOT_REACHED"
+        row: dict[str, Any] = {
+            "run_id": self.run_id,
+            "task_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {path}")),
+            "display_name": path.rpartition(".")[2] or WORKFLOW,
+            "create_time": _moment(0),
+            "start_time": _moment(second),
+            "end_time": "0001-01-01T00:00:00Z" if state in {"RUNNING", "PENDING"} else _moment(second + took),
+        }
+        if reached:
+            row["state"] = state
+        if after:
+            row["child_tasks"] = [{"pod_name": _identifier(name)} for name in after]
+        self.rows.append(row)
+        self.by_path[path] = row
+
+    def follow(self, before: str, path: str) -> None:
+        """Let a node come after one that is there."""
+        self.by_path[before].setdefault("child_tasks", []).append({"pod_name": _identifier(path)})
+
+    def add_step(self, path: str, state: str, second: int, before: str) -> str:
+        """Add the nodes of a step; the last of them."""
+        self.follow(before, f"{path}-driver")
+        if state == "NOT_REACHED":
+            self.add(f"{path}-driver", state, 900, [path])
+            self.add(path, state, 900)
+            return path
+        self.add(f"{path}-driver", "SUCCEEDED", second, [path], took=0)
+        if state == "CACHED":
+            self.add(path, "SUCCEEDED", second, [f"{path}.executor"], took=0)
+            self.add(f"{path}.executor", "SKIPPED", second, took=0)
+            return f"{path}.executor"
+        attempts = [f"{path}.executor({number})" for number in range(ATTEMPTS.get(state, 1))]
+        self.add(path, state, second, [f"{path}.executor"])
+        self.add(f"{path}.executor", state, second, attempts)
+        for attempt in attempts:
+            self.add(attempt, state, second)
+        if state == "SUCCEEDED":
+            # The cache's own record.
+            about = {"run_id": self.run_id, "task_id": _new_id(), "create_time": _moment(second + 1)}
+            self.rows.append({**about, "start_time": NEVER, "end_time": _moment(second + 5)})
+        return attempts[-1]
+
+
+def _identifier(path: str, stem: str = WORKFLOW) -> str:
+    value = 2166136261
+    for byte in f"{WORKFLOW}.{path}".encode():
+        value = ((value ^ byte) * 16777619) % (1 << 32)
+    return f"{stem}-{value}"
+
+
+def _moment(second: int) -> str:
+    return (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)).isoformat().replace("+00:00", "Z")
 
 
 def _get(items: dict[str, dict[str, Any]], key: str, kind: str, whole: str = "ResourceNotFoundError") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from command_outcome import Command
-from fake_kfp_server import FakeKfpServer, tasks
+from fake_kfp_server import FakeKfpServer, pod_of, tasks
 
 from epilstm.artifacts import sha256_file
 from epilstm.config import TrainParams
@@ -240,19 +240,20 @@ def test_waiting_tells_each_change_of_a_task_as_a_line_of_json(submit: Command, 
 def test_a_run_that_fails_fails_the_command_with_its_step_and_last_error_line(
     submit: Command, kfp_server: FakeKfpServer
 ) -> None:
-    error = "loading\nerror: --matrix: no such folder\n\n"
     kfp_server.script = [
         tasks("RUNNING", ingest="SUCCEEDED", train="RUNNING"),
-        tasks("FAILED", error, ingest="SUCCEEDED", train="FAILED", embed="PENDING"),
+        tasks("FAILED", ingest="SUCCEEDED", train="FAILED", embed="NOT_REACHED"),
     ]
+    kfp_server.logs[pod_of("train", attempt=2)] = "loading\nerror: --matrix: no such folder\n\n"
     told = submit("--wait", "--poll", "0.1", "--run-name", "r")
     assert told.code == 1
     assert "run r failed at step train: error: --matrix: no such folder; http" in told.error
 
 
-def test_a_failure_without_a_reason_still_names_the_step(submit: Command, kfp_server: FakeKfpServer) -> None:
+def test_a_failure_whose_log_is_gone_still_names_the_step(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.script = [tasks("FAILED", train="FAILED")]
-    assert "failed at step train: the server gives no reason" in submit("--wait", "--poll", "0.1").error
+    failed = submit("--wait", "--poll", "0.1").error
+    assert "failed at step train: its log is gone: the cluster has neither pod " + pod_of("train", attempt=2) in failed
 
 
 def test_a_run_that_is_terminated_fails_the_command(submit: Command, kfp_server: FakeKfpServer) -> None:
@@ -318,23 +319,25 @@ def test_ctrl_c_in_a_process_of_its_own(kfp_server: FakeKfpServer, package: Path
 def test_a_run_is_found_by_its_identifier_and_by_its_name(
     submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer
 ) -> None:
-    kfp_server.script = [tasks("FAILED", "boom", ingest="SUCCEEDED", train="FAILED")]
+    kfp_server.script = [tasks("FAILED", ingest="SUCCEEDED", train="FAILED")]
+    kfp_server.logs[pod_of("train", attempt=2)] = "boom"
     submit("--run-name", "r")
     for reference in ("r", only_run(kfp_server)["run_id"]):
         told = epilstm_pipeline("status", reference, "--host", kfp_server.url)
         assert told.code == 0
         assert told.json["state"] == "FAILED"
-        assert [(task["task"], task["state"]) for task in told.json["tasks"]] == [
+        assert [(step["step"], step["state"]) for step in told.json["steps"]] == [
             ("ingest", "SUCCEEDED"),
             ("train", "FAILED"),
         ]
-        assert told.json["failures"] == [{"step": "train", "error": "boom"}]
+        assert [(failure["step"], failure["error"]) for failure in told.json["failures"]] == [("train", "boom")]
 
 
 def test_status_can_wait_and_fails_with_the_run(
     submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer
 ) -> None:
-    kfp_server.script = [tasks("RUNNING", train="RUNNING"), tasks("FAILED", "boom", train="FAILED")]
+    kfp_server.script = [tasks("RUNNING", train="RUNNING"), tasks("FAILED", train="FAILED")]
+    kfp_server.logs[pod_of("train", attempt=2)] = "boom"
     submit("--run-name", "r")
     told = epilstm_pipeline("status", "r", "--wait", "--poll", "0.1", "--host", kfp_server.url)
     assert told.code == 1

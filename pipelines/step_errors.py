@@ -1,0 +1,93 @@
+"""Why a step failed: the last line of error in its pod's log."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+from pipelines.connection import Cluster, ClusterError, LogGoneError
+from pipelines.run_steps import Step
+from pipelines.runs import Run
+
+#: Characters that are shown of a line.
+LONGEST_LINE = 500
+#: Failed steps of a run whose logs are read.
+LOGS_READ = 5
+
+#: What colours a terminal, and other characters that a terminal acts on.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+_RAISED = re.compile(r"([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit)(: .*)?")
+
+
+def with_reasons(cluster: Cluster, run: Run) -> Run:
+    """A run whose failed steps say why they failed, as far as the server can tell.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        Where it ran.
+    run : Run
+        From `pipelines.runs`.
+    """
+    reasons = {step.id: _reason(cluster, run.id, step) for step in run.failures[:LOGS_READ]}
+    steps = (replace(step, error=reasons.get(step.id, step.error)) for step in run.steps)
+    return replace(run, steps=tuple(steps))
+
+
+def last_error_line(log: str) -> str:
+    """The last line of a log that tells of an error; without one, the last line that says something.
+
+    Parameters
+    ----------
+    log : str
+        What a step wrote, and after it Kubeflow's launcher.
+
+    Returns
+    -------
+    str
+        One line of at most `LONGEST_LINE` printable characters; empty if the log is.
+    """
+    lines = [line for line in map(_printable, log.splitlines()) if line]
+    errors = (told for told in map(_error_in, reversed(lines)) if told)
+    return _bounded(next(errors, lines[-1] if lines else ""))
+
+
+def _reason(cluster: Cluster, run_id: str, step: Step) -> str:
+    if step.error:
+        return last_error_line(step.error)
+    if not step.pod:
+        return "the server does not tell which pod was its, see the run's page"
+    try:
+        line = last_error_line(cluster.pod_log(run_id, step.pod))
+    except LogGoneError:
+        return f"its log is gone: the cluster has neither pod {step.pod} nor an archive of its log"
+    except ClusterError as error:
+        return f"its log (pod {step.pod}) cannot be read: {error}"
+    return line or f"its log (pod {step.pod}) is empty"
+
+
+def _error_in(line: str) -> str:
+    """What a line tells of an error; empty if it tells of none."""
+    if line.startswith("error: ") or _RAISED.fullmatch(line):
+        return line
+    if line.startswith("{"):
+        try:
+            record: Any = json.loads(line)
+        except ValueError:
+            return ""
+        if isinstance(record, dict) and str(record.get("level")).lower() in {"error", "critical"}:
+            return _printable(str(record.get("message", "")))
+    return ""
+
+
+def _printable(line: str) -> str:
+    return _CONTROL.sub("", line).strip()
+
+
+def _bounded(line: str) -> str:
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
