@@ -27,6 +27,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 #: repository that a stage could depend on.
 STAGED = [name for name in STEPS if name not in ("promote", "monitor")]
 
+#: It writes what the others depend on, and runs every time.
+FINGERPRINT = "fingerprint"
+
 Stages = dict[str, Any]
 
 
@@ -79,7 +82,7 @@ def pilot_overrides() -> list[str]:
 
 
 def test_there_is_a_stage_for_each_step_in_the_order_data_flows(stages):
-    assert list(stages) == STAGED
+    assert list(stages) == [FINGERPRINT, *STAGED]
 
 
 @pytest.mark.parametrize("name", STAGED)
@@ -100,7 +103,7 @@ def test_a_stage_gives_every_port_of_its_step(stages, name):
 
 
 @pytest.mark.parametrize("name", STAGED)
-def test_a_stage_depends_on_its_inputs_its_params_and_the_code_of_its_room(stages, name):
+def test_a_stage_depends_on_its_inputs_its_params_and_the_fingerprint_of_its_code(stages, name):
     from dvc.dependency import ParamsDependency
 
     stage = stages[name]
@@ -108,10 +111,21 @@ def test_a_stage_depends_on_its_inputs_its_params_and_the_code_of_its_room(stage
     params = [dependency for dependency in stage.deps if isinstance(dependency, ParamsDependency)]
     others = [dependency for dependency in stage.deps if not isinstance(dependency, ParamsDependency)]
     assert [dependency.params for dependency in params] == [[name]]
-    code = {path for path in paths_of(others) if path.startswith("components/")}
-    assert paths_of(others) - code == {paths[port.name] for port in STEPS[name].inputs if port.name in paths}
-    assert f"components/epilstm/{name}" in code
-    assert all((PROJECT / path / "__init__.py").is_file() for path in code)
+    inputs = {paths[port.name] for port in STEPS[name].inputs if port.name in paths}
+    assert paths_of(others) == {*inputs, f"data/fingerprints/{name}.json"}
+
+
+def test_no_stage_needs_the_sources_so_that_the_pipeline_runs_outside_of_the_clone(stages):
+    assert not [path for stage in stages.values() for path in paths_of(stage.deps) if path.startswith("components")]
+
+
+def test_the_fingerprints_are_written_before_every_run(stages):
+    stage = stages[FINGERPRINT]
+    assert stage.always_changed
+    assert shlex.split(stage.cmd) == [
+        "epilstm", "fingerprint", "--params", "params.yaml", "--fingerprints", "data/fingerprints",
+    ]  # fmt: skip
+    assert paths_of(stage.outs) == {"data/fingerprints"}
 
 
 @pytest.mark.parametrize("name", STAGED)
@@ -241,7 +255,7 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         params[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
-    assert repro(folder) == STAGED
+    assert repro(folder) == [FINGERPRINT, *STAGED]
     return folder
 
 
@@ -269,7 +283,7 @@ def test_each_output_is_what_its_record_says(tiny_project):
 
 @pytest.mark.integration
 def test_a_second_run_does_nothing(tiny_project):
-    assert repro(tiny_project) == []
+    assert repro(tiny_project) == [FINGERPRINT]
 
 
 @pytest.mark.integration
@@ -278,4 +292,4 @@ def test_a_changed_hidden_size_reruns_train_and_what_follows(tiny_project):
     params = yaml.safe_load(path.read_text())
     params["train"]["hidden_size"] += 1
     path.write_text(yaml.safe_dump(params))
-    assert repro(tiny_project) == ["train", "export", "embed", "evaluate", "report"]
+    assert repro(tiny_project) == [FINGERPRINT, "train", "export", "embed", "evaluate", "report"]

@@ -33,6 +33,10 @@ OTHER_COMMANDS = {
     "serve": ("epilstm.serve.command:serve", "Serve an encoder over REST and gRPC."),
     "client": ("epilstm.client.command:client", "Ask a server for embeddings of signal that lies here."),
     "params": ("epilstm.params_command:params", "Show every parameter with its default and meaning."),
+    "fingerprint": (
+        "epilstm.fingerprint_command:fingerprint",
+        "Write the fingerprint of each step's code and params.",
+    ),
     "task": ("epilstm.task.command:task", "Run a step as a task of a Kubeflow pipeline."),
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 from epilstm.console import log, progress
 from epilstm.errors import RegistryError
 from epilstm.registry.repository import without_credentials
+from epilstm.step_fingerprints import write_fingerprints
 
 #: Ports whose paths the registry must know.
 NEEDED = ("params", "samplesheet", "signal", "matrix", "model", "encoder")
@@ -175,14 +176,26 @@ class Storage:
     def status(self) -> dict[str, Any]:
         """What of the pipeline has changed since it ran, by stage; empty where nothing has.
 
+        The fingerprints of code and params are brought up to date first, which ``dvc status`` does not do.
+
         Raises
         ------
+        ParamsError
+            The params file is unusable.
         RegistryError
-            DVC cannot say.
+            DVC cannot say, or ``dvc.yaml`` has no stage that writes the fingerprints.
         """
-        with _told(f"{self.root}: 'dvc status' fails", "mend dvc.yaml or what it names"):
+        places = self.places()
+        if "fingerprints" not in places:
+            raise RegistryError(
+                "dvc.yaml: no stage runs 'epilstm fingerprint', so a change of the code would go unnoticed; copy that "
+                "stage, and the dependencies on what it writes, from the dvc.yaml of this version of epilstm"
+            )
+        write_fingerprints(self.root / places["params"], self.root / places["fingerprints"])
+        with _told(f"{self.root}: 'dvc status' fails", "correct dvc.yaml or what it names"):
             changed: dict[str, Any] = self.repo.status()
-        return changed
+        writes = [stage.addressing for stage in self.repo.index.stages if _is_fingerprint(stage)]
+        return {stage: what for stage, what in changed.items() if stage not in writes}
 
     def push(self) -> int:
         """Bring everything that the work tree tracks to the remote.
@@ -280,6 +293,11 @@ class Storage:
                     _verify(odb, each, each.digest in read, where)
                     bar.advance()
         return len(files)
+
+
+def _is_fingerprint(stage: Any) -> bool:
+    """Whether a stage writes the fingerprints: it runs every time, and what it writes is compared by others."""
+    return isinstance(stage.cmd, str) and shlex.split(stage.cmd)[:2] == ["epilstm", "fingerprint"]
 
 
 def _verify(odb: Any, file: StoredFile, whole: bool, where: str) -> None:

@@ -135,7 +135,7 @@ def _refresh(repository: Repository) -> None:
 
 
 def _up_to_date(storage: Storage) -> bool:
-    """Whether ``dvc repro`` would do nothing."""
+    """Whether ``dvc repro`` would make nothing anew."""
     return not storage.status()
 
 

@@ -1,0 +1,164 @@
+"""What counts as a change of a step's code, tried on a copy of the package."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import epilstm
+from epilstm.code_fingerprint import REPORTING, fingerprint_of, step_fingerprint, step_fingerprints
+from epilstm.steps import STEPS
+
+PACKAGE = Path(epilstm.__file__).parent
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package, to be changed."""
+    folder = tmp_path / "epilstm"
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def digests(package: Path) -> dict[str, str]:
+    return {step: found.sha256 for step, found in step_fingerprints(package).items()}
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) >= 1, f"{path.name} has no {old!r}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def changed_by(package: Path, path: str, old: str, new: str) -> set[str]:
+    """Steps whose code is another one after a change."""
+    before = digests(package)
+    replace(package / path, old, new)
+    after = digests(package)
+    return {step for step in STEPS if before[step] != after[step]}
+
+
+def test_a_copy_elsewhere_has_the_same_fingerprint(package: Path):
+    assert digests(package) == {step: step_fingerprint(step).sha256 for step in STEPS}
+
+
+def test_comments_docstrings_and_formatting_do_not_count(package: Path):
+    before = digests(package)
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+                node.body[0] = ast.Expr(ast.Constant("Something else."))
+        path.write_text(f"# A comment.\n{ast.unparse(tree)}\n", encoding="utf-8")
+    assert digests(package) == before
+
+
+def test_a_changed_function_in_a_shared_module_counts_for_the_steps_that_import_it(package: Path):
+    changed = changed_by(package, "transforms.py", "np.arcsinh", "np.log1p")
+    assert {"ingest", "preprocess", "export", "evaluate", "monitor"} & changed
+    assert "preprocess" in changed
+    assert "train" not in changed  # it is given the standardised matrix
+    assert changed == {
+        name for name, code in step_fingerprints(package).items() if "epilstm.transforms" in code.modules
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "steps"),
+    [
+        ("store.py", {"ingest", "preprocess", "train", "embed", "evaluate"}),
+        ("shards.py", {"train", "embed"}),
+        ("parts.py", {"preprocess", "embed"}),
+        ("datasets.py", {"ingest", "preprocess", "train", "embed", "evaluate", "monitor"}),
+        ("genome.py", {"ingest", "preprocess", "embed", "evaluate"}),
+        ("gtf.py", {"evaluate"}),
+        ("evaluation.py", {"evaluate", "report", "promote"}),
+        ("artifacts.py", set(STEPS)),
+    ],
+)
+def test_a_changed_shared_module_concerns_the_steps_that_run_through_it(package: Path, module: str, steps: set[str]):
+    before = digests(package)
+    with open(package / module, "a", encoding="utf-8") as stream:
+        stream.write("\nCHANGED = True\n")
+    after = digests(package)
+    assert steps <= {step for step in STEPS if before[step] != after[step]}
+
+
+def test_a_module_imported_within_a_function_counts(package: Path):
+    (package / "late.py").write_text("VALUE = 1\n")
+    command = package / "train" / "command.py"
+    command.write_text(
+        command.read_text() + "\n\ndef late() -> int:\n    from epilstm import late\n\n    return late.VALUE\n"
+    )
+    assert changed_by(package, "late.py", "1", "2") == {"train"}
+
+
+def test_a_default_counts_for_the_step_of_its_section_alone(package: Path):
+    assert changed_by(package, "config.py", 'Field(1.0, description="largest gradient norm")', "Field(2.0)") == {
+        "train"
+    }
+
+
+def test_the_description_of_a_param_does_not_count(package: Path):
+    assert changed_by(package, "config.py", "largest gradient norm", "the largest norm of a gradient") == set()
+
+
+def test_a_validator_counts_for_the_step_of_its_section_alone(package: Path):
+    assert changed_by(package, "config.py", "both = sorted(", "both = list(") == {"preprocess"}
+
+
+def test_what_a_section_is_built_from_counts(package: Path):
+    changed = changed_by(
+        package, "config.py", 'Codec = Literal["none", "lz4", "zstd"]', 'Codec = Literal["none", "lz4"]'
+    )
+    assert {"ingest", "preprocess", "embed"} <= changed
+
+
+def test_a_release_and_a_new_entry_for_another_step_are_no_change_of_code(package: Path):
+    assert changed_by(package, "__init__.py", '__version__ = "', '__version__ = "9') == set()
+    assert (
+        changed_by(package, "errors.py", "class DataError", "class NewError(Exception):\n    pass\n\n\nclass DataError")
+        == set()
+    )
+    assert changed_by(package, "steps.py", "Train the LSTM autoencoder.", "Train it.") == set()
+
+
+@pytest.mark.parametrize("path", ["console.py", "telemetry/live.py"])
+def test_what_reports_on_a_run_does_not_count(package: Path, path: str):
+    before = digests(package)
+    with open(package / path, "a", encoding="utf-8") as stream:
+        stream.write("\nCHANGED = True\n")
+    assert digests(package) == before
+
+
+def test_a_data_file_of_the_package_counts_for_the_steps_that_read_it(package: Path):
+    assert changed_by(package, "report/style.css", "{", "{ ") == {"report"}
+    assert changed_by(package, "monitor/drift.html.jinja", "<", " <") == {"monitor"}
+    changed = changed_by(package, "genomes/hg19.chrom.sizes", "249250621", "249250622")
+    assert "ingest" in changed
+    assert changed == {name for name, code in step_fingerprints(package).items() if "epilstm.genome" in code.modules}
+
+
+def test_every_data_file_of_the_package_counts_for_whatever_reads_it(package: Path):
+    readers = ("epilstm.genome", "epilstm.report.page", "epilstm.monitor.page", "epilstm.samplesheet.catalog")
+    found = {name for reader in readers for name in fingerprint_of(reader).modules if not name.startswith("epilstm")}
+    there = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
+    assert found == {name for name in there if not name.endswith((".py", "py.typed"))}
+
+
+@pytest.mark.parametrize("step", ["ingest", "embed"])
+def test_whatever_python_loads_for_a_step_is_in_its_closure(step: str):
+    target = STEPS[step].target.partition(":")[0]
+    code = "import sys, epilstm.runner; before = set(sys.modules); import {}; print(*set(sys.modules) - before)"
+    told = subprocess.run(
+        [sys.executable, "-c", code.format(target)],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    loaded = {name for name in told if name.split(".")[0] == "epilstm" and not name.startswith(REPORTING)}
+    assert f"epilstm.{step}.command" in loaded
+    assert loaded <= set(step_fingerprint(step).modules)
