@@ -4,7 +4,7 @@ A step's code is every module of this package that its own modules import, direc
 functions included, and the data files that these modules name. Comments, docstrings, formatting and the descriptions
 of params do not count. Two kinds of module are exceptions:
 
-- Modules that report on a run (`REPORTING`) compute no value of an output, and are left out.
+- Modules that compute no value of an output (`WITHOUT_VALUES`) are left out: they report on a run.
 - Of modules that hold something for every step (`SHARED`) only what other modules name counts, and what that names in
   turn. So a default of another step's params is no change.
 
@@ -27,11 +27,11 @@ from epilstm.steps import STEPS
 
 PACKAGE = "epilstm"
 
-#: Modules (and packages, with all in them) that tell people and monitors of a run; none computes a value.
-REPORTING = ("epilstm.console", "epilstm.telemetry")
+#: Modules and packages that report on a run to people, monitors and records; none computes a value of an output.
+WITHOUT_VALUES = ("epilstm.code_fingerprint", "epilstm.console", "epilstm.telemetry")
 
 #: Modules that hold something for every step: of these only what is named counts.
-SHARED = ("epilstm", "epilstm.config", "epilstm.errors", "epilstm.runner", "epilstm.steps")
+SHARED = ("epilstm", "epilstm.artifacts", "epilstm.config", "epilstm.errors", "epilstm.runner", "epilstm.steps")
 
 #: Names that change with a release although nothing is computed otherwise.
 UNCOUNTED = {"__version__", "__all__"}
@@ -198,7 +198,7 @@ class _Sources:
     def _reach(self, reached: _Reached, name: str, wanted: str | None) -> list[tuple[str, str | None]]:
         """Add a module, or a name of a shared one; what is to be reached from there."""
         module = self.module(name)
-        if module is None or any(name == each or name.startswith(f"{each}.") for each in REPORTING):
+        if module is None or any(name == each or name.startswith(f"{each}.") for each in WITHOUT_VALUES):
             return []
         known = reached.modules.get(name)
         if name in SHARED:

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from epilstm import __version__
 from epilstm.artifacts import sha256_json
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
@@ -48,7 +47,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Parts:
-    """Chromosomes done by one step, all from the same inputs and params by the same version of this package.
+    """Chromosomes done by one step, all from the same inputs and params by the same code.
 
     Parameters
     ----------
@@ -75,9 +74,10 @@ class Parts:
         step, group : str
             Names of the step and of the Zarr group that it writes.
         follows_from : JSON-able
-            All that the values of a chromosome follow from: params that matter, fingerprints of inputs.
+            All else that the values of a chromosome follow from: fingerprint of the code, params that matter,
+            fingerprints of inputs.
         """
-        key = sha256_json([step, __version__, follows_from])[:16]
+        key = sha256_json([step, follows_from])[:16]
         return cls(folder / f"{step}-{key}", group)
 
     def add(self, chroms: Sequence[str], write: Write) -> list[str]:

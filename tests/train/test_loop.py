@@ -17,6 +17,7 @@ import zarr
 
 from epilstm.artifacts import MANIFEST
 from epilstm.cli import main
+from epilstm.code_fingerprint import CodeFingerprint
 from epilstm.config import TrainParams
 from epilstm.console import progress as bar
 from epilstm.datasets import MatrixManifest, read_manifest
@@ -249,7 +250,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed(matrix, trained, tmp_path):
 def test_a_checkpoint_of_other_code_or_other_shares_is_not_resumed(matrix, tmp_path, monkeypatch, capfd, change):
     train(matrix, tmp_path / "run", epochs=1)
     if change == "code":
-        monkeypatch.setattr("epilstm.train.command.SOURCES", ("train",))
+        monkeypatch.setattr("epilstm.train.command.step_fingerprint", lambda step: CodeFingerprint({step: "other"}))
     folder = tmp_path / "run"
     params = write_params(folder, epochs=1, threads=1 if change == "threads" else 2)
     main(command(matrix, folder, params, "resume"))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint, read_json
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import Codec, EmbedParams
 from epilstm.console import progress
 from epilstm.datasets import (
@@ -35,9 +36,6 @@ from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
 from epilstm.runner import StepContext, StepResult
 from epilstm.shards import BinArray, open_bins
 from epilstm.store import SHARD_BINS, available_cores, create_bin_array, read_mask, require_group
-
-#: Changes when the same matrix and encoder would give another array.
-FORMAT = "epilstm.embeddings.part/1"
 
 EMBEDDINGS = "embeddings.zarr"
 
@@ -138,7 +136,8 @@ def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any
     `auto` as provider is one of a kind: parts made on GPUs are taken over where there is none.
     """
     matter = {"chunk_bins", "warmup_bins", "warmup_frames", "batch", "provider", "codec"}
-    return [FORMAT, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
+    code = step_fingerprint("embed").sha256
+    return [code, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
 
 
 def _create_arrays(

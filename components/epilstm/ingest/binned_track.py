@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.artifacts import read_json, sha256_json, write_json
+from epilstm.code_fingerprint import fingerprint_of
 from epilstm.config import Codec
 from epilstm.errors import TrackError
 from epilstm.genome import Assembly, Region, bin_count, bins_of, chromosomes_of
@@ -22,9 +23,6 @@ from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, U
 from epilstm.seal import seal, sealed_facts
 from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
 from epilstm.treatment import Transform, Uncovered
-
-#: Changes when the same inputs would be binned or stored differently.
-FORMAT = "epilstm.track/2"
 
 #: Bins averaged at once, a divisor of the shard; small enough for a processor's cache.
 WINDOW_BINS = 200_000
@@ -96,7 +94,7 @@ class Binning:
     def _settings(self) -> str:
         return sha256_json(
             {
-                "format": FORMAT,
+                "code": fingerprint_of(__name__).sha256,
                 "bin_size": self.bin_size,
                 "sizes": {chrom: self.sizes[chrom] for chrom in self.chromosomes},
                 "regions": [[*asdict(region).values()] for region in self.regions],

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from epilstm.artifacts import fingerprint, write_json
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import PreprocessParams
 from epilstm.console import progress
 from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, Split, read_manifest, write_manifest
@@ -31,9 +32,6 @@ from epilstm.preprocess.standardise import (
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores, create_bin_array, create_group, create_mask, read_mask, require_group
-
-#: Changes when the same signal would give another array.
-FORMAT = "epilstm.matrix.part/1"
 
 MATRIX = "matrix.zarr"
 
@@ -73,7 +71,8 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
 
     parts = None
     if "parts" in context.work:
-        follows_from = [FORMAT, manifest.signal_fingerprint, scaler.model_dump(), params.frame_bins, params.codec]
+        code = step_fingerprint("preprocess").sha256
+        follows_from = [code, manifest.signal_fingerprint, scaler.model_dump(), params.frame_bins, params.codec]
         parts = Parts.of(context.work["parts"], "preprocess", MATRIX, follows_from)
     if parts is not None and context.part is not None:
         require_chromosome(context.part, manifest.chromosomes)

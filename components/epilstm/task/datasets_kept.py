@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epilstm import __version__
 from epilstm.artifacts import MANIFEST, sha256_json, write_json
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.console import log
 from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, SignalManifest, parse_manifest
 from epilstm.errors import DataError
@@ -38,7 +38,8 @@ def content_key(line: StepLine, fingerprints: dict[str, str]) -> str:
     fingerprints : dict of str to str
         Of each input.
     """
-    return sha256_json([line.step.name, __version__, line.params.model_dump(mode="json"), fingerprints])[:16]
+    code = step_fingerprint(line.step.name).sha256
+    return sha256_json([line.step.name, code, line.params.model_dump(mode="json"), fingerprints])[:16]
 
 
 @dataclass(frozen=True)

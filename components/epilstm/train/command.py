@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import distributed
 
 from epilstm.artifacts import exclusive, fingerprint, read_json, remove, sha256_file, sha256_json
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import TrainParams
 from epilstm.console import log, progress
 from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manifest
@@ -48,9 +49,6 @@ from epilstm.train.streams import (
 #: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
 SPEED_PARAMS = {"checkpoint_steps", "memory_gb"}
 RESOLVED_PARAMS = {"threads", "device", "precision"}
-
-#: Sources whose change makes another run of the same params.
-SOURCES = ("train", "model", "genome.py", "datasets.py", "store.py", "shards.py")
 
 #: Columns of the tokens from which the context level is trained on several threads.
 WIDE_COLUMNS = 1_000
@@ -288,14 +286,8 @@ def identity(params: TrainParams, matrix_fingerprint: str, group: Processes, dev
     """What makes two runs the same run, so that one may go on from the other's checkpoint."""
     chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS | RESOLVED_PARAMS)
     resolved = [device.type, loop.use_bfloat16(params, device), threads, group.count]
-    package = Path(__file__).parents[1]
-    files = sorted(file for name in SOURCES for file in _python_files(package / name))
-    sources = [[str(file.relative_to(package)), sha256_file(file)] for file in files]
-    return sha256_json([chosen, resolved, matrix_fingerprint, sources, torch.__version__])
-
-
-def _python_files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else list(path.rglob("*.py"))
+    code = step_fingerprint("train").sha256
+    return sha256_json([chosen, resolved, matrix_fingerprint, code, torch.__version__])
 
 
 def checkpoint_folder(folder: Path | None, group: Processes) -> Path | None:
