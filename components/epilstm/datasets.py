@@ -39,6 +39,7 @@ from pydantic import (
 from epilstm.artifacts import MANIFEST, read_json, to_json
 from epilstm.errors import DataError
 from epilstm.genome import Region, bin_count
+from epilstm.track_identity import TrackIdentity, TrackSet, require_known_tracks
 from epilstm.treatment import Transform, Uncovered
 
 
@@ -66,16 +67,50 @@ class Manifest(BaseModel):
         return list(dict.fromkeys(region[0] for region in self.regions))  # the keys of a JSON file have no order
 
 
+class NamedTracks(BaseModel):
+    """Tracks in an order: a name for each (`epilstm.track_identity.unique_names`), and the fields that it is made of.
+
+    Files that an older version wrote have names alone, and `identities` is None; what is written has both.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracks: list[str]
+    identities: list[TrackIdentity] | None = None
+
+    @model_validator(mode="after")
+    def _names_and_fields_agree(self) -> Self:
+        if self.identities is not None:
+            require_known_tracks(self.tracks, self.identities)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_fields(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        if self.identities is None:
+            content.pop("identities", None)
+        return content
+
+    @property
+    def track_set(self) -> TrackSet:
+        """The tracks with their fields; of an older file, with those that its names suggest."""
+        if self.identities is None:
+            return TrackSet.of_names(self.tracks)
+        return TrackSet(tuple(self.tracks), tuple(self.identities))
+
+
 class TrackEntry(BaseModel):
     """One ingested track.
 
-    `moments` maps a chromosome to (covered bins, sum, sum of squares) of the transformed signal over covered bins.
+    `moments` maps a chromosome to (covered bins, sum, sum of squares) of the transformed signal over covered bins;
+    `metadata` has the samplesheet's further columns.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cell_type: str
     assay: str
+    replicate: str | None = None
     uri: str
     transform: Transform = "arcsinh"
     uncovered: Uncovered = "zero"
@@ -83,11 +118,17 @@ class TrackEntry(BaseModel):
     bytes: int
     covered_fraction: float
     moments: dict[str, tuple[int, float, float]]
+    metadata: dict[str, str] = {}
+
+    @property
+    def identity(self) -> TrackIdentity:
+        """Which track it is."""
+        return TrackIdentity(self.cell_type, self.assay, self.replicate)
 
     @property
     def name(self) -> str:
-        """``cell_type-assay``."""
-        return f"{self.cell_type}-{self.assay}"
+        """Name of its identity, for messages; among the others its name is that of the data set's `track_set`."""
+        return self.identity.name
 
 
 class SignalManifest(Manifest):
@@ -98,6 +139,11 @@ class SignalManifest(Manifest):
     blacklist_sha256: str
     bins_with_data: dict[str, int]
     histogram_edges: list[float]
+
+    @property
+    def track_set(self) -> TrackSet:
+        """The tracks with their names and fields."""
+        return TrackSet.of([track.identity for track in self.tracks])
 
 
 class Split(BaseModel):
@@ -110,16 +156,13 @@ class Split(BaseModel):
     test: list[str]
 
 
-class Scaler(BaseModel):
+class Scaler(NamedTracks):
     """How raw signal becomes the matrix: ``(transform(x) - mean) / scale``, per track; see `epilstm.transforms`.
 
     `mean` and `scale` are those of the training chromosomes' bins with data (for an encoder's: of its own matrix).
     `transform` and `uncovered` are one value for all tracks or, where tracks differ, one per track.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tracks: list[str]
     transform: Transform | list[Transform] = "arcsinh"
     uncovered: Uncovered | list[Uncovered] = "zero"
     mean: list[float]
@@ -145,6 +188,8 @@ class Scaler(BaseModel):
         content: dict[str, Any] = serialise(self)
         if self.uncovered == "zero":
             del content["uncovered"]
+        if self.identities is None:
+            content.pop("identities", None)
         return content
 
     @property
@@ -161,12 +206,12 @@ class Scaler(BaseModel):
         """The scaler of some of the tracks, by their places."""
         one_per_track = {
             key: [value[place] for place in places] if isinstance(value := getattr(self, key), list) else value
-            for key in ("tracks", "transform", "uncovered", "mean", "scale")
+            for key in ("tracks", "identities", "transform", "uncovered", "mean", "scale")
         }
         return Scaler.model_validate(one_per_track)
 
 
-class ReferenceHistograms(BaseModel):
+class ReferenceHistograms(NamedTracks):
     """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is held against.
 
     arcsinh is here the axis, whatever a track's transform: it holds signal of any sign and size.
@@ -174,22 +219,18 @@ class ReferenceHistograms(BaseModel):
     empty split, counts are over all chromosomes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tracks: list[str]
     transform: Literal["arcsinh"] = "arcsinh"
     edges: list[float]
     counts: list[list[int]]
 
 
-class MatrixManifest(Manifest):
+class MatrixManifest(Manifest, NamedTracks):
     """Written by preprocess; regions are widened to whole frames of the chromosome.
 
     The last frame of a chromosome may reach past its end, and the region with it.
     """
 
     format: Literal["epilstm.matrix/1"] = "epilstm.matrix/1"
-    tracks: list[str]
     frame_bins: int
     split: Split
     bins_with_data: dict[str, int]
@@ -201,14 +242,16 @@ class MatrixManifest(Manifest):
         return -(-super().bins(chrom) // self.frame_bins) * self.frame_bins
 
 
-class EmbeddingsManifest(Manifest):
+class EmbeddingsManifest(Manifest, NamedTracks):
     """Written by embed.
 
-    `split` is that of the model's training, whatever matrix was embedded; None where it is not known (an imported
-    checkpoint, embeddings from a server or of an encoder that did not say).
+    `tracks` are those that were embedded, and empty in a file of an older version. `split` is that of the model's
+    training, whatever matrix was embedded; None where it is not known (an imported checkpoint, embeddings from a
+    server or of an encoder that did not say).
     """
 
     format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
+    tracks: list[str] = []
     size: int
     matrix_fingerprint: str
     model_fingerprint: str

@@ -87,7 +87,7 @@ def test_pieces_with_carried_state_are_one_unbroken_pass(server, encoder, place,
     found = values_of(tmp_path / "out.zarr")
     for chrom, start, end in REGIONS:
         first, last = start // 25, -(-end // 25)
-        with ChromosomeSignal(files_of(SCALER.tracks, place.sheet, tmp_path), binning, chrom) as signal:
+        with ChromosomeSignal(files_of(SCALER.track_set, place.sheet, tmp_path), binning, chrom) as signal:
             rows = signal.rows(first, last, last)
         expected = embedding_of(encoder / ENCODER, rows[None])[0]
         expected[np.isnan(rows).all(axis=1)] = np.nan

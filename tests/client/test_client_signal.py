@@ -13,6 +13,7 @@ from epilstm.genome import Assembly, Region, load_assembly, read_blacklist, read
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binned_track import Binning, window_means
 from epilstm.store import open_group
+from epilstm.track_identity import TrackSet
 from export.small_model import SCALER
 
 
@@ -29,7 +30,7 @@ def test_signal_is_what_ingest_stores(place, binning, ingested, tmp_path, chrom,
     rows = {track: number for number, track in enumerate(reversed(SCALER.tracks))}
     stored = np.asarray(open_group(ingested / "signal.zarr")[chrom][:])[[rows[track] for track in SCALER.tracks]]
     first, last = start // 25, -(-end // 25)
-    files = files_of(SCALER.tracks, place.sheet, tmp_path)
+    files = files_of(SCALER.track_set, place.sheet, tmp_path)
     with ChromosomeSignal(files, binning, chrom) as signal:
         pieces = [signal.rows(at, min(at + step, last), last) for at in range(first, last, step)]
     np.testing.assert_array_equal(np.concatenate(pieces).T.view("u4"), stored[:, first:last].view("u4"))
@@ -37,7 +38,7 @@ def test_signal_is_what_ingest_stores(place, binning, ingested, tmp_path, chrom,
 
 
 def test_overlapping_windows_see_the_same_bins(place, binning, tmp_path):
-    files = files_of(SCALER.tracks, place.sheet, tmp_path)
+    files = files_of(SCALER.track_set, place.sheet, tmp_path)
     with ChromosomeSignal(files, binning, "chr9") as signal:
         one = signal.rows(400, 700, 1_000).copy()
         two = signal.rows(600, 1_000, 1_000)
@@ -48,7 +49,7 @@ def test_overlapping_windows_see_the_same_bins(place, binning, tmp_path):
 
 def test_no_more_signal_is_held_than_a_few_values_a_track(place, binning, tmp_path, monkeypatch):
     monkeypatch.setattr("epilstm.client.signal.HELD_VALUES", 700)
-    files = files_of(SCALER.tracks, place.sheet, tmp_path)
+    files = files_of(SCALER.track_set, place.sheet, tmp_path)
     with ChromosomeSignal(files, binning, "chr9") as signal:
         signal.rows(400, 450, 10_000)
         assert len(signal._rows) == 100
@@ -58,17 +59,17 @@ def test_the_digest_is_of_the_signal_not_of_its_pieces(binning):
     values = np.random.default_rng(0).random((10, 7)).astype(np.float32)
     digests = []
     for cut in (3, 8):
-        digest = Digest(SCALER.tracks, binning)
+        digest = Digest(SCALER.track_set, binning)
         digest.add(values[:cut])
         digest.add(values[cut:])
         digests.append(digest.hexdigest())
-    other = Digest(SCALER.tracks, binning)
+    other = Digest(SCALER.track_set, binning)
     other.add(values[::-1])
     assert digests[0] == digests[1] != other.hexdigest()
 
 
 def test_bins_are_what_the_model_wants_whatever_the_samplesheet_says(place, tmp_path):
-    files = files_of(SCALER.tracks[:2], place.sheet, tmp_path, uncovered=["zero", "missing"])
+    files = files_of(SCALER.track_set.select([0, 1]), place.sheet, tmp_path, uncovered=["zero", "missing"])
     assert [file.track.uncovered for file in files] == ["zero", "missing"]
     sizes = Assembly("toy", SIZES)
     binning = Binning.of(sizes, sizes.regions(), [], 25, "lz4")
@@ -84,7 +85,7 @@ def test_bins_are_what_the_model_wants_whatever_the_samplesheet_says(place, tmp_
 
 def test_missing_tracks_are_told_in_one_line(place, tmp_path):
     with pytest.raises(SamplesheetError, match=r"has no E777-x, E778-x: 2 of the model's 3 tracks; add their rows"):
-        files_of(["E777-x", SCALER.tracks[0], "E778-x"], place.sheet, tmp_path)
+        files_of(TrackSet.of_names(["E777-x", SCALER.tracks[0], "E778-x"]), place.sheet, tmp_path)
 
 
 def test_regions_are_read_as_browsers_write_them():

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from signal_folder import random_signal, write_signal
 
-from epilstm.artifacts import MANIFEST, exclusive, fingerprint, sha256_file
+from epilstm.artifacts import MANIFEST, exclusive, fingerprint
 from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler, parse_manifest, read_manifest
 from epilstm.errors import DataError, GenomeError
 from epilstm.genome import bins_of
+from epilstm.model.encoder_folder import scaler_digest
 from epilstm.preprocess.matrix_dataset import workers_within
 from epilstm.runner import StepResult, run_step
 from epilstm.steps import STEPS
@@ -86,7 +87,7 @@ def test_the_manifest_says_what_it_follows_from(folder: Path, signal: dict[str, 
     assert manifest.regions == [("chr1", 0, 130_300 * 25), ("chr2", 0, 800 * 25), ("chr3", 0, 400 * 25)]
     assert (manifest.split.train, manifest.split.validation, manifest.split.test) == (["chr1"], ["chr2"], ["chr3"])
     assert manifest.signal_fingerprint == fingerprint(folder / "signal")
-    assert manifest.scaler_sha256 == sha256_file(folder / "matrix" / "scaler.json")
+    assert manifest.scaler_sha256 == scaler_digest(scaler_of(folder))
     assert [manifest.bins(chrom) for chrom in BINS] == [130_300, 800, 400]
     with_data = sum(int((~np.isnan(raw).all(axis=0)).sum()) for raw in signal.values())
     assert result.metrics == {

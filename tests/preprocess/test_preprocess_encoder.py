@@ -137,7 +137,7 @@ def test_tracks_that_the_signal_lacks_are_named(tmp_path, encoder):
         preprocess(tmp_path, encoder)
     assert str(caught.value) == (
         "the signal lacks 2 of the encoder's 7 tracks: E005-DNase, E006-DNase; "
-        "add them to the samplesheet, under these names, and ingest again"
+        "add them to the samplesheet, with the same cell types and assays, and ingest again"
     )
     assert not (tmp_path / "matrix").exists()
 

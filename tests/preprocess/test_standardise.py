@@ -51,7 +51,11 @@ def test_reference_histograms_count_the_training_bins_with_data(signal: dict[str
     manifest = manifest_of(signal, tmp_path)
     split = split_chromosomes(manifest, ["chr10"], [])
     reference = reference_histograms(
-        manifest, split.train, range(len(manifest.tracks)), np.load(tmp_path / "signal" / "histograms.npy")
+        manifest,
+        split.train,
+        range(len(manifest.tracks)),
+        manifest.track_set,
+        np.load(tmp_path / "signal" / "histograms.npy"),
     )
     for row, values in enumerate(training_bins(signal, ["chr9", "chr11"])):
         assert reference.counts[row] == np.histogram(values, reference.edges)[0].tolist()
@@ -110,6 +114,6 @@ def test_bins_without_data_are_left_out_where_uncovered_bases_are_missing(
     assert (scaler.mean[1], scaler.scale[1]) == pytest.approx((0.5, 0.15**0.5))
     counts = np.zeros((2, 3, len(manifest.histogram_edges) - 1), np.int64)
     counts[:, :, 3] = 10
-    reference = reference_histograms(manifest, split.train, [0, 1], counts)
+    reference = reference_histograms(manifest, split.train, [0, 1], manifest.track_set, counts)
     assert sum(reference.counts[0]) == manifest.bins_with_data["chr9"]
     assert sum(reference.counts[1]) == 10

@@ -23,6 +23,7 @@ from epilstm.model.folder import ModelManifest, load_model, save_model, save_wei
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
 from epilstm.runner import record_path
+from epilstm.track_identity import select_tracks
 from epilstm.transforms import to_signal
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Model:
 
     @property
     def tracks(self) -> list[str]:
-        """Names of the tracks (``cell_type-assay``), in the order of an array's columns."""
+        """Names of the tracks, such as ``E003-H3K4me3``, in the order of an array's columns."""
         return list(self.manifest.tracks)
 
     @property
@@ -176,7 +177,8 @@ class Model:
         scale : {'signal', 'standardised'}
             Raw signal, or the values that the network sees.
         hide : sequence of str
-            Tracks to hide from the model: what comes back of them is imputed from the others.
+            Tracks to hide from the model, by name, cell type or assay: what comes back of them is imputed from the
+            others.
 
         Returns
         -------
@@ -192,10 +194,12 @@ class Model:
         """
         _one_of("scale", scale, ("signal", "standardised"))
         hidden = [hide] if isinstance(hide, str) else list(hide)
-        unknown = [name for name in hidden if name not in self.manifest.tracks]
-        if unknown:
-            raise ParamsError(f"hide: {unknown[0]!r} is none of the model's tracks ({', '.join(self.tracks[:3])}, ...)")
-        wanted = Wanted(self.manifest, frozenset(hidden), _one_of("missing", missing, ("error", "mask")))
+        places = select_tracks(self.manifest.track_set, hidden, "hide") if hidden else []
+        wanted = Wanted(
+            self.manifest,
+            frozenset(self.tracks[place] for place in places),
+            _one_of("missing", missing, ("error", "mask")),
+        )
 
         def scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
             return values if scale == "standardised" else to_signal(values, self.manifest.scaler).astype(np.float32)

@@ -20,6 +20,7 @@ from epilstm.errors import DataError, GenomeError, ModelError, ParamsError, Samp
 from epilstm.genome import BUILT_IN_ASSEMBLIES, Assembly, Region, bin_count, bins_of, load_assembly, read_blacklist
 from epilstm.model.encoder_folder import scaler_digest
 from epilstm.model.folder import ModelManifest
+from epilstm.track_identity import TrackSet, missing_tracks, same_tracks
 from epilstm.transforms import standardise
 
 #: What to do about a model's tracks that the signal lacks.
@@ -70,8 +71,8 @@ class Wanted:
         """The model's."""
         return self.manifest.scaler
 
-    def shown(self, available: Sequence[str], where: str) -> NDArray[np.bool_]:
-        """Which tracks are shown, (track,): there, and not hidden.
+    def shown(self, there: TrackSet, where: str) -> NDArray[np.bool_]:
+        """Which tracks are shown, (track,): among those that are there, and not hidden.
 
         Raises
         ------
@@ -79,18 +80,20 @@ class Wanted:
             Tracks are missing, or none is left.
         """
         tracks = self.manifest.tracks
-        there = set(available)
-        lacking = [name for name in tracks if name not in there and name not in self.hidden]
+        lacking = [name for name in missing_tracks(there, self.manifest.track_set) if name not in self.hidden]
         if lacking:
             names = ", ".join(lacking[:NAMED]) + (", ..." if len(lacking) > NAMED else "")
             of = f"{len(lacking)} of the model's {len(tracks)} tracks"
             if self.missing == "error":
                 raise SamplesheetError(
-                    f"{where}: has no {names}: {of}; add them, named by cell type and assay as in training, or hide "
+                    f"{where}: has no {names}: {of}; add them, with the cell types and assays of training, or hide "
                     "them with missing='mask'"
                 )
             warnings.warn(f"{where}: has no {names}: {of} hidden", stacklevel=6)
-        shown = np.array([name in there and name not in self.hidden for name in tracks], bool)
+        places = there.places_of(self.manifest.track_set)
+        shown = np.array(
+            [place is not None and name not in self.hidden for name, place in zip(tracks, places, strict=True)], bool
+        )
         if not shown.any():
             raise SamplesheetError(f"{where}: none of the model's {len(tracks)} tracks is there and shown")
         return shown
@@ -157,7 +160,8 @@ class SamplesheetSource(Source):
         from epilstm.samplesheet.sheet import read_samplesheet
 
         self.sheet, self.wanted, self.assembly, self.downloads = sheet, wanted, assembly, downloads
-        self.shown = wanted.shown([track.name for track in read_samplesheet(sheet)], str(sheet))
+        there = TrackSet.of([track.identity for track in read_samplesheet(sheet)])
+        self.shown = wanted.shown(there, str(sheet))
         self.places = np.flatnonzero(self.shown)
         self.blacklist = [] if blacklist is None else read_blacklist(blacklist, assembly)
         self._open = ExitStack()
@@ -179,7 +183,7 @@ class SamplesheetSource(Source):
         manifest = self.wanted.manifest
         kept = self.downloads or Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="epilstm-")))
         self.files = files_of(
-            [manifest.tracks[place] for place in self.places],
+            manifest.track_set.select(self.places.tolist()),
             self.sheet,
             kept,
             uncovered=[manifest.scaler.uncovered_bases[place] for place in self.places],
@@ -258,10 +262,11 @@ class SignalDatasetSource(_Dataset):
         manifest = read_manifest(folder, SignalManifest)
         super().__init__(folder, wanted, manifest)
         require_binned_alike(manifest, wanted.scaler)
-        names = [track.name for track in manifest.tracks]
-        self.shown = wanted.shown(names, str(folder))
+        there = manifest.track_set
+        self.shown = wanted.shown(there, str(folder))
         self.places = np.flatnonzero(self.shown)
-        self.places_there = [names.index(wanted.manifest.tracks[place]) for place in self.places]
+        rows = there.places_of(wanted.manifest.track_set)
+        self.places_there = [rows[place] for place in self.places]
         self.arrays = open_group(folder / "signal.zarr")
 
     def rows(self, chrom: str, first: int, last: int) -> Rows:
@@ -286,13 +291,14 @@ class MatrixSource(_Dataset):
         manifest = read_manifest(folder, MatrixManifest)
         super().__init__(folder, wanted, manifest)
         scaler = parse_manifest(read_json(folder / "scaler.json"), Scaler, folder / "scaler.json")
-        if scaler_digest(scaler) != scaler_digest(wanted.scaler):
-            what = "other tracks" if scaler.tracks != wanted.scaler.tracks else "another standardisation"
+        same = same_tracks(manifest.track_set, wanted.manifest.track_set)
+        if not same or scaler_digest(scaler) != scaler_digest(wanted.scaler):
+            what = "another standardisation" if same else "other tracks"
             raise ModelError(
                 f"{folder}: the matrix has {what} than the model was trained with; give the signal dataset, or "
                 "preprocess again with the model's encoder (--encoder)"
             )
-        self.shown = wanted.shown(manifest.tracks, str(folder))
+        self.shown = wanted.shown(manifest.track_set, str(folder))
         self.arrays = open_bins(folder / "matrix.zarr", whole=True)
         self._masks: dict[str, NDArray[np.bool_]] = {}
 
@@ -359,12 +365,12 @@ def raw_array(signal: Any, wanted: Wanted) -> tuple[NDArray[np.float32], NDArray
     """
     tracks = wanted.manifest.tracks
     if hasattr(signal, "columns"):
-        shown = wanted.shown([str(name) for name in signal.columns], "the table")
+        shown = wanted.shown(TrackSet.of_names([str(name) for name in signal.columns]), "the table")
         if len(set(signal.columns)) < len(signal.columns):
             raise DataError("the table has columns of the same name; each track has one")
         signal = signal.reindex(columns=tracks)
     else:
-        shown = wanted.shown(tracks, "the array")
+        shown = wanted.shown(wanted.manifest.track_set, "the array")
     if np.iscomplexobj(signal):
         raise DataError("not an array of numbers: they are complex")
     try:

@@ -82,9 +82,11 @@ def run(access: Access, request: Request, output: Path, form: Form) -> None:
                 "folder (--model FOLDER), or write a table or bigWigs"
             )
         binning = binning_of(request, served)
-        files = files_of(served.tracks, request.sheet, request.downloads or Path(scratch), uncovered=served.uncovered)
+        files = files_of(
+            served.track_set, request.sheet, request.downloads or Path(scratch), uncovered=served.uncovered
+        )
         check_files(files, binning)
-        digest = Digest(served.tracks, binning)
+        digest = Digest(served.track_set, binning)
         shape = window_shape(served, request.chunk_bins, request.warmup_bins)
         if request.stateful:
             pieces = embed_unbroken(connection, served, files, binning, request.chunk_bins, digest)
@@ -155,8 +157,10 @@ def _whole_bins(region: Region, assembly: Assembly, bin_size: int) -> Region:
 
 def manifest_of(binning: Binning, served: ServedEncoder, signal_sha256: str) -> EmbeddingsManifest:
     """What the embeddings say of themselves; the digest of the signal stands for the matrix that there is none of."""
-    properties = served.encoder.properties
+    properties, tracks = served.encoder.properties, served.track_set
     return EmbeddingsManifest(
+        tracks=list(tracks.names),
+        identities=list(tracks.identities) if tracks.known else None,
         assembly=binning.assembly,
         bin_size=binning.bin_size,
         chromosome_sizes={chrom: binning.sizes[chrom] for chrom in binning.chromosomes},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,7 +56,8 @@ class GrpcConnection(Connection):
     def _describe(self, model: str, request_id: str) -> ServedModel:
         told = self._call("ModelMetadata", MESSAGES["ModelMetadataRequest"](name=model), request_id)
         properties = dict(told.properties)
-        tracks = tuple(properties.pop("tracks", "").split(",")) if properties.get("tracks") else ()
+        joined, names = properties.pop("tracks", ""), properties.pop("track_names", None)
+        tracks = tuple(joined.split(",") if joined else ()) if names is None else tuple(map(str, json.loads(names)))
         shapes = [{tensor.name: tuple(tensor.shape) for tensor in tensors} for tensors in (told.inputs, told.outputs)]
         return ServedModel(model, told.versions[-1] if told.versions else "", tracks, properties, *shapes)
 

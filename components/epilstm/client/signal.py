@@ -20,6 +20,7 @@ from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binned_track import Binning, check_chromosomes, window_means
 from epilstm.ingest.fetch import check_digest, download, name_of
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri
+from epilstm.track_identity import TrackSet, missing_tracks
 from epilstm.treatment import Uncovered
 
 #: Values (bins x tracks) of signal held at once, which bounds memory whatever the number of tracks.
@@ -49,14 +50,14 @@ class TrackFile:
 
 
 def files_of(
-    tracks: Sequence[str], sheet: Path, downloads: Path, retries: int = 5, uncovered: Sequence[Uncovered] = ()
+    tracks: TrackSet, sheet: Path, downloads: Path, retries: int = 5, uncovered: Sequence[Uncovered] = ()
 ) -> list[TrackFile]:
     """The file of each of a model's tracks; remote ones are brought here first.
 
     Parameters
     ----------
-    tracks : sequence of str
-        Names (``cell_type-assay``) in the model's order.
+    tracks : TrackSet
+        In the model's order.
     sheet : Path
         Samplesheet; its further tracks are left out.
     downloads : Path
@@ -73,17 +74,19 @@ def files_of(
     TrackError
         A remote file cannot be had, or is not the one that the samplesheet says.
     """
-    listed = {track.name: track for track in read_samplesheet(sheet)}
-    missing = [name for name in tracks if name not in listed]
+    listed = read_samplesheet(sheet)
+    there = TrackSet.of([track.identity for track in listed])
+    missing = missing_tracks(there, tracks)
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise SamplesheetError(
-            f"{sheet}: has no {shown}: {len(missing)} of the model's {len(tracks)} tracks; add their rows, named by "
-            "cell type and assay as in training"
+            f"{sheet}: has no {shown}: {len(missing)} of the model's {len(tracks)} tracks; add their rows, with the "
+            "cell types and assays of training"
         )
     all_zero: list[Uncovered] = ["zero"] * len(tracks)
-    treated = zip(tracks, uncovered or all_zero, strict=True)
-    return [_local(replace(listed[name], uncovered=each), sheet, downloads, retries) for name, each in treated]
+    rows = [listed[place] for place in there.places_of(tracks) if place is not None]
+    treated = zip(rows, uncovered or all_zero, strict=True)
+    return [_local(replace(track, uncovered=each), sheet, downloads, retries) for track, each in treated]
 
 
 def _local(track: Track, sheet: Path, downloads: Path, retries: int) -> TrackFile:
@@ -183,14 +186,15 @@ class Digest:
 
     Parameters
     ----------
-    tracks : sequence of str
+    tracks : TrackSet
     binning : Binning
         Its regions say which bins the signal is of.
     """
 
-    def __init__(self, tracks: Sequence[str], binning: Binning) -> None:
+    def __init__(self, tracks: TrackSet, binning: Binning) -> None:
         regions = [str(region) for region in binning.regions]
-        self._sha256 = hashlib.sha256(sha256_json([[*tracks], binning.bin_size, regions]).encode())
+        fields = [each.fields for each in tracks.identities] if tracks.known else tracks.names
+        self._sha256 = hashlib.sha256(sha256_json([fields, binning.bin_size, regions]).encode())
 
     def add(self, signal: Signal) -> None:
         """Add the next bins, (bin, track)."""

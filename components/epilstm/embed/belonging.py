@@ -7,6 +7,7 @@ from itertools import zip_longest
 from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.errors import ModelError
 from epilstm.model.encoder_folder import EncoderManifest, scaler_digest
+from epilstm.track_identity import same_tracks
 
 
 def require_same_input(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderManifest) -> None:
@@ -27,7 +28,8 @@ def require_same_input(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderM
     if matrix.tracks != scaler.tracks:
         raise ModelError("the matrix and its scaler.json name different tracks; run preprocess again")
     frames_fit = not encoder.config.context_size or matrix.frame_bins % encoder.config.frame_bins == 0
-    if scaler_digest(scaler) == encoder.scaler_sha256 and matrix.bin_size == encoder.bin_size and frames_fit:
+    same = same_tracks(matrix.track_set, encoder.track_set) and scaler_digest(scaler) == encoder.scaler_sha256
+    if same and matrix.bin_size == encoder.bin_size and frames_fit:
         return
     raise ModelError(
         f"the encoder does not belong to the matrix: {_first_difference(matrix, scaler, encoder)}; "
@@ -40,9 +42,15 @@ def _first_difference(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderMa
         return f"bins are {matrix.bin_size} bp in the matrix, {encoder.bin_size} bp in the encoder"
     if encoder.config.context_size and matrix.frame_bins % encoder.config.frame_bins:
         return f"frames are {matrix.frame_bins} bins in the matrix, {encoder.config.frame_bins} bins in the encoder"
-    for number, (one, other) in enumerate(zip_longest(scaler.tracks, encoder.tracks), 1):
+    have, wanted = matrix.track_set, encoder.track_set
+    for number, (one, other) in enumerate(zip_longest(have.names, wanted.names), 1):
         if one != other:
             return f"track {number} is {one or 'missing'} in the matrix, {other or 'missing'} in the encoder"
+    for number, (this, that) in enumerate(zip(have.identities, wanted.identities, strict=True), 1):
+        if have.known and wanted.known and this != that:
+            return (
+                f"track {number} is {' + '.join(this.fields)} in the matrix, {' + '.join(that.fields)} in the encoder"
+            )
     for what in ("mean", "scale"):
         values = zip(scaler.tracks, getattr(scaler, what), getattr(encoder.scaler, what), strict=True)
         for track, one, other in values:

@@ -61,6 +61,8 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         bin_size=matrix.bin_size,
         chromosome_sizes=matrix.chromosome_sizes,
         regions=[(r.chrom, r.start, min(r.end, matrix.chromosome_sizes[r.chrom])) for r in matrix.region_list()],
+        tracks=matrix.tracks,
+        identities=matrix.identities,
         size=encoder.config.embedding_size,
         matrix_fingerprint=fingerprint(matrix_folder),
         model_fingerprint=encoder.model_fingerprint,

@@ -15,7 +15,7 @@ from epilstm import __version__
 from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.config import ExportParams
 from epilstm.console import log
-from epilstm.datasets import Scaler, write_manifest
+from epilstm.datasets import write_manifest
 from epilstm.errors import ModelError
 from epilstm.export import parity, triton
 from epilstm.export.graph import OPSET, build_encoder
@@ -24,6 +24,7 @@ from epilstm.model.encoder_folder import ENCODER, SIGNAL, STATEFUL_ENCODER, Enco
 from epilstm.model.folder import ModelManifest, load_model
 from epilstm.model.windows import context_bins
 from epilstm.runner import StepContext, StepResult
+from epilstm.track_identity import TrackSet
 
 #: (batch, time) of the call that is timed, and how often it is made.
 TIMED_SHAPE, TIMED_CALLS = (1, 100), 30
@@ -92,13 +93,15 @@ def run(params: ExportParams, context: StepContext) -> StepResult:
 def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, str]:
     """What an encoder file says of itself (ONNX ``metadata_props``); `tracks` is a JSON list in input order.
 
-    So are `transform` and `uncovered`, of each track; they are left out where all are arcsinh and zero.
+    So are `cell_types` and `assays` of the tracks, where they are known, and `replicates`, where there are any; and
+    `transform` and `uncovered`, which are left out where all are arcsinh and zero.
     """
     scaler = manifest.scaler
     treated = {"transform": scaler.transforms, "uncovered": scaler.uncovered_bases}
-    usual = Scaler(tracks=scaler.tracks, mean=scaler.mean, scale=scaler.scale) == scaler
+    usual = scaler.transform == "arcsinh" and scaler.uncovered == "zero"
     return {
         "tracks": json.dumps(manifest.tracks),
+        **field_metadata(manifest.track_set),
         **({} if usual else {key: json.dumps(values) for key, values in treated.items()}),
         "bin_size": str(manifest.bin_size),
         "assembly": manifest.assembly,
@@ -109,6 +112,14 @@ def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, st
         "matrix_fingerprint": manifest.matrix_fingerprint,
         "epilstm_version": __version__,
     }
+
+
+def field_metadata(tracks: TrackSet) -> dict[str, str]:
+    """Fields of the tracks, a JSON list each; none where only names are known."""
+    if not tracks.known:
+        return {}
+    replicates = {"replicates": json.dumps(tracks.replicates)} if any(tracks.replicates) else {}
+    return {"cell_types": json.dumps(tracks.cell_types), "assays": json.dumps(tracks.assays), **replicates}
 
 
 def context_metadata(config: ModelConfig) -> dict[str, str]:

@@ -55,6 +55,7 @@ def write_signal_dataset(
             TrackEntry(
                 cell_type=row.cell_type,
                 assay=row.assay,
+                replicate=row.replicate,
                 uri=row.uri,
                 transform=row.transform,
                 uncovered=row.uncovered,
@@ -62,6 +63,7 @@ def write_signal_dataset(
                 bytes=track.binned.bytes,
                 covered_fraction=track.binned.covered / binning.region_bins,
                 moments=moments(track.binned),
+                metadata=dict(row.metadata),
             )
             for row, track in zip(tracks, found, strict=True)
         ],

@@ -22,6 +22,7 @@ from epilstm.artifacts import sha256_file, to_json
 from epilstm.datasets import Scaler, Split, read_manifest
 from epilstm.errors import ModelError
 from epilstm.model.config import ModelConfig
+from epilstm.track_identity import TrackSet
 
 ENCODER = "encoder.onnx"
 STATEFUL_ENCODER = "encoder_stateful.onnx"
@@ -63,10 +64,18 @@ class EncoderManifest(BaseModel):
         """Track names in input order."""
         return self.scaler.tracks
 
+    @property
+    def track_set(self) -> TrackSet:
+        """The tracks with their fields, in input order."""
+        return self.scaler.track_set
+
 
 def scaler_digest(scaler: Scaler) -> str:
-    """What identifies a scaler: the SHA-256 of its content as preprocess writes it to ``scaler.json``."""
-    return hashlib.sha256(to_json(scaler.model_dump(mode="json")).encode()).hexdigest()
+    """What identifies a scaler: the SHA-256 of its content, by the tracks' names and without their fields.
+
+    An encoder of an older version, whose tracks have no fields, so fits the same matrix made anew.
+    """
+    return hashlib.sha256(to_json(scaler.model_dump(mode="json", exclude={"identities"})).encode()).hexdigest()
 
 
 def read_encoder_manifest(folder: Path) -> EncoderManifest:

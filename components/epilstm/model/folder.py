@@ -13,6 +13,7 @@ from epilstm.datasets import Scaler, Split, read_manifest, write_manifest
 from epilstm.errors import ModelError
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import Autoencoder, build, load_weights
+from epilstm.track_identity import TrackSet
 
 WEIGHTS = "weights.safetensors"
 
@@ -75,6 +76,11 @@ class ModelManifest(BaseModel):
     def tracks(self) -> list[str]:
         """Track names in input order."""
         return self.scaler.tracks
+
+    @property
+    def track_set(self) -> TrackSet:
+        """The tracks with their fields, in input order."""
+        return self.scaler.track_set
 
 
 def save_weights(folder: Path, network: Autoencoder) -> str:

@@ -32,6 +32,7 @@ from epilstm.preprocess.standardise import (
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import available_cores, create_bin_array, create_group, create_mask, read_mask, require_group
+from epilstm.track_identity import TrackSet
 
 MATRIX = "matrix.zarr"
 
@@ -48,19 +49,22 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     source = read_manifest(signal, SignalManifest)
     split, scaler = _split_and_scaler(source, params, context.inputs.get("encoder"))
     regions = widen_to_frames(source.region_list(), params.frame_bins * source.bin_size)
+    rows = rows_of(scaler, source)
+    # Names are the scaler's, fields the signal's, which an encoder of an older version does not have.
+    tracks = TrackSet(tuple(scaler.tracks), source.track_set.select(rows).identities)
     manifest = MatrixManifest(
         assembly=source.assembly,
         bin_size=source.bin_size,
         chromosome_sizes=source.chromosome_sizes,
         regions=[(region.chrom, region.start, region.end) for region in regions],
-        tracks=scaler.tracks,
+        tracks=list(tracks.names),
+        identities=list(tracks.identities),
         frame_bins=params.frame_bins,
         split=split,
         bins_with_data=source.bins_with_data,
         signal_fingerprint=fingerprint(signal),
         scaler_sha256=scaler_digest(scaler),
     )
-    rows = rows_of(scaler, source)
 
     def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
         require_files(signal / "signal.zarr", source, chroms)
@@ -83,7 +87,9 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
 
     matrix = context.outputs["matrix"]
     # With an encoder nothing trains: over all there is, to be held against the histograms of the model's matrix.
-    reference = reference_histograms(source, split.train or source.chromosomes, rows, _histograms(signal, source))
+    reference = reference_histograms(
+        source, split.train or source.chromosomes, rows, tracks, _histograms(signal, source)
+    )
     matrix.mkdir(parents=True)
     write_json(matrix / "scaler.json", scaler.model_dump(mode="json"))
     write_json(matrix / "histograms.json", reference.model_dump(mode="json"))

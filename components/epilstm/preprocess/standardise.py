@@ -10,6 +10,7 @@ import numpy.typing as npt
 from epilstm.console import log
 from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest, Split
 from epilstm.errors import DataError, GenomeError
+from epilstm.track_identity import TrackSet, missing_tracks
 
 #: Tracks that a message names at most.
 NAMED = 10
@@ -67,8 +68,10 @@ def fit_scaler(manifest: SignalManifest, split: Split) -> Scaler:
             raise DataError(f"{where}: no data on the training chromosomes; leave the track out or train on others")
         if spread <= 1e-12 * size:  # what rounding leaves of a difference of equal numbers
             raise DataError(f"{where}: the same value in every bin of the training chromosomes; leave the track out")
+    tracks = manifest.track_set
     return Scaler(
-        tracks=[track.name for track in manifest.tracks],
+        tracks=list(tracks.names),
+        identities=list(tracks.identities),
         transform=[track.transform for track in manifest.tracks],
         uncovered=[track.uncovered for track in manifest.tracks],
         mean=mean.tolist(),
@@ -99,14 +102,13 @@ def require_binned_alike(manifest: SignalManifest, scaler: Scaler) -> None:
     DataError
         Names the first track that differs.
     """
-    wanted = dict(zip(scaler.tracks, zip(scaler.transforms, scaler.uncovered_bases, strict=True), strict=True))
-    for track in manifest.tracks:
-        transform, uncovered = wanted.get(track.name, (track.transform, track.uncovered))
-        if track.uncovered != uncovered:
+    tracks, rows = manifest.track_set, manifest.track_set.places_of(scaler.track_set)
+    for row, transform, uncovered in zip(rows, scaler.transforms, scaler.uncovered_bases, strict=True):
+        if row is not None and manifest.tracks[row].uncovered != uncovered:
             raise DataError(
-                f"track {track.name}: its uncovered bases are {track.uncovered} in the signal, {uncovered} in the "
-                f"training data; set its transform to {transform} and uncovered to {uncovered} in the "
-                "samplesheet, and ingest again"
+                f"track {tracks.names[row]}: its uncovered bases are {manifest.tracks[row].uncovered} in the signal, "
+                f"{uncovered} in the training data; set its transform to {transform} and uncovered to {uncovered} in "
+                "the samplesheet, and ingest again"
             )
 
 
@@ -118,17 +120,17 @@ def rows_of(scaler: Scaler, manifest: SignalManifest) -> tuple[int, ...]:
     DataError
         Names the scaler's tracks that the signal lacks.
     """
-    places = {track.name: row for row, track in enumerate(manifest.tracks)}
-    missing = [name for name in scaler.tracks if name not in places]
+    tracks, wanted = manifest.track_set, scaler.track_set
+    missing = missing_tracks(tracks, wanted)
     if missing:
         raise DataError(
-            f"the signal lacks {len(missing)} of the encoder's {len(scaler.tracks)} tracks: {_named(missing)}; "
-            "add them to the samplesheet, under these names, and ingest again"
+            f"the signal lacks {len(missing)} of the encoder's {len(wanted)} tracks: {_named(missing)}; add them to "
+            "the samplesheet, with the same cell types and assays, and ingest again"
         )
-    extra = sorted(set(places) - set(scaler.tracks), key=places.__getitem__)
+    extra = missing_tracks(wanted, tracks)
     if extra:
         log.warning(f"{len(extra)} tracks of the signal are none of the encoder's and left out: {_named(extra)}")
-    return tuple(places[name] for name in scaler.tracks)
+    return tuple(place for place in tracks.places_of(wanted) if place is not None)
 
 
 def _named(tracks: Sequence[str]) -> str:
@@ -137,7 +139,11 @@ def _named(tracks: Sequence[str]) -> str:
 
 
 def reference_histograms(
-    manifest: SignalManifest, chromosomes: Sequence[str], rows: Sequence[int], histograms: npt.NDArray[np.int64]
+    manifest: SignalManifest,
+    chromosomes: Sequence[str],
+    rows: Sequence[int],
+    tracks: TrackSet,
+    histograms: npt.NDArray[np.int64],
 ) -> ReferenceHistograms:
     """Histogram of each track over bins with data in any track, or in itself where its uncovered bases are missing.
 
@@ -149,6 +155,8 @@ def reference_histograms(
         Those to count; where a scaler is fitted, those that it is fitted to.
     rows : sequence of int
         Tracks, by their row in the signal.
+    tracks : TrackSet
+        What these are.
     histograms : (track, chromosome, histogram bin) int64 array
         The signal's, over covered bins.
     """
@@ -159,5 +167,8 @@ def reference_histograms(
     zeros = np.array([manifest.tracks[row].uncovered == "zero" for row in rows])
     counts[zeros, zero] += bins - counts[zeros].sum(axis=1)
     return ReferenceHistograms(
-        tracks=[manifest.tracks[row].name for row in rows], edges=manifest.histogram_edges, counts=counts.tolist()
+        tracks=list(tracks.names),
+        identities=list(tracks.identities),
+        edges=manifest.histogram_edges,
+        counts=counts.tolist(),
     )

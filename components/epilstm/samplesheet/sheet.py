@@ -6,22 +6,26 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from epilstm.artifacts import staging_path
 from epilstm.errors import SamplesheetError
+from epilstm.track_identity import TrackIdentity, field_problem
 from epilstm.treatment import TRANSFORMS, UNCOVERED, Transform, Uncovered, usual_uncovered
 
 REQUIRED_COLUMNS = ("cell_type", "assay", "uri")
-OPTIONAL_COLUMNS = ("sha256", "transform", "uncovered")
+OPTIONAL_COLUMNS = ("replicate", "sha256", "transform", "uncovered")
 COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 
-#: Cell types and assays become parts of file names, array labels and plot legends.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+#: Their order in a samplesheet that is written.
+WRITTEN_COLUMNS = ("cell_type", "assay", "replicate", "uri", "sha256", "transform", "uncovered")
+
+#: Columns that together say which track a row is.
+IDENTITY_COLUMNS = ("cell_type", "assay", "replicate")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 
@@ -33,7 +37,7 @@ class Track:
     Parameters
     ----------
     cell_type, assay : str
-        Letters, digits and ``._+-``; together unique in a samplesheet.
+        Any printable text without blanks around it; with the replicate, unique in a samplesheet.
     uri : str
         As the samplesheet has it; `resolve_uri` makes it something that can be opened.
     sha256 : str or None
@@ -43,6 +47,10 @@ class Track:
     uncovered : {'zero', 'missing'}
         What a base that the file does not cover is; in a samplesheet, unless it says so, what
         `epilstm.treatment.usual_uncovered` says of the transform.
+    replicate : str or None
+        Tells apart tracks of one cell type and assay.
+    metadata : mapping of str to str
+        Values of the samplesheet's further columns, by column.
     """
 
     cell_type: str
@@ -51,11 +59,18 @@ class Track:
     sha256: str | None = None
     transform: Transform = "arcsinh"
     uncovered: Uncovered = "zero"
+    replicate: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def identity(self) -> TrackIdentity:
+        """Which track it is."""
+        return TrackIdentity(self.cell_type, self.assay, self.replicate)
 
     @property
     def name(self) -> str:
-        """``cell_type-assay``."""
-        return f"{self.cell_type}-{self.assay}"
+        """Name of its identity; `epilstm.track_identity.unique_names` has those of all rows."""
+        return self.identity.name
 
 
 @dataclass(frozen=True)
@@ -72,8 +87,8 @@ def read_samplesheet(path: Path) -> list[Track]:
     Parameters
     ----------
     path : Path
-        CSV with the columns ``cell_type``, ``assay``, ``uri`` and optionally ``sha256``, ``transform`` and
-        ``uncovered``, in any order; UTF-8, with or without byte-order mark, any line ends.
+        CSV with the columns ``cell_type``, ``assay``, ``uri`` and optionally ``replicate``, ``sha256``, ``transform``
+        and ``uncovered``, in any order; UTF-8, with or without byte-order mark, any line ends.
 
     Raises
     ------
@@ -100,14 +115,14 @@ def scan_samplesheet(path: Path) -> tuple[list[Row], list[str]]:
     header = _check_header(path, lines)
     rows: list[Row] = []
     problems: list[str] = []
-    first_line: dict[str, int] = {}
+    first_line: dict[TrackIdentity, int] = {}
     for number, fields in lines[1:]:
         found = _problems_of_row(header, fields)
         if not found:
             values = dict(zip(header, fields, strict=True))
             track = _track(values)
-            found = _clash(track, rows, first_line)
-            first_line.setdefault(track.name, number)
+            found = _clash(track, first_line)
+            first_line.setdefault(track.identity, number)
             if not found:
                 rows.append(Row(number, track))
         problems += [f"{path}:{number}: {problem}" for problem in found]
@@ -124,6 +139,7 @@ def _track(values: dict[str, str]) -> Track:
         values.get("sha256", "").lower() or None,
         transform,
         cast(Uncovered, values.get("uncovered") or usual_uncovered(transform)),
+        values.get("replicate", "").strip() or None,
     )
 
 
@@ -188,10 +204,9 @@ def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
         f"{column} is empty; give one" for column in REQUIRED_COLUMNS if not values[column].strip()
     ]  # what is optional may be empty row by row
     problems += [
-        f"{column} {values[column]!r} cannot be part of a file name; use letters, digits and . _ + - and begin with "
-        "a letter or digit"
-        for column in ("cell_type", "assay")
-        if values[column].strip() and not NAME.fullmatch(values[column])
+        problem
+        for column in IDENTITY_COLUMNS
+        if values.get(column, "").strip() and (problem := field_problem(column, values[column])) is not None
     ]
     uri = values["uri"]
     if uri.strip() and (uri != uri.strip() or not uri.isprintable()):
@@ -212,29 +227,37 @@ def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
     return problems
 
 
-def _clash(track: Track, rows: list[Row], first_line: dict[str, int]) -> list[str]:
-    if track.name not in first_line:
+def _clash(track: Track, first_line: dict[TrackIdentity, int]) -> list[str]:
+    if track.identity not in first_line:
         return []
-    first = first_line[track.name]
-    same = next((row.track for row in rows if row.number == first), track)
-    if (same.cell_type, same.assay) == (track.cell_type, track.assay):
-        return [f"{track.cell_type} {track.assay} is on line {first} already; keep one row per cell type and assay"]
-    return [f"the name {track.name} is that of line {first} too ({same.cell_type} {same.assay}); rename one"]
+    fields = " ".join(track.identity.fields)
+    return [
+        f"{fields} is on line {first_line[track.identity]} already; keep one row per cell type, assay and replicate (a "
+        "column 'replicate' tells apart tracks of one cell type and assay)"
+    ]
 
 
 def format_samplesheet(tracks: Iterable[Track]) -> str:
     """Samplesheet as CSV text; an optional column is there if any track differs in it from what no column means."""
     tracks = list(tracks)
-    told = {
+    needed = {
+        "replicate": any(track.replicate is not None for track in tracks),
         "sha256": any(track.sha256 for track in tracks),
         "transform": any(track.transform != "arcsinh" for track in tracks),
         "uncovered": any(track.uncovered != usual_uncovered(track.transform) for track in tracks),
     }
-    columns = [*REQUIRED_COLUMNS, *(column for column in OPTIONAL_COLUMNS if told[column])]
+    columns = [column for column in WRITTEN_COLUMNS if needed.get(column, True)]
+    further = list(dict.fromkeys(column for track in tracks for column in track.metadata))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([getattr(track, column) or "" for column in columns] for track in tracks)
+    writer.writerow([*columns, *further])
+    writer.writerows(
+        [
+            *(getattr(track, column) or "" for column in columns),
+            *(track.metadata.get(column, "") for column in further),
+        ]
+        for track in tracks
+    )
     return text.getvalue()
 
 

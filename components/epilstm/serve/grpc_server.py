@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -228,6 +229,7 @@ class GrpcServer:
                 field.add(name=tensor.name, datatype=DATATYPE, shape=tensor.protocol_shape)
         response.properties.update(spec.properties)
         response.properties["tracks"] = ",".join(spec.tracks)
+        response.properties["track_names"] = json.dumps(spec.tracks)  # a name may have a comma in it
         return response
 
     async def _model_infer(self, content: bytes, call: _Call) -> Any:

@@ -23,6 +23,7 @@ from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manife
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
+from epilstm.model.encoder_folder import scaler_digest
 from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import Autoencoder, bin_level_of, build, context_level_of
 from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
@@ -82,7 +83,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     matrix = context.inputs["matrix"]
     manifest = read_manifest(matrix, MatrixManifest)
     scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
-    if sha256_file(matrix / "scaler.json") != manifest.scaler_sha256:
+    if scaler_digest(scaler) != manifest.scaler_sha256:
         raise DataError(f"{matrix / 'scaler.json'}: not the one that the manifest names; run preprocess again")
     sizes = choose_sizes(params, len(manifest.tracks))
     if (warning := expansion_warning(sizes, len(manifest.tracks))) is not None and os.environ.get("RANK", "0") == "0":
