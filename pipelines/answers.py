@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pipelines.runs import Run
 
 
+#: States and their colours; of several steps in a row, the first state that one of them has decides.
+COLOURS = {"FAILED": "red", "RUNNING": "yellow", "SUCCEEDED": "green", "SKIPPED": "cyan", "NOT_REACHED": "dim"}
+
+
 class InterruptedCommandError(PipelineError):
     """Ctrl-C."""
 
@@ -119,12 +123,11 @@ def steps_table(run: Run) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    colours = {"SUCCEEDED": "green", "SKIPPED": "cyan", "FAILED": "red", "RUNNING": "yellow", "NOT_REACHED": "dim"}
     header = ("step", "part", "state", "took") if any(step.part for step in run.steps) else ("step", "state", "took")
     table = Table(*header, box=None, pad_edge=False)
     for step in run.steps:
         name = Text(f"{step.name} (its driver)" if step.driver else step.name)
-        state = Text(state_shown(step), style=colours.get(step.state, ""))
+        state = Text(state_shown(step), style=COLOURS.get(step.state, ""))
         took = "" if step.cached else lasted(step.started, step.ended, run.ended)
         table.add_row(name, *([step.part] if "part" in header else []), state, took)
     return table

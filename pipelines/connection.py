@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import kfp
 import kfp_server_api
@@ -48,6 +48,14 @@ class NotFoundError(ClusterError):
 
 class LogGoneError(NotFoundError):
     """A pod's log is not there any more."""
+
+
+class NoLogThereError(LogGoneError):
+    """There is no log at an address; the server may have it at another."""
+
+
+class PageError(ClusterError):
+    """A page answers in place of an API."""
 
 
 class AlreadyExistsError(ClusterError):
@@ -205,7 +213,7 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
             raise self._unreachable(error) from None
         kind = response.getheader("content-type") or ""
         if response.data and "json" not in kind:
-            raise ClusterError(
+            raise PageError(
                 f"{self.connection.host}: answers with a page ({kind or 'of no type'}), not as the pipelines API: "
                 "check --host, and that the token or session is still good"
             )
@@ -242,7 +250,7 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
                 if response.status != 200:
                     raise self._no_log(response, headers)
                 if "html" in response.headers.get("content-type", ""):
-                    raise ClusterError(f"{self.connection.host}: answers with a page, not with a log")
+                    raise PageError(f"{self.connection.host}: answers with a page, not with a log")
                 tail = b""
                 for block in response.stream(1 << 16):
                     tail = (tail + block)[-LOG_TAIL:]
@@ -258,7 +266,9 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
         error = kfp_server_api.ApiException(status=response.status, reason=response.reason)
         error.body, error.headers = response.read(LOG_TAIL).decode("utf-8", "replace"), response.headers
         told = self._told(error, _secrets(headers))
-        if response.status == 404 or (response.status in {400, 500} and LOG_GONE.search(error.body)):
+        if response.status == 404:
+            return NoLogThereError(str(told))
+        if response.status in {400, 500} and LOG_GONE.search(error.body):
             return LogGoneError(str(told))
         # 500 is how servers refuse a log for good.
         return ClusterError(str(told)) if response.status == 500 else told
@@ -401,7 +411,16 @@ class Cluster:
         api.update_params_for_auth(headers, [], ["Bearer"])
         # Beside the API that `kfp.Client` knows, and without a namespace: the server takes it from the run.
         path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(pod, safe='')}/log"
-        return str(api.rest_client.log_tail(f"{api.configuration.host}{path}", headers))
+        # The user interface, behind which a full Kubeflow has the API, has a path of its own for it.
+        query = {"podname": pod, "runid": run_id, "podnamespace": self.namespace or ""}
+        of_ui = f"/k8s/pod/logs?{urlencode({key: value for key, value in query.items() if value})}"
+        refused: ClusterError | None = None
+        for address in (path, of_ui):
+            try:
+                return str(api.rest_client.log_tail(f"{api.configuration.host}{address}", headers))
+            except (NoLogThereError, PageError) as error:
+                refused = error if refused is None or isinstance(error, NoLogThereError) else refused
+        raise refused or LogGoneError(f"{self.connection.host}: no log of {pod}")
 
     def list_all(self, listing: Callable[..., Any], items: str, **options: Any) -> list[Any]:
         """Items of every page of a listing.

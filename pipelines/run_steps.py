@@ -14,9 +14,11 @@ come after some node.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -136,6 +138,15 @@ class _Workflow:
         self.known = set(self.places.values())
         self.by_row = self._places_of_rows()
         self.by_place = {place: row for row, place in zip(rows, self.by_row, strict=True) if place is not None}
+        #: Iterations of each loop.
+        self.iterations = Counter(place[:-1] for place in self.known if _ITERATION.fullmatch(place[-1]))
+        #: States of executors that were not run, or are run once; their rows do not tell whose they are.
+        self.executors = sorted(
+            (started, ended, _state(row))
+            for row, place in zip(rows, self.by_row, strict=True)
+            if row.display_name == "executor" and (place is None or (*place[:-1], "executor(0)") not in self.known)
+            if (started := _moment(row.start_time)) and (ended := _moment(row.end_time))
+        )
 
     def step_rows(self) -> Iterator[tuple[Any, Place | None]]:
         """Rows of steps, and of drivers that failed."""
@@ -260,23 +271,21 @@ class _Workflow:
         for number, loop in _iterations(place):
             group = self.by_place.get((*loop, "iteration-iterations"))
             whole = over or (group is not None and _state(group) in ENDED)
-            total = sum(1 for other in self.known if other[:-1] == loop and _ITERATION.fullmatch(other[-1]))
-            parts.append(f"{int(number) + 1} of {total}" if whole and total else f"{int(number) + 1}")
+            parts.append(f"{int(number) + 1} of {self.iterations[loop]}" if whole else f"{int(number) + 1}")
         return ", ".join(parts)
 
     def _is_cached(self, place: Place | None, row: Any) -> bool:
         """Whether a step that succeeded did so without its executor."""
         if place is not None and (*place, "executor(0)") in self.known:
             return False
-        # Rows of executors that were not run, or are run once, do not tell whose they are: they lie within the step.
+        # Its executor is one of those that began and ended while the step was under way.
         started, ended = _moment(row.start_time), _moment(row.end_time)
-        within = [
-            _state(other)
-            for other, where in zip(self.rows, self.by_row, strict=True)
-            if other.display_name == "executor" and (where is None or where[:-1] == place)
-            if _lies_within(other, started, ended)
-        ]
-        return bool(within) and all(state == "SKIPPED" for state in within)
+        if started is None or ended is None:
+            return False
+        first = bisect_left(self.executors, (started,))
+        last = bisect_left(self.executors, (ended + timedelta(seconds=1),))
+        states = {state for _, end, state in self.executors[first:last] if end <= ended}
+        return states == {"SKIPPED"}
 
     def _pod(self, place: Place, driver: bool) -> str:
         if driver:
@@ -318,11 +327,6 @@ def _state(row: Any) -> str:
 def _moment(time: datetime | None) -> datetime | None:
     # The server writes the beginning of its calendar for what has not happened.
     return time if time and time.year > 1970 else None
-
-
-def _lies_within(row: Any, started: datetime | None, ended: datetime | None) -> bool:
-    first, last = _moment(row.start_time), _moment(row.end_time)
-    return bool(started and ended and first and last and started <= first and last <= ended)
 
 
 def _error(row: Any) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from epilstm.console import log
-from pipelines.connection import Cluster, ClusterError, UnansweredError
+from pipelines.connection import Cluster, ClusterError, NotFoundError, UnansweredError
 from pipelines.packages import Package
 from pipelines.run_steps import Step, steps_of
 
@@ -288,12 +288,14 @@ def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float
     Raises
     ------
     ClusterError
-        The server refused, or was away for too long; the run goes on.
+        The server refused, or was away for too long, and the run goes on; or the run is not there any more.
     """
     answered = time.monotonic()
     while True:
         try:
             run = _as_run(cluster.client.get_run(run_id), with_steps=True)
+        except NotFoundError as error:
+            raise ClusterError(f"run {run_id} is not there any more, somebody deleted it ({error})") from None
         except UnansweredError as error:
             if time.monotonic() - answered > LONGEST_ABSENCE:
                 raise ClusterError(f"{error}; the run goes on: epilstm pipeline status {run_id} --wait") from None

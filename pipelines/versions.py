@@ -197,7 +197,8 @@ def _send(cluster: Cluster, package: Package, pipeline_id: str, version_name: st
 def _if_same(cluster: Cluster, package: Package, version: Any, version_name: str, created: bool) -> Uploaded:
     version_id = str(version.pipeline_version_id)
     spec = spec_of(cluster, version)
-    if not isinstance(spec, dict) or not same_content(spec, package.as_sent):
+    noted = digest_of(version, spec, package) == package.digest
+    if not noted and not (isinstance(spec, dict) and same_content(spec, package.as_sent)):
         raise ClusterError(
             f"version {version_name} of pipeline {package.name} is on the server with other content; versions do not "
             "change: give another name with --version-name"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from epilstm.console import log
 from epilstm.errors import PipelineError
-from pipelines.answers import state_shown, steps_table
+from pipelines.answers import COLOURS, lasted, state_shown
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -55,10 +57,22 @@ def _on_terminal(looks: Iterable[Run]) -> Run:
 
 
 def _view(run: Run) -> Group:
+    """A run on one screen: the parts of a step are counted in one row."""
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
-    return Group(Text(f"run {run.name}: {run.state}"), steps_table(run))
+    table = Table("step", "state", "took", box=None, pad_edge=False)
+    for name, steps in groupby(run.steps, key=lambda step: (step.name, bool(step.part))):
+        parts = list(steps)
+        first = min((step.started for step in parts if step.started), default=None)
+        ends = [step.ended for step in parts]
+        last = None if None in ends else max(end for end in ends if end is not None)
+        states = Counter(state_shown(step) for step in parts)
+        text = "; ".join(f"{count} {state}" for state, count in states.items()) if name[1] else next(iter(states))
+        colour = next((COLOURS[state] for state in COLOURS if any(step.state == state for step in parts)), "")
+        table.add_row(Text(name[0]), Text(text, style=colour), lasted(first, last, run.ended))
+    return Group(Text(f"run {run.name}: {run.state}"), table)
 
 
 def _known(run: Run | None) -> Run:

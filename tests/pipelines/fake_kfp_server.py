@@ -109,6 +109,8 @@ class FakeKfpServer:
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     recurring_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Behind the user interface, as in a full Kubeflow, which lets the v2beta1 API through and has logs of its own.
+    behind_ui: bool = False
     #: Logs of pods that are there, by their names, of the latest run that was asked for.
     logs: dict[str, str] = field(default_factory=dict)
     #: Applied to the next run that is created: one change per look at it.
@@ -200,6 +202,7 @@ class FakeKfpServer:
             ("POST", f"/recurringruns/{one}:enable", lambda _, key: self._switch(key, "ENABLED")),
             ("POST", f"/recurringruns/{one}:disable", lambda _, key: self._switch(key, "DISABLED")),
             ("GET", f"{LOGS}/runs/{one}/nodes/{one}/log", self._read_log),
+            ("GET", "/k8s/pod/logs", self._read_log_of_ui),
         ]
 
     # Listings
@@ -393,7 +396,18 @@ class FakeKfpServer:
         run["state"] = "CANCELING"
         self._scripts[key] = []
 
+    def _read_log_of_ui(self, request: Request) -> str:
+        if not self.behind_ui:
+            raise Refused(404, f"no such path: {request}")
+        if self.namespaces is not None and request.query.get("podnamespace") not in self.namespaces:
+            raise RefusedInPlainText(403, "Access denied to namespace")
+        if request.query["podname"] not in self.logs:
+            raise RefusedInPlainText(404, "pod not found")
+        return self.logs[request.query["podname"]]
+
     def _read_log(self, _: Request, key: str, pod: str) -> str:
+        if self.behind_ui:
+            raise RefusedInPlainText(404, f"Cannot GET {LOGS}/runs/{key}/nodes/{pod}/log")
         self._run(key)
         if pod not in self.logs:
             raise Refused(500, f"Failed to read logs for run {key}: InternalServerError", f'pods "{pod}" not found')

@@ -278,6 +278,13 @@ def test_an_expired_token_while_waiting_says_that_the_run_goes_on(submit: Comman
     assert "the run goes on: epilstm pipeline status" in told.error
 
 
+def test_a_run_that_is_deleted_while_it_is_waited_for_is_told(submit: Command, kfp_server: FakeKfpServer) -> None:
+    kfp_server.script = [tasks("RUNNING", train="RUNNING"), lambda run: kfp_server.runs.clear()]
+    deleted = submit("--wait", "--poll", "0.1")
+    assert deleted.code == 1
+    assert "is not there any more, somebody deleted it" in deleted.error
+
+
 def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_end_it(submit: Command, kfp_server: FakeKfpServer) -> None:
     def press(_: dict[str, Any]) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

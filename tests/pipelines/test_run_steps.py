@@ -1,6 +1,7 @@
 """The steps of a run and why they failed, from the server's rows and the logs of pods: recorded runs and scripted."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,18 @@ def test_a_terminal_shows_a_table_and_json_if_asked(status: Command, monkeypatch
     assert json.loads(status(CACHED, "--json").out)["state"] == "SUCCEEDED"
 
 
+def test_on_a_terminal_the_parts_of_a_step_are_counted_while_it_is_waited_for(
+    failed: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.watching.sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    outcome = failed(plan="SUCCEEDED", ingest_part=["CACHED", "FAILED", "SUCCEEDED"], ingest="NOT_REACHED")
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", outcome.err)
+    lines = [" ".join(line.split()) for line in plain.splitlines()]
+    assert "ingest-part 1 SUCCEEDED, from the cache; 1 FAILED; 1 SUCCEEDED 0:00:05" in lines
+    assert "ingest not reached" in lines
+
+
 # Why it failed
 
 
@@ -197,7 +210,7 @@ def test_a_log_that_may_not_be_read_is_told(failed: Command, kfp_server: FakeKfp
         ({"status": 404, "message": "Not Found"}, "its log is gone"),
         ({"status": 500, "message": "failed to read from the archive: NoSuchKey"}, "its log is gone"),
         ({"status": 500, "message": "too many open files"}, "cannot be read: "),
-        ({"status": 200, "page": True}, "answers with a page"),
+        ({"status": 200, "page": True, "times": 2}, "answers with a page"),
         ({"status": 302, "location": "https://login.example.org/"}, "redirects to https://login.example.org/"),
         ({"hang_up": True, "times": 99}, "cannot be read: "),
     ],
@@ -206,7 +219,7 @@ def test_what_keeps_a_log_from_being_read_is_told_and_keeps_the_rest(
     failed: Command, kfp_server: FakeKfpServer, fault: dict[str, Any], reason: str
 ) -> None:
     kfp_server.logs[pod_of("train", attempt=2)] = "error: boom"
-    kfp_server.fail("GET /runs/.*/log", **fault)
+    kfp_server.fail("GET .*/logs?$", **fault)
     outcome = failed(train="FAILED")
     assert outcome.code == 1
     assert "run r failed at step train: " in outcome.error
@@ -232,6 +245,20 @@ def test_logs_are_read_in_a_namespace_with_the_token(epilstm_pipeline: Command, 
         server.namespaces = ("others",)
         (run,) = server.runs
         assert "403" in epilstm_pipeline("status", run, *options).error
+
+
+def test_logs_are_read_through_the_user_interface_where_the_api_is_behind_it(
+    epilstm_pipeline: Command, package: Path
+) -> None:
+    with FakeKfpServer(namespaces=("team",), behind_ui=True) as server:
+        options = ("--host", server.url, "--namespace", "team")
+        submit = ("submit", *options, "--package", package, "-P", "data_root=/d", "--wait")
+        server.script = [tasks("FAILED", train="FAILED")]
+        assert "failed at step train: its log is gone" in epilstm_pipeline(*submit).error
+        server.logs[pod_of("train", attempt=2)] = "error: boom"
+        server.script = [tasks("FAILED", train="FAILED")]
+        assert "failed at step train: error: boom" in epilstm_pipeline(*submit).error
+        assert len(server.sent("GET /k8s/pod/logs")) == 2
 
 
 def test_a_long_log_is_read_to_its_end(failed: Command, kfp_server: FakeKfpServer) -> None:
@@ -261,3 +288,21 @@ def test_the_last_line_of_error_is_found(log: str, line: str) -> None:
     from pipelines.step_errors import last_error_line
 
     assert last_error_line(log) == line
+
+
+def test_a_run_of_many_parts_is_shown_at_once() -> None:
+    from kfp_server_api import ApiClient
+
+    from pipelines.run_steps import steps_of
+
+    parts = 300
+    run = {"run_id": "r"}
+    tasks("SUCCEEDED", plan="SUCCEEDED", a=["SUCCEEDED"] * parts, b=["CACHED"] * parts, c="SUCCEEDED")(run)
+
+    class Answer:
+        data = json.dumps(run)
+
+    rows = ApiClient().deserialize(Answer, "V2beta1Run").run_details.task_details
+    steps = steps_of(rows, over=True)
+    assert [step.part for step in steps if step.name == "a"] == [f"{number + 1} of {parts}" for number in range(parts)]
+    assert {step.name for step in steps if step.cached} == {"b"}
