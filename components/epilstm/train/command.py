@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import distributed
 
-from epilstm.artifacts import exclusive, fingerprint, read_json, remove, sha256_file, sha256_json
+from epilstm.artifacts import exclusive, fingerprint, read_json, remove, sha256_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import TrainParams
 from epilstm.console import log, progress
