@@ -1,4 +1,4 @@
-"""What a command tells of a run: text on a terminal, JSON otherwise; and the wait for its end."""
+"""What a command prints of a run: text on a terminal, JSON otherwise; and the wait for its end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def wait_for(cluster: Cluster, run_id: str, name: str, poll: float, as_json: boo
     Raises
     ------
     InterruptedCommandError
-        Ctrl-C; the run goes on.
+        Ctrl-C; the run continues.
     PipelineError
         The run failed, or the server cannot be asked.
     """
@@ -48,11 +48,11 @@ def wait_for(cluster: Cluster, run_id: str, name: str, poll: float, as_json: boo
         ended = shown(runs.watch(cluster, run_id, poll))
     except KeyboardInterrupt:
         raise InterruptedCommandError(
-            f"stopped waiting; run {name} goes on. Wait again: epilstm pipeline status {run_id} --wait. "
+            f"stopped waiting; run {name} continues. Wait again: epilstm pipeline status {run_id} --wait. "
             f"End it: epilstm pipeline terminate {run_id}"
         ) from None
     step_errors.with_reasons(cluster, ended).check(link)
-    tell({**run_row(ended), "link": link}, f"run {ended.name} {ended.state.lower()}", as_json)
+    print_result({**run_row(ended), "link": link}, f"run {ended.name} {ended.state.lower()}", as_json)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +67,7 @@ def is_json(as_json: bool) -> bool:
     return as_json or not sys.stdout.isatty()
 
 
-def tell(content: Mapping[str, Any], text: str | Callable[[], None], as_json: bool = False) -> None:
+def print_result(content: Mapping[str, Any], text: str | Callable[[], None], as_json: bool = False) -> None:
     """Print what a command found or did: `text` on a terminal, `content` as JSON otherwise or where asked for."""
     if is_json(as_json):
         click.echo(json.dumps(content))

@@ -18,11 +18,11 @@ from pipelines.answers import (
     json_option,
     lasted,
     moment,
+    print_result,
     print_run,
     print_table,
     run_row,
     step_row,
-    tell,
     wait_for,
 )
 from pipelines.cluster_options import (
@@ -71,7 +71,7 @@ def upload(version_name: str | None, dry_run: bool, as_json: bool, **options: An
     cluster = cluster_of(connection)
     uploaded = versions.upload(cluster, package, name)
     link = connection.link(f"pipelines/details/{uploaded.pipeline_id}/version/{uploaded.version_id}")
-    tell(
+    print_result(
         {
             "pipeline": package.name,
             "version": uploaded.version_name,
@@ -145,10 +145,10 @@ def submit(
         run = runs.submit(cluster, body)
     except KeyboardInterrupt:
         raise InterruptedCommandError(
-            f"interrupted; whether run {name} was started, epilstm pipeline status {name} tells"
+            f"interrupted; see whether run {name} was started: epilstm pipeline status {name}"
         ) from None
     link = connection.link(f"runs/details/{run.id}")
-    tell({"run": run.name, "run_id": run.id, "link": link}, f"run {run.name} ({run.id})\n{link}", as_json)
+    print_result({"run": run.name, "run_id": run.id, "link": link}, f"run {run.name} ({run.id})\n{link}", as_json)
     if wait:
         wait_for(cluster, run.id, run.name, poll, as_json)
 
@@ -174,7 +174,7 @@ def status(run: str, wait: bool, poll: float, dry_run: bool, as_json: bool, **op
         return
     found = step_errors.with_reasons(cluster, found)
     link = connection.link(f"runs/details/{found.id}")
-    tell(
+    print_result(
         {
             **run_row(found),
             "steps": [step_row(step, found.ended) for step in found.steps],
@@ -234,4 +234,4 @@ def terminate(run: str, dry_run: bool, as_json: bool, **options: Any) -> None:
 
     ended = runs.terminate(cluster_of(connection), run)
     row = {"run": ended.name, "run_id": ended.id, "state": "CANCELING"}
-    tell(row, f"run {ended.name} is being ended", as_json)
+    print_result(row, f"run {ended.name} is being terminated", as_json)

@@ -63,7 +63,7 @@ class AlreadyExistsError(ClusterError):
 
 
 class UnansweredError(ClusterError):
-    """No answer tells whether the server did what it was asked; asking again may work, or do it twice."""
+    """No answer says whether the server did what it was asked; asking again may work, or do it twice."""
 
 
 class TimedOutError(UnansweredError):
@@ -208,7 +208,7 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
         try:
             response = super().request(method, url, **{**options, "headers": headers})
         except kfp_server_api.ApiException as error:
-            raise self._told(error, _secrets(headers)) from None
+            raise self._error_for(error, _secrets(headers)) from None
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None
         kind = response.getheader("content-type") or ""
@@ -265,15 +265,15 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
     def _no_log(self, response: urllib3.BaseHTTPResponse, headers: Mapping[str, str]) -> ClusterError:
         error = kfp_server_api.ApiException(status=response.status, reason=response.reason)
         error.body, error.headers = response.read(LOG_TAIL).decode("utf-8", "replace"), response.headers
-        told = self._told(error, _secrets(headers))
+        refused = self._error_for(error, _secrets(headers))
         if response.status == 404:
-            return NoLogThereError(str(told))
+            return NoLogThereError(str(refused))
         if response.status in {400, 500} and LOG_GONE.search(error.body):
-            return LogGoneError(str(told))
+            return LogGoneError(str(refused))
         # 500 is how servers refuse a log for good.
-        return ClusterError(str(told)) if response.status == 500 else told
+        return ClusterError(str(refused)) if response.status == 500 else refused
 
-    def _told(self, error: kfp_server_api.ApiException, secrets: list[str]) -> ClusterError:
+    def _error_for(self, error: kfp_server_api.ApiException, secrets: list[str]) -> ClusterError:
         host, status = self.connection.host, error.status
         if not status:
             return self._refused_certificate(str(error.reason))
@@ -460,7 +460,7 @@ class Cluster:
     def create_once(self, create: Callable[[], T], find: Callable[[], T | None]) -> tuple[T, bool]:
         """Create something of which there may be only one.
 
-        When the server's answer does not tell whether it did, what is there is looked up before asking again.
+        When the server's answer does not say whether it did, what is there is looked up before asking again.
 
         Parameters
         ----------
@@ -472,7 +472,7 @@ class Cluster:
         Returns
         -------
         tuple
-            What is there, and whether this call made it, as far as can be told.
+            What is there, and whether this call made it, as far as is known.
 
         Raises
         ------

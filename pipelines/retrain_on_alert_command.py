@@ -55,7 +55,7 @@ def retrain_on_alert(
 ) -> None:
     """Receive Alertmanager's notifications at /alerts, and start a run for each alert with the label action=retrain.
 
-    An alert starts one run however often it is told, and none within the cooldown after another. Metrics are at
+    An alert starts one run however often it is sent, and none within the cooldown after another. Metrics are at
     /metrics, health at /healthz.
     """
     import signal

@@ -60,7 +60,7 @@ class Step:
     error : str
         What went wrong; empty if nothing did, or nobody knows.
     pod : str
-        Pod of the last attempt; empty if it cannot be told.
+        Pod of the last attempt; empty if it is not known.
     driver : bool
         What failed is not the step but Kubeflow Pipelines' preparation of it.
     """
@@ -252,7 +252,7 @@ class _Workflow:
         return found
 
     def _place_before(self, name: str, identifier: str) -> Place | None:
-        """Place of the node of a name before another one; None if that one does not tell it."""
+        """Place of the node of a name before another one; None if that one does not determine it."""
         after = self.places.get(identifier, ())
         if len(after) < 2:
             return None
@@ -333,7 +333,7 @@ def _error(row: Any) -> str:
     """What the row says of an error; servers up to 2.17 leave it out."""
     if row.error and row.error.message:
         return str(row.error.message)
-    for told in reversed(row.state_history or []):
-        if told.error and told.error.message:
-            return str(told.error.message)
+    for change in reversed(row.state_history or []):
+        if change.error and change.error.message:
+            return str(change.error.message)
     return ""

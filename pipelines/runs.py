@@ -31,7 +31,7 @@ class RunFailedError(ClusterError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the server tells it.
+    """A run as the server describes it.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def find_experiment(cluster: Cluster, name: str) -> Any | None:
 def submit(cluster: Cluster, body: Mapping[str, Any]) -> Run:
     """Create a run, once.
 
-    When the server's answer does not tell whether it did, the run is looked up by its name and the mark in its
+    When the server's answer does not say whether it did, the run is looked up by its name and the mark in its
     description before it is asked again.
 
     Parameters
@@ -255,7 +255,7 @@ def terminate(cluster: Cluster, reference: str) -> Run:
     Raises
     ------
     ClusterError
-        There is no such run, or it has ended; one that is being ended already is no error.
+        There is no such run, or it has ended; one that is being terminated already is no error.
     """
     run = get(cluster, reference)
     if run.ended:
@@ -288,7 +288,7 @@ def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float
     Raises
     ------
     ClusterError
-        The server refused, or was away for too long, and the run goes on; or the run is not there any more.
+        The server refused, or was away for too long, and the run continues; or the run is not there any more.
     """
     answered = time.monotonic()
     while True:
@@ -298,10 +298,10 @@ def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float
             raise ClusterError(f"run {run_id} is not there any more, somebody deleted it ({error})") from None
         except UnansweredError as error:
             if time.monotonic() - answered > LONGEST_ABSENCE:
-                raise ClusterError(f"{error}; the run goes on: epilstm pipeline status {run_id} --wait") from None
-            log.warning(f"{error}; the run goes on, still waiting")
+                raise ClusterError(f"{error}; the run continues: epilstm pipeline status {run_id} --wait") from None
+            log.warning(f"{error}; the run continues, still waiting")
         except ClusterError as error:
-            raise ClusterError(f"{error}; the run goes on: epilstm pipeline status {run_id} --wait") from None
+            raise ClusterError(f"{error}; the run continues: epilstm pipeline status {run_id} --wait") from None
         else:
             answered = time.monotonic()
             yield run

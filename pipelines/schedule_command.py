@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.answers import InterruptedCommandError, is_json, json_option, print_table, tell
+from pipelines.answers import InterruptedCommandError, is_json, json_option, print_result, print_table
 from pipelines.cluster_options import (
     cluster_of,
     connect,
@@ -113,7 +113,7 @@ def _set_schedule(connection: Connection, name: str, dry_run: bool, as_json: boo
             f"interrupted; run the same command again to settle schedule {name}, which may be there twice"
         ) from None
     link = connection.link(f"recurringrun/details/{identifier}")
-    tell(
+    print_result(
         {"schedule": name, "schedule_id": identifier, "done": done, "when": when, **reference, "link": link},
         f"schedule {name} {done}: {when}\n{link}",
         as_json,
@@ -167,4 +167,4 @@ def _switch_schedule(connection: Connection, name: str, action: str, dry_run: bo
     else:
         identifiers = schedules.switch(cluster, name, on=action == "enable")
     done = f"{action}d"
-    tell({"schedule": name, "done": done, "schedule_ids": identifiers}, f"schedule {name} {done}", as_json)
+    print_result({"schedule": name, "done": done, "schedule_ids": identifiers}, f"schedule {name} {done}", as_json)

@@ -3,7 +3,7 @@
 The server knows no way to change a recurring run and lets any number have one name. A schedule is replaced by making
 the new one first and deleting the old one then: whatever breaks in between, at least one is there. If the old one
 cannot be deleted, the new one is taken back; if that fails too, the error names both. A process that is killed in
-between leaves two, which the listing tells and the next replacement sweeps up.
+between leaves two, which the listing reports and the next replacement sweeps up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK = "epilstm schedule "
 
 @dataclass(frozen=True)
 class Schedule:
-    """A recurring run as the server tells it.
+    """A recurring run as the server describes it.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def replace(cluster: Cluster, body: Mapping[str, Any]) -> tuple[str, str]:
     Raises
     ------
     ClusterError
-        A recurring run of the name was not made here, or the server refused; the message tells what is there.
+        A recurring run of the name was not made here, or the server refused; the message says what is there.
     """
     name, description = str(body["display_name"]), str(body["description"])
     before = listed(cluster, name)
@@ -237,12 +237,12 @@ def _as_schedule(item: Any) -> Schedule:
     trigger = item.trigger
     cron = trigger.cron_schedule if trigger else None
     periodic = trigger.periodic_schedule if trigger else None
-    told = f"cron {cron.cron} UTC" if cron else f"every {periodic.interval_second} s" if periodic else "unknown"
+    when = f"cron {cron.cron} UTC" if cron else f"every {periodic.interval_second} s" if periodic else "unknown"
     version = item.pipeline_version_reference
     return Schedule(
         id=str(item.recurring_run_id),
         name=str(item.display_name),
-        trigger=told,
+        trigger=when,
         enabled=item.status == "ENABLED" or (item.status is None and item.mode == "ENABLE"),
         pipeline_id=str(version.pipeline_id) if version else "",
         version_id=str(version.pipeline_version_id) if version else "",

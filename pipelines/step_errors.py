@@ -40,7 +40,7 @@ def with_reasons(cluster: Cluster, run: Run) -> Run:
 
 
 def last_error_line(log: str) -> str:
-    """The last line of a log that tells of an error; without one, the last line that says something.
+    """The last line of a log that reports an error; without one, the last line that says something.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def last_error_line(log: str) -> str:
         One line of at most `LONGEST_LINE` printable characters; empty if the log is.
     """
     lines = [line for line in map(_printable, log.splitlines()) if line]
-    errors = (told for told in map(_error_in, reversed(lines)) if told)
+    errors = (error for error in map(_error_in, reversed(lines)) if error)
     return _bounded(next(errors, lines[-1] if lines else ""))
 
 
@@ -61,7 +61,7 @@ def _reason(cluster: Cluster, run_id: str, step: Step) -> str:
     if step.error:
         return last_error_line(step.error)
     if not step.pod:
-        return "the server does not tell which pod was its, see the run's page"
+        return "the server does not say which pod was its, see the run's page"
     try:
         line = last_error_line(cluster.pod_log(run_id, step.pod))
     except LogGoneError:
@@ -72,7 +72,7 @@ def _reason(cluster: Cluster, run_id: str, step: Step) -> str:
 
 
 def _error_in(line: str) -> str:
-    """What a line tells of an error; empty if it tells of none."""
+    """The error that a line reports; empty if it reports none."""
     if line.startswith("error: ") or _RAISED.fullmatch(line):
         return line
     if line.startswith("{"):

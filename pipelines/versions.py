@@ -101,12 +101,12 @@ def spec_of(cluster: Cluster, version: Any) -> Any:
 
 
 def digest_of(version: Any, content: Any, package: Package) -> str:
-    """SHA-256 of the compiled file that a version was uploaded from; empty if nobody can tell.
+    """SHA-256 of the compiled file that a version was uploaded from; empty if it is not known.
 
     Parameters
     ----------
     version : Any
-        As the server tells it.
+        As the server describes it.
     content : Any
         Its representation.
     package : Package

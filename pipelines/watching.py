@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def shown(looks: Iterable[Run]) -> Run:
-    """Show a run as it goes on; how it ended.
+    """Show a run until it has ended; how it ended.
 
     Parameters
     ----------
@@ -77,5 +77,5 @@ def _view(run: Run) -> Group:
 
 def _known(run: Run | None) -> Run:
     if run is None:
-        raise PipelineError("the server told nothing about the run")
+        raise PipelineError("the server said nothing about the run")
     return run

@@ -275,7 +275,7 @@ def test_an_expired_token_while_waiting_says_that_the_run_goes_on(submit: Comman
     kfp_server.fail(r"GET /runs/\w", status=401)
     told = submit("--wait", "--poll", "0.1")
     assert told.code == 1
-    assert "the run goes on: epilstm pipeline status" in told.error
+    assert "the run continues: epilstm pipeline status" in told.error
 
 
 def test_a_run_that_is_deleted_while_it_is_waited_for_is_told(submit: Command, kfp_server: FakeKfpServer) -> None:
@@ -316,7 +316,7 @@ def test_ctrl_c_in_a_process_of_its_own(kfp_server: FakeKfpServer, package: Path
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert "goes on" in err
+    assert "continues" in err
     assert json.loads(out)["run_id"] == only_run(kfp_server)["run_id"]
 
 

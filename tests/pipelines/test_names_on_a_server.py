@@ -87,6 +87,11 @@ def test_a_schedule_is_found(on_server: Command, kfp_server: FakeKfpServer, name
     assert not kfp_server.recurring_runs
 
 
+def test_names_that_differ_in_case_alone_are_two(on_server: Command) -> None:
+    first, second = (on_server("submit", "--run-name", name, *ROOT).json["run_id"] for name in ("Night", "night"))
+    assert [on_server("status", name).json["run_id"] for name in ("Night", "night")] == [first, second]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
