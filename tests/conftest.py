@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,24 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the fast tests first."""
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+
+
+@pytest.fixture
+def warnings_logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Messages that the package logs as warnings or errors while the test runs."""
+    from epilstm.console import log
+
+    found: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    handler = Handler(logging.WARNING)
+    monkeypatch.setattr(log, "disabled", False)
+    log.addHandler(handler)
+    yield found
+    log.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -128,8 +128,10 @@ def test_the_whole_genome_directive_stands_for_every_chromosome(tmp_path: Path) 
         ("chr1\t-1\t6\n", ":1: expected"),
         ("chr1\t²\t6\n", ":1: expected"),
         ("chr1\t7\t7\n", ":1: start 7 is not below end 7"),
-        ("chr1\t0\t9\nchr7\t0\t9\n", ":2: chromosome 'chr7' is not in assembly toy"),
-        ("chr2\t0\t511\n", r":1: end 511 is past the end of chr2 \(510 bp in toy\)"),
+        ("chrom\tstart\tend\n", "no regions"),
+        ("chr1\t0\t9\nchrom\tstart\tend\n", ":2: expected 'chrom start end', got 'chrom start end'"),
+        ("chr7\t0\t9\n", r"none of its chromosomes \(chr7\) is in assembly toy \(chr1, chr2, chr10\)"),
+        ("chr2\t510\t511\n", "all of its intervals lie past the ends of their chromosomes in assembly toy"),
     ],
 )
 def test_faulty_regions_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
@@ -137,7 +139,7 @@ def test_faulty_regions_are_named_with_their_line(tmp_path: Path, text: str, mes
         read_regions(bed(tmp_path, text), TOY, 25)
 
 
-@pytest.mark.parametrize("content", [b"\x1f\x8bgarbage", b"not gzip", gzip.compress(b"chr1\t0\t25\n")[:-9]])
+@pytest.mark.parametrize("content", [b"\x1f\x8bgarbage", gzip.compress(b"chr1\t0\t25\n")[:-9]])
 def test_a_broken_gzip_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "some.bed.gz").write_bytes(content)
     with pytest.raises(GenomeError, match="cannot be read as BED"):
@@ -145,8 +147,80 @@ def test_a_broken_gzip_is_an_error(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_bed_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(GenomeError, match="cannot be read as BED"):
+    with pytest.raises(GenomeError, match=r"none.bed: no such file"):
         read_regions(tmp_path / "none.bed", TOY, 25)
+
+
+def test_a_file_that_is_called_gz_but_is_none_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "some.bed.gz").write_text("chr1\t0\t25\n")
+    assert read_regions(tmp_path / "some.bed.gz", TOY, 25) == [Region("chr1", 0, 25)]
+
+
+FORMS = {
+    "byte order mark": b"\xef\xbb\xbfchr1\t0\t100\nchr2\t0\t500\n",
+    "UTF-16": "chr1\t0\t100\nchr2\t0\t500\n".encode("utf-16"),
+    "Mac line ends": b"chr1\t0\t100\rchr2\t0\t500\r",
+    "gzip under another name": gzip.compress(b"chr1\t0\t100\nchr2\t0\t500\n"),
+    "header": b"chrom\tchromStart\tchromEnd\nchr1\t0\t100\nchr2\t0\t500\n",
+    "browser lines": b"browser position chr1\ntrack name=x\n#note\nchr1\t0\t100\nchr2\t0\t500\n\n\n",
+    "numbers of R": b"chr1\t0e+00\t1e+02\nchr2\t0.0\t500.0\n",
+    "columns of a spreadsheet": b"chr1\t0\t100\t\t\t\r\nchr2\t0\t500\t\t\t\r\n\t\t\t\t\t\r\n",
+}
+
+
+@pytest.mark.parametrize("content", FORMS.values(), ids=FORMS.keys())
+def test_regions_and_blacklists_are_read_in_whatever_form_they_come(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "some.bed"
+    path.write_bytes(content)
+    assert read_regions(path, TOY, 25) == read_blacklist(path, TOY) == [Region("chr1", 0, 100), Region("chr2", 0, 500)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbfchr1\t1000\nchr2\t510\n", b"chrom\tsize\r\nchr1\t1e+03\r\nchr2\t510.0\t\t\r\n"],
+    ids=["byte order mark", "header and numbers of R"],
+)
+def test_no_chromosome_of_a_sizes_file_is_lost(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "toy.sizes"
+    path.write_bytes(content)
+    assert load_assembly(str(path)).sizes == {"chr1": 1000, "chr2": 510}
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("1", "'1' is called 'chr1' there: add or remove 'chr'"),
+        ("Chr1", "'Chr1' is written 'chr1' there: upper and lower case count"),
+        ('"chr1"', '"chr1" is in quotes: write the file without quotes'),
+        ("chr01", "'chr01' is called 'chr1' there: name both sides alike"),
+        ("scaffold_9", "is it the same assembly"),
+    ],
+)
+def test_a_blacklist_whose_chromosomes_match_nothing_is_an_error_that_names_both_sides(
+    tmp_path: Path, name: str, cause: str
+) -> None:
+    path = bed(tmp_path, f"{name}\t0\t100\n")
+    for read in (lambda: read_blacklist(path, TOY), lambda: read_regions(path, TOY, 25)):
+        with pytest.raises(GenomeError) as caught:
+            read()
+        assert f"{path}: none of its chromosomes ({name}) is in assembly toy (chr1, chr2, chr10)" in str(caught.value)
+        assert cause in str(caught.value)
+
+
+def test_a_match_in_part_is_one_warning_with_counts(tmp_path: Path, warnings_logged: list[str]) -> None:
+    lines = "chr1\t0\t100\nchrUn\t0\t9\nchrUn\t20\t29\n2\t0\t9\n"
+    assert read_blacklist(bed(tmp_path, lines), TOY) == [Region("chr1", 0, 100)]
+    (warning,) = warnings_logged
+    assert "3 of 4 intervals are left out: 2 of 3 chromosomes (chrUn, 2) are not in assembly toy" in warning
+    assert "'2' is called 'chr2' there" in warning
+
+
+def test_what_lies_past_a_chromosomes_end_is_clipped_and_counted(tmp_path: Path, warnings_logged: list[str]) -> None:
+    path = bed(tmp_path, "chr2\t100\t200\nchr2\t500\t9000\nchr2\t600\t700\n")
+    assert read_regions(path, TOY, 25) == [Region("chr2", 100, 200), Region("chr2", 500, 510)]
+    (warning,) = warnings_logged
+    assert "of 3 intervals, 1 reach past the end of their chromosome in assembly toy and are clipped" in warning
+    assert "1 lie beyond it and are left out" in warning
 
 
 def test_a_blacklist_may_be_empty_and_list_scaffolds_and_reach_past_an_end(tmp_path: Path) -> None:

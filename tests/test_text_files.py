@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from epilstm import text_files
-from epilstm.console import log
 from epilstm.errors import LabelsError
 from epilstm.text_files import byte_blocks, csv_rows, read_text, table_lines, text_lines, whole_number
 
 TEXT = "one\n\ntwo é\n"
 LINES = [(1, "one"), (2, ""), (3, "two é")]
-
-
-@contextmanager
-def warnings_of() -> Iterator[list[str]]:
-    """Messages that the package logs meanwhile."""
-    found: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    handler = Handler()
-    log.addHandler(handler)
-    try:
-        yield found
-    finally:
-        log.removeHandler(handler)
 
 
 def given(folder: Path, content: bytes) -> Path:
@@ -82,13 +61,12 @@ def test_lines_do_not_depend_on_the_size_of_blocks(tmp_path: Path, monkeypatch: 
     assert [line for _, line in text_lines(path, "BED")] == plain.removesuffix("\n").split("\n")
 
 
-def test_latin_1_is_one_warning_with_its_line(tmp_path: Path) -> None:
+def test_latin_1_is_one_warning_with_its_line(tmp_path: Path, warnings_logged: list[str]) -> None:
     path = given(tmp_path, b"plain\nM\xfcller\nM\xfcller\n")
-    with warnings_of() as warnings:
-        assert [line for _, line in text_lines(path, "BED")] == ["plain", "Müller", "Müller"]
-        assert read_text(path, "BED") == "plain\nMüller\nMüller\n"
-    assert len(warnings) == 2
-    assert all(f"{path}:2: not UTF-8" in warning for warning in warnings)
+    assert [line for _, line in text_lines(path, "BED")] == ["plain", "Müller", "Müller"]
+    assert read_text(path, "BED") == "plain\nMüller\nMüller\n"
+    assert len(warnings_logged) == 2
+    assert all(f"{path}:2: not UTF-8" in warning for warning in warnings_logged)
 
 
 UNREADABLE = {
@@ -121,14 +99,14 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 
 def test_tables_leave_out_what_is_no_data(tmp_path: Path) -> None:
-    text = (
-        "browser position chr1\ntrack name=x\n# note\n\nchr1\t0\t9\t\t\n \t \nchr2 1  5\ntrack1\t0\t3\nchr3 \t 1\t2 \n"
-    )
+    text = "browser position chr1\ntrack name=x\n# note\n"
+    text += "\nchr1\t0\t9\t\t\n \t \nchr2 1  5\ntrack1\t0\t3\nchr3 \t 1\t2 \nchr4 1 2\tname\n"
     assert list(table_lines(text_lines(given(tmp_path, text.encode()), "BED"))) == [
         (5, ["chr1", "0", "9"]),
         (7, ["chr2", "1", "5"]),
         (8, ["track1", "0", "3"]),
         (9, ["chr3", "1", "2"]),
+        (10, ["chr4", "1", "2", "name"]),
     ]
 
 

@@ -6,16 +6,18 @@ covers ``[i * bin_size, (i + 1) * bin_size)``. The last bin of a chromosome may 
 
 from __future__ import annotations
 
-import gzip
+import logging
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
 
-from epilstm.errors import GenomeError
+from epilstm.console import log
+from epilstm.errors import EpilstmError, GenomeError
+from epilstm.name_matching import likely_cause, match_names, named
+from epilstm.text_files import table_lines, text_lines, whole_number
 
 BUILT_IN_ASSEMBLIES = ("hg19", "hg38", "mm10")
 
@@ -23,6 +25,11 @@ _REGION = re.compile(r"(?P<chrom>[^:\s]+)(:(?P<start>[0-9,]{1,15})-(?P<end>[0-9,
 
 #: First line of a BED file that stands for "no restriction": every chromosome, whole.
 WHOLE_GENOME_DIRECTIVE = "#whole-genome"
+
+#: What tables call their columns of sizes, starts and ends, in letters only.
+_SIZE_NAMES = frozenset({"size", "sizes", "length", "len", "chromsize", "chromlength", "seqlength", "bases", "bp"})
+_START_NAMES = frozenset({"start", "chromstart", "begin", "txstart", "from", "startbp"})
+_END_NAMES = frozenset({"end", "chromend", "stop", "txend", "to", "endbp"})
 
 
 @dataclass(frozen=True, order=True)
@@ -67,10 +74,9 @@ class Assembly:
         try:
             return self.sizes[chrom]
         except KeyError:
-            known = ", ".join(list(self.sizes)[:4])
+            cause = likely_cause([chrom], self.sizes) or "check the spelling ('chr1' or '1') and the assembly"
             raise GenomeError(
-                f"chromosome {chrom!r} is not in assembly {self.name} (it has {known}, ...); "
-                "check the spelling ('chr1' or '1') and the assembly"
+                f"chromosome {chrom!r} is not in assembly {self.name} (it has {named(self.sizes)}); {cause}"
             ) from None
 
     def regions(self) -> list[Region]:
@@ -97,33 +103,38 @@ def load_assembly(name_or_path: str) -> Assembly:
     """
     if name_or_path in BUILT_IN_ASSEMBLIES:
         text = (files("epilstm") / "genomes" / f"{name_or_path}.chrom.sizes").read_text()
-        return Assembly(name_or_path, _parse_sizes(text, name_or_path))
+        return Assembly(name_or_path, _parse_sizes(enumerate(text.splitlines(), 1), name_or_path))
     path = Path(name_or_path)
     if not path.is_file():
         raise GenomeError(
             f"assembly {name_or_path!r} is neither one of {', '.join(BUILT_IN_ASSEMBLIES)} nor a chrom.sizes file"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GenomeError(f"{path}: cannot be read as a chrom.sizes file: {error}") from error
-    return Assembly(name_or_path, _parse_sizes(text, name_or_path))
+    return Assembly(name_or_path, _parse_sizes(text_lines(path, "a chrom.sizes file", GenomeError), name_or_path))
 
 
-def _parse_sizes(text: str, source: str) -> dict[str, int]:
+def _parse_sizes(lines: Iterable[tuple[int, str]], source: str) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+    first = True
+    for number, fields in table_lines(lines):
+        header, first = first and _is_header(fields[1:2], _SIZE_NAMES), False
+        if header:
             continue
-        fields = line.split()
-        if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
-            raise GenomeError(f"{source}:{number}: expected 'chromosome<TAB>size', got {line!r}")
+        size = whole_number(fields[1]) if len(fields) > 1 else None
+        if not size:
+            raise GenomeError(f"{source}:{number}: expected 'chromosome<TAB>size', got {'<TAB>'.join(fields)!r}")
         if fields[0] in sizes:
             raise GenomeError(f"{source}:{number}: chromosome {fields[0]!r} is listed twice")
-        sizes[fields[0]] = int(fields[1])
+        sizes[fields[0]] = size
     if not sizes:
         raise GenomeError(f"{source}: no chromosome sizes in the file")
     return sizes
+
+
+def _is_header(fields: Sequence[str], *names: Collection[str]) -> bool:
+    """Whether fields of a table's first line are usual names of their columns."""
+    return len(fields) == len(names) and all(
+        re.sub(r"[^a-z]", "", field.casefold()) in known for field, known in zip(fields, names, strict=True)
+    )
 
 
 def bin_count(length: int, bin_size: int) -> int:
@@ -158,54 +169,127 @@ def parse_region(text: str, assembly: Assembly) -> Region:
     return Region(found["chrom"], start, end)
 
 
-def open_text(path: Path) -> IO[str]:
-    """Open a text file, gzipped or not, for reading."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
+def bed_intervals(
+    path: Path, what: str = "BED", error: type[EpilstmError] = GenomeError, empty: bool = False
+) -> Iterator[tuple[int, Region, list[str]]]:
+    """Intervals of a BED-like file: number of the line, the interval, and all fields of the line.
 
+    Comments, ``track`` and ``browser`` lines and a line of column names at the top are left out. Ends are not
+    compared with those of chromosomes.
 
-def iter_bed(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Lines of a BED-like file as ``(line number, fields)``, headers and comments left out.
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What the file should be, for messages.
+    error : type
+        Class of the errors.
+    empty : bool
+        Whether intervals that cover no base are allowed.
 
     Raises
     ------
-    GenomeError
-        The file is missing, unreadable, or a line has no valid start and end.
+    EpilstmError
+        Of class `error`: the file is missing, unreadable, or a line has no valid start and end.
     """
-    try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip() or line.startswith(("#", "track", "browser")):
-                    continue
-                fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
-                if len(fields) < 3 or not (fields[1].isdecimal() and fields[2].isdecimal()):
-                    raise GenomeError(f"{path}:{number}: expected 'chrom start end', got {line.strip()!r}")
-                if int(fields[1]) >= int(fields[2]):
-                    raise GenomeError(f"{path}:{number}: start {fields[1]} is not below end {fields[2]}")
-                yield number, fields
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise GenomeError(f"{path}: cannot be read as BED: {error}") from error
+    first = True
+    for number, fields in table_lines(text_lines(path, what, error)):
+        start, end = (whole_number(field) for field in fields[1:3]) if len(fields) > 2 else (None, None)
+        if start is None or end is None:
+            if first and _is_header(fields[1:3], _START_NAMES, _END_NAMES):
+                first = False
+                continue
+            raise error(f"{path}:{number}: expected 'chrom start end', got {' '.join(fields)!r}")
+        first = False
+        if start >= end and not empty:
+            raise error(f"{path}:{number}: start {start} is not below end {end}")
+        yield number, Region(fields[0], start, end), fields
+
+
+class Placement:
+    """Puts a user's intervals onto a genome, and counts those that it has no place for.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Chromosome sizes in base pairs.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.sizes = sizes
+        self.found: Counter[str] = Counter()
+        self.clipped = self.beyond = 0
+
+    def place(self, region: Region) -> Region | None:
+        """An interval as far as its chromosome goes; None where it covers no base of the genome."""
+        self.found[region.chrom] += 1
+        size = self.sizes.get(region.chrom)
+        if size is None:
+            return None
+        if region.end <= size:
+            return region
+        if region.start >= size:
+            self.beyond += 1
+            return None
+        self.clipped += 1
+        return Region(region.chrom, region.start, size)
+
+    def report(
+        self,
+        source: str,
+        target: str,
+        error: type[EpilstmError] = GenomeError,
+        partial: int = logging.WARNING,
+    ) -> None:
+        """Say what was left out, once every interval is placed.
+
+        Parameters
+        ----------
+        source, target : str
+            The file, and whose chromosomes the intervals were compared with.
+        error : type
+            Class of the error.
+        partial : int
+            Log level of the line about chromosomes that are unknown, as for `match_names`.
+
+        Raises
+        ------
+        EpilstmError
+            Of class `error`: there are intervals, and all are elsewhere.
+        """
+        match_names(self.found, self.sizes, source, target, error=error, partial=partial)
+        known = sum(count for chrom, count in self.found.items() if chrom in self.sizes)
+        if known and self.beyond == known:
+            raise error(
+                f"{source}: all of its intervals lie past the ends of their chromosomes in {target}; "
+                "is it of another assembly?"
+            )
+        if self.clipped or self.beyond:
+            log.warning(
+                f"{source}: of {known:,} intervals, {self.clipped:,} reach past the end of their chromosome in "
+                f"{target} and are clipped, {self.beyond:,} lie beyond it and are left out; is it of another assembly?"
+            )
 
 
 def read_regions(path: Path, assembly: Assembly, bin_size: int) -> list[Region]:
     """Regions of a BED file, snapped outward to whole bins, sorted in assembly order and merged.
 
+    What lies on chromosomes that the assembly lacks or past a chromosome's end is left out, with a warning.
+
     Parameters
     ----------
     path : Path
-        BED file (``.gz`` allowed). One whose first line is `WHOLE_GENOME_DIRECTIVE` stands for every chromosome.
+        BED file, gzipped or not. One whose first line is `WHOLE_GENOME_DIRECTIVE` stands for every chromosome.
     assembly : Assembly
-        Regions must lie inside its chromosomes.
     bin_size : int
         In base pairs.
 
     Raises
     ------
     GenomeError
-        No region, an unknown chromosome, or a region past the chromosome's end.
+        No region, or none that lies in the assembly.
     """
-    regions = _read_bed_regions(path, assembly)
+    regions = _placed(path, assembly)
     if not regions:
         if _first_line(path) == WHOLE_GENOME_DIRECTIVE:
             return assembly.regions()
@@ -220,40 +304,29 @@ def read_regions(path: Path, assembly: Assembly, bin_size: int) -> list[Region]:
 
 
 def read_blacklist(path: Path, assembly: Assembly) -> list[Region]:
-    """Regions of a BED file whose signal is not to be believed; an empty file blacklists nothing.
+    """Regions of a BED file whose signal is not to be believed, merged; an empty file blacklists nothing.
 
-    Chromosomes that the assembly lacks are ignored: blacklists list scaffolds too.
+    What lies on chromosomes that the assembly lacks or past a chromosome's end is left out, with a warning:
+    blacklists list scaffolds too.
 
     Raises
     ------
     GenomeError
-        The file is missing or not BED.
+        The file is missing or not BED, or has regions but none in the assembly.
     """
-    known = [
-        Region(fields[0], int(fields[1]), min(int(fields[2]), assembly.sizes[fields[0]]))
-        for _, fields in iter_bed(path)
-        if fields[0] in assembly.sizes and int(fields[1]) < assembly.sizes[fields[0]]
-    ]
-    return merge(known, assembly)
+    return merge(_placed(path, assembly), assembly)
 
 
-def _read_bed_regions(path: Path, assembly: Assembly) -> list[Region]:
-    regions = []
-    for number, fields in iter_bed(path):
-        chrom, start, end = fields[0], int(fields[1]), int(fields[2])
-        if chrom not in assembly.sizes:
-            raise GenomeError(f"{path}:{number}: chromosome {chrom!r} is not in assembly {assembly.name}")
-        if end > assembly.sizes[chrom]:
-            raise GenomeError(
-                f"{path}:{number}: end {end} is past the end of {chrom} ({assembly.sizes[chrom]} bp in {assembly.name})"
-            )
-        regions.append(Region(chrom, start, end))
-    return regions
+def _placed(path: Path, assembly: Assembly) -> list[Region]:
+    placement = Placement(assembly.sizes)
+    placed = [placement.place(region) for _, region, _ in bed_intervals(path)]
+    placement.report(str(path), f"assembly {assembly.name}")
+    return [region for region in placed if region is not None]
 
 
 def _first_line(path: Path) -> str:
-    with open_text(path) as lines:
-        return lines.readline().strip()
+    _, line = next(text_lines(path, "BED", GenomeError), (1, ""))
+    return line.strip()
 
 
 def merge(regions: Iterable[Region], assembly: Assembly) -> list[Region]:

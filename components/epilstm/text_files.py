@@ -133,14 +133,16 @@ def table_lines(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[st
     Yields
     ------
     (int, list of str)
-        Number of the line and its fields without blanks around them: separated by tabs, or by any blanks in a line
-        without a tab between fields. Empty fields at the end are left out, since spreadsheets add them.
+        Number of the line and its fields without blanks around them: separated by tabs, or by any blanks where the
+        first is not followed by a tab. Empty fields at the end are left out, since spreadsheets add them.
     """
     for number, line in lines:
         line = line.rstrip()
         if not line or line.lstrip()[0] == "#":
             continue
-        fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+        fields = [field.strip() for field in line.split("\t")]
+        if " " in fields[0] or len(fields) == 1:
+            fields = line.split()
         if fields[0].startswith(("track", "browser")) and fields[0].split()[0] in ("track", "browser"):
             continue
         yield number, fields

@@ -51,7 +51,7 @@ def test_lines_of_other_features_are_not_genes(tmp_path: Path) -> None:
         ("chr1\tX\tgene\t1\t2\t.\t+\t.\tlevel 2;\n", "1: no gene_id"),
         ("chr1 1 2\n", "1: expected the 9 tab-separated columns of GTF, got 1"),
         (gtf("chr1", 1, 9, "+", "G.1") + gtf("chr1", 1, 9, "+", "G.2"), "2: gene G is listed twice"),
-        ("# nothing\n", "no gene lines"),
+        ("# nothing\n", "no gene, transcript or exon lines"),
     ],
 )
 def test_malformed_gtf_is_refused(tmp_path: Path, line: str, message: str) -> None:
@@ -109,7 +109,7 @@ def test_genes_are_expressed_from_the_threshold_on_and_those_without_a_place_are
 def test_a_table_and_an_annotation_without_common_genes_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "rpkm", "gene_id\tE1\tE2\nG1\t0.5\t0.4\n")
     write(tmp_path, "a.gtf", gtf("chr1", 5001, 7000, "+", "other"))
-    with pytest.raises(LabelsError, match="has none of the table's genes, such as G1"):
+    with pytest.raises(LabelsError, match=r"has none of the table's genes \(G1\) among its own \(other\)"):
         read_labels(load_tasks(gene_task(tmp_path))[0], tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_an_interval_that_covers_no_base_is_left_out_and_counted(tmp_path: Path)
     [
         ("chr1\t0\t40\t0.7\n", "f.bed:1: the fourth column must be 0 or 1, got '0.7'"),
         ("chr1\t0\t40\n", "f.bed:1: expected 'chrom start end label'"),
-        ("chr1\t0\t40\t1\nchr1\t-5\t40\t1\n", "f.bed:2: expected 'chrom start end label'"),
+        ("chr1\t0\t40\t1\nchr1\t-5\t40\t1\n", "f.bed:2: expected 'chrom start end'"),
     ],
 )
 def test_malformed_bed_labels_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -188,7 +188,7 @@ def test_bedgraph_values_must_be_numbers(tmp_path: Path, value: str) -> None:
 
 @pytest.mark.parametrize("read", [read_bed_labels, read_genes, lambda path: read_rpkm(path, ["A"])])
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path, read) -> None:
-    with pytest.raises(LabelsError, match=r"absent.gz: no such label file"):
+    with pytest.raises(LabelsError, match=r"absent.gz: no such file"):
         read(tmp_path / "absent.gz")
     (tmp_path / "broken.gz").write_bytes(b"\x1f\x8b\x08\x00 not gzip at all")
     with pytest.raises(LabelsError, match=r"broken.gz: cannot be read"):

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from epilstm.cli import main
-from epilstm.genome import iter_bed
+from epilstm.genome import bed_intervals
 from segment.planted_states import (
     BIN,
     GAP,
@@ -100,7 +100,7 @@ def test_the_segmentation_is_strict_bed9(segmented):
         assert max(map(int, rgb.split(","))) <= 255
         end_of[chrom] = int(end)
     assert end_of == {"chr1": 100_000, "chr2": 50_010}
-    assert len([*iter_bed(segmented / "segmentation.bed")]) == len(lines) - 1
+    assert len([*bed_intervals(segmented / "segmentation.bed")]) == len(lines) - 1
 
 
 def test_neighbouring_segments_differ_in_state_and_each_state_has_one_colour(segmented):
@@ -274,10 +274,10 @@ def test_a_gzipped_annotation_without_gene_lines_is_read_by_its_transcripts(plan
 @pytest.mark.parametrize(
     ("annotation", "part"),
     [
-        ("", "no gene or transcript lines"),
+        ("", "no gene, transcript or exon lines"),
         ("chr1\tgene\t1\n", "genes.gtf:1: expected the 9 tab-separated columns of GTF, got 3"),
         ("chr1\tx\tgene\t0\t10\t.\t+\t.\tid\n", "genes.gtf:1: expected 1 <= start <= end, got '0' and '10'"),
-        ("1\tx\tgene\t1\t10\t.\t+\t.\tid\n", "its chromosomes are 1, ..."),
+        ("1\tx\tgene\t1\t10\t.\t+\t.\tid\n", "none of its chromosomes (1) is in the embeddings (chr1, chr2)"),
         (None, "no such file"),
         (b"\x1f\x8b\x00\xff", "cannot be read as GTF"),
     ],

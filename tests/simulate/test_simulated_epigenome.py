@@ -16,7 +16,7 @@ from epilstm.artifacts import fingerprint, read_json, sha256_file
 from epilstm.cli import main
 from epilstm.config import SimulateParams
 from epilstm.errors import ParamsError
-from epilstm.genome import iter_bed, load_assembly, read_regions
+from epilstm.genome import bed_intervals, load_assembly, read_regions
 from epilstm.samplesheet.check import track_problem
 from epilstm.samplesheet.sheet import read_samplesheet
 from epilstm.simulate.core import reserve, simulate
@@ -139,13 +139,13 @@ def test_pairs_have_the_columns_of_targetfinder_and_the_cells_of_the_task(folder
 
 @pytest.mark.parametrize("name", ["fire-C01.bed.gz", "replication-timing.bedgraph.gz"])
 def test_labelled_stretches_are_whole_10_kb_bins_inside_the_chromosomes(folder, name):
-    bins = [fields for _, fields in iter_bed(folder / "labels" / name)]
+    bins = [region for _, region, _ in bed_intervals(folder / "labels" / name)]
     expected = [
         (chrom, start, start + 10_000)
         for chrom, length in PARAMS.chromosomes.items()
         for start in range(0, length - 9_999, 10_000)
     ]
-    assert [(chrom, int(start), int(end)) for chrom, start, end, _ in bins] == expected
+    assert [(region.chrom, region.start, region.end) for region in bins] == expected
 
 
 def test_default_labels_have_usable_rates_on_every_chromosome(tmp_path):

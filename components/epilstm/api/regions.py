@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from epilstm.errors import GenomeError
-from epilstm.genome import Assembly, Region, bins_of, iter_bed
+from epilstm.genome import Assembly, Region, bed_intervals, bins_of
+from epilstm.name_matching import likely_cause, named
 
 REGION = re.compile(r"(?P<chrom>[^:\s]+):(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15})")
 
@@ -80,11 +82,28 @@ def _of_text(text: str | Path, assembly: Assembly) -> list[Region]:
     if str(text) in assembly.sizes:
         return [Region(str(text), 0, assembly.sizes[str(text)])]
     if isinstance(text, Path) or Path(text).is_file() or str(text).endswith((".bed", ".bed.gz")):
-        path = Path(text)
-        if not path.is_file():
-            raise GenomeError(f"{path}: no such BED file")
-        return [Region(fields[0], int(fields[1]), int(fields[2])) for _, fields in iter_bed(path)]
+        return _of_bed(Path(text), assembly)
     raise GenomeError(f"{text!r} is no region, no BED file and no chromosome of {assembly.name}; {FORMS}")
+
+
+def _of_bed(path: Path, assembly: Assembly) -> list[Region]:
+    """Every region of a BED file, clipped at its chromosome's end: rows of the answer are those of the file."""
+    found: list[Region] = []
+    clipped = 0
+    for number, region, _ in bed_intervals(path):
+        if region.chrom not in assembly.sizes:
+            cause = likely_cause([region.chrom], assembly.sizes)
+            raise GenomeError(
+                f"{path}:{number}: chromosome {region.chrom!r} is not in {assembly.name} ({named(assembly.sizes)})"
+                f"{f'; {cause}' if cause else ''}"
+            )
+        if region.end > assembly.sizes[region.chrom] > region.start:
+            region = replace(region, end=assembly.sizes[region.chrom])
+            clipped += 1
+        found.append(region)
+    if clipped:
+        warnings.warn(f"{path}: {clipped} of {len(found)} regions clipped at their chromosome's end", stacklevel=4)
+    return found
 
 
 def _of_fields(fields: Any) -> Region:

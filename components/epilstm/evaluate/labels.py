@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
-import re
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +13,10 @@ from numpy.typing import NDArray
 from epilstm.console import log
 from epilstm.errors import LabelsError
 from epilstm.evaluate.tasks import BedLabels, PairLabels, RpkmLabels, Task
-from epilstm.genome import Region, open_text
-from epilstm.gtf import gtf_lines
+from epilstm.genome import Region, bed_intervals
+from epilstm.gtf import SECOND_COPY, read_annotation
+from epilstm.name_matching import likely_cause, named
+from epilstm.text_files import csv_rows, whole_number
 
 #: Base pairs on each side of a transcription start site that make the window ``tss``.
 TSS_FLANK = 1_000
@@ -35,8 +31,6 @@ PAIR_COLUMNS = (
     "promoter_end",
     "label",
 )
-
-_GENE_ID = re.compile(r'gene_id "([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -98,6 +92,9 @@ def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
         A file is missing or malformed (with its line), or does not have a cell type.
     """
     labels = task.labels
+    for name in task.label_paths:
+        if not (folder / name).exists():
+            raise LabelsError(f"task {task.name}: {folder / name}: no such label file; check labels.path and --labels")
     if isinstance(labels, RpkmLabels):
         genes = read_genes(folder / labels.annotation)
         table = read_rpkm(folder / labels.path, task.cell_types)
@@ -113,17 +110,6 @@ def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
     if isinstance(labels, BedLabels):
         return {task.cell_types[0]: read_bed_labels(folder / labels.path)}
     return {task.cell_types[0]: read_bedgraph(folder / labels.path, labels.threshold, task.of_levels)}
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    try:
-        with open_text(path) as lines:
-            yield lines
-    except FileNotFoundError:
-        raise LabelsError(f"{path}: no such label file; check labels.path and --labels") from None
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
-        raise LabelsError(f"{path}: cannot be read: {error}") from error
 
 
 def _number(text: str, where: str) -> float:
@@ -151,36 +137,45 @@ class Gene:
 
 
 def read_genes(path: Path) -> dict[str, Gene]:
-    """Gene lines of a GTF file, by gene id without its version suffix.
+    """Genes of an annotation (GTF or GFF3), by gene id without its version suffix.
 
-    GTF counts from 1 and includes the end; what is returned does neither.
+    Of a gene that GENCODE lists on both sex chromosomes, the one on X is taken. In an annotation without gene lines, a
+    gene id may stand for several places (repeats): such genes are left out, with a warning.
 
     Raises
     ------
     LabelsError
-        Missing, malformed, no genes, or an id that two genes share.
+        Missing, malformed, no genes, or an id that two gene lines share.
     """
+    annotation = read_annotation(path)
     genes: dict[str, Gene] = {}
-    with _opened(path) as lines:
-        for line in gtf_lines(path, lines, {"gene"}):
-            if line.strand not in ("+", "-"):
-                raise LabelsError(f"{line.where}: expected strand '+' or '-', got {line.strand!r}")
-            found = _GENE_ID.search(line.attributes)
-            if not found:
-                raise LabelsError(f"{line.where}: no gene_id among the attributes")
-            gene_id = found[1].partition(".")[0]
-            if gene_id in genes:
-                raise LabelsError(f"{line.where}: gene {gene_id} is listed twice (version suffixes do not count)")
-            genes[gene_id] = Gene(Region(line.chrom, line.start, line.end), line.strand)
-    if not genes:
-        raise LabelsError(f"{path}: no gene lines in the file; is it a GTF annotation?")
-    return genes
+    repeated: set[str] = set()
+    for gene in annotation.genes:
+        if gene.gene_id.endswith(SECOND_COPY):
+            continue
+        if gene.strand not in ("+", "-"):
+            raise LabelsError(f"{gene.where}: expected strand '+' or '-', got {gene.strand!r}")
+        if not gene.gene_id:
+            raise LabelsError(f"{gene.where}: no gene_id among the attributes")
+        gene_id = gene.gene_id.partition(".")[0]
+        if gene_id in genes:
+            if annotation.made_of == "gene":
+                raise LabelsError(f"{gene.where}: gene {gene_id} is listed twice (version suffixes do not count)")
+            repeated.add(gene_id)
+        genes[gene_id] = Gene(gene.region, gene.strand)
+    if repeated:
+        log.warning(
+            f"{path}: {len(repeated):,} of {len(genes):,} genes, such as {min(repeated)}, have "
+            f"{annotation.made_of}s in more than one place and are left out"
+        )
+    return {gene_id: gene for gene_id, gene in genes.items() if gene_id not in repeated}
 
 
 def read_rpkm(path: Path, cell_types: list[str]) -> dict[str, dict[str, float]]:
     """Expression of genes in some cell types: cell type -> gene id -> RPKM.
 
-    The table is tab-separated with the gene id first; tabs at the end of lines do not count.
+    The table has the gene id first, and tabs (or commas, semicolons) between columns; empty columns at the end of
+    lines do not count.
 
     Raises
     ------
@@ -188,28 +183,27 @@ def read_rpkm(path: Path, cell_types: list[str]) -> dict[str, dict[str, float]]:
         Missing, malformed, a gene listed twice, or a cell type without a column.
     """
     table: dict[str, dict[str, float]] = {cell: {} for cell in cell_types}
-    with _opened(path) as lines:
-        header = next(lines, "").rstrip("\r\n\t ").split("\t")
-        columns = {name.strip(): index for index, name in enumerate(header) if index > 0}
+    rows = csv_rows(path, "a table of expression", LabelsError)
+    _, header = next(rows, (1, []))
+    columns = {name.strip(): index for index, name in enumerate(header) if index > 0}
+    for cell in cell_types:
+        if cell not in columns:
+            hint = likely_cause([cell], columns)
+            raise LabelsError(
+                f"{path}: no column for cell type {cell!r}; the table has {named(columns)}{f': {hint}' if hint else ''}"
+            )
+    for number, fields in rows:
+        where = f"{path}:{number}"
+        if len(fields) != len(header):
+            raise LabelsError(f"{where}: expected {len(header)} columns as in the header, got {len(fields)}")
+        gene_id = fields[0].strip().partition(".")[0]
+        if gene_id in table[cell_types[0]]:
+            raise LabelsError(f"{where}: gene {gene_id} is listed twice")
         for cell in cell_types:
-            if cell not in columns:
-                known = ", ".join(list(columns)[:4])
-                raise LabelsError(f"{path}: no column for cell type {cell!r}; the table has {known or 'none'}, ...")
-        for number, line in enumerate(lines, 2):
-            if not line.strip():
-                continue
-            fields = line.rstrip("\r\n\t ").split("\t")
-            where = f"{path}:{number}"
-            if len(fields) != len(header):
-                raise LabelsError(f"{where}: expected {len(header)} columns as in the header, got {len(fields)}")
-            gene_id = fields[0].partition(".")[0]
-            if gene_id in table[cell_types[0]]:
-                raise LabelsError(f"{where}: gene {gene_id} is listed twice")
-            for cell in cell_types:
-                value = _number(fields[columns[cell]], f"{where}: column {cell}")
-                if value < 0:
-                    raise LabelsError(f"{where}: column {cell}: RPKM cannot be negative, got {value:g}")
-                table[cell][gene_id] = value
+            value = _number(fields[columns[cell]], f"{where}: column {cell}")
+            if value < 0:
+                raise LabelsError(f"{where}: column {cell}: RPKM cannot be negative, got {value:g}")
+            table[cell][gene_id] = value
     return table
 
 
@@ -223,7 +217,10 @@ def _gene_examples(
 ) -> Examples:
     known = [gene_id for gene_id in rpkm if gene_id in genes]
     if rpkm and not known:
-        raise LabelsError(f"{annotation}: has none of the table's genes, such as {next(iter(rpkm))}; do the ids agree?")
+        raise LabelsError(
+            f"{annotation}: has none of the table's genes ({named(rpkm)}) among its own ({named(genes)}); do the ids "
+            "agree?"
+        )
     rows = [
         [genes[gene_id].body if window == "gene_body" else genes[gene_id].tss for window in windows]
         for gene_id in known
@@ -256,36 +253,35 @@ def read_pairs(path: Path, names: dict[str, str], windows: list[str]) -> dict[st
     ids: dict[str, list[str]] = {name: [] for name in rows}
     labels: dict[str, list[bool]] = {name: [] for name in rows}
     others: set[str] = set()
-    with _opened(path) as lines:
-        reader = csv.reader(lines)
-        header = next(reader, [])
-        missing = [column for column in PAIR_COLUMNS if column not in header]
-        if missing:
-            raise LabelsError(f"{path}: no column {missing[0]!r}; expected {', '.join(PAIR_COLUMNS)}")
-        places = [header.index(column) for column in PAIR_COLUMNS]
-        for fields in reader:
-            if not fields:
-                continue
-            where = f"{path}:{reader.line_num}"
-            if len(fields) != len(header):
-                raise LabelsError(f"{where}: expected {len(header)} columns, got {len(fields)}")
-            cell, *values, label = (fields[place] for place in places)
-            if cell not in rows:
-                others.add(cell)
-                continue
-            if label not in ("0", "1"):
-                raise LabelsError(f"{where}: label must be 0 or 1, got {label!r}")
-            enhancer, promoter = _region(values[:3], where), _region(values[3:], where)
-            first, second = sorted((enhancer, promoter))
-            start = min(first.end, second.start)
-            region = {
-                "promoter": promoter,
-                "enhancer": enhancer,
-                "between": Region(promoter.chrom, start, max(start, second.start)),
-            }
-            rows[cell].append([region[window] for window in windows])
-            ids[cell].append(f"{promoter}|{enhancer}")
-            labels[cell].append(label == "1")
+    table = csv_rows(path, "a table of pairs", LabelsError)
+    _, header = next(table, (1, []))
+    header = [column.strip() for column in header]
+    missing = [column for column in PAIR_COLUMNS if column not in header]
+    if missing:
+        raise LabelsError(f"{path}: no column {missing[0]!r}; expected {', '.join(PAIR_COLUMNS)}")
+    places = [header.index(column) for column in PAIR_COLUMNS]
+    for number, fields in table:
+        where = f"{path}:{number}"
+        if len(fields) != len(header):
+            raise LabelsError(f"{where}: expected {len(header)} columns, got {len(fields)}")
+        cell, *values, label = (fields[place].strip() for place in places)
+        if cell not in rows:
+            others.add(cell)
+            continue
+        positive = whole_number(label)
+        if positive not in (0, 1):
+            raise LabelsError(f"{where}: label must be 0 or 1, got {label!r}")
+        enhancer, promoter = _region(values[:3], where), _region(values[3:], where)
+        first, second = sorted((enhancer, promoter))
+        start = min(first.end, second.start)
+        region = {
+            "promoter": promoter,
+            "enhancer": enhancer,
+            "between": Region(promoter.chrom, start, max(start, second.start)),
+        }
+        rows[cell].append([region[window] for window in windows])
+        ids[cell].append(f"{promoter}|{enhancer}")
+        labels[cell].append(positive == 1)
     for cell, name in names.items():
         if not rows[name]:
             raise LabelsError(
@@ -297,9 +293,10 @@ def read_pairs(path: Path, names: dict[str, str], windows: list[str]) -> dict[st
 
 def _region(fields: list[str], where: str) -> Region:
     chrom, start, end = fields
-    if not (start.isdigit() and end.isdigit() and int(start) < int(end)):
+    first, last = whole_number(start), whole_number(end)
+    if first is None or last is None or first >= last:
         raise LabelsError(f"{where}: expected start below end, got {start!r} and {end!r}")
-    return Region(chrom, int(start), int(end))
+    return Region(chrom, first, last)
 
 
 def read_bed_labels(path: Path) -> Examples:
@@ -312,14 +309,15 @@ def read_bed_labels(path: Path) -> Examples:
     """
     regions, labels = [], []
     unusable = 0
-    for where, region, label in _bed_values(path):
-        if label not in ("0", "1"):
-            raise LabelsError(f"{where}: the fourth column must be 0 or 1, got {label!r}")
+    for where, region, text in _bed_values(path, "BED"):
+        label = whole_number(text)
+        if label not in (0, 1):
+            raise LabelsError(f"{where}: the fourth column must be 0 or 1, got {text!r}")
         if region is None:
             unusable += 1
             continue
         regions.append(region)
-        labels.append(label == "1")
+        labels.append(label == 1)
     return _region_examples(regions, labels, unusable)
 
 
@@ -335,7 +333,7 @@ def read_bedgraph(path: Path, threshold: float, of_levels: bool = False) -> Exam
     """
     regions, labels, levels = [], [], []
     unlabelled = unusable = 0
-    for where, region, value in _bed_values(path):
+    for where, region, value in _bed_values(path, "bedGraph"):
         if value.lower() == "nan":
             unlabelled += 1
             continue
@@ -351,23 +349,21 @@ def read_bedgraph(path: Path, threshold: float, of_levels: bool = False) -> Exam
     return _region_examples(regions, labels, unlabelled + unusable, levels if of_levels else None)
 
 
-def _bed_values(path: Path) -> Iterator[tuple[str, Region | None, str]]:
-    """Where each line is, its region (None where it covers no base, which is told), and its fourth column."""
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.startswith(("#", "track", "browser")):
-                continue
-            where = f"{path}:{number}"
-            fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
-            if len(fields) < 4 or not (fields[1].isdigit() and fields[2].isdigit()):
-                raise LabelsError(f"{where}: expected 'chrom start end label', got {line.strip()!r}")
-            region = Region(fields[0], int(fields[1]), int(fields[2]))
-            if region.end <= region.start:
-                # Published files have such lines: an interval past a chromosome's end, its end clipped to the size.
-                log.warning(f"{where}: left out, {region} covers no base")
-                yield where, None, fields[3]
-            else:
-                yield where, region, fields[3]
+def _bed_values(path: Path, what: str) -> Iterator[tuple[str, Region | None, str]]:
+    """Where each line is, its region (None where it covers no base; these are counted), and its fourth column."""
+    empty = 0
+    for number, region, fields in bed_intervals(path, what, LabelsError, empty=True):
+        where = f"{path}:{number}"
+        if len(fields) < 4:
+            raise LabelsError(f"{where}: expected 'chrom start end label', got {' '.join(fields)!r}")
+        # Published files have such lines: an interval past a chromosome's end, its end clipped to the size.
+        if region.end <= region.start:
+            empty += 1
+            yield where, None, fields[3]
+        else:
+            yield where, region, fields[3]
+    if empty:
+        log.warning(f"{path}: {empty:,} regions cover no base and are left out")
 
 
 def _region_examples(

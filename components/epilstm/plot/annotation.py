@@ -1,18 +1,17 @@
-"""What stands beside the tracks of a window: genes of a GTF file, segments of a BED file."""
+"""What stands beside the tracks of a window: genes of an annotation, segments of a BED file."""
 
 from __future__ import annotations
 
-import gzip
-import re
-import zlib
+import logging
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from epilstm.errors import LabelsError
-from epilstm.genome import Region, iter_bed, open_text
-from epilstm.gtf import gtf_lines
-
-_ATTRIBUTE = re.compile(r'(\w+) "?([^";]+)"?')
+from epilstm.genome import Region, bed_intervals
+from epilstm.gtf import read_annotation
+from epilstm.name_matching import match_names
 
 
 @dataclass(frozen=True)
@@ -35,34 +34,38 @@ class Segment:
     color: str
 
 
-def genes_in(path: Path, region: Region) -> list[Gene]:
-    """Genes of a GTF file that overlap a region, by start; protein-coding ones, where the file says which are.
+def genes_in(path: Path, region: Region, chromosomes: Collection[str]) -> list[Gene]:
+    """Genes of an annotation that overlap a region, by start; protein-coding ones, where the file says which are.
+
+    Parameters
+    ----------
+    path : Path
+        GTF or GFF3.
+    region : Region
+    chromosomes : collection of str
+        Chromosomes of the data set, which the file's must match.
 
     Raises
     ------
     LabelsError
-        Missing or not GTF.
+        Missing or not GTF, or its chromosomes are called otherwise.
     """
-    genes, coding = [], []
-    try:
-        with open_text(path) as lines:
-            for line in gtf_lines(path, lines, {"gene"}):
-                if line.chrom != region.chrom or line.start >= region.end or line.end <= region.start:
-                    continue
-                attributes = dict(_ATTRIBUTE.findall(line.attributes))
-                name = attributes.get("gene_name") or attributes.get("gene_id", "")
-                gene = Gene(line.start, line.end, line.strand, name)
-                genes.append(gene)
-                if (attributes.get("gene_type") or attributes.get("gene_biotype")) == "protein_coding":
-                    coding.append(gene)
-    except FileNotFoundError:
-        raise LabelsError(f"{path}: no such file; give a GTF annotation") from None
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
-        raise LabelsError(f"{path}: cannot be read as GTF: {error}") from error
-    return sorted(coding or genes, key=lambda gene: (gene.start, gene.end))
+    annotation = read_annotation(path)
+    match_names(
+        annotation.chromosomes, chromosomes, str(path), "the matrix", what="genes", error=LabelsError,
+        partial=logging.INFO,
+    )  # fmt: skip
+    here = [
+        gene
+        for gene in annotation.genes
+        if gene.region.chrom == region.chrom and gene.region.start < region.end and gene.region.end > region.start
+    ]
+    drawn = [gene for gene in here if gene.biotype == "protein_coding"] or here
+    genes = [Gene(gene.region.start, gene.region.end, gene.strand, gene.name) for gene in drawn]
+    return sorted(genes, key=lambda gene: (gene.start, gene.end))
 
 
-def segments_in(path: Path, region: Region, colors: tuple[str, ...]) -> list[Segment]:
+def segments_in(path: Path, region: Region, colors: tuple[str, ...], chromosomes: Collection[str]) -> list[Segment]:
     """Segments of a BED file that overlap a region, in the colours of a BED9 file or of their names.
 
     Parameters
@@ -71,23 +74,28 @@ def segments_in(path: Path, region: Region, colors: tuple[str, ...]) -> list[Seg
     region : Region
     colors : tuple of str
         For segments without one of their own, by name.
+    chromosomes : collection of str
+        Chromosomes of the data set, which the file's must match.
 
     Raises
     ------
     GenomeError
-        Missing or not BED.
+        Missing or not BED, or its chromosomes are called otherwise.
     """
     segments: list[Segment] = []
     own: dict[str, str] = {}
-    for _, fields in iter_bed(path):
+    found: Counter[str] = Counter()
+    for _, interval, fields in bed_intervals(path):
+        found[interval.chrom] += 1
         name = fields[3] if len(fields) > 3 else ""
         color = (
             own.setdefault(name, _rgb(fields[8]) if len(fields) > 8 else "")
             or colors[list(own).index(name) % len(colors)]
         )
-        start, end = int(fields[1]), int(fields[2])
-        if fields[0] == region.chrom and start < region.end and end > region.start:
+        start, end = interval.start, interval.end
+        if interval.chrom == region.chrom and start < region.end and end > region.start:
             segments.append(Segment(max(start, region.start), min(end, region.end), name, color))
+    match_names(found, chromosomes, str(path), "the matrix", what="segments", partial=logging.INFO)
     return segments
 
 

@@ -96,8 +96,8 @@ def plot_window(
         partial(reconstruct_bins, network),
         CONTEXT_BINS,
     )
-    beside = genes_in(genes, place) if genes else None
-    states = segments_in(segments, place, SEGMENT_COLORS) if segments else None
+    beside = genes_in(genes, place, matrix.chromosomes) if genes else None
+    states = segments_in(segments, place, SEGMENT_COLORS, matrix.chromosomes) if segments else None
     split = matrix.split
     uses = {"a test": split.test, "a validation": split.validation, "a training": split.train}
     kind = next((f"{use} chromosome" for use, chosen in uses.items() if place.chrom in chosen), "an unused chromosome")

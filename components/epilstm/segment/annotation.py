@@ -1,9 +1,8 @@
-"""Gene annotation (GTF) as sets of intervals that states are held against."""
+"""Gene annotation as sets of intervals that states are compared with."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,15 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm import gtf
 from epilstm.errors import LabelsError
-from epilstm.genome import open_text
-from epilstm.gtf import gtf_lines
+from epilstm.name_matching import match_names
 
 #: Base pairs on each side of a transcription start site that are taken for its promoter.
 PROMOTER_FLANK = 2_000
-
-#: Features of a GTF file that are read.
-FEATURES = ("gene", "transcript", "exon")
 
 
 @dataclass(frozen=True)
@@ -65,34 +61,24 @@ class Annotation:
 
 
 def read_annotation(path: Path, chromosomes: Iterable[str]) -> Annotation:
-    """Features of a GTF file, gzipped or not; GTF counts from 1 and includes the end, what is returned does neither.
-
-    Genes are its ``gene`` lines or, in a file without, its ``transcript`` lines.
+    """Features of an annotation (GTF or GFF3); of one without gene lines, genes are made of transcripts or exons.
 
     Raises
     ------
     LabelsError
         Missing, malformed (with the line), or no genes on any of the chromosomes.
     """
-    found: dict[str, list[tuple[str, int, int, str]]] = {feature: [] for feature in FEATURES}
-    try:
-        with open_text(path) as lines:
-            for line in gtf_lines(path, lines, FEATURES):
-                found[line.feature].append((line.chrom, line.start, line.end, line.strand))
-    except FileNotFoundError:
-        raise LabelsError(f"--annotation {path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
-        raise LabelsError(f"{path}: cannot be read as GTF: {error}") from error
-    genes = found["gene"] or found["transcript"]
-    if not genes:
-        raise LabelsError(f"{path}: no gene or transcript lines in the file; is it a GTF annotation?")
-    known = {gene[0] for gene in genes}
-    wanted = list(chromosomes)
-    if not known & set(wanted):
-        raise LabelsError(
-            f"{path}: no genes on {wanted[0]}, ...: its chromosomes are {', '.join(sorted(known)[:3])}, ...; "
-            "give an annotation of the same assembly and with the same names"
-        )
+    found = gtf.read_annotation(path, exons=True)
+    match_names(
+        found.chromosomes,
+        chromosomes,
+        f"--annotation {path}",
+        "the embeddings",
+        what="genes",
+        error=LabelsError,
+        partial=logging.INFO,
+    )
+    genes = [(gene.region.chrom, gene.region.start, gene.region.end, gene.strand) for gene in found.genes]
     starts = [(chrom, start if strand != "-" else end - 1) for chrom, start, end, strand in genes]
     ends = [(chrom, end - 1 if strand != "-" else start) for chrom, start, end, strand in genes]
     features = {
@@ -101,6 +87,6 @@ def read_annotation(path: Path, chromosomes: Iterable[str]) -> Annotation:
         "TES": Intervals.of((chrom, base, base + 1) for chrom, base in ends),
         "gene_body": Intervals.of(gene[:3] for gene in genes),
     }
-    if found["exon"]:
-        features["exon"] = Intervals.of(exon[:3] for exon in found["exon"])
+    if found.exons:
+        features["exon"] = Intervals.of(found.exons)
     return Annotation(features)

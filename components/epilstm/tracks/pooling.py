@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import GenomeError
-from epilstm.genome import Region, bins_of, iter_bed
+from epilstm.genome import Placement, Region, bed_intervals, bins_of
 from epilstm.track_files import Piece
 
 
@@ -23,7 +23,7 @@ class NamedRegion:
 
 
 def read_named_regions(path: Path, sizes: dict[str, int]) -> list[NamedRegion]:
-    """Regions of a BED file in genome order.
+    """Regions of a BED file in genome order; those elsewhere are left out and counted in a warning.
 
     Parameters
     ----------
@@ -34,22 +34,17 @@ def read_named_regions(path: Path, sizes: dict[str, int]) -> list[NamedRegion]:
     Raises
     ------
     GenomeError
-        Missing, not BED, no regions, a region past its chromosome's end, or none on any of the chromosomes.
+        Missing, not BED, no regions, or none on any of the chromosomes.
     """
-    found, elsewhere = [], set()
-    for number, fields in iter_bed(path):
-        region = Region(fields[0], int(fields[1]), int(fields[2]))
-        if region.chrom not in sizes:
-            elsewhere.add(region.chrom)
-            continue
-        if region.end > sizes[region.chrom]:
-            raise GenomeError(
-                f"{path}:{number}: end {region.end} is past the end of {region.chrom} ({sizes[region.chrom]} bp)"
-            )
-        found.append(NamedRegion(region, fields[3] if len(fields) > 3 and fields[3] else str(region)))
+    placement = Placement(sizes)
+    found = []
+    for _, interval, fields in bed_intervals(path):
+        region = placement.place(interval)
+        if region is not None:
+            found.append(NamedRegion(region, fields[3] if len(fields) > 3 and fields[3] else str(interval)))
+    placement.report(f"--bed {path}", "the data set")
     if not found:
-        there = f" (it has {', '.join(sorted(elsewhere)[:4])})" if elsewhere else ""
-        raise GenomeError(f"{path}: no regions on {', '.join([*sizes][:4])}, ...{there}; check the chromosomes' names")
+        raise GenomeError(f"--bed {path}: no regions in the file")
     order = {chrom: rank for rank, chrom in enumerate(sizes)}
     return sorted(found, key=lambda each: (order[each.region.chrom], each.region.start, each.region.end))
 
