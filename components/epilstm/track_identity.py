@@ -188,6 +188,30 @@ class TrackSet:
         return [by_name.get(name) for name in wanted.names]
 
 
+def named_as(tracks: TrackSet, reference: TrackSet) -> TrackSet:
+    """Tracks under the names that others have for the same ones; no track has the name of another one there."""
+    taken, names = set(reference.names), []
+    for identity, name, place in zip(tracks.identities, tracks.names, reference.places_of(tracks), strict=True):
+        if place is not None:
+            names.append(reference.names[place])
+            continue
+        own = identity.explicit_name if name in taken else name
+        while own in taken:
+            own += " (another)"
+        taken.add(own)
+        names.append(own)
+    return TrackSet(tuple(names), tracks.identities, tracks.known)
+
+
+def described(tracks: TrackSet) -> list[dict[str, str]]:
+    """Each track as a JSON object: its name, its cell type, its assay and, where there is one, its replicate."""
+    keys = ("cell_type", "assay", "replicate")
+    return [
+        {"name": name, **dict(zip(keys, each.fields, strict=False))}
+        for name, each in zip(tracks.names, tracks.identities, strict=True)
+    ]
+
+
 def same_tracks(one: TrackSet, other: TrackSet) -> bool:
     """Whether both are the same tracks in the same order."""
     return len(one) == len(other) and one.places_of(other) == list(range(len(one)))

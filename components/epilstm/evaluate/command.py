@@ -352,7 +352,7 @@ def _hiding(hidden: NDArray[np.bool_]) -> Transform:
 
 def _cross_cell(judged: Judged, folder: Path, encoders: Encoders) -> CrossCellTypes | None:
     params, labelled = judged.params, labelled_cell_types(judged.trials)
-    tracks = cell_tracks(judged.matrix.manifest.tracks, labelled)
+    tracks = cell_tracks(judged.matrix.manifest.track_set, labelled)
     if tracks is None:
         log.warning(
             f"evaluate.cross_cell_type: left out, no two cell types ({', '.join(labelled) or 'none'}) have labels of "

@@ -33,8 +33,8 @@ from epilstm.evaluate.scores import cluster_draws, difference, interval
 from epilstm.evaluate.trial_scores import by_task, clusters_of, measure_of, measured, resampled
 from epilstm.evaluate.trials import Trial
 from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, CrossCellTask, CrossCellTypes, Difference, Transfer
-from epilstm.report.tracks import split_names
 from epilstm.representation_names import RepresentationName, parse_name
+from epilstm.track_identity import TrackSet
 
 #: The embedding of a cell type whose tracks are where they are, with all others hidden.
 MASKED = "embedding_masked"
@@ -93,17 +93,17 @@ class CellTracks:
         return shown
 
 
-def cell_tracks(tracks: Sequence[str], cell_types: Sequence[str]) -> CellTracks | None:
+def cell_tracks(tracks: TrackSet, cell_types: Sequence[str]) -> CellTracks | None:
     """Tracks of those of the cell types that have any; None where fewer than two share an assay.
 
     Parameters
     ----------
-    tracks : sequence of str
-        Of the matrix, ``cell_type-assay``.
+    tracks : TrackSet
+        Of the matrix; of the replicates of a cell type and assay, the first one is taken.
     cell_types : sequence of str
         Those with labels.
     """
-    names = split_names(tracks)
+    names = list(zip(tracks.cell_types, tracks.assays, strict=True))
     assays = {cell: {assay for own, assay in names if own == cell} for cell in cell_types}
     present = [cell for cell in cell_types if assays[cell]]
     if len(present) < 2:

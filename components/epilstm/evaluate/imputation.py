@@ -33,7 +33,6 @@ from epilstm.evaluation import (
     MeasureTable,
     Verdict,
 )
-from epilstm.report.tracks import split_names
 
 if TYPE_CHECKING:
     from epilstm.evaluate.factorisation import Factorisation
@@ -208,27 +207,32 @@ class AvocadoImputer:
 def judged_tracks(names: Sequence[tuple[str, str]], limit: int) -> tuple[list[int], list[int]]:
     """Tracks to impute, and those that cannot be judged, since no other cell type has their assay.
 
+    Replicates of a cell type and assay go together: one that is seen would give the other away.
+
     Parameters
     ----------
     names : sequence of (str, str)
         Cell type and assay of each track.
     limit : int
-        Tracks to impute at most, evenly spaced; 0 for all.
+        Pairs of cell type and assay to impute at most, evenly spaced; 0 for all.
     """
     cells: dict[str, set[str]] = {}
     for cell, assay in names:
         cells.setdefault(assay, set()).add(cell)
     able = [number for number, (_, assay) in enumerate(names) if len(cells[assay]) > 1]
     unable = [number for number in range(len(names)) if number not in set(able)]
-    if limit and limit < len(able):
-        able = [able[at * len(able) // limit] for at in range(limit)]
+    pairs = list(dict.fromkeys(names[number] for number in able))
+    if limit and limit < len(pairs):
+        kept = {pairs[at * len(pairs) // limit] for at in range(limit)}
+        able = [number for number in able if names[number] in kept]
     return able, unable
 
 
 def track_folds(names: Sequence[tuple[str, str]], tracks: Sequence[int], count: int) -> list[list[int]]:
     """Groups of tracks to hide together, in diagonals of the table of cell types and assays.
 
-    In each, an assay that several cell types have is left in one of them at least.
+    In each, an assay that several cell types have is left in one of them at least. Replicates of a cell type and
+    assay are hidden together.
 
     Parameters
     ----------
@@ -237,23 +241,25 @@ def track_folds(names: Sequence[tuple[str, str]], tracks: Sequence[int], count: 
     tracks : sequence of int
         Those to hide.
     count : int
-        Folds; 0 hides each track alone.
+        Folds; 0 hides each pair of cell type and assay alone.
     """
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for track in tracks:
+        pairs.setdefault(names[track], []).append(track)
     if not count:
-        return [[track] for track in tracks]
+        return list(pairs.values())
     cells, assays = (list(dict.fromkeys(part)) for part in zip(*names, strict=True))
     folds: list[list[int]] = [[] for _ in range(count)]
-    total = {assay: sum(each == assay for _, each in names) for assay in assays}
-    for track in tracks:
-        cell, assay = names[track]
+    total = {assay: len({cell for cell, each in names if each == assay}) for assay in assays}
+    for (cell, assay), replicates in pairs.items():
         first = cells.index(cell) + assays.index(assay)
         for step in range(count):
             fold = folds[(first + step) % count]
-            if sum(names[other][1] == assay for other in fold) + 1 < total[assay]:
-                fold.append(track)
+            if len({names[other] for other in fold if names[other][1] == assay}) + 1 < total[assay]:
+                fold += replicates
                 break
         else:
-            folds.append([track])
+            folds.append(replicates)
     return [fold for fold in folds if fold]
 
 
@@ -293,7 +299,8 @@ def judge_imputation(
     DataError
         No assay is there in two cell types, or no bin of the chromosomes to impute has data.
     """
-    names = split_names(matrix.manifest.tracks)
+    every = matrix.manifest.track_set
+    names = list(zip(every.cell_types, every.assays, strict=True))
     tracks, unable = judged_tracks(names, params.imputation.tracks)
     if not tracks:
         raise DataError(
@@ -318,7 +325,7 @@ def judge_imputation(
                 predicted[:, [columns[track] for track in fold]] = imputer(stretch, np.array(fold))[mask]
             errors[name].add(observed, predicted, kinds)
         advance(block.bins)
-    judged = [matrix.manifest.tracks[track] for track in tracks]
+    judged = every.select(tracks)
     bins = errors["model"].bins
     if not bins:
         raise DataError(

@@ -8,7 +8,7 @@ observed signal (MSE1obs, that is, in peaks), over the 1% with the highest predi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from epilstm.datasets import Scaler
 from epilstm.evaluate.gene_regions import GENES, PROMOTERS
 from epilstm.evaluation import MeasureTable, SignalMeasures
-from epilstm.report.tracks import split_names
+from epilstm.track_identity import TrackSet
 
 #: Share of bins that "the top" is.
 TOP_SHARE = 0.01
@@ -122,16 +122,16 @@ class SignalErrors:
                 found[name] = self.region_squared[kind] / self.region_bins[kind]
         return found
 
-    def table(self, names: Sequence[str]) -> MeasureTable:
+    def table(self, tracks: TrackSet) -> MeasureTable:
         """Measures of each track, each assay's mean over its tracks, and the mean over all tracks."""
         values = self.per_track()
         groups: dict[str, list[int]] = {}
-        for number, (_, assay) in enumerate(split_names(names)):
+        for number, assay in enumerate(tracks.assays):
             groups.setdefault(assay, []).append(number)
         return MeasureTable(
-            overall=_mean(values, list(range(len(names)))),
+            overall=_mean(values, list(range(len(tracks)))),
             assays={assay: _mean(values, numbers) for assay, numbers in groups.items()},
-            tracks={name: _mean(values, [number]) for number, name in enumerate(names)},
+            tracks={name: _mean(values, [number]) for number, name in enumerate(tracks.names)},
         )
 
 

@@ -129,7 +129,7 @@ def judge_reconstruction(
         pca_curve=[
             PcaPoint(size=k, r2=scored(pca.squared_errors(true, k)).r2) for k in range(1, min(tracks, 2 * size) + 1)
         ],
-        measures={name: each.table(matrix.manifest.tracks) for name, each in measured.items()},
+        measures={name: each.table(matrix.manifest.track_set) for name, each in measured.items()},
     )
 
 

@@ -58,7 +58,7 @@ def run(params: MonitorParams, context: StepContext) -> StepResult:
         raise ParamsError("--signal or --served is required: new tracks, or what a server's /metrics said")
     reference = read_reference(inputs["matrix"])
     model = load_network(inputs["model"], reference, params.threads) if "model" in inputs else None
-    signal = SignalReader(inputs["signal"]) if "signal" in inputs else None
+    signal = SignalReader(inputs["signal"], reference.matrix.manifest.track_set) if "signal" in inputs else None
     report = compare(params, reference, signal, model, inputs)
     context.outputs["drift"].write_text(to_json(report.model_dump(mode="json")), encoding="utf-8")
     if "page" in context.outputs:
@@ -159,8 +159,7 @@ def compare(
     if signal is not None:
         if not any(tally.bins for tally in done.new.values()):
             raise DataError(f"{signal.folder}: no bin with data to compare; are these the regions you meant?")
-        entries = signal.manifest.tracks
-        roster = Roster(tuple(signal.tracks), tuple(reference.tracks), tuple(entry.assay for entry in entries))
+        roster = Roster(signal.track_set, reference.matrix.manifest.track_set)
         absent = [name for name in roster.old if name not in roster.new]
         scores = {
             **distribution_scores(done, reference, roster, same, params.false_alarms),

@@ -120,9 +120,12 @@ class Finding(_Model):
 
 
 class TrackDrift(_Model):
-    """One new track; `like` is the reference track or assay that it is most like, with its correlation."""
+    """One new track, with its fields where they are known; `like` is what it is most like, with its correlation."""
 
     track: str
+    cell_type: str | None = None
+    assay: str | None = None
+    replicate: str | None = None
     against: Literal["itself", "assay", "nothing"]
     verdict: Verdict
     reasons: list[str]
@@ -264,6 +267,9 @@ def judge_tracks(
         judged.append(
             TrackDrift(
                 track=roster.new[row],
+                cell_type=roster.tracks.cell_types[row],
+                assay=roster.tracks.assays[row],
+                replicate=roster.tracks.replicates[row],
                 against=against,
                 verdict=worst([verdict, "warn"]) if against == "nothing" else verdict,
                 reasons=reasons,

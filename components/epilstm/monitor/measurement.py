@@ -236,12 +236,13 @@ class Reference:
         """What stands for no data in each of the new tracks: what does in that of its name, if there is one."""
         values, left_out = np.zeros(len(signal.tracks), np.float32), np.zeros(len(signal.tracks), bool)
         for row, track in enumerate(signal.manifest.tracks):
-            if track.name in self.tracks:
-                place = self.tracks.index(track.name)
+            name = signal.tracks[row]
+            if name in self.tracks:
+                place = self.tracks.index(name)
                 values[row], left_out[row] = self.no_data.values[place], self.no_data.left_out[place]
             elif track.uncovered == "missing":
                 covered, total, _ = np.sum(list(track.moments.values()), axis=0)
-                mean = Scaler(tracks=[track.name], transform=track.transform, mean=[total / max(covered, 1)], scale=[1])
+                mean = Scaler(tracks=[name], transform=track.transform, mean=[total / max(covered, 1)], scale=[1])
                 values[row], left_out[row] = np.arcsinh(to_signal(np.zeros(1), mean))[0], True
         return NoData(values, left_out)
 

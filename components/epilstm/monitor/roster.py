@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from epilstm.report.tracks import split_names
+from epilstm.track_identity import TrackSet
 
-#: The reference track of its name, those of its assay, or nothing.
+#: The reference track that it is, those of its assay, or nothing.
 Against = Literal["itself", "assay", "nothing"]
 
 
@@ -19,27 +19,40 @@ class Roster:
 
     Parameters
     ----------
-    new, old : tuple of str
-        Names, ``cell_type-assay``.
-    new_assays : tuple of str
+    tracks, reference : TrackSet
+        The new tracks, under the names that the reference has for those that are there (`SignalReader`).
     """
 
-    new: tuple[str, ...]
-    old: tuple[str, ...]
-    new_assays: tuple[str, ...]
+    tracks: TrackSet
+    reference: TrackSet
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        """Names of the new tracks."""
+        return self.tracks.names
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        """Names of the reference tracks."""
+        return self.reference.names
+
+    @property
+    def new_assays(self) -> tuple[str, ...]:
+        """Assay of each new track."""
+        return tuple(self.tracks.assays)
 
     @cached_property
     def old_assays(self) -> tuple[str, ...]:
-        """Assay of each reference track; of those that are also new, as there."""
+        """Assay of each reference track; where only names are known there, of those that are also new as it is here."""
+        if self.reference.known:
+            return tuple(self.reference.assays)
         known = dict(zip(self.new, self.new_assays, strict=True))
-        split = split_names([*self.old, *self.new])[: len(self.old)]
-        return tuple(known.get(name, assay) for name, (_, assay) in zip(self.old, split, strict=True))
+        return tuple(known.get(name, assay) for name, assay in zip(self.old, self.reference.assays, strict=True))
 
     @cached_property
     def own(self) -> list[int | None]:
-        """Column of the reference track of each new track's name."""
-        places = {name: place for place, name in enumerate(self.old)}
-        return [places.get(name) for name in self.new]
+        """Column of the reference track that each new track is."""
+        return self.reference.places_of(self.tracks)
 
     def members(self, assay: str) -> list[int]:
         """Columns of the reference tracks of an assay."""

@@ -138,6 +138,7 @@ def judge_served(
     judged = []
     places = [scaler.tracks.index(track) for track in inputs.tracks]
     mean, spread = inputs.moments(missing_where_uncovered(scaler.select(places)))
+    known = None if scaler.identities is None else [scaler.identities[place] for place in places]
     for row, (track, place) in enumerate(zip(inputs.tracks, places, strict=True)):
         shift, factor = moment_differences(mean[row], spread[row], scaler.mean[place], scaler.scale[place])
         gone = max(inputs.missing[row] / inputs.values[row] - max(everywhere, reference_zeros[track]), 0.0)
@@ -153,7 +154,18 @@ def judge_served(
                 each[name] = one
         reasons = [reason(SERVED_STATISTICS[name], one, "") for name, one in each.items() if one.verdict != "ok"]
         verdict = worst([one.verdict for one in each.values()])
-        judged.append(TrackDrift(track=track, against="itself", verdict=verdict, reasons=reasons, statistics=each))
+        judged.append(
+            TrackDrift(
+                track=track,
+                cell_type=known and known[row].cell_type,
+                assay=known and known[row].assay,
+                replicate=known and known[row].replicate,
+                against="itself",
+                verdict=verdict,
+                reasons=reasons,
+                statistics=each,
+            )
+        )
     return judged
 
 

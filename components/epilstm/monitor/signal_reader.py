@@ -14,6 +14,7 @@ from epilstm.evaluate.matrix import Block
 from epilstm.genome import bins_of
 from epilstm.preprocess.matrix_dataset import require_files
 from epilstm.store import open_group, read_mask
+from epilstm.track_identity import TrackSet, named_as
 
 #: Tracks read at once, which bounds what zarr decompresses at a time.
 TRACKS_AT_ONCE = 32
@@ -25,6 +26,8 @@ class SignalReader:
     Parameters
     ----------
     folder : Path
+    reference : TrackSet, optional
+        Tracks that are the same have the names they have there.
 
     Raises
     ------
@@ -32,9 +35,11 @@ class SignalReader:
         The folder is missing, incomplete or of another kind.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reference: TrackSet | None = None) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder, SignalManifest)
+        own = self.manifest.track_set
+        self.track_set = own if reference is None else named_as(own, reference)
         require_files(folder / "signal.zarr", self.manifest, self.manifest.chromosomes)
         self.regions = [
             Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
@@ -45,7 +50,7 @@ class SignalReader:
     @property
     def tracks(self) -> list[str]:
         """Track names in the order of rows."""
-        return [track.name for track in self.manifest.tracks]
+        return list(self.track_set.names)
 
     def ranges(self) -> dict[str, list[tuple[int, int]]]:
         """First and one-past-last bin of each region, by chromosome."""

@@ -163,7 +163,7 @@ def _values(data: EmbeddedBins) -> NDArray[np.float32]:
 
 def plot_loadings(data: EmbeddedBins) -> Plot:
     """Correlation of every dimension with every track."""
-    tracks = data.matrix.manifest.tracks
+    tracks = data.matrix.manifest.track_set
     values, bins = correlations(data.embedding, data.matrix, data.stretches)
     if bins < 2:
         raise DataError(f"{data.where}: fewer than two bins with data; choose other chromosomes")
@@ -174,7 +174,7 @@ def plot_loadings(data: EmbeddedBins) -> Plot:
     rows = [
         {"dimension": at + 1, "track": track, "correlation": float(values[at, column])}
         for at in range(len(values))
-        for column, track in enumerate(tracks)
+        for column, track in enumerate(tracks.names)
     ]
     return Plot(partial(loadings_figure, values, tracks), caption, rows)
 

@@ -84,7 +84,7 @@ def plot_window(
     require_one_run(inputs, model.matrix_fingerprint, read_manifest(embeddings, EmbeddingsManifest))
     scaler_path = matrix_folder / "scaler.json"
     params = ReportParams(window=region, tracks=list(tracks))
-    drawn = choose_tracks(matrix.tracks, params.tracks)
+    drawn = choose_tracks(matrix.track_set, params.tracks, "--track")
     place = parse_window(region, matrix) if region else choose_window(matrix, matrix_folder)
     window = read_window(
         place,

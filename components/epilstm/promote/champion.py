@@ -13,6 +13,7 @@ from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.representations import Network
 from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file
 from epilstm.model.windows import chunks_of, context_bins
+from epilstm.track_identity import missing_tracks
 from epilstm.transforms import missing_where_uncovered, standardise, stored, to_signal
 
 #: Chunks per call of the encoder.
@@ -25,21 +26,26 @@ def why_incomparable(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderMan
         return f"it takes bins of {encoder.bin_size} bp, the data have {matrix.bin_size}"
     if matrix.assembly != encoder.assembly:
         return f"it was trained on the assembly {encoder.assembly}, the data are of {matrix.assembly}"
-    missing = [track for track in encoder.tracks if track not in matrix.tracks]
+    missing = missing_tracks(matrix.track_set, encoder.track_set)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"it needs the track {missing[0]}{more}, which the data lack"
-    binned = dict(zip(scaler.tracks, scaler.uncovered_bases, strict=True))
-    for track, uncovered in zip(encoder.tracks, encoder.scaler.uncovered_bases, strict=True):
-        if binned[track] != uncovered:
-            return f"uncovered bases of the track {track} are {uncovered} to it, {binned[track]} in the data"
+    binned = [scaler.uncovered_bases[place] for place in columns_of(scaler, encoder.scaler)]
+    for track, uncovered, own in zip(encoder.tracks, encoder.scaler.uncovered_bases, binned, strict=True):
+        if own != uncovered:
+            return f"uncovered bases of the track {track} are {uncovered} to it, {own} in the data"
     return None
+
+
+def columns_of(have: Scaler, wanted: Scaler) -> list[int]:
+    """Column of one matrix for each track of another; all are there."""
+    return [place for place in have.track_set.places_of(wanted.track_set) if place is not None]
 
 
 class Restandardised:
     """From rows of one matrix to what another scaler would have made of the same signal.
 
-    Where both take the same transform, both are affine in it, so one is affine in the other. Tracks are found by name.
+    Where both take the same transform, both are affine in it, so one is affine in the other.
 
     Parameters
     ----------
@@ -48,7 +54,7 @@ class Restandardised:
     """
 
     def __init__(self, have: Scaler, wanted: Scaler) -> None:
-        self.columns = [have.tracks.index(track) for track in wanted.tracks]
+        self.columns = columns_of(have, wanted)
         self.have, self.wanted = have.select(self.columns), wanted
         self.missing = missing_where_uncovered(wanted)
         mean, scale = np.array(self.have.mean), np.array(self.have.scale)

@@ -92,7 +92,8 @@ def collect(
     signal = read_manifest(root / places["signal"], SignalManifest)
     found = {name: fingerprint(root / places[name]) for name in ("encoder", "model", "matrix", "signal")}
     _require_chain(root, places, encoder, matrix, found)
-    if [track.name for track in signal.tracks] != encoder.tracks:
+    tracks = signal.track_set
+    if not same_tracks(tracks, encoder.track_set):
         raise DataError(f"{places['encoder']}: its tracks are not those of {places['signal']}; run 'dvc repro'")
     evaluation = root / places["evaluation"] if "evaluation" in places else None
     has_evaluation = evaluation is not None and (evaluation / MANIFEST).is_file()

@@ -50,7 +50,7 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
     network, model = load_model(inputs["model"])
     the_run = read_run(inputs, model, sum(weights.numel() for weights in network.parameters()))
     matrix = the_run.matrix
-    tracks = choose_tracks(matrix.tracks, params.tracks)
+    tracks = choose_tracks(matrix.track_set, params.tracks)
     region = parse_window(params.window, matrix) if params.window else choose_window(matrix, inputs["matrix"])
     window = read_window(
         region,
@@ -113,7 +113,7 @@ def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
                 f"Density of the values of each of the {window.embedding.shape[1]} dimensions of the embedding.",
             ),
             loadings=drawn(
-                partial(loadings_figure, bins.loadings, the_run.matrix.tracks, context_size=context_size),
+                partial(loadings_figure, bins.loadings, the_run.matrix.track_set, context_size=context_size),
                 f"Heat map of the correlation of each of the {window.embedding.shape[1]} dimensions of the embedding "
                 f"with each of the {len(the_run.matrix.tracks)} tracks.",
             ),
@@ -140,7 +140,7 @@ def _score_pictures(the_run: Run, results: EvaluationResults, drawn: Drawn) -> S
             f"{reconstruction.size} numbers per bin.",
         ),
         tracks=drawn(
-            partial(track_figure, reconstruction, the_run.matrix.tracks),
+            partial(track_figure, reconstruction, the_run.matrix.track_set),
             "R² on test chromosomes per track for the model, PCA and the untrained encoder; the table has the numbers.",
         ),
         imputation=drawn(

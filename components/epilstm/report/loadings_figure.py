@@ -14,7 +14,8 @@ from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.pca import Moments
 from epilstm.evaluate.representations import Representation
 from epilstm.report.drawing import NO_DATA, Layout, mark_levels, new_figure
-from epilstm.report.tracks import by_assay, split_names
+from epilstm.report.tracks import by_assay
+from epilstm.track_identity import TrackSet
 
 #: More tracks than this have no name of their own below the map.
 TRACKS_NAMED = 60
@@ -46,23 +47,25 @@ def correlations(
 
 
 def loadings_figure(
-    correlation: NDArray[np.float64], tracks: Sequence[str], layout: Layout, context_size: int = 0
+    correlation: NDArray[np.float64], tracks: TrackSet, layout: Layout, context_size: int = 0
 ) -> Figure:
     """Dimensions over tracks, which are grouped by assay; red rises with the track, blue falls.
 
     Parameters
     ----------
     correlation : (size, tracks) float64 array
-    tracks : sequence of str
-        Names, ``cell_type-assay``.
+    tracks : TrackSet
     layout : Layout
     context_size : int
         Of the dimensions, the last so many are marked as telling of the context.
     """
     groups = by_assay(tracks)
-    cells = {name: cell for name, (cell, _) in zip(tracks, split_names(tracks), strict=True)}
+    labels = {
+        name: " ".join((each.cell_type, *each.fields[2:]))
+        for name, each in zip(tracks.names, tracks.identities, strict=True)
+    }
     ordered = [name for names in groups.values() for name in names]
-    columns = [list(tracks).index(name) for name in ordered]
+    columns = [tracks.names.index(name) for name in ordered]
     size, named = len(correlation), len(ordered) <= TRACKS_NAMED and not layout.narrow
     figure = new_figure(layout, float(np.clip(0.26 * size, 1.6, 7)) + (1.5 if named or layout.narrow else 1.1))
     axes = figure.subplots()
@@ -74,7 +77,7 @@ def loadings_figure(
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(size, 13), min_n_ticks=1))
     mark_levels(axes, size, context_size)
     if named:
-        axes.set_xticks(np.arange(len(ordered)) + 0.5, [cells[name] for name in ordered], rotation=90)
+        axes.set_xticks(np.arange(len(ordered)) + 0.5, [labels[name] for name in ordered], rotation=90)
     else:
         axes.set_xticks([])
     ends = np.cumsum([len(names) for names in groups.values()])

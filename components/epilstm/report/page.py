@@ -29,7 +29,6 @@ from epilstm.report.imputation_tables import imputation_parts
 from epilstm.report.inputs import Run
 from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE
 from epilstm.report.task_figures import ROWS
-from epilstm.report.tracks import split_names
 from epilstm.report.window import Window
 from epilstm.representation_names import known_name
 
@@ -180,8 +179,8 @@ def span(interval: Interval) -> str:
 def facts(run: Run) -> list[tuple[str, str]]:
     """What was trained on what, as (term, description)."""
     matrix, model, config = run.matrix, run.model, run.model.config
-    names = split_names(matrix.tracks)
-    cells, assays = (list(dict.fromkeys(parts)) for parts in zip(*names, strict=True))
+    tracks = matrix.track_set
+    cells, assays = (list(dict.fromkeys(parts)) for parts in (tracks.cell_types, tracks.assays))
     bins = sum(matrix.bins_with_data.values())
     directions = "one direction" if config.directions == 1 else "two directions"
     return [

@@ -23,6 +23,7 @@ from epilstm.report.drawing import (
 )
 from epilstm.report.tracks import by_assay
 from epilstm.report.window import Window
+from epilstm.track_identity import TrackSet
 
 #: More tracks than this are shown as a distribution per assay, more assays as one distribution.
 TRACKS_ONE_BY_ONE = 60
@@ -68,14 +69,14 @@ def size_figure(reconstruction: Reconstruction, layout: Layout) -> Figure:
     return figure
 
 
-def track_figure(reconstruction: Reconstruction, tracks: Sequence[str], layout: Layout) -> Figure:
+def track_figure(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout) -> Figure:
     """R2 of every track, or of each assay's tracks where there are many."""
     if len(tracks) <= TRACKS_ONE_BY_ONE:
         return _one_by_one(reconstruction, tracks, layout)
     return _per_assay(reconstruction, tracks, layout)
 
 
-def _one_by_one(reconstruction: Reconstruction, tracks: Sequence[str], layout: Layout) -> Figure:
+def _one_by_one(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout) -> Figure:
     ordered = [name for names in by_assay(tracks).values() for name in names]
     figure = new_figure(layout, 1.1 + 0.19 * len(ordered) + (0.5 if layout.narrow else 0))
     axes = figure.subplots()
@@ -89,10 +90,10 @@ def _one_by_one(reconstruction: Reconstruction, tracks: Sequence[str], layout: L
     return figure
 
 
-def _per_assay(reconstruction: Reconstruction, tracks: Sequence[str], layout: Layout) -> Figure:
+def _per_assay(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout) -> Figure:
     groups = by_assay(tracks)
     if len(groups) > ASSAYS_ONE_BY_ONE:
-        groups = {"all tracks": list(tracks)}
+        groups = {"all tracks": list(tracks.names)}
     figure = new_figure(layout, 1.3 + 0.3 * len(groups) + (0.5 if layout.narrow else 0))
     axes = figure.subplots()
     for row, names in enumerate(groups.values()):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.report.tracks import split_names
 from epilstm.segment.colours import Colour
+from epilstm.track_identity import TrackSet
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def roles_of(assays: Sequence[str]) -> dict[str, list[int]]:
     return {role: places for role, places in found.items() if places}
 
 
-def kinds_of(tracks: Sequence[str], levels: NDArray[np.floating]) -> list[Kind] | None:
+def kinds_of(tracks: TrackSet, levels: NDArray[np.floating]) -> list[Kind] | None:
     """The kind of each state; None where too few of the assays that tell kinds apart are there.
 
     Parameters
     ----------
-    tracks : sequence of str
+    tracks : TrackSet
     levels : (state, track) array
         Mean standardised signal; NaN counts as none.
     """
@@ -88,9 +88,9 @@ def kinds_of(tracks: Sequence[str], levels: NDArray[np.floating]) -> list[Kind] 
     return [kind_of({role: float(values[state]) for role, values in scores.items()}) for state in range(len(levels))]
 
 
-def by_assay(tracks: Sequence[str], levels: NDArray[np.floating]) -> tuple[list[str], NDArray[np.float64]]:
+def by_assay(tracks: TrackSet, levels: NDArray[np.floating]) -> tuple[list[str], NDArray[np.float64]]:
     """Assays in order of first appearance, and the mean of each over cell types: (state, assay)."""
-    names = [assay for _, assay in split_names(tracks)]
+    names = tracks.assays
     assays = list(dict.fromkeys(names))
     filled = np.nan_to_num(np.asarray(levels, dtype=np.float64))
     columns = [filled[:, [name == assay for name in names]].mean(axis=1) for assay in assays]
@@ -139,7 +139,7 @@ def _without_regulation(carried: Mapping[str, float], main: str) -> Kind:
     return POLYCOMB if strong else POLYCOMB_WEAK
 
 
-def marks_of(tracks: Sequence[str], levels: NDArray[np.floating]) -> list[str]:
+def marks_of(tracks: TrackSet, levels: NDArray[np.floating]) -> list[str]:
     """What each state carries, strongest first, as ``H3K4me3 2.9, H3K27ac 1.4``; empty for none."""
     assays, means = by_assay(tracks, levels)
     found = []

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from epilstm.segment.colours import Colour
+from epilstm.track_identity import TrackSet
 
 #: Columns from which tracks are shown as the mean over cell types of their assay.
 MOST_COLUMNS = 48
@@ -26,7 +27,7 @@ def draw_heatmap(
     names: list[str],
     colours: Sequence[Colour],
     shares: NDArray[np.float64],
-    emissions: Table | None,
+    emissions: tuple[TrackSet, NDArray[np.float64]] | None,
     enrichments: Table | None,
 ) -> None:
     """Draw the states (PNG).
@@ -39,7 +40,7 @@ def draw_heatmap(
     colours : sequence of (int, int, int)
     shares : (state,) float64 array
         Of the segmented bases.
-    emissions : (track names, (state, track) float64 array) or None
+    emissions : (tracks, (state, track) float64 array) or None
         Mean raw signal; drawn per track from 0 to its largest state's.
     enrichments : (feature names, (state, feature) float64 array) or None
         Fold enrichment; drawn and written as it is, its colour on a log2 scale.
@@ -61,12 +62,12 @@ def draw_heatmap(
         figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
-def grouped(tracks: list[str], values: NDArray[np.float64]) -> Table:
+def grouped(tracks: TrackSet, values: NDArray[np.float64]) -> Table:
     """Tracks sorted by assay or, where they are too many to tell apart, the mean of each assay's."""
-    assays = [name.rpartition("-")[2] for name in tracks]
+    assays = tracks.assays
     if len(tracks) <= MOST_COLUMNS:
-        order = sorted(range(len(tracks)), key=lambda place: (assays[place], tracks[place]))
-        return [tracks[place] for place in order], values[:, order]
+        order = sorted(range(len(tracks)), key=lambda place: (assays[place], tracks.names[place]))
+        return [tracks.names[place] for place in order], values[:, order]
     kinds = sorted(set(assays))
     means = [values[:, [assay == kind for assay in assays]].mean(axis=1) for kind in kinds]
     return [f"{kind} (mean)" for kind in kinds], np.stack(means, axis=1)

@@ -26,6 +26,7 @@ from epilstm.segment.states import NO_STATE, HmmStates, KMeansStates, States, de
 from epilstm.segment.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.shards import open_bins
 from epilstm.stretches import Stretch, open_embeddings, piece_bins, read_rows, stretches_of
+from epilstm.track_identity import TrackSet, described
 from epilstm.transforms import to_signal
 
 METHODS: dict[str, type[KMeansStates] | type[HmmStates]] = {"kmeans": KMeansStates, "hmm": HmmStates}
@@ -116,7 +117,9 @@ def run(request: Request) -> None:
         enrichment = enrichment_of(
             found, request.states, annotation, manifest.bin_size, manifest.chromosome_sizes.__getitem__
         )
-        tables = Tables.of(embedding, signal, enrichment, annotation is not None, matrix.tracks if matrix else [])
+        tables = Tables.of(
+            embedding, signal, enrichment, annotation is not None, matrix.track_set if matrix else TrackSet((), ())
+        )
         key = key_of(tables)
         staged.mkdir(parents=True)
         numbers = write_segmentation(staged, manifest, found, tables, key, model.transitions())
@@ -220,7 +223,7 @@ class Tables:
         State (of the final order) with the least signal.
     embedding : (state, dim) float64 array
         Mean.
-    tracks : list of str
+    tracks : TrackSet
     signal, levels : (state, track) float64 array or None
         Mean raw signal, and mean of the standardised values.
     enrichment : Enrichment
@@ -230,7 +233,7 @@ class Tables:
     by: str
     quiet: int | None
     embedding: NDArray[np.float64]
-    tracks: list[str]
+    tracks: TrackSet
     signal: NDArray[np.float64] | None
     levels: NDArray[np.float64] | None
     enrichment: Enrichment
@@ -242,7 +245,7 @@ class Tables:
         signal: SignalSums | None,
         enrichment: Enrichment,
         annotated: bool,
-        tracks: Sequence[str],
+        tracks: TrackSet,
     ) -> Tables:
         """Put the states in order: by enrichment at TSS +-2 kb if it is known, else the alike beside each other."""
         means = embedding.means
@@ -260,7 +263,7 @@ class Tables:
             by,
             quiet,
             means[order],
-            list(tracks),
+            tracks,
             None if signal is None else signal.raw.means[order],
             None if signal is None else signal.standardised.means[order],
             enrichment.ordered(order),
@@ -334,7 +337,7 @@ def write_segmentation(
     dimensions = [f"e{number}" for number in range(manifest.size)]
     _write_table(folder / "embedding.tsv", ["state", *dimensions], names, tables.embedding.tolist())
     if tables.signal is not None:
-        _write_table(folder / "emissions.tsv", ["state", *tables.tracks], names, tables.signal.tolist())
+        _write_table(folder / "emissions.tsv", ["state", *tables.tracks.names], names, tables.signal.tolist())
     enrichment = tables.enrichment
     if enrichment.features:
         percent = 100 * bases / bases.sum()
@@ -398,6 +401,7 @@ def manifest_of(
         "key": [
             {"state": each.name, "rgb": list(each.colour), "label": each.label, "marks": each.marks} for each in key
         ],
+        "tracks": described(tables.tracks),
         "min_bins": request.min_bins,
         "seed": request.seed,
         "fitted_bins": sampled,

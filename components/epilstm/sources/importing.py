@@ -19,6 +19,7 @@ from epilstm.console import log, progress
 from epilstm.datasets import parse_manifest
 from epilstm.errors import DataError
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri, write_samplesheet
+from epilstm.track_identity import TrackIdentity, file_name, unique_names
 from epilstm.treatment import Transform, Uncovered
 
 SOURCES_FILE = "sources.json"
@@ -40,6 +41,7 @@ class Source(_Model):
 
     cell_type: str
     assay: str
+    replicate: str | None = None
     uri: str
     version: str | None
     bytes: int
@@ -47,19 +49,22 @@ class Source(_Model):
     expected: str | None = None
     transform: Transform = "arcsinh"
     uncovered: Uncovered = "zero"
+    metadata: dict[str, str] = {}
 
     @property
-    def name(self) -> str:
-        """``cell_type-assay``."""
-        return f"{self.cell_type}-{self.assay}"
+    def identity(self) -> TrackIdentity:
+        """Which track it is."""
+        return TrackIdentity(self.cell_type, self.assay, self.replicate)
 
     def track(self, uri: str, sha256: str | None) -> Track:
         """Row of a samplesheet for it."""
-        return Track(self.cell_type, self.assay, uri, sha256, self.transform, self.uncovered)
+        return Track(
+            self.cell_type, self.assay, uri, sha256, self.transform, self.uncovered, self.replicate, self.metadata
+        )
 
 
 class SourceList(_Model):
-    """``sources.json``: by track name; `order` is that of the samplesheet."""
+    """``sources.json``: by track name (`epilstm.track_identity.unique_names`); `order` is that of the samplesheet."""
 
     format: Literal["epilstm.sources/1"] = "epilstm.sources/1"
     order: list[str]
@@ -149,25 +154,28 @@ def _bring(tracks: Sequence[Track], folder: Path, retries: int) -> Imported:
         before = noted.tracks
         after: dict[str, Source] = {}
         with progress("Importing", len(tracks)) as bar:
-            for track in tracks:
-                after[track.name] = _bring_one(track, folder, before.get(track.name), retries)
+            for name, track in zip(unique_names([track.identity for track in tracks]), tracks, strict=True):
+                known = before.get(name)
+                if known is not None and known.identity != track.identity:
+                    known = None
+                after[name] = _bring_one(track, name, folder, known, retries)
                 bar.advance()
         removed = sorted(set(before) - set(after))
         for name in removed:
-            (folder / f"{name}.bigwig").unlink(missing_ok=True)
+            (folder / f"{file_name(name)}.bigwig").unlink(missing_ok=True)
         sources = SourceList(order=list(after), tracks=after)
         changed = [name for name, source in after.items() if name not in before or before[name].sha256 != source.sha256]
         if sources != noted or not (folder / SHEET_FILE).is_file():
-            kept = [each.track(f"{each.name}.bigwig", each.sha256) for each in after.values()]
+            kept = [each.track(f"{file_name(name)}.bigwig", each.sha256) for name, each in after.items()]
             write_samplesheet(folder / SHEET_FILE, kept)
             write_json(folder / SOURCES_FILE, sources.model_dump(mode="json"))
     return Imported(changed, removed, len(after) - len(changed))
 
 
-def _bring_one(track: Track, folder: Path, before: Source | None, retries: int) -> Source:
+def _bring_one(track: Track, name: str, folder: Path, before: Source | None, retries: int) -> Source:
     from epilstm.ingest.fetch import check_digest, download, local_state, source_state
 
-    target = folder / f"{track.name}.bigwig"
+    target = folder / f"{file_name(name)}.bigwig"
     state = source_state(track.uri)
     version = state.version if state else None
     if before is not None and target.is_file() and before.uri == track.uri and target.stat().st_size == before.bytes:
@@ -178,10 +186,15 @@ def _bring_one(track: Track, folder: Path, before: Source | None, retries: int) 
         if same_size and (same_version or known):
             check_digest(before.sha256, track.sha256, track.uri)
             return before.model_copy(
-                update={"expected": track.sha256, "transform": track.transform, "uncovered": track.uncovered}
+                update={
+                    "expected": track.sha256,
+                    "transform": track.transform,
+                    "uncovered": track.uncovered,
+                    "metadata": dict(track.metadata),
+                }
             )
-    incoming = folder / f"{track.name}{INCOMING}"
-    log.info(f"{track.name}: bringing in {track.uri}")
+    incoming = folder / f"{file_name(name)}{INCOMING}"
+    log.info(f"{name}: bringing in {track.uri}")
     if is_local(track.uri):
         found = local_state(Path(track.uri))
         shutil.copyfile(track.uri, incoming)
@@ -199,6 +212,7 @@ def _bring_one(track: Track, folder: Path, before: Source | None, retries: int) 
     return Source(
         cell_type=track.cell_type,
         assay=track.assay,
+        replicate=track.replicate,
         uri=track.uri,
         version=version,
         bytes=target.stat().st_size,
@@ -206,6 +220,7 @@ def _bring_one(track: Track, folder: Path, before: Source | None, retries: int) 
         expected=track.sha256,
         transform=track.transform,
         uncovered=track.uncovered,
+        metadata=dict(track.metadata),
     )
 
 

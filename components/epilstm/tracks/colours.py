@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 Colour = tuple[int, int, int]
 
 #: Okabe and Ito's palette, and darker shades of it; told apart by the colour-blind, readable on white.
@@ -36,9 +39,13 @@ ASSAYS: dict[str, Colour] = {
 }
 
 
-def colours_of(columns: list[str]) -> list[Colour]:
-    """A colour per column: an assay's own, else the palette's in turn."""
-    assays = list(dict.fromkeys(name.rpartition("-")[2] for name in columns))
-    others = [assay for assay in assays if assay not in ASSAYS]
-    known = {**ASSAYS, **{assay: PALETTE[place % len(PALETTE)] for place, assay in enumerate(others)}}
-    return [known[name.rpartition("-")[2]] for name in columns]
+def colours_of(kinds: Sequence[str]) -> list[Colour]:
+    """A colour for each column's kind (a track's assay, a dimension's name): an assay's own, else the palette's."""
+    others = [kind for kind in dict.fromkeys(kinds) if plain(kind) not in ASSAYS]
+    known = {kind: PALETTE[place % len(PALETTE)] for place, kind in enumerate(others)}
+    return [ASSAYS.get(plain(kind), known.get(kind, PALETTE[0])) for kind in kinds]
+
+
+def plain(assay: str) -> str:
+    """An assay without what some labs add to its name: ``ATAC`` for ``ATAC-seq``."""
+    return re.sub(r"[-_ ]?seq$", "", assay, flags=re.IGNORECASE)

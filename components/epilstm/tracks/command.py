@@ -29,7 +29,7 @@ FORMATS = ("bigwig", "bedgraph", "genomedata-bedgraph", "parquet", "h5ad", "hub"
 )
 @click.option("--region", "regions", multiple=True, metavar="chr:start-end", help="0-based, half-open; repeatable.")
 @click.option(
-    "--tracks", multiple=True, metavar="NAME", help="Dimension (0, e0), track, assay or pattern ('E003-*'); repeatable."
+    "--tracks", multiple=True, metavar="NAME", help="Track, cell type or assay (or dimension: 0, e0); repeatable."
 )
 @click.option("--bed", type=PATH, metavar="BED", help="One row per region: the mean of its bins (parquet, h5ad).")
 @click.option(

@@ -17,6 +17,7 @@ from epilstm.errors import DataError, ParamsError
 from epilstm.genome import Region
 from epilstm.runner import check_apart, record_path
 from epilstm.stretches import sizes_of
+from epilstm.track_identity import described
 from epilstm.tracks.formats import AnnData, BedGraph, BigWig, Format, GenomedataBedGraph, Layout, Parquet, Table
 from epilstm.tracks.hub import Hub, HubSettings, hub_settings
 from epilstm.tracks.pooling import Pool, read_named_regions
@@ -50,7 +51,7 @@ class Request:
     formats : tuple of str
         Keys of `FORMATS`; with more than one, each has a folder of its name.
     regions, tracks : tuple of str
-        As for `epilstm.tracks.selection`.
+        As for `stretches_of` and for `epilstm.track_identity.select_tracks`; dimensions by number or name.
     bed : Path or None
         Regions to take the mean of.
     signed : bool
@@ -96,7 +97,9 @@ def run(request: Request) -> None:
     if request.bed is not None:
         pool = Pool(read_named_regions(request.bed, sizes), len(source.columns), manifest.bin_size)
         source.provenance["bed"] = sha256_file(request.bed)
-    layout = Layout(source.what, source.columns, sizes, manifest.assembly, manifest.bin_size, source.provenance)
+    layout = Layout(
+        source.what, source.columns, sizes, manifest.assembly, manifest.bin_size, source.provenance, source.tracks
+    )
     settings = None
     if "hub" in formats:
         first = source.stretches[0]
@@ -192,6 +195,7 @@ def manifest_of(source: Source, formats: tuple[str, ...], request: Request) -> d
         "what": source.what,
         "formats": list(formats),
         "columns": source.columns,
+        **({} if source.tracks is None else {"tracks": described(source.tracks)}),
         "assembly": source.manifest.assembly,
         "bin_size": source.manifest.bin_size,
         "regions": [str(_region(source, number)) for number in range(len(source.stretches))],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.track_files import BigWigs, Piece
+from epilstm.track_identity import TrackSet, described, file_name, symbol
 
 #: Columns of which a file each is open at a time.
 MAX_FILES = 512
@@ -29,8 +29,6 @@ MAX_ANNDATA_ROWS = 2_000_000
 
 #: Least normal float32: what is smaller is told as 0 where a reader's strtof would refuse it.
 LEAST_NORMAL = np.finfo(np.float32).tiny
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Layout:
     bin_size : int
     provenance : mapping
         What the values come from.
+    tracks : TrackSet or None
+        Which track each column is; None for the dimensions of an embedding.
     """
 
     what: str
@@ -56,6 +56,7 @@ class Layout:
     assembly: str
     bin_size: int
     provenance: Mapping[str, Any]
+    tracks: TrackSet | None = None
 
     @property
     def files(self) -> list[str]:
@@ -64,31 +65,22 @@ class Layout:
         Raises
         ------
         ParamsError
-            There are too many columns for a file each, or two have the same.
+            There are too many columns for a file each.
         """
         if len(self.columns) > MAX_FILES:
             raise ParamsError(f"a file per track is for at most {MAX_FILES} at a time; choose some with --tracks")
-        return distinct([_UNSAFE.sub("_", name) for name in self.columns])
+        return [file_name(name) for name in self.columns]
+
+    @property
+    def kinds(self) -> list[str]:
+        """What has a colour of its own: the assay of each column, or its name where it is a dimension."""
+        return self.columns if self.tracks is None else self.tracks.assays
 
     def intervals(self, piece: Piece) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Starts, ends and values of a piece's bins with data; the last bin of a chromosome ends with it."""
         kept = np.flatnonzero(piece.there)
         starts = (piece.first + kept.astype(np.int64)) * self.bin_size
         return starts, np.minimum(starts + self.bin_size, self.sizes[piece.chrom]), piece.values[kept]
-
-
-def distinct(names: list[str]) -> list[str]:
-    """The names themselves.
-
-    Raises
-    ------
-    ParamsError
-        Two are the same.
-    """
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ParamsError(f"two tracks would have the same name {twice[0]!r} in this format; choose one with --tracks")
-    return names
 
 
 class Format(ABC):
@@ -186,7 +178,7 @@ class GenomedataBedGraph(BedGraph):
 
     def names(self) -> list[str]:
         """What the files, and the tracks, are called."""
-        return distinct([re.sub(r"\W", "_", name, flags=re.ASCII) for name in self.layout.files])
+        return [symbol(name) for name in self.layout.columns]
 
     def values(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values as they are written."""
@@ -233,7 +225,6 @@ class Parquet(Format, Table):
     def __init__(self, folder: Path, layout: Layout) -> None:
         super().__init__(folder, layout)
         self._writer: Any = None
-        distinct(layout.columns)
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
@@ -282,7 +273,6 @@ class AnnData(Format, Table):
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         super().__init__(folder, layout)
-        distinct(layout.columns)
         self._parts: list[tuple[list[str] | None, str, NDArray, NDArray, NDArray | None, NDArray]] = []
         self._rows = 0
 
@@ -328,9 +318,11 @@ class AnnData(Format, Table):
             obs["name"] = [name for part in parts for name in part[0] or ()]
             obs["bins"] = np.concatenate([part[4] for part in parts if part[4] is not None])
         var = pandas.DataFrame(index=pandas.Index(self.layout.columns, dtype=object))
-        if self.layout.what != "embedding":
-            split = [name.rpartition("-") for name in self.layout.columns]
-            var["cell_type"], var["assay"] = [each[0] for each in split], [each[2] for each in split]
+        tracks = self.layout.tracks
+        if tracks is not None:
+            var["cell_type"], var["assay"] = tracks.cell_types, tracks.assays
+            if any(tracks.replicates):
+                var["replicate"] = ["" if each is None else each for each in tracks.replicates]
         empty = np.empty((0, len(self.layout.columns)), np.float32)
         content = anndata.AnnData(np.concatenate([empty, *(part[5] for part in parts)]), obs, var)
         content.uns["epilstm"] = _told(self.layout)
@@ -343,5 +335,6 @@ def _told(layout: Layout) -> dict[str, Any]:
         "assembly": layout.assembly,
         "bin_size": layout.bin_size,
         "coordinates": "0-based, half-open",
+        **({} if layout.tracks is None else {"tracks": json.dumps(described(layout.tracks))}),
         **layout.provenance,
     }

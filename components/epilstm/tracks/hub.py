@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from epilstm.errors import ParamsError
 from epilstm.genome import BUILT_IN_ASSEMBLIES
 from epilstm.track_files import BigWigs, Piece
+from epilstm.track_identity import TrackSet, symbol
 from epilstm.tracks.colours import Colour, colours_of
-from epilstm.tracks.formats import Format, Layout, distinct
+from epilstm.tracks.formats import Format, Layout
 
 #: UCSC cuts off longer labels.
 SHORT_LABEL, LONG_LABEL = 17, 76
@@ -38,6 +40,9 @@ TITLES = {
 }
 
 Stanza = Mapping[str, str]
+
+#: Subgroup of the tracks that are no replicate, where others are.
+NO_REPLICATE = "none"
 
 
 @dataclass(frozen=True)
@@ -163,8 +168,7 @@ class Limits:
 def track_stanzas(layout: Layout, limits: Sequence[tuple[float, float]]) -> list[Stanza]:
     """Stanzas of ``trackDb.txt``: a composite of a track per column, and an overlay of all, hidden at first."""
     short, long = TITLES[layout.what]
-    of_tracks = layout.what != "embedding"
-    names = distinct([re.sub(r"\W", "_", name, flags=re.ASCII) for name in layout.columns])
+    names = [symbol(name) for name in layout.columns]
     parent, overlay = f"epilstm_{layout.what}", f"epilstm_{layout.what}_overlay"
     composite = {
         "track": parent,
@@ -178,16 +182,10 @@ def track_stanzas(layout: Layout, limits: Sequence[tuple[float, float]]) -> list
         "allButtonPair": "on",
     }
     tags: list[dict[str, str]] = [{} for _ in names]
-    if of_tracks:
-        cells, assays = ([name.rpartition("-")[place] for name in layout.columns] for place in (0, 2))
-        composite |= {
-            "subGroup1": f"assay Assay {_group(assays)}",
-            "subGroup2": f"cell Cell_type {_group(cells)}",
-            "dimensions": "dimX=assay dimY=cell",
-            "sortOrder": "cell=+ assay=+",
-        }
-        tags = [{"subGroups": f"assay={_tag(a)} cell={_tag(c)}"} for c, a in zip(cells, assays, strict=True)]
-    colours = colours_of(layout.columns)
+    if layout.tracks is not None:
+        composite |= _groups(layout.tracks)
+        tags = _tags(layout.tracks)
+    colours = colours_of(layout.kinds)
     stanzas: list[Stanza] = [composite]
     for place, (name, column) in enumerate(zip(names, layout.columns, strict=True)):
         track = _track(
@@ -225,7 +223,7 @@ def _track(
     return {
         "track": name,
         "type": f"bigWig {low} {high}",
-        "bigDataUrl": f"{file}.bw",
+        "bigDataUrl": f"{quote(file, safe='~')}.bw",
         "shortLabel": column[:SHORT_LABEL],
         "longLabel": title[:LONG_LABEL],
         "color": ",".join(map(str, colour)),
@@ -234,17 +232,40 @@ def _track(
     }
 
 
-def _tag(name: str) -> str:
-    return re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
+def _groups(tracks: TrackSet) -> dict[str, str]:
+    """Subgroups of the composite: assays by cell types and, where there are any, replicates."""
+    groups = {
+        "subGroup1": f"assay Assay {_members(tracks.assays)}",
+        "subGroup2": f"cell Cell_type {_members(tracks.cell_types)}",
+        "dimensions": "dimX=assay dimY=cell",
+        "sortOrder": "cell=+ assay=+",
+    }
+    if any(tracks.replicates):
+        groups["subGroup3"] = f"replicate Replicate {_members([each or NO_REPLICATE for each in tracks.replicates])}"
+        groups["dimensions"] += " dimA=replicate"
+        groups["sortOrder"] += " replicate=+"
+    return groups
 
 
-def _group(names: Sequence[str]) -> str:
-    return " ".join(f"{_tag(name)}={_tag(name)}" for name in dict.fromkeys(names))
+def _tags(tracks: TrackSet) -> list[dict[str, str]]:
+    """Which subgroups each track is in."""
+    found = [
+        f"assay={symbol(each.assay)} cell={symbol(each.cell_type)}"
+        + (f" replicate={symbol(each.replicate or NO_REPLICATE)}" if any(tracks.replicates) else "")
+        for each in tracks.identities
+    ]
+    return [{"subGroups": each} for each in found]
+
+
+def _members(values: Sequence[str]) -> str:
+    """``tag=Label`` of each value; a label's blanks are underscores, which the browser shows as blanks."""
+    labels = {value: re.sub(r"[\s=]", "_", value) for value in values}
+    return " ".join(f"{symbol(value)}={label}" for value, label in labels.items())
 
 
 def _write_stanzas(path: Path, stanzas: Sequence[Stanza]) -> None:
     texts = ("".join(f"{key} {value}\n" for key, value in stanza.items()) for stanza in stanzas)
-    path.write_text("\n".join(texts), encoding="ascii")
+    path.write_text("\n".join(texts), encoding="utf-8")
 
 
 def igv_session(layout: Layout, settings: HubSettings, limits: Sequence[tuple[float, float]]) -> bytes:
@@ -253,7 +274,7 @@ def igv_session(layout: Layout, settings: HubSettings, limits: Sequence[tuple[fl
     resources = ElementTree.SubElement(session, "Resources")
     panel = ElementTree.SubElement(session, "Panel", name="DataPanel")
     for column, file, (low, high), colour in zip(
-        layout.columns, layout.files, limits, colours_of(layout.columns), strict=True
+        layout.columns, layout.files, limits, colours_of(layout.kinds), strict=True
     ):
         path = f"{settings.genome}/{file}.bw"
         ElementTree.SubElement(resources, "Resource", path=path, type="bigwig")

@@ -12,24 +12,41 @@ from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint
 from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, read_manifest
-from epilstm.errors import ModelError
+from epilstm.errors import ModelError, ParamsError
 from epilstm.shards import open_bins
 from epilstm.store import read_mask
 from epilstm.stretches import Stretch, open_embeddings, piece_bins, read_rows, stretches_of
 from epilstm.track_files import Piece
-from epilstm.tracks.selection import choose
+from epilstm.track_identity import TrackSet, same_tracks, select_tracks
+
+
+def choose_dimensions(size: int, wanted: Sequence[str]) -> list[int]:
+    """Dimensions of an embedding by number or name, in order; all where none are wanted.
+
+    Raises
+    ------
+    ParamsError
+        There is no such dimension.
+    """
+    places = {text: place for place in range(size) for text in (str(place), f"e{place}")}
+    for token in wanted:
+        if token not in places:
+            raise ParamsError(f"--tracks {token}: no such dimension; there are e0 to e{size - 1}")
+    return sorted({places[token] for token in wanted}) if wanted else list(range(size))
 
 
 class Source(ABC):
     """Columns of values along the genome.
 
-    `what` says what they are, `columns` how each is called, `manifest` on which bins they lie, and `provenance` what
+    `what` says what they are, `columns` how each is called, `tracks` which track each is (None for dimensions),
+    `manifest` on which bins they lie, and `provenance` what
     they come from.
     """
 
     what: str
     manifest: Manifest
     columns: list[str]
+    tracks: TrackSet | None
     provenance: dict[str, Any]
     stretches: list[Stretch]
 
@@ -52,7 +69,7 @@ class Embeddings(Source):
     regions : sequence of str
         As for `stretches_of`.
     dimensions : sequence of str
-        As for `choose`.
+        Numbers, or names such as ``e0``; all where there are none.
 
     Raises
     ------
@@ -70,7 +87,8 @@ class Embeddings(Source):
         self.manifest, self._arrays = open_embeddings(folder)
         manifest = self.manifest
         names = [f"e{number}" for number in range(manifest.size)]
-        self.places = choose(names, dimensions, "dimension")
+        self.places = choose_dimensions(manifest.size, dimensions)
+        self.tracks = None
         self.columns = [names[place] for place in self.places]
         self.stretches = stretches_of(manifest, regions)
         self.provenance = {"embeddings": fingerprint(folder), "encoder": manifest.encoder_fingerprint}
@@ -93,7 +111,7 @@ class Reconstruction(Source):
     regions : sequence of str
         As for `stretches_of`.
     tracks : sequence of str
-        As for `choose`.
+        As for `epilstm.track_identity.select_tracks`.
     hidden : bool
         Impute: each track alone is hidden from the encoder (0, which is its mean, in its standardised column) and read
         off the reconstruction that follows from the others. One run of the model per track.
@@ -126,13 +144,14 @@ class Reconstruction(Source):
         self.folder, self.hidden, self.signed = matrix, hidden, signed
         manifest = self.manifest = read_manifest(matrix, MatrixManifest)
         self.network, trained = load_model(model)
-        if trained.tracks != manifest.tracks or trained.bin_size != manifest.bin_size:
+        if not same_tracks(trained.track_set, manifest.track_set) or trained.bin_size != manifest.bin_size:
             raise ModelError(
                 f"{model}: the model does not belong to {matrix}: its tracks or bins are others; use the matrix that "
                 "it was trained on"
             )
-        self.places = choose(manifest.tracks, tracks, "track")
-        self.columns = [manifest.tracks[place] for place in self.places]
+        self.places = select_tracks(manifest.track_set, tracks)
+        self.tracks = manifest.track_set.select(self.places)
+        self.columns = list(self.tracks.names)
         self.scaler: Scaler = trained.scaler.select(self.places)
         self.stretches = stretches_of(manifest, regions)
         self._values = open_bins(matrix / "matrix.zarr", whole=True)
