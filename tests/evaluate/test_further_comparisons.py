@@ -23,6 +23,7 @@ from epilstm.evaluate.prediction import features_of, pair_distance
 from epilstm.evaluate.tasks import load_tasks
 from epilstm.evaluate.trials import prepare_trials
 from epilstm.evaluation import LEVEL_COLUMNS, EvaluationManifest, EvaluationResults, read_results
+from epilstm.track_identity import TrackSet
 
 EVERYTHING = {
     "representations": ["embedding", "raw", "pca", "nmf", "majority"],
@@ -153,7 +154,7 @@ def test_what_hidden_tracks_cost_is_told_of_all_that_is_made_of_tracks(results: 
 
 
 def test_a_cell_types_tracks_are_found_by_assay_and_put_in_every_place() -> None:
-    names = ["A-x", "A-y", "B-y", "B-x", "C-y", "A-z"]
+    names = TrackSet.of_names(["A-x", "A-y", "B-y", "B-x", "C-y", "A-z"])
     tracks = cell_tracks(names, ["A", "B", "D"])
     assert tracks is not None
     assert tracks.assays == ["x", "y"]
@@ -162,7 +163,7 @@ def test_a_cell_types_tracks_are_found_by_assay_and_put_in_every_place() -> None
     np.testing.assert_array_equal(tracks.everywhere(rows, "B"), [[4, 3, 3, 4, 3, 0]])
     np.testing.assert_array_equal(tracks.alone(rows, "A"), [[1, 2, 0, 0, 0, 0]])
     assert cell_tracks(names, ["A"]) is None
-    assert cell_tracks(["A-x", "B-y"], ["A", "B"]) is None
+    assert cell_tracks(TrackSet.of_names(["A-x", "B-y"]), ["A", "B"]) is None
 
 
 def test_every_view_is_judged_on_a_cell_type_it_did_not_learn_from(results: EvaluationResults) -> None:
@@ -193,7 +194,7 @@ def test_scores_across_cell_types_equal_a_plain_loop(tiny: TinyEvaluation, done:
     matrix = Matrix(tiny.folder / "matrix")
     trials, windows = prepare_trials(load_tasks(done / "tasks.yaml"), tiny.inputs["labels"], matrix, params)
     trials = [trial for trial in trials if trial.task.name == "expression"]
-    tracks = cell_tracks(TRACKS, ["A", "B"])
+    tracks = cell_tracks(TrackSet.of_names(TRACKS), ["A", "B"])
     assert tracks is not None
     from epilstm.evaluate.representations import BinByBin
 

@@ -35,11 +35,11 @@ from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.pca import Moments
 from epilstm.evaluate.reconstruction import training_moments
 from epilstm.evaluation import IMPUTATION_METHODS, MeasureTable, SignalMeasures, read_results
-from epilstm.report.tracks import split_names
 from epilstm.runner import run_step
 from epilstm.steps import STEPS
+from epilstm.track_identity import TrackIdentity, TrackSet
 
-NAMES = split_names(TRACKS)
+NAMES = [(each.cell_type, each.assay) for each in TrackSet.of_names(TRACKS).identities]
 SCALER = Scaler(tracks=TRACKS, mean=[0.5, 0.2, 1.0, 0.7, 0.4, 0.1], scale=[0.5, 1.0, 2.0, 1.5, 0.7, 0.3])
 QUICK = FactorisationParams(training_bins=1_000, epochs=1, steps=2)
 
@@ -230,10 +230,23 @@ def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation
 
 def test_assays_in_one_cell_type_only_are_refused(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = Matrix(tiny.folder / "matrix")
-    monkeypatch.setattr("epilstm.evaluate.imputation.split_names", lambda tracks: [("A", name) for name in tracks])
+    own = [TrackIdentity("A", name) for name in matrix.manifest.tracks]
+    manifest = matrix.manifest.model_copy(update={"tracks": [each.name for each in own], "identities": own})
+    monkeypatch.setattr(matrix, "manifest", manifest)
     model = NetworkImputer(lambda shown: shown, 0, SCALER)
     with pytest.raises(DataError, match=r"no assay is there in more than one cell type.*imputation\.enabled"):
         judge_imputation(matrix, model, Moments(6), 3, GeneRegions([], 25), parameters(), lambda bins: None)
+
+
+def test_replicates_are_hidden_together_and_count_as_one() -> None:
+    """A replicate that is seen would give the hidden one away."""
+    names = [("A", "x"), ("A", "x"), ("B", "x"), ("C", "x"), ("C", "x"), ("B", "y"), ("B", "y")]
+    assert judged_tracks(names, 0) == ([0, 1, 2, 3, 4], [5, 6])
+    assert judged_tracks(names, 1)[0] == [0, 1]
+    assert track_folds(names, [0, 1, 2, 3, 4], 0) == [[0, 1], [2], [3, 4]]
+    folds = track_folds(names, [0, 1, 2, 3, 4], 2)
+    assert {frozenset(fold) & {0, 1} for fold in folds} <= {frozenset(), frozenset({0, 1})}
+    assert all(len({names[track] for track in fold}) < 3 for fold in folds)
 
 
 def test_stretches_are_spread_over_the_chromosomes_and_bounded(

@@ -11,6 +11,7 @@ from epilstm.evaluate.matrix import Block
 from epilstm.evaluate.measures import CELLS, SignalErrors, rank_cells, top_mean, unstandardised
 from epilstm.evaluate.tasks import load_tasks
 from epilstm.genome import Region
+from epilstm.track_identity import TrackSet
 
 NAMES = ["A-one", "B-one", "A-two"]
 
@@ -29,7 +30,7 @@ def test_measures_equal_a_loop_over_sorted_bins() -> None:
     errors = SignalErrors(3)
     for part in (slice(0, 100), slice(100, 631), slice(631, 900)):
         errors.add(observed[part], predicted[part], {PROMOTERS: promoters[part], GENES: genes[part]})
-    table = errors.table(NAMES)
+    table = errors.table(TrackSet.of_names(NAMES))
     for column, name in enumerate(NAMES):
         o, p = observed[:, column].astype(np.float64), predicted[:, column].astype(np.float64)
         found = table.tracks[name]
@@ -72,7 +73,7 @@ def test_ranking_cells_rise_with_the_value() -> None:
 def test_a_constant_track_has_no_r2_and_no_correlation() -> None:
     errors = SignalErrors(1)
     errors.add(np.full((50, 1), 0.7, np.float32), np.full((50, 1), 0.2, np.float32), {})
-    found = errors.table(["A-one"]).overall
+    found = errors.table(TrackSet.of_names(["A-one"])).overall
     assert (found.r2, found.correlation, found.mse_prom) == (None, None, None)
     assert found.mse_1obs == pytest.approx(0.25)
 

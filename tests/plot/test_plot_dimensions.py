@@ -6,6 +6,7 @@ import pytest
 from epilstm.report.density_figure import LIMIT, RIDGES, densities, density_figure
 from epilstm.report.drawing import NARROW, WIDE
 from epilstm.report.loadings_figure import correlations, loadings_figure
+from epilstm.track_identity import TrackSet
 from plot.embedded import Chosen, stretches
 
 
@@ -47,4 +48,4 @@ def test_any_number_of_dimensions_and_tracks_is_drawn(layout, size):
     values[:, 0] = 0
     density_figure(values, layout).canvas.draw()
     for names in (["E1-DNase"], [f"E{cell:03}-A{assay}" for cell in range(20) for assay in range(5)]):
-        loadings_figure(np.full((size, len(names)), np.nan), names, layout).canvas.draw()
+        loadings_figure(np.full((size, len(names)), np.nan), TrackSet.of_names(names), layout).canvas.draw()

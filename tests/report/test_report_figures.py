@@ -20,6 +20,7 @@ from epilstm.report.reconstruction_figures import size_figure, track_figure, win
 from epilstm.report.task_figures import ROWS, score_figure
 from epilstm.report.training_figure import training_figure
 from epilstm.report.window import Window
+from epilstm.track_identity import TrackSet
 from report.finished_run import TRACKS, reconstruction, task_result
 
 
@@ -53,7 +54,7 @@ def test_the_context_code_is_marked_apart_from_the_bin_code(layout):
     correlation = np.zeros((4, 2))
     for figure in (
         embedding_figure(window(size=4), layout, context_size=1),
-        loadings_figure(correlation, ["a-DNase", "b-DNase"], layout, context_size=1),
+        loadings_figure(correlation, TrackSet.of_names(["a-DNase", "b-DNase"]), layout, context_size=1),
     ):
         figure.canvas.draw()
         assert [text.get_text() for text in figure.axes[0].texts] == ["bin code", "context"]
@@ -76,30 +77,30 @@ def test_a_wild_reconstruction_does_not_hide_the_signal():
 
 
 def test_few_tracks_have_a_row_each_grouped_by_assay():
-    figure = track_figure(reconstruction(TRACKS), TRACKS, WIDE)
+    figure = track_figure(reconstruction(TRACKS), TrackSet.of_names(TRACKS), WIDE)
     assert labels_of(figure) == [f"{cell}-{a}" for a in ("H3K4me1", "H3K4me3", "DNase") for cell in ("E003", "E116")]
 
 
 def test_a_thousand_tracks_are_a_distribution_per_assay():
     tracks = [f"E{cell:03}-A{assay:02}" for cell in range(39) for assay in range(26)]
-    figure = track_figure(reconstruction(tracks), tracks, NARROW)
+    figure = track_figure(reconstruction(tracks), TrackSet.of_names(tracks), NARROW)
     figure.canvas.draw()
     assert labels_of(figure) == [f"A{assay:02} (39)" for assay in range(26)]
 
 
 def test_a_hundred_assays_are_one_distribution():
     tracks = [f"K562-A{assay:03}" for assay in range(100)]
-    assert labels_of(track_figure(reconstruction(tracks), tracks, WIDE)) == ["all tracks (100)"]
+    assert labels_of(track_figure(reconstruction(tracks), TrackSet.of_names(tracks), WIDE)) == ["all tracks (100)"]
 
 
 def test_r2_far_below_zero_or_undefined_is_drawn_at_the_edge_or_not_at_all():
     scores = reconstruction(TRACKS, r2=-40.0)
-    for figure in (track_figure(scores, TRACKS, WIDE), size_figure(scores, WIDE)):
+    for figure in (track_figure(scores, TrackSet.of_names(TRACKS), WIDE), size_figure(scores, WIDE)):
         figure.canvas.draw()
-    assert track_figure(scores, TRACKS, WIDE).axes[0].get_xlim() == (-0.25, 1)
+    assert track_figure(scores, TrackSet.of_names(TRACKS), WIDE).axes[0].get_xlim() == (-0.25, 1)
     nothing = {name: ReconstructionScore(r2=None, mse=0.0, track_r2=dict.fromkeys(TRACKS)) for name in scores.models}
     undefined = scores.model_copy(update={"models": nothing, "pca_curve": []})
-    for figure in (track_figure(undefined, TRACKS, WIDE), size_figure(undefined, NARROW)):
+    for figure in (track_figure(undefined, TrackSet.of_names(TRACKS), WIDE), size_figure(undefined, NARROW)):
         figure.canvas.draw()
 
 

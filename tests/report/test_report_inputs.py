@@ -43,12 +43,12 @@ def test_a_window_that_cannot_be_drawn_is_refused(finished_run, tmp_path, window
 
 def test_an_unknown_track_is_refused_with_those_like_it(finished_run, tmp_path):
     message = refused(finished_run, tmp_path, ParamsError, tracks=["E003-H3K4me1", "e003-h3k4ME2"])
-    assert message.startswith("report.tracks: no track 'e003-h3k4ME2' in the matrix; did you mean E003-H3K4me")
+    assert message.startswith("report.tracks e003-h3k4ME2: no such track, cell type or assay; did you mean E003-H3K4me")
 
 
 def test_a_track_like_no_other_is_refused_with_examples(finished_run, tmp_path):
     message = refused(finished_run, tmp_path, ParamsError, tracks=["?"])
-    assert "it has 6, such as E003-H3K4me1" in message
+    assert "there are E003-H3K4me1, " in message
 
 
 def test_a_track_given_twice_is_refused(finished_run, tmp_path):

@@ -2,26 +2,20 @@
 
 import pytest
 
-from epilstm.report.tracks import by_assay, choose_tracks, split_names
-
-ROADMAP = [f"E{cell:03}-{assay}" for cell in range(5) for assay in ("H3K27me3", "H3K36me3", "H3K4me1")]
-
-
-def test_a_name_with_one_hyphen_is_cut_there():
-    assert split_names(["E003-H2A.Z", "E116-DNase"]) == [("E003", "H2A.Z"), ("E116", "DNase")]
+from epilstm.errors import ParamsError
+from epilstm.report.tracks import by_assay, choose_tracks
+from epilstm.track_identity import TrackIdentity, TrackSet
 
 
-@pytest.mark.parametrize(
-    ("cells", "assays"),
-    [(["HeLa-S3", "K562", "A549"], ["H3K4me3", "DNase"]), (["HeLa-S3", "K562"], ["DNase-seq", "ATAC-seq", "H3K4me1"])],
-)
-def test_names_with_more_hyphens_are_cut_where_parts_recur(cells, assays):
-    pairs = [(cell, assay) for cell in cells for assay in assays]
-    assert split_names(["-".join(pair) for pair in pairs]) == pairs
+def of(*pairs: tuple[str, str]) -> TrackSet:
+    return TrackSet.of([TrackIdentity(*pair) for pair in pairs])
+
+
+ROADMAP = of(*((f"E{cell:03}", assay) for cell in range(5) for assay in ("H3K27me3", "H3K36me3", "H3K4me1")))
 
 
 def test_tracks_are_grouped_by_assay_in_order_of_appearance():
-    assert by_assay(["A-x", "B-y", "C-x"]) == {"x": ["A-x", "C-x"], "y": ["B-y"]}
+    assert by_assay(of(("A", "x-1"), ("B-1", "y"), ("C", "x-1"))) == {"x-1": ["A-x-1", "C-x-1"], "y": ["B-1-y"]}
 
 
 def test_named_tracks_are_drawn_in_the_order_they_are_named():
@@ -38,6 +32,13 @@ def test_without_names_assays_and_cell_types_take_turns():
     assert len({name.partition("-")[0] for name in chosen}) >= 4
 
 
-@pytest.mark.parametrize("tracks", [["K562-DNase"], ["A-x", "B-x"], ["a", "b"]])
+@pytest.mark.parametrize("tracks", [of(("K562", "DNase")), of(("A", "x"), ("B", "x")), TrackSet.of_names(["a", "b"])])
 def test_few_tracks_are_all_drawn(tracks):
-    assert choose_tracks(tracks, []) == tracks
+    assert choose_tracks(tracks, []) == list(tracks.names)
+
+
+def test_an_assay_or_a_cell_type_draws_all_its_tracks():
+    tracks = of(("K562", "ATAC-seq"), ("K562", "NKX2-1"), ("T cell", "ATAC-seq"))
+    assert choose_tracks(tracks, ["NKX2-1", "T cell"]) == ["K562-NKX2-1", "T cell-ATAC-seq"]
+    with pytest.raises(ParamsError, match=r"report\.tracks seq: no such track, cell type or assay"):
+        choose_tracks(tracks, ["seq"])

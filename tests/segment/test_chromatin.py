@@ -5,6 +5,7 @@ import pytest
 
 from epilstm.segment.chromatin import kind_of, kinds_of, marks_of
 from epilstm.segment.colours import PALETTE, QUIET, arbitrary_colours
+from epilstm.track_identity import TrackIdentity, TrackSet
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,8 @@ def test_a_state_is_of_the_kind_whose_marks_it_carries(marks, mnemonic, colour):
 
 
 def test_assays_are_known_by_any_spelling_and_averaged_over_cell_types():
-    tracks = ["E1-h3k4me3", "E2-h3k4me3", "E1-ATAC-seq", "E1-H3K27me3", "E2-H3K27me3"]
+    fields = [("E1", "h3k4me3"), ("E2", "h3k4me3"), ("E1", "ATAC-seq"), ("E1", "H3K27me3"), ("E2", "H3K27me3")]
+    tracks = TrackSet.of([TrackIdentity(*each) for each in fields])
     levels = np.array([[4.0, 2.0, 2.0, 0.0, 0.1], [0.0, 0.4, 0.0, 3.0, 0.0], [np.nan] * 5])
     assert [kind.mnemonic for kind in kinds_of(tracks, levels)] == ["TssA", "ReprPC", "Quies"]
     assert marks_of(tracks, levels) == ["h3k4me3 3.0, ATAC-seq 2.0", "H3K27me3 1.5", ""]
@@ -43,7 +45,7 @@ def test_assays_are_known_by_any_spelling_and_averaged_over_cell_types():
 
 @pytest.mark.parametrize("tracks", [["E1-CTCF", "E1-DNase"], ["E1-H3K27me3"], ["E1-POLR2A", "E1-H3K4me3"]])
 def test_too_few_marks_leave_states_without_a_kind_and_colours_arbitrary(tracks):
-    assert kinds_of(tracks, np.ones((3, len(tracks)))) is None
+    assert kinds_of(TrackSet.of_names(tracks), np.ones((3, len(tracks)))) is None
 
 
 def test_arbitrary_colours_are_distinct_and_the_quiet_state_is_grey():

@@ -12,6 +12,7 @@ from epilstm.segment.heatmap import grouped
 from epilstm.segment.segments import without_short
 from epilstm.segment.states import NO_STATE
 from epilstm.segment.tables import order_by_similarity
+from epilstm.track_identity import TrackSet
 
 
 def runs(text: str) -> np.ndarray:
@@ -84,7 +85,12 @@ def test_alike_states_are_neighbours_and_the_strongest_end_comes_first():
 def test_many_tracks_are_shown_by_assay():
     tracks = [f"E{cell:03}-{assay}" for cell in range(30) for assay in ("H3K4me3", "DNase")]
     values = np.arange(120.0).reshape(2, 60)
-    names, means = grouped(tracks, values)
+    names, means = grouped(TrackSet.of_names(tracks), values)
     assert names == ["DNase (mean)", "H3K4me3 (mean)"]
     np.testing.assert_allclose(means[0], [values[0, 1::2].mean(), values[0, ::2].mean()])
-    assert grouped(tracks[:4], values[:, :4])[0] == ["E000-DNase", "E001-DNase", "E000-H3K4me3", "E001-H3K4me3"]
+    assert grouped(TrackSet.of_names(tracks[:4]), values[:, :4])[0] == [
+        "E000-DNase",
+        "E001-DNase",
+        "E000-H3K4me3",
+        "E001-H3K4me3",
+    ]

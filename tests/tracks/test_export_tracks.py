@@ -268,7 +268,7 @@ def test_pieces_are_no_larger_than_memory_allows(small):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--tracks", "e7"], "--tracks e7: no such dimension; there are e0, e1, e2"),
+        (["--tracks", "e7"], "--tracks e7: no such dimension; there are e0 to e2"),
         (["--tracks", "3"], "no such dimension"),
         (["--region", "chr3:1-100"], "chromosome 'chr3' is not in assembly hg19"),
         (["--region", "chr2:2100-2200"], "has no bins there; the nearest region it has is chr2:500-2000"),
@@ -296,7 +296,7 @@ def test_a_hub_needs_a_contact(small, tmp_path, capsys, email):
 def test_a_misspelt_track_is_told_what_is_like_it(small, tmp_path, capsys):
     where = ["--matrix", str(small.matrix), "--model", str(small.model), "--to", str(tmp_path / "out")]
     told = refused(capsys, *where, "--what", "imputation", "--format", "bigwig", "--tracks", "A-H3K4me")
-    assert "no such track; did you mean A-H3K4me3" in told
+    assert "no such track, cell type or assay; did you mean A-H3K4me3" in told
 
 
 def test_a_model_of_other_tracks_is_refused(small, tmp_path, capsys):

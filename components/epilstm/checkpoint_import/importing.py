@@ -16,7 +16,7 @@ from epilstm.checkpoint_import.published import (
     placeholder_names,
     published_weights,
     read_config,
-    read_track_names,
+    read_tracks,
     tensors_to_test,
 )
 from epilstm.console import log
@@ -28,6 +28,7 @@ from epilstm.model.folder import ModelManifest, TrainingSummary
 from epilstm.model.networks import build, load_weights
 from epilstm.runner import record_path, run_step
 from epilstm.steps import STEPS
+from epilstm.track_identity import TrackSet
 
 #: Seed in the manifest, which asks for one; that of the published weights is not known.
 UNKNOWN_SEED = 0
@@ -80,7 +81,9 @@ def imported_model(files: PublishedFiles, assembly: str = "hg19") -> Model:
     tracks = config.input_size_encoder
     load_assembly(assembly)
     named: Literal["given", "placeholder"] = "placeholder" if files.tracks is None else "given"
-    names = placeholder_names(tracks) if files.tracks is None else read_track_names(files.tracks, tracks)
+    names = TrackSet.of_names(placeholder_names(tracks))
+    if files.tracks is not None:
+        names = read_tracks(files.tracks, tracks)
 
     shape = ModelConfig(
         architecture="published_softsign",
@@ -94,7 +97,12 @@ def imported_model(files: PublishedFiles, assembly: str = "hg19") -> Model:
     test = compare_with_initial(arrays, config.hidden_size_encoder)
     manifest = ModelManifest(
         config=shape,
-        scaler=Scaler(tracks=names, mean=[0.0] * tracks, scale=[1.0] * tracks),
+        scaler=Scaler(
+            tracks=list(names.names),
+            identities=list(names.identities) if names.known else None,
+            mean=[0.0] * tracks,
+            scale=[1.0] * tracks,
+        ),
         assembly=assembly,
         bin_size=config.base_pair_resolution,
         frame_bins=config.cut_seq_len,

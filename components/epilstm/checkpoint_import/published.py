@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from epilstm.errors import ModelError, ParamsError, SamplesheetError
 from epilstm.samplesheet.sheet import REQUIRED_COLUMNS, read_samplesheet
+from epilstm.track_identity import TrackSet
 
 #: Parameters of the layer norms, which take no part.
 UNUSED = re.compile(
@@ -196,8 +197,8 @@ def tensors_to_test(weights: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray
     return {name: tensor.numpy() for name, tensor in weights.items()}
 
 
-def read_track_names(path: Path, count: int) -> list[str]:
-    """Names of the model's tracks, in its order.
+def read_tracks(path: Path, count: int) -> TrackSet:
+    """The model's tracks, in its order; of a list of names, only names are known.
 
     Parameters
     ----------
@@ -218,20 +219,23 @@ def read_track_names(path: Path, count: int) -> list[str]:
             f"{path}: cannot be read as text: {_first_line(error)}; give a samplesheet or a list"
         ) from error
     if set(REQUIRED_COLUMNS) <= set((lines or [""])[0].split(",")):
-        names = [track.name for track in read_samplesheet(path)]
-    else:
-        names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        tracks = TrackSet.of([track.identity for track in read_samplesheet(path)])
+        _require_count(path, len(tracks), count)
+        return tracks
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     for number, name in enumerate(names, 1):
         if not TRACK_NAME.fullmatch(name):
             raise SamplesheetError(f"{path}: name {number} is {name[:60]!r}; a name is cell_type-assay, one a line")
-    if len(names) != count:
-        raise SamplesheetError(
-            f"{path}: names {len(names)} tracks, the checkpoint has {count}; name each, in its order"
-        )
+    _require_count(path, len(names), count)
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < count else None
     if twice is not None:
         raise SamplesheetError(f"{path}: {twice} is there twice; each track has a name of its own")
-    return names
+    return TrackSet.of_names(names)
+
+
+def _require_count(path: Path, found: int, count: int) -> None:
+    if found != count:
+        raise SamplesheetError(f"{path}: names {found} tracks, the checkpoint has {count}; name each, in its order")
 
 
 def placeholder_names(count: int) -> list[str]:

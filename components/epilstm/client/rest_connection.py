@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -62,7 +63,7 @@ class RestConnection(Connection):
                 for key in ("inputs", "outputs")
             ]
             version = str((told.get("versions") or [""])[-1])
-            return ServedModel(model, version, tracks, {k: str(v) for k, v in properties.items()}, *shapes)
+            return ServedModel(model, version, tracks, _texts(properties), *shapes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._strange(f"the metadata of {model}") from error
 
@@ -137,3 +138,8 @@ class RestConnection(Connection):
 
     def _strange(self, what: str) -> ServerRefused:
         return ServerRefused(f"{self.access.address}: the answer to {what} is not the Open Inference Protocol's")
+
+
+def _texts(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Properties as the other protocol has them: lists are JSON."""
+    return {key: json.dumps(value) if isinstance(value, list) else str(value) for key, value in properties.items()}

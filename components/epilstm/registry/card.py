@@ -124,11 +124,15 @@ def _data(facts: CardFacts) -> str:
         [use, ", ".join(chromosomes), f"{sum(bins.get(chrom, 0) for chrom in chromosomes):,}"]
         for use, chromosomes in (("training", split.train), ("validation", split.validation), ("test", split.test))
     ]
-    tracks = ", ".join(f"`{track}`" for track in facts.encoder.tracks)
+    tracks = [
+        [f"`{name}`", each.cell_type, each.assay, each.replicate or ""]
+        for name, each in zip(facts.encoder.tracks, facts.encoder.track_set.identities, strict=True)
+    ]
     return (
         f"## Data\n\nVersion of the data set (its matrix): `{facts.provenance.matrix_fingerprint}`\n\n"
         + table(["split", "chromosomes", "bins with data"], rows)
-        + f"\n\nTracks, in input order: {tracks}"
+        + "\n\nTracks, in input order:\n\n"
+        + table(["track", "cell type", "assay", "replicate"], tracks)
     )
 
 

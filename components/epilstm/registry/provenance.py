@@ -13,6 +13,7 @@ from epilstm.config import read_yaml
 from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest
 from epilstm.errors import DataError
 from epilstm.model.encoder_folder import EncoderManifest, read_encoder_manifest
+from epilstm.track_identity import TrackIdentity, same_tracks
 
 PROVENANCE_FILE = "provenance.json"
 
@@ -22,9 +23,13 @@ class _Model(BaseModel):
 
 
 class SourceTrack(_Model):
-    """A bigWig: where it was read, and what it was."""
+    """A track and its bigWig: where it was read, and what it was; without fields in a file of an older version."""
 
     name: str
+    cell_type: str | None = None
+    assay: str | None = None
+    replicate: str | None = None
+    metadata: dict[str, str] = {}
     uri: str
     sha256: str
     bytes: int
@@ -114,9 +119,17 @@ def collect(
         embedding_size=encoder.config.embedding_size,
         tracks=[
             SourceTrack(
-                name=track.name, uri=track.uri, sha256=track.sha256, bytes=track.bytes, origin=origins.get(track.name)
+                name=name,
+                cell_type=track.cell_type,
+                assay=track.assay,
+                replicate=track.replicate,
+                metadata=track.metadata,
+                uri=track.uri,
+                sha256=track.sha256,
+                bytes=track.bytes,
+                origin=origins.get(track.identity),
             )
-            for track in signal.tracks
+            for name, track in zip(tracks.names, signal.tracks, strict=True)
         ],
         files=encoder.files,
         params=read_yaml(root / places["params"]) or {},
@@ -145,12 +158,17 @@ def _require_chain(
             )
 
 
-def _origins(sheet: Path) -> dict[str, str]:
-    """Where imported tracks were brought in from, by name."""
+def _origins(sheet: Path) -> dict[TrackIdentity, str]:
+    """Where imported tracks were brought in from."""
     from epilstm.sources.importing import SOURCES_FILE
 
     path = sheet.with_name(SOURCES_FILE)
-    return {name: source["uri"] for name, source in read_json(path)["tracks"].items()} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    return {
+        TrackIdentity(source["cell_type"], source["assay"], source.get("replicate")): source["uri"]
+        for source in read_json(path)["tracks"].values()
+    }
 
 
 def lineage(provenance: Provenance, version: str) -> str:

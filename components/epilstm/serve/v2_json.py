@@ -108,8 +108,14 @@ def describe_model(model: ModelSpec) -> dict[str, Any]:
         "platform": "onnxruntime_onnx",
         "inputs": tensors(model.inputs),
         "outputs": tensors(model.outputs),
-        "parameters": {**model.properties, "tracks": list(model.tracks)},
+        "parameters": {**model.properties, **_track_fields(model), "tracks": list(model.tracks)},
     }
+
+
+def _track_fields(model: ModelSpec) -> dict[str, list[str | None]]:
+    """Fields of the tracks, as far as the encoder knows them."""
+    known = ("cell_types", "assays", "replicates")
+    return {key: json.loads(model.properties[key]) for key in known if key in model.properties}
 
 
 def _parse_json(text: memoryview) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from epilstm.simulate.labels import (
 )
 from epilstm.simulate.landscape import Landscape, build_landscape
 from epilstm.simulate.signal import ENRICHMENT, Library, draw_gaps, simulate_track
+from epilstm.track_identity import file_name
 
 #: RPKM from which a gene counts as expressed, as in the published work.
 EXPRESSED = 0.5
@@ -72,7 +73,7 @@ def simulate(folder: Path, params: SimulateParams, track_written: Callable[[], N
     tracks = []
     for row, cell_type in enumerate(cell_types):
         for assay in params.assays:
-            uri = f"bigwig/{cell_type}-{assay}.bigwig"
+            uri = f"bigwig/{file_name(f'{cell_type}-{assay}')}.bigwig"
             write_track(folder / uri, params, row, assay, landscapes, gaps)
             tracks.append(Track(cell_type, assay, uri, sha256_file(folder / uri)))
             track_written()
