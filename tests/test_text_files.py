@@ -75,7 +75,7 @@ UNREADABLE = {
     "workbook": (b"PK\x03\x04rest", "an Excel workbook"),
     "bigWig": (b"\x26\xfc\x8f\x88\4\0", "it is a bigWig"),
     "web page": (b"<!DOCTYPE html><p>", "web page"),
-    "binary": (b"chr1\0\0", "it is binary"),
+    "binary": (b"chr1\nchr2\0\0", "line 2 holds a zero byte: it is binary"),
     "not UTF-16 after all": (b"\xff\xfe\0", "its first bytes say UTF-16"),
 }
 

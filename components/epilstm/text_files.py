@@ -216,8 +216,12 @@ def _refuse_other_kinds(first: bytes) -> None:
     for magic, kind in _OTHER_KINDS.items():
         if first.startswith(magic):
             raise _NotTextError(f"it is {kind}")
-    if b"\0" in first:
-        raise _NotTextError("it is binary (or UTF-16 without a byte order mark); save it as UTF-8 text")
+    zero = first.find(b"\0")
+    if zero >= 0:
+        line = first.count(b"\n", 0, zero) + 1
+        raise _NotTextError(
+            f"line {line} holds a zero byte: it is binary (or UTF-16 without a byte order mark); save it as UTF-8 text"
+        )
 
 
 def _replace_undecoded(lines: list[str], path: Path, number: int, warned: bool) -> bool:

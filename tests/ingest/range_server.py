@@ -25,6 +25,8 @@ class Files:
         The next answers end after so many bytes of their body.
     statuses : list of int
         The next GETs are answered with these instead.
+    redirects : dict of str to str
+        Path -> what the answer's Location says.
     stalled : set of str
         Paths whose GET waits for `go`.
     """
@@ -34,6 +36,7 @@ class Files:
     ranges: bool = True
     break_after: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    redirects: dict[str, str] = field(default_factory=dict)
     stalled: set[str] = field(default_factory=set)
     go: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -58,6 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
         files.requests.append((self.command, self.path, asked))
         if body and files.statuses:
             self.send_error(files.statuses.pop(0))
+            return
+        if self.path in files.redirects:
+            self.send_response(302)
+            self.send_header("Location", files.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         if self.path not in files.content:
             self.send_error(404)

@@ -118,6 +118,43 @@ def test_what_is_refused_is_not_asked_for_again(files: Files, url: str, tmp_path
     assert len(files.gets) == 1
 
 
+@pytest.mark.parametrize(
+    ("location", "cause"),
+    [
+        ("/a", "the server redirects in a circle, or to where it may not (302"),
+        ("file:///etc/hosts", "the server redirects in a circle, or to where it may not (302"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_one_line_and_not_asked_for_again(
+    files: Files, url: str, tmp_path: Path, location: str, cause: str
+) -> None:
+    files.redirects = {"/a": location}
+    with pytest.raises(TrackError) as caught:
+        download(url, tmp_path / "a", retries=3)
+    assert cause in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(files.gets) < 15  # urllib follows up to ten redirects
+
+
+@pytest.mark.parametrize(
+    ("uri", "cause"),
+    [
+        ("http://127.0.0.1:9/a b.bw", "holds ' ', which a URL cannot; write it as %20"),
+        ("http://127.0.0.1:9/é.bw", "holds 'é', which a URL cannot; write it as %C3%A9"),
+        ("http:///a.bw", "names no host"),
+        ("https://:443/a.bw", "names no host"),
+        ("http://127.0.0.1:port/a.bw", "is no valid URL"),
+        ("htps://127.0.0.1/a.bw", "is of an unknown kind, htps://; did you mean https://?"),
+        ("s3:///a.bw", "names no host or bucket"),
+    ],
+)
+def test_an_invalid_url_is_the_users_error_and_never_tried(tmp_path: Path, uri: str, cause: str) -> None:
+    with pytest.raises(TrackError) as caught:
+        download(uri, tmp_path / "a", retries=3)
+    assert f"{uri}: {cause}" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -10,14 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from typing import Any
 
 from epilstm.artifacts import write_json
 from epilstm.console import log
 from epilstm.errors import TrackError
-from epilstm.samplesheet.sheet import is_local
+from epilstm.samplesheet.sheet import is_local, url_problem
 
 #: Seconds without a byte before a remote read, or a question about a file's version, counts as failed.
 TIMEOUT, LOOKUP_TIMEOUT = 60.0, 10.0
@@ -107,6 +107,9 @@ def download(uri: str, target: Path, retries: int, on_retry: Callable[[], None] 
     TrackError
         The file is not there, may not be read, or cannot be had in all attempts.
     """
+    problem = url_problem(uri)
+    if problem is not None:
+        raise TrackError(f"{uri}: {problem}")
     partial = Partial(target.with_name(f"{target.name}.part"))
     attempt: Callable[[str, Partial], SourceState | None] = _attempt_http if _is_http(uri) else _attempt_fsspec
     furthest, failures, wait = partial.size, 0, FIRST_WAIT
@@ -115,16 +118,16 @@ def download(uri: str, target: Path, retries: int, on_retry: Callable[[], None] 
             state = attempt(uri, partial)
             partial.finish(target)
             return state
-        except _Transient as problem:
+        except _Transient as failure:
             if partial.size > furthest:
                 furthest, failures, wait = partial.size, 0, FIRST_WAIT
             failures += 1
             if failures > retries:
                 raise TrackError(
-                    f"{uri}: cannot be read after {failures} attempts: {problem}; check the network and run it again, "
-                    "it goes on where it stopped"
-                ) from problem
-            log.warning(f"{uri}: {problem}; trying again in {wait:g} s")
+                    f"{uri}: cannot be read after {failures} attempts: {failure}; check the network and run it again, "
+                    "it resumes where it stopped"
+                ) from failure
+            log.warning(f"{uri}: {failure}; trying again in {wait:g} s")
             on_retry()
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
@@ -179,7 +182,12 @@ class Partial:
 
 
 class _Transient(Exception):
-    """A remote read failed in a way that another attempt may mend."""
+    """A remote read failed in a way that another attempt may overcome."""
+
+
+def _one_line(text: object) -> str:
+    """What libraries say, in one line."""
+    return " ".join(str(text).split())
 
 
 def _is_http(uri: str) -> bool:
@@ -219,11 +227,25 @@ def _attempt_http(uri: str, partial: Partial) -> SourceState | None:
                 raise _Transient("the file has changed") from error
             if error.code in (408, 425, 429) or error.code >= 500:
                 raise _Transient(f"the server answers {error.code} {error.reason}") from error
+            if 300 <= error.code < 400:
+                raise TrackError(
+                    f"{uri}: the server redirects in a circle, or to where it may not ({error.code}, at last from "
+                    f"{error.geturl()}); check the samplesheet's uri"
+                ) from error
             raise TrackError(
-                f"{uri}: the server answers {error.code} {error.reason}; check the samplesheet's uri"
+                f"{uri}: the server answers {error.code} {_one_line(error.reason)}; check the samplesheet's uri"
             ) from error
     except urllib.error.URLError as error:
-        raise _Transient(str(error.reason)) from error
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise TrackError(
+                f"{uri}: the server's certificate is not trusted: {error.reason.verify_message}; name the certificates "
+                "to trust in SSL_CERT_FILE, or correct the samplesheet's uri"
+            ) from error
+        if isinstance(error.reason, str | InvalidURL):  # said before anything was sent
+            raise TrackError(f"{uri}: not a usable URL: {error.reason}; check the samplesheet's uri") from error
+        raise _Transient(_one_line(error.reason)) from error
+    except InvalidURL as error:
+        raise TrackError(f"{uri}: leads to no usable URL: {_one_line(error)}; check the samplesheet's uri") from error
     except (HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
         raise _Transient(f"the connection broke ({error or type(error).__name__})") from error
     except ValueError as error:
@@ -281,7 +303,7 @@ def _attempt_fsspec(uri: str, partial: Partial) -> SourceState | None:
     except Exception as error:  # each driver has errors of its own, for the network and for credentials alike
         if _is_local_disk_error(error):
             raise
-        raise _Transient(f"{type(error).__name__}: {error}") from error
+        raise _Transient(f"{type(error).__name__}: {_one_line(error)}") from error
     if size is not None and partial.size != size:
         raise _Transient(f"got {partial.size} of {size} bytes")
     return SourceState(size, version)

@@ -6,14 +6,16 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from epilstm.artifacts import staging_path
 from epilstm.errors import SamplesheetError
+from epilstm.text_files import csv_rows
 from epilstm.track_identity import TrackIdentity, field_problem
 from epilstm.treatment import TRANSFORMS, UNCOVERED, Transform, Uncovered, usual_uncovered
 
@@ -27,6 +29,10 @@ WRITTEN_COLUMNS = ("cell_type", "assay", "replicate", "uri", "sha256", "transfor
 #: Columns that together say which track a row is.
 IDENTITY_COLUMNS = ("cell_type", "assay", "replicate")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+#: Kinds of remote files that are usual; fsspec knows more.
+KNOWN_SCHEMES = ("https", "http", "s3", "gs")
+
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 
 
@@ -88,7 +94,8 @@ def read_samplesheet(path: Path) -> list[Track]:
     ----------
     path : Path
         CSV with the columns ``cell_type``, ``assay``, ``uri`` and optionally ``replicate``, ``sha256``, ``transform``
-        and ``uncovered``, in any order; UTF-8, with or without byte-order mark, any line ends.
+        and ``uncovered``, in any order, separated by commas, semicolons or tabs; further columns are metadata of the
+        tracks. Any text that `epilstm.text_files` reads.
 
     Raises
     ------
@@ -111,12 +118,13 @@ def scan_samplesheet(path: Path) -> tuple[list[Row], list[str]]:
     SamplesheetError
         No row can be made out: the file is missing, not text, its header is wrong, or there is nothing below it.
     """
-    lines = _read_lines(path)
+    lines = list(csv_rows(path, "a samplesheet (CSV)", SamplesheetError))
     header = _check_header(path, lines)
     rows: list[Row] = []
     problems: list[str] = []
     first_line: dict[TrackIdentity, int] = {}
     for number, fields in lines[1:]:
+        fields += [""] * (len(header) - len(fields))
         found = _problems_of_row(header, fields)
         if not found:
             values = dict(zip(header, fields, strict=True))
@@ -140,6 +148,7 @@ def _track(values: dict[str, str]) -> Track:
         transform,
         cast(Uncovered, values.get("uncovered") or usual_uncovered(transform)),
         values.get("replicate", "").strip() or None,
+        {column: value for column, value in values.items() if column and column not in COLUMNS},
     )
 
 
@@ -156,40 +165,24 @@ def mixed_assays(tracks: Iterable[Track]) -> list[str]:
     ]
 
 
-def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
-    except FileNotFoundError:
-        raise SamplesheetError(f"{path}: no such file; give the path of a samplesheet (CSV)") from None
-    except UnicodeDecodeError:
-        raise SamplesheetError(f"{path}: not UTF-8 text; save the samplesheet as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise SamplesheetError(f"{path}: not valid CSV: {error}; check its quotes") from None
-    except OSError as error:
-        raise SamplesheetError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def _check_header(path: Path, lines: list[tuple[int, list[str]]]) -> list[str]:
+    """Column names of the first line; columns that no one knows are metadata, if they are no slips of the pen."""
     if not lines:
         raise SamplesheetError(f"{path}: the file is empty; its first line must be {','.join(COLUMNS)}")
-    number, header = lines[0]
+    number, fields = lines[0]
+    header = [column.strip() for column in fields]
     where = f"{path}:{number}"
+    for column in header:
+        if column and column not in COLUMNS and (close := get_close_matches(column.lower(), COLUMNS, 1, cutoff=0.8)):
+            raise SamplesheetError(f"{where}: column {column!r} looks like {close[0]!r}; name it so, or otherwise")
     missing = [column for column in REQUIRED_COLUMNS if column not in header]
     if missing:
-        hint = "; separate the columns with commas" if len(header) == 1 and re.search(r"[;\t]", header[0]) else ""
         raise SamplesheetError(
             f"{where}: column {', '.join(missing)} missing from the header {','.join(header)!r}; "
-            f"the columns are {', '.join(REQUIRED_COLUMNS)} and optionally {', '.join(OPTIONAL_COLUMNS)}{hint}"
+            f"the columns are {', '.join(REQUIRED_COLUMNS)} and optionally {', '.join(OPTIONAL_COLUMNS)}"
         )
-    extra = [column for column in header if column not in COLUMNS]
-    if extra:
-        raise SamplesheetError(
-            f"{where}: unknown column {', '.join(map(repr, extra))}; remove it, the columns are {', '.join(COLUMNS)}"
-        )
-    if len(set(header)) < len(header):
-        twice = next(column for column in header if header.count(column) > 1)
+    twice = next((column for column in header if column and header.count(column) > 1), None)
+    if twice is not None:
         raise SamplesheetError(f"{where}: column {twice} is there twice; remove one")
     if len(lines) == 1:
         raise SamplesheetError(f"{path}: no tracks below the header; add one line per track")
@@ -199,6 +192,9 @@ def _check_header(path: Path, lines: list[tuple[int, list[str]]]) -> list[str]:
 def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
     if len(fields) != len(header):
         return [f"{len(fields)} values for {len(header)} columns ({','.join(header)}); quote values that hold a comma"]
+    nameless = next((value for column, value in zip(header, fields, strict=True) if not column and value.strip()), None)
+    if nameless is not None:
+        return [f"{nameless!r} is in a column without a name; name it in the header"]
     values = dict(zip(header, fields, strict=True))
     problems = [
         f"{column} is empty; give one" for column in REQUIRED_COLUMNS if not values[column].strip()
@@ -211,11 +207,13 @@ def _problems_of_row(header: list[str], fields: list[str]) -> list[str]:
     uri = values["uri"]
     if uri.strip() and (uri != uri.strip() or not uri.isprintable()):
         problems.append(f"uri {uri!r} has blanks around it or unprintable characters; remove them")
-    elif not is_local(uri) and "@" in urlsplit(uri).netloc:
+    elif not is_local(uri) and "@" in _host(uri):
         problems.append(
-            f"uri of {urlsplit(uri).hostname} holds a user name or password, which would be kept with the data; take "
-            "it out and give credentials by the environment"
+            f"uri of {_host(uri).rpartition('@')[2]} holds a user name or password, which would be kept with the data; "
+            "take it out and give credentials by the environment"
         )
+    elif uri.strip() and (problem := url_problem(uri)) is not None:
+        problems.append(f"uri {uri!r} {problem}")
     digest = values.get("sha256", "")
     if digest and not SHA256.fullmatch(digest):
         problems.append(f"sha256 {digest!r} is not 64 hexadecimal digits; correct it or leave it empty")
@@ -283,6 +281,47 @@ def write_samplesheet(path: Path, tracks: Iterable[Track]) -> None:
 def is_local(uri: str) -> bool:
     """Whether a samplesheet's uri is a path or ``file://`` rather than something remote."""
     return not SCHEME.match(uri) or uri.lower().startswith("file://")
+
+
+def _host(uri: str) -> str:
+    """What stands between ``://`` and the path."""
+    return re.split("[/?#]", uri.partition("://")[2], maxsplit=1)[0]
+
+
+def url_problem(uri: str) -> str | None:
+    """What keeps a remote uri from being one, as can be seen without asking anybody; None where nothing does.
+
+    Returns
+    -------
+    str or None
+        Says what is wrong with the uri, which comes before it in a message, and what to do.
+    """
+    if is_local(uri):
+        return None
+    scheme = uri.rpartition("::")[2].partition("://")[0].lower()
+    if scheme not in KNOWN_SCHEMES and scheme not in (schemes := _schemes_of_fsspec()) and schemes:
+        close = get_close_matches(scheme, sorted({*KNOWN_SCHEMES, *schemes}), 1)
+        hint = f"did you mean {close[0]}://?" if close else f"use one of {', '.join(KNOWN_SCHEMES)} or a path"
+        return f"is of an unknown kind, {scheme}://; {hint}"
+    if not re.split("[@]", _host(uri))[-1].partition(":")[0]:
+        return f"names no {'host' if scheme in ('http', 'https', 'ftp') else 'host or bucket'}; write it whole"
+    if scheme in ("http", "https"):
+        foreign = next((letter for letter in uri if not "!" <= letter <= "~"), None)
+        if foreign is not None:
+            return f"holds {foreign!r}, which a URL cannot; write it as {quote(foreign)}"
+        try:
+            _ = urlsplit(uri.rpartition("::")[2]).port
+        except ValueError as error:
+            return f"is no valid URL: {error}; correct it"
+    return None
+
+
+def _schemes_of_fsspec() -> Collection[str]:
+    try:
+        from fsspec.registry import known_implementations
+    except ImportError:  # then nothing but paths and http can be read, which reading says
+        return ()
+    return set(known_implementations)
 
 
 def resolve_uri(uri: str, sheet: Path) -> str:
