@@ -13,8 +13,9 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.container_component_class import ContainerComponent
 
-from epilstm.steps import Port, Step
+from epilstm.steps import STEPS, Port, Step
 from pipelines.lifecycle import VERDICT
+from pipelines.profiles import UNCACHED
 
 #: Datasets too big for kfp to carry: their URIs travel as parameters, their manifests as artifacts.
 BULK_KINDS = {"signal", "matrix", "embeddings"}
@@ -52,6 +53,9 @@ ARTIFACTS_BY_NAME: dict[str, type[dsl.Artifact]] = {"champion": dsl.Model, "reas
 
 #: Switches of the step's line. Drift is a verdict to branch on here, no failure.
 FLAGS = {"train": ("resume",)}
+
+#: Steps whose outputs kfp may take from its cache; which code made them enters its key, as the plan reports it.
+CODED = tuple(name for name in STEPS if name not in UNCACHED)
 
 #: What a step reads besides its ports, so that kfp runs it again where DVC would: names of parameters.
 VERSIONS = {"ingest": ("data_version",), "evaluate": ("labels_version",)}
@@ -114,6 +118,8 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
     annotations: dict[str, Any] = {"data_root": str, "params": dict}
     annotations |= {port.name: _input_annotation(port, form) for port in inputs}
     annotations |= dict.fromkeys(versions, str)
+    if step.name in CODED:
+        annotations |= {"code": str}
     if form.part:
         annotations |= {"part": str, "done": dsl.OutputPath(str)}
     if form.follows_parts:
@@ -145,6 +151,8 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
             wrapper += ["--processes", str(form.processes)]
         if form.follows_parts:
             wrapper += ["--after", given["after"]]
+        if step.name in CODED:
+            wrapper += ["--code", given["code"]]
         for name in versions:
             wrapper += ["--version-of", f"{name}={given[name]}"]
         line = step.argv(given["params"], paths, FLAGS.get(step.name, ()), given["part"] if form.part else None)
@@ -167,15 +175,17 @@ def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
     Returns
     -------
     ContainerComponent
-        Outputs ``ingest_parts`` (the shards of the tracks), ``data_version`` and, for what it also looks at,
-        ``labels_version`` and ``encoder_version``.
+        Outputs ``ingest_parts`` (the shards of the tracks), ``data_version``, for what it also looks at
+        ``labels_version`` and ``encoder_version``, the fingerprint of the image's code of each step in `CODED`
+        (``train_code``), and all of these as ``code``.
     """
     files = ["samplesheet", "regions", "blacklist", *also]
     annotations: dict[str, Any] = {"data_root": str, "params": dict, "ingest_shards": int}
     annotations |= dict.fromkeys(files, str)
     annotations |= {"ingest_parts": dsl.OutputPath(list), "data_version": dsl.OutputPath(str)}
     told = [f"{name}_version" for name in ("labels", "encoder") if name in also]
-    annotations |= dict.fromkeys(told, dsl.OutputPath(str))
+    annotations |= dict.fromkeys([*told, *(f"{name}_code" for name in CODED)], dsl.OutputPath(str))
+    annotations |= {"code": dsl.OutputPath(dict)}
 
     def container(**given: Any) -> dsl.ContainerSpec:
         arguments = ["--data-root", given["data_root"]]

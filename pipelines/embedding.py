@@ -69,19 +69,23 @@ def embedding(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
 
         tracks |= {"data_version": plan.outputs["data_version"]}
         with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
-            shard_done = make.step("ingest", PART, **root, params=ingest, **tracks, part=shard)
-        ingested = make.step("ingest", REST, **root, params=ingest, **tracks, after=all_of(shard_done))
+            shard_done = make.step("ingest", PART, plan=plan, **root, params=ingest, **tracks, part=shard)
+        ingested = make.step("ingest", REST, plan=plan, **root, params=ingest, **tracks, after=all_of(shard_done))
 
         scaled = {"signal": ingested.outputs["signal"], **given}
         with dsl.ParallelFor(ingested.outputs["chromosomes"], name="preprocess-chromosomes") as chromosome:
-            matrix_done = make.step("preprocess", PART_ENCODED, **root, params=preprocess, **scaled, part=chromosome)
+            matrix_done = make.step(
+                "preprocess", PART_ENCODED, plan=plan, **root, params=preprocess, **scaled, part=chromosome
+            )
         preprocessed = make.step(
-            "preprocess", REST_ENCODED, **root, params=preprocess, **scaled, after=all_of(matrix_done)
+            "preprocess", REST_ENCODED, plan=plan, **root, params=preprocess, **scaled, after=all_of(matrix_done)
         )
 
         encoded = {"matrix": preprocessed.outputs["matrix"], **given}
         with dsl.ParallelFor(preprocessed.outputs["chromosomes"], name="embed-chromosomes") as chromosome:
-            embedding_done = make.step("embed", PART_ENCODED, **root, params=embed, **encoded, part=chromosome)
-        make.step("embed", REST_ENCODED, **root, params=embed, **encoded, after=all_of(embedding_done))
+            embedding_done = make.step(
+                "embed", PART_ENCODED, plan=plan, **root, params=embed, **encoded, part=chromosome
+            )
+        make.step("embed", REST_ENCODED, plan=plan, **root, params=embed, **encoded, after=all_of(embedding_done))
 
     return epilstm_embedding

@@ -63,8 +63,10 @@ def monitoring(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
 
         tracks |= {"data_version": plan.outputs["data_version"]}
         with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
-            shard_done = make.step("ingest", PART, **root, params=ingest, **tracks, part=shard)
-        ingested = make.step("ingest", REST, **root, params=ingest, **tracks, after=all_of(shard_done))
-        make.step("monitor", NEW_TRACKS, **root, params=monitor, matrix=matrix, signal=ingested.outputs["signal"])
+            shard_done = make.step("ingest", PART, plan=plan, **root, params=ingest, **tracks, part=shard)
+        ingested = make.step("ingest", REST, plan=plan, **root, params=ingest, **tracks, after=all_of(shard_done))
+        make.step(
+            "monitor", NEW_TRACKS, plan=plan, **root, params=monitor, matrix=matrix, signal=ingested.outputs["signal"]
+        )
 
     return epilstm_monitoring

@@ -64,7 +64,7 @@ def plan_run(make: TaskMaker, run: Run) -> PipelineTask:
 
 def inputs_of(run: Run, plan: PipelineTask) -> dict[str, Any]:
     """What the registry keeps of a run, as arguments of its tasks."""
-    versions = {name: plan.outputs[name] for name in ("data_version", "labels_version")}
+    versions = {name: plan.outputs[name] for name in ("data_version", "labels_version", "code")}
     return {**run.root, **versions, **run.tracks, **run.judged_on, **run.sections}
 
 
@@ -73,36 +73,50 @@ def train_and_judge(make: TaskMaker, run: Run, plan: PipelineTask, registry: Any
     root, params = run.root, run.sections
     tracks = {**run.tracks, "data_version": plan.outputs["data_version"]}
     with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
-        shard_done = make.step("ingest", PART, **root, params=params["ingest"], **tracks, part=shard)
-    ingested = make.step("ingest", REST, **root, params=params["ingest"], **tracks, after=all_of(shard_done))
+        shard_done = make.step("ingest", PART, plan=plan, **root, params=params["ingest"], **tracks, part=shard)
+    ingested = make.step("ingest", REST, plan=plan, **root, params=params["ingest"], **tracks, after=all_of(shard_done))
 
     signal = {"signal": ingested.outputs["signal"]}
     with dsl.ParallelFor(ingested.outputs["chromosomes"], name="preprocess-chromosomes") as chromosome:
-        matrix_done = make.step("preprocess", PART, **root, params=params["preprocess"], **signal, part=chromosome)
+        matrix_done = make.step(
+            "preprocess", PART, plan=plan, **root, params=params["preprocess"], **signal, part=chromosome
+        )
     preprocessed = make.step(
-        "preprocess", REST, **root, params=params["preprocess"], **signal, after=all_of(matrix_done)
+        "preprocess", REST, plan=plan, **root, params=params["preprocess"], **signal, after=all_of(matrix_done)
     )
 
     matrix = {"matrix": preprocessed.outputs["matrix"]}
-    trained = make.train(**root, params=params["train"], **matrix)
+    trained = make.train(plan=plan, **root, params=params["train"], **matrix)
     model: dict[str, Any] = {"model": trained.outputs["model"]}
-    exported = make.step("export", **root, params=params["export"], **model)
+    exported = make.step("export", plan=plan, **root, params=params["export"], **model)
 
     encoder = {"encoder": exported.outputs["encoder"]}
     with dsl.ParallelFor(preprocessed.outputs["chromosomes"], name="embed-chromosomes") as chromosome:
-        embedding_done = make.step("embed", PART, **root, params=params["embed"], **matrix, **encoder, part=chromosome)
+        embedding_done = make.step(
+            "embed", PART, plan=plan, **root, params=params["embed"], **matrix, **encoder, part=chromosome
+        )
     embedded = make.step(
-        "embed", REST, **root, params=params["embed"], **matrix, **encoder, after=all_of(embedding_done)
+        "embed", REST, plan=plan, **root, params=params["embed"], **matrix, **encoder, after=all_of(embedding_done)
     )
 
     embeddings = {"embeddings": embedded.outputs["embeddings"]}
     versions = {"labels_version": plan.outputs["labels_version"]}
     evaluated = make.step(
-        "evaluate", **root, params=params["evaluate"], **matrix, **model, **embeddings, **run.judged_on, **versions
+        "evaluate",
+        plan=plan,
+        **root,
+        params=params["evaluate"],
+        **matrix,
+        **model,
+        **embeddings,
+        **run.judged_on,
+        **versions,
     )
     evaluation = {"evaluation": evaluated.outputs["evaluation"]}
     history = {"history": trained.outputs["history"]}
-    make.step("report", **root, params=params["report"], **matrix, **model, **history, **embeddings, **evaluation)
+    make.step(
+        "report", plan=plan, **root, params=params["report"], **matrix, **model, **history, **embeddings, **evaluation
+    )
 
     champion = make.champion(registry=registry)
     judged = make.step(
@@ -149,6 +163,7 @@ def publish_run(
         evaluation=done["evaluate"].outputs["evaluation"],
         signal_manifest=done["ingest"].outputs["signal_manifest"],
         matrix_manifest=done["preprocess"].outputs["matrix_manifest"],
+        embeddings_manifest=done["embed"].outputs["embeddings_manifest"],
         decision=done["promote"].outputs["decision"],
         reasons=done["promote"].outputs["reasons"],
         **metrics,

@@ -12,7 +12,7 @@ from kfp.dsl import PipelineTask
 
 from epilstm.steps import STEPS
 from epilstm.telemetry.step_run import PIPELINE
-from pipelines.components import WHOLE, Form, plan_component, step_component
+from pipelines.components import CODED, WHOLE, Form, plan_component, step_component
 from pipelines.images import Images
 from pipelines.lifecycle.components import champion_component, changed_component, publish_component, rollout_component
 from pipelines.profiles import ACCELERATED, DATA_PATH, RESOURCES, Cluster, Profile, place
@@ -38,6 +38,11 @@ TITLES = {
     "publish": "Publish",
     "rollout": "Roll out",
 }
+
+
+def _code(step: str, plan: PipelineTask | None) -> dict[str, Any]:
+    """Argument of a step's component that names its code."""
+    return {} if plan is None or step not in CODED else {"code": plan.outputs[f"{step}_code"]}
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,21 @@ class TaskMaker:
         component = plan_component(self.images.reference("train"), also)
         return self._placed(component(**arguments), "plan")
 
-    def step(self, name: str, form: Form = WHOLE, **arguments: Any) -> PipelineTask:
-        """Run a step of the step table; arguments are the component's."""
+    def step(
+        self, name: str, form: Form = WHOLE, *, plan: PipelineTask | None = None, **arguments: Any
+    ) -> PipelineTask:
+        """Run a step of the step table, with the code that a plan reported; arguments are the component's."""
         step, key = STEPS[name], f"{name}-part" if form.part else name
         gpu = key in ACCELERATED and self.profile.accelerators
         component = step_component(step, self.images.reference(f"{step.image}-gpu" if gpu else step.image), form)
-        return self._placed(component(**arguments), key)
+        return self._placed(component(**_code(name, plan), **arguments), key)
 
-    def train(self, **arguments: Any) -> PipelineTask:
+    def train(self, *, plan: PipelineTask, **arguments: Any) -> PipelineTask:
         """Train on what the profile has: in the pod, or by a TrainJob over several nodes."""
         if not self.profile.distributed:
-            return self.step("train", Form(processes=self.profile.accelerators), **arguments)
+            return self.step("train", Form(processes=self.profile.accelerators), plan=plan, **arguments)
         component = step_component(STEPS["train"], self.images.reference("pipeline"), Form(launcher=self._launcher()))
-        task = place(component(**arguments), "train", self.profile, self.cluster, launched=True)
+        task = place(component(**_code("train", plan), **arguments), "train", self.profile, self.cluster, launched=True)
         kubernetes.use_field_path_as_env(task, "POD_NAME", "metadata.name")
         kubernetes.use_field_path_as_env(task, "POD_UID", "metadata.uid")
         return task.set_env_variable(PIPELINE, self.pipeline).set_display_name("Train on several nodes")

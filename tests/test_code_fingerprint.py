@@ -141,7 +141,7 @@ def test_what_reports_on_a_run_does_not_count(package: Path, path: str):
 
 
 def test_a_data_file_of_the_package_counts_for_the_steps_that_read_it(package: Path):
-    assert changed_by(package, "report/style.css", "{", "{ ") == {"report"}
+    assert changed_by(package, "report/style.css", "{", "{ ") == {"report", "monitor"}
     assert changed_by(package, "monitor/drift.html.jinja", "<", " <") == {"monitor"}
     changed = changed_by(package, "genomes/hg19.chrom.sizes", "249250621", "249250622")
     assert "ingest" in changed

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epilstm import parts as parts_module
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
 from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
@@ -157,11 +156,9 @@ def test_a_damaged_part_is_told(tmp_path, caplog, monkeypatch):
     assert [message for message in caplog.messages if "chr1: damaged; chr1 is done again" in message]
 
 
-@pytest.mark.parametrize("key", ["step", "follows_from", "version"])
-def test_parts_of_another_step_key_or_version_are_others(tmp_path, key, monkeypatch):
+@pytest.mark.parametrize("key", ["step", "follows_from"])
+def test_parts_of_another_step_or_key_are_others(tmp_path, key):
     one = Parts.of(tmp_path, "toy", GROUP, {"codec": "lz4"}).folder
-    if key == "version":
-        monkeypatch.setattr(parts_module, "__version__", "0.0.0")
     other = Parts.of(
         tmp_path, "other" if key == "step" else "toy", GROUP, {"codec": "zstd" if key == "follows_from" else "lz4"}
     )

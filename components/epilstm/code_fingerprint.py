@@ -28,7 +28,7 @@ from epilstm.steps import STEPS
 PACKAGE = "epilstm"
 
 #: Modules and packages that report on a run to people, monitors and records; none computes a value of an output.
-WITHOUT_VALUES = ("epilstm.code_fingerprint", "epilstm.console", "epilstm.telemetry")
+WITHOUT_VALUES = ("epilstm.code_fingerprint", "epilstm.console", "epilstm.records", "epilstm.telemetry")
 
 #: Modules that hold something for every step: of these only what is named counts.
 SHARED = ("epilstm", "epilstm.artifacts", "epilstm.config", "epilstm.errors", "epilstm.runner", "epilstm.steps")
@@ -77,6 +77,17 @@ def step_fingerprints(folder: Path) -> dict[str, CodeFingerprint]:
     """Fingerprint of the code of every step, of the package in a folder."""
     sources = _Sources(folder.resolve())
     return {name: sources.closure(step.target.partition(":")[0]) for name, step in STEPS.items()}
+
+
+def counted_files(folder: Path) -> set[str]:
+    """Files of the package in a folder that count for any step, relative to it."""
+    sources = _Sources(folder.resolve())
+    found = set()
+    for step in STEPS.values():
+        for name in sources.closure(step.target.partition(":")[0]).modules:
+            module = sources.module(name)
+            found.add(name if module is None else module.path.relative_to(sources.folder).as_posix())
+    return found
 
 
 def fingerprint_of(module: str, folder: Path | None = None) -> CodeFingerprint:

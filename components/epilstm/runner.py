@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,13 +26,18 @@ from epilstm.artifacts import (
     put_back,
     put_in_place,
     remove,
+    sha256_json,
     staging_path,
     to_json,
     write_json,
 )
+from epilstm.code_fingerprint import fingerprint_of
 from epilstm.config import SECTIONS, load_section
 from epilstm.console import log
+from epilstm.cores import available_cores
 from epilstm.errors import DataError, DiskFullError, EpilstmError, ParamsError
+from epilstm.records import origin_of_run, project_tree
+from epilstm.records import record_path as record_path
 from epilstm.steps import Port, Step
 from epilstm.telemetry.step_run import StepRun, observed
 from epilstm.telemetry.trace import current_trace
@@ -83,6 +87,10 @@ class StepResult:
         Further attempts at what failed at first.
     chosen : dict
         Params that the data chose where the params file left it to them, for the record.
+    device : str
+        Where it computed: ``cpu``, or ``cuda`` with the device's name.
+    threads : int or None
+        Threads, or worker processes, that it used; None for those of its params, or else one per available core.
     afterwards : callable, optional
         Called when the outputs are in place: drops what they replace in the work folders.
     ending : EpilstmError, optional
@@ -95,6 +103,8 @@ class StepResult:
     tracks: int = 0
     retries: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int | None = None
     afterwards: Callable[[], None] | None = None
     ending: EpilstmError | None = None
 
@@ -173,6 +183,8 @@ def _run_step(
 
     # Before the step reads them: what is put there while it runs is not what it was made from.
     read = {name: {"path": str(path), "fingerprint": _input_fingerprint(name, path)} for name, path in inputs.items()}
+    # So with the code and the repository: what is edited meanwhile is not what runs.
+    origin = origin_of_run(_code_of(step), [params_path] if params_path else [])
     started, clock = datetime.now(UTC), time.monotonic()
     with ExitStack() as stack:
         for name, path in outputs.items():
@@ -194,7 +206,9 @@ def _run_step(
             "outputs": made,
             "version": __version__,
             "python": sys.version.split()[0],
-            "git_revision": git_revision(),
+            **origin,
+            "device": result.device,
+            "threads": result.threads or _threads_given(params) or available_cores(),
             "started": started.isoformat(timespec="seconds"),
             "wall_seconds": round(wall, 3),
             "bins": result.bins,
@@ -217,24 +231,22 @@ def _run_step(
     return result
 
 
-def record_path(output: Path) -> Path:
-    """Where the record of an output lies: beside it."""
-    return output.with_name(f"{output.name}.record.json")
+def _threads_given(params: Any) -> int:
+    return int(getattr(params, "threads", 0) or getattr(params, "workers", 0))
+
+
+def _code_of(step: Step) -> str:
+    """Fingerprint of a step's code; that of nothing where it is not this package's."""
+    module = step.target.partition(":")[0]
+    try:
+        return fingerprint_of(module).sha256
+    except ValueError:
+        return sha256_json({})
 
 
 def git_revision() -> str | None:
     """Commit of the working directory, with ``-dirty`` if tracked files differ; None outside a repository."""
-    try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout.strip()
+    return project_tree().described
 
 
 def peak_memory() -> int:

@@ -6,16 +6,19 @@ again where the content of its file changed, and no other.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from epilstm.artifacts import to_json
 from epilstm.code_fingerprint import step_fingerprint
-from epilstm.config import SECTIONS, load_section, validate
+from epilstm.config import SECTIONS, load_section, parse_yaml
 from epilstm.steps import STEPS
 
 FORMAT = "epilstm.step-fingerprint/1"
+
+LOCK_FILE = "dvc.lock"
 
 
 def file_of(step: str) -> str:
@@ -37,18 +40,6 @@ def fingerprint_text(step: str, params: Mapping[str, Any], code: Path | None = N
     found = step_fingerprint(step, code)
     content = {"format": FORMAT, "step": step, "code": found.sha256, "modules": found.modules, "params": params}
     return to_json(content)
-
-
-def resolved(step: str, section: Any, where: str) -> dict[str, Any]:
-    """Params of a step with every default filled in.
-
-    Raises
-    ------
-    ParamsError
-        They are unusable; the message begins with `where`.
-    """
-    content: dict[str, Any] = validate(SECTIONS[step], section or {}, where).model_dump(mode="json")
-    return content
 
 
 def write_fingerprints(params: Path | None, folder: Path) -> list[str]:
@@ -87,3 +78,48 @@ def write_fingerprints(params: Path | None, folder: Path) -> list[str]:
             staged.replace(path)
             changed.append(step)
     return changed
+
+
+def md5_of(text: str) -> str:
+    """MD5 of a text, by which DVC knows a file."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def fingerprints_in(lock: str, last: str) -> dict[str, str]:
+    """Fingerprints that a stage and those before it depended on when they ran.
+
+    Parameters
+    ----------
+    lock : str
+        Content of ``dvc.lock``.
+    last : str
+        Stage that the others lead to.
+
+    Returns
+    -------
+    dict of str to str
+        MD5 of the file of each step; empty where no stage writes such files.
+    """
+    stages: dict[str, Any] = (parse_yaml(lock, LOCK_FILE) or {}).get("stages") or {}
+    made_by = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs") or []}
+    folders = [
+        out["path"]
+        for stage in stages.values()
+        if str(stage.get("cmd", "")).startswith("epilstm fingerprint ")
+        for out in stage.get("outs") or []
+    ]
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    waiting = [last] if last in stages else []
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for dependency in stages[name].get("deps") or []:
+            path = Path(dependency["path"])
+            if str(path.parent) in folders and path.stem in STEPS:
+                found[path.stem] = dependency.get("md5", "")
+            else:
+                waiting += [made_by[str(place)] for place in (path, *path.parents) if str(place) in made_by]
+    return found

@@ -38,8 +38,8 @@ def run_inputs(command: Callable[..., Any]) -> Callable[..., Any]:
         command = click.option(f"--{name}", default="", metavar="PATH", help="May be relative to the data root.")(
             command
         )
-    for name in ("labels-version", "data-version"):
-        command = click.option(f"--{name}", required=True, metavar="TEXT", help="As the plan told it.")(command)
+    for name in ("code", "labels-version", "data-version"):
+        command = click.option(f"--{name}", required=True, metavar="TEXT", help="As the plan reported it.")(command)
     return data_root(command)
 
 
@@ -106,6 +106,7 @@ def champion(executor_input: str, registry: str, target: Path) -> None:
 @click.option("--evaluation", type=PATH, required=True, metavar="PATH")
 @click.option("--signal-manifest", type=PATH, required=True, metavar="PATH")
 @click.option("--matrix-manifest", type=PATH, required=True, metavar="PATH")
+@click.option("--embeddings-manifest", type=PATH, required=True, metavar="PATH")
 @click.option("--decision", type=PATH, required=True, metavar="PATH", help="The gate's decision.json.")
 @click.option("--reasons", type=PATH, required=True, metavar="PATH", help="The gate's decision.md.")
 @metrics_of_steps
@@ -114,7 +115,7 @@ def champion(executor_input: str, registry: str, target: Path) -> None:
 @run_inputs
 def publish(executor_input: str, registry: str, branch: str, **given: Any) -> None:
     """Register what a run made, and make it champion if the gate decided so."""
-    from pipelines.lifecycle.publishing import Made, known_sha256, publish
+    from pipelines.lifecycle.publishing import Made, known_sha256, publish, records_of
 
     executor = Executor.parse(executor_input)
     with open_data_root(given["data_root"]) as root:
@@ -122,7 +123,7 @@ def publish(executor_input: str, registry: str, branch: str, **given: Any) -> No
         sheet, _ = root.bring_small(port, given["samplesheet"])
         made = Made(
             folders={name: given[name] for name in ("model", "encoder", "evaluation")},
-            manifests={name: given[f"{name}_manifest"] for name in ("signal", "matrix")},
+            manifests={name: given[f"{name}_manifest"] for name in ("signal", "matrix", "embeddings")},
             metrics={step: given[f"{step}_metrics"] for step in METRICS},
             samplesheet=root.local(sheet),
             decision=given["decision"],
@@ -130,6 +131,7 @@ def publish(executor_input: str, registry: str, branch: str, **given: Any) -> No
             run=_run_inputs(given),
             image=given["image"],
             ir_sha256=known_sha256(given["ir_sha256"]),
+            records=records_of(executor.given),
         )
         version = publish(registry, branch, made)
     executor.tell("version", version)
@@ -163,11 +165,11 @@ def rollout(executor_input: str, registry: str, branch: str, **given: Any) -> No
 
 
 def _run_inputs(given: dict[str, Any]) -> Any:
-    from pipelines.lifecycle.provenance import RunInputs, known_sections, run_sections
+    from pipelines.lifecycle.provenance import RunInputs, code_of_steps, known_sections, run_sections
 
     files = {name: given[name] for name in FILES}
     sections = run_sections(given["data_root"], known_sections({name: given[name] for name in RUN_SECTIONS}), files)
-    return RunInputs(given["data_version"], given["labels_version"], sections)
+    return RunInputs(given["data_version"], given["labels_version"], sections, code_of_steps(given["code"]))
 
 
 def main() -> None:

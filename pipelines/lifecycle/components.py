@@ -14,6 +14,7 @@ RUN_INPUTS: dict[str, Any] = {
     "data_root": str,
     "data_version": str,
     "labels_version": str,
+    "code": dict,
     **dict.fromkeys(FILES, str),
     **dict.fromkeys(RUN_SECTIONS, dict),
 }
@@ -79,6 +80,7 @@ def publish_component(image: str, made_by: str) -> ContainerComponent:
         "evaluation": dsl.Input[dsl.Artifact],
         "signal_manifest": dsl.Input[dsl.Dataset],
         "matrix_manifest": dsl.Input[dsl.Dataset],
+        "embeddings_manifest": dsl.Input[dsl.Dataset],
         "decision": dsl.Input[dsl.Artifact],
         "reasons": dsl.Input[dsl.Markdown],
     }

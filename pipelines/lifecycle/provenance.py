@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epilstm import __version__
 from epilstm.artifacts import read_json
 from epilstm.config import SECTIONS
 from epilstm.console import log
@@ -46,11 +45,31 @@ class RunInputs:
         As the plan told them.
     sections : dict of str to dict
         Params of the run, with paths that hold outside of the data root too.
+    code : dict of str to str
+        Fingerprint of the code of each step, as the plan reported them.
     """
 
     data_version: str
     labels_version: str
     sections: dict[str, dict[str, Any]]
+    code: dict[str, str]
+
+
+def code_of_steps(text: str) -> dict[str, str]:
+    """Fingerprint of the code of each step, from the plan's JSON.
+
+    Raises
+    ------
+    PipelineError
+        It is something else.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not all(isinstance(each, str) for each in content.values()):
+        raise PipelineError(f"--code {text[:60]!r}: not what the plan reports, a JSON object of fingerprints by step")
+    return content
 
 
 def run_sections(data_root: str, sections: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -130,11 +149,16 @@ def _differences(repository: Repository, champion: Version, run: RunInputs, max_
         elif before != now:
             found.append(f"{what}: {now[:12]}, {champion.tag} was made from {before[:12]}")
     for name in DECISIVE:
-        if name in run.sections and run.sections[name] != provenance.params.get(name):
-            keys = _differing(run.sections[name], provenance.params.get(name) or {})
-            found.append(f"params of {name}: {', '.join(keys)}")
-    if provenance.package_version != __version__:
-        found.append(f"code: epilstm {__version__}, {champion.tag} was made by {provenance.package_version}")
+        if name in run.sections:
+            # Of files the plan's versions tell whether their content is another.
+            keys = _differing(run.sections[name], provenance.params.get(name) or {}) - _paths_of(name)
+            if keys:
+                found.append(f"params of {name}: {', '.join(sorted(keys))}")
+    for name in DECISIVE:
+        before = provenance.made[name].code if name in provenance.made else None
+        if name in run.code and run.code[name] != before:
+            by = before[:12] if before else f"epilstm {provenance.package_version}, code not recorded"
+            found.append(f"code of {name}: {run.code[name][:12]}, {champion.tag} was made by {by}")
     age = (time.time() - champion.time) / DAY
     if max_age_days and age > max_age_days:
         found.append(f"age: {champion.tag} was registered {age:.0f} days ago, more than {max_age_days}")
@@ -149,8 +173,13 @@ def _kept(repository: Repository, version: Version, key: str) -> str | None:
     return told if isinstance(told, str) else None
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+    return {key for key in {*one, *other} if one.get(key) != other.get(key)}
+
+
+def _paths_of(section: str) -> set[str]:
+    """Keys of a section that name files."""
+    return {*PATH_KEYS.get(section, ()), *({"assembly"} if section == "ingest" else ())}
 
 
 def kept_metrics(metrics: Mapping[str, Path], run: RunInputs) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,9 @@ from epilstm.errors import PipelineError
 from epilstm.promote.decision import read_decision
 from epilstm.registry import publication
 from epilstm.registry.adoption import adopt
+from epilstm.registry.provenance import MAKERS
 from epilstm.registry.repository import Repository
+from epilstm.task.line import with_integers
 from pipelines.lifecycle.clone import afresh, fresh_clone
 from pipelines.lifecycle.provenance import RunInputs, kept_metrics
 
@@ -32,7 +35,7 @@ class Made:
     folders : dict of str to Path
         ``model``, ``encoder`` and ``evaluation``.
     manifests : dict of str to Path
-        Manifest file of ``signal`` and ``matrix``.
+        Manifest file of ``signal``, ``matrix`` and ``embeddings``.
     metrics : dict of str to Path
         Metrics file of each step.
     samplesheet, decision, reasons : Path
@@ -42,6 +45,8 @@ class Made:
         Image that ran the steps.
     ir_sha256 : str or None
         Of the compiled pipeline; None if it is not known.
+    records : mapping of str to JSON
+        Record of each folder and of each manifest's dataset, as their artifacts carry it.
     """
 
     folders: Mapping[str, Path]
@@ -53,6 +58,33 @@ class Made:
     run: RunInputs
     image: str
     ir_sha256: str | None = None
+    records: Mapping[str, Any] = field(default_factory=dict)
+
+
+def records_of(artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Records that artifacts carry, by port.
+
+    Parameters
+    ----------
+    artifacts : mapping of str to mapping
+        Metadata of each input artifact.
+
+    Raises
+    ------
+    PipelineError
+        One carries none.
+    """
+    found = {}
+    for port in MAKERS:
+        name = port if port in artifacts else f"{port}_manifest"
+        record = with_integers(artifacts.get(name, {}).get("record"))
+        if not record:
+            raise PipelineError(
+                f"artifact {name}: its metadata hold no record, so nobody can tell what made it; run the pipeline "
+                "again without the cache"
+            )
+        found[port] = record
+    return found
 
 
 def known_sha256(text: str) -> str | None:
@@ -111,7 +143,7 @@ def _publish_into(repository: Repository, branch: str, made: Made, work: Path) -
         branch=branch,
         decision=decision,
         origin=publication.Origin(made.image, made.ir_sha256),
-        elsewhere=adopt(repository.root, _adopted(repository, made, work)),
+        elsewhere=adopt(repository.root, _adopted(repository, made, work), made.records),
     )
     log.info(f"{done.version.tag}: {'registered' if done.created else 'registered already'}")
     if read_decision(decision).decision == "promote":

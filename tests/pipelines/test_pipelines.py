@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from compiled_ir import CompiledPipeline
 
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import SECTIONS
+from epilstm.steps import STEPS
 from pipelines.compilation import compile_pipeline
 
 ORDER = ["plan", "ingest-part", "ingest", "preprocess-part", "preprocess", "train", "export", "embed-part", "embed"]
@@ -129,6 +133,24 @@ def test_changed_data_and_labels_reach_the_cache_keys(training):
     assert "data_version=" in " ".join(training.executors["ingest-part"]["args"])
 
 
+def test_the_code_that_the_plan_found_in_its_image_reaches_the_cache_keys(training, embedding):
+    monitoring = CompiledPipeline(compile_pipeline("monitoring", "cpu"))
+    for pipeline in (training, embedding, monitoring):
+        cached = {
+            name: json.dumps(task["inputs"]["parameters"]["code"])
+            for name, task in pipeline.tasks().items()
+            if task["cachingOptions"].get("enableCache")
+        }
+        assert cached
+        for name, origin in cached.items():
+            assert "plan" in origin
+            assert f"{name.removesuffix('-part')}_code" in origin
+    arguments = training.executors["train"]["args"]
+    assert arguments[arguments.index("--code") + 1] == "{{$.inputs.parameters['code']}}"
+    text = json.dumps(training.spec)
+    assert not any(step_fingerprint(step).sha256 in text for step in STEPS)  # a commit of code is no new pipeline
+
+
 def test_every_task_is_tried_again_after_a_growing_pause(training):
     for name, task in training.tasks().items():
         policy = task["retryPolicy"]
@@ -232,7 +254,7 @@ def test_retraining_ends_after_a_look_where_nothing_is_new(retraining):
         (changed,),
         (changed, verdict_of("promote", "promote")),
     }
-    for output in ("data_version", "labels_version"):
+    for output in ("data_version", "labels_version", "code"):
         assert source(retraining.tasks()["changed"], output) == ("plan", output)
 
 
@@ -250,7 +272,8 @@ def test_serving_follows_once_the_model_is_published(retraining):
 def test_what_is_published_is_what_the_run_made(training):
     taken = training.spec["components"]["comp-publish"]["inputDefinitions"]
     assert set(taken["artifacts"]) == {
-        *("model", "encoder", "evaluation", "signal_manifest", "matrix_manifest", "decision", "reasons"),
+        *("model", "encoder", "evaluation", "signal_manifest", "matrix_manifest", "embeddings_manifest"),
+        *("decision", "reasons"),
         *(f"{step}_metrics" for step in ("ingest", "preprocess", "train", "export", "embed", "evaluate")),
     }
     assert {"data_version", "labels_version", "samplesheet", "promote", "train"} <= set(taken["parameters"])

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from epilstm.artifacts import fingerprint
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 IDENTITY = {
@@ -128,6 +130,15 @@ def lay_out(template: Path, folder: Path, storage_url: str | None = None) -> Pla
     return place
 
 
+def rewrite_record(output: Path, port: str, **changes: Any) -> None:
+    """Make a record one about what lies beside it, as the step that wrote that would."""
+    path = output.with_name(f"{output.name}.record.json")
+    record = json.loads(path.read_text()) | changes
+    record["outputs"][port]["fingerprint"] = fingerprint(output)
+    path.unlink()
+    path.write_text(json.dumps(record))
+
+
 def another_encoder(root: Path, number: int, **changes: Any) -> None:
     """Make the work tree's encoder another one, as a retraining would; ``dvc.lock`` knows of it."""
     path = root / "models" / "encoder" / "manifest.json"
@@ -136,4 +147,5 @@ def another_encoder(root: Path, number: int, **changes: Any) -> None:
     manifest |= changes
     path.unlink()  # a link into DVC's cache
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    rewrite_record(root / "models" / "encoder", "encoder")
     run(root, "dvc", "commit", "--force", "--quiet", "export")

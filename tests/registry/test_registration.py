@@ -7,14 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
-from finished_project import Place, another_encoder, environment, run, set_params
+from finished_project import Place, another_encoder, environment, rewrite_record, run, set_params
 
 from epilstm.artifacts import fingerprint, sha256_file
-from epilstm.errors import RegistryError
+from epilstm.code_fingerprint import step_fingerprint
+from epilstm.console import log
+from epilstm.errors import DataError, RegistryError
 from epilstm.evaluation import read_results
 from epilstm.registry import publication
 from epilstm.registry.publication import Origin, register
@@ -94,7 +97,91 @@ def test_provenance_leads_to_the_sha256_of_each_bigwig(place: Place, repository:
     assert sorted(track["sha256"] for track in given["tracks"]) == sorted(map(sha256_file, bigwigs))
     for name, path in {"encoder": "models/encoder", "model": "models/autoencoder", "matrix": "data/matrix"}.items():
         assert given[f"{name}_fingerprint"] == fingerprint(place.root / path)
-    assert given["code_revision"] == run(place.root, "git", "rev-parse", "HEAD~1").strip()
+
+
+def test_provenance_is_that_of_production_not_of_registration(place: Place, repository: Repository):
+    made_at = run(place.root, "git", "rev-parse", "HEAD~1").strip()  # "Start"; the remote was named after the run
+    set_params(place.root, train={"patience": 3})  # after the run, and unused
+    register(repository)
+    given = json.loads(at(place, "v1.0.0", "registry/encoder/provenance.json"))
+    record = json.loads((place.root / "models/autoencoder.record.json").read_text())
+    assert given["code_revision"] == made_at
+    assert given["params"]["train"] == record["params"]
+    assert record["params"]["patience"] != 3
+    made = given["made"]["train"]
+    assert made["code"] == step_fingerprint("train").sha256
+    assert made["packages"]["torch"] == version("torch")
+    assert (made["device"], made["threads"]) == ("cpu", record["threads"])
+    assert list(given["made"]) == ["ingest", "preprocess", "train", "export", "embed", "evaluate"]
+    card = at(place, "v1.0.0", "registry/encoder/MODEL_CARD.md")
+    assert made_at in card
+    assert "patience: 3" not in card
+    told = run(place.root, "epilstm", "model", "lineage", "v1.0.0")
+    assert f"commit {made_at}" in told
+
+
+def test_a_record_of_an_earlier_package_is_what_the_card_quotes(place: Place, repository: Repository):
+    packages = {"torch": "1.0.0", "numpy": "1.0.0"}
+    rewrite_record(place.root / "models/autoencoder", "model", packages=packages, git_revision="ab" * 20)
+    run(place.root, "dvc", "commit", "--force", "--quiet", "train")
+    register(repository)
+    given = json.loads(at(place, "v1.0.0", "registry/encoder/provenance.json"))
+    assert given["code_revision"] == "ab" * 20
+    assert given["made"]["train"]["packages"] == packages
+
+
+def test_a_work_tree_that_was_dirty_when_it_trained_is_said(
+    place: Place, repository: Repository, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log, "propagate", True)
+    changed = ["components/epilstm/train/loop.py"]
+    dirty = {"git_revision": f"{'ab' * 20}-dirty", "git_changed": changed}
+    rewrite_record(place.root / "models/autoencoder", "model", **dirty)
+    run(place.root, "dvc", "commit", "--force", "--quiet", "train")
+    with caplog.at_level("WARNING", logger="epilstm"):
+        register(repository)
+    assert any("train ran with changes that were not committed (components/epilstm/train" in m for m in caplog.messages)
+    given = json.loads(at(place, "v1.0.0", "registry/encoder/provenance.json"))
+    assert given["code_revision"] == f"{'ab' * 20}-dirty"
+    assert changed[0] in given["made"]["train"]["changed"]
+    card = at(place, "v1.0.0", "registry/encoder/MODEL_CARD.md")
+    assert "**train ran with changes that were not committed**: `components/epilstm/train/loop.py`" in card
+
+
+def test_a_model_that_its_record_does_not_fit_is_refused(place: Place, repository: Repository):
+    record = place.root / "models/autoencoder.record.json"
+    content = json.loads(record.read_text())
+    content["outputs"]["model"]["fingerprint"] = "0" * 64
+    record.unlink()
+    record.write_text(json.dumps(content))
+    run(place.root, "dvc", "commit", "--force", "--quiet", "train")
+    with pytest.raises(DataError, match=r"autoencoder.record.json: is not the record of what lies in .*autoencoder"):
+        register(repository)
+    record.unlink()
+    with pytest.raises(DataError, match=r"autoencoder.record.json: missing, so nobody can tell what made autoencoder"):
+        register(repository)
+
+
+def test_weights_that_were_replaced_after_training_are_refused(place: Place, repository: Repository):
+    weights = place.root / "models/autoencoder/weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(content)
+    run(place.root, "dvc", "commit", "--force", "--quiet", "train")
+    with pytest.raises(DataError, match=r"weights.safetensors: was replaced or edited after it was made"):
+        register(repository)
+
+
+def test_a_record_that_says_less_than_it_must_is_refused(place: Place, repository: Repository):
+    record = place.root / "models/encoder.record.json"
+    content = json.loads(record.read_text())
+    del content["code"]
+    record.unlink()
+    record.write_text(json.dumps(content))
+    run(place.root, "dvc", "commit", "--force", "--quiet", "export")
+    with pytest.raises(DataError, match=r"encoder.record.json: code: field required; an earlier version of epilstm"):
+        register(repository)
 
 
 def test_nothing_is_visible_when_the_remote_fails_half_way_and_a_rerun_completes(place: Place, repository: Repository):
@@ -325,7 +412,7 @@ def test_another_machine_pulls_everything_and_has_nothing_to_run(place: Place, r
     other = place.another_clone()
     run(other, "dvc", "pull", "-q")
     told = run(other, "dvc", "repro")
-    assert not re.findall(r"Running stage", told)
+    assert re.findall(r"Running stage '(\w+)'", told) == ["fingerprint"]
     assert fingerprint(other / "data/matrix") == fingerprint(place.root / "data/matrix")
 
 
@@ -361,8 +448,8 @@ def test_what_a_cluster_made_is_registered_from_a_fresh_clone(place: Place, repo
 def test_what_cannot_be_taken_over_is_told(place: Place):
     from epilstm.registry.adoption import adopt
 
-    with pytest.raises(RegistryError, match=r"embeddings: cannot be taken over"):
-        adopt(place.root, {"embeddings": Path("x")})
+    with pytest.raises(RegistryError, match=r"history: cannot be taken over"):
+        adopt(place.root, {"history": Path("x")})
     with pytest.raises(RegistryError, match=r"encoder: missing"):
         adopt(place.root, {"model": place.root / "models/autoencoder"})
     paths = {"model": "models/autoencoder", "encoder": "models/encoder", "signal": "data/signal"}

@@ -120,8 +120,14 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         "provider": " and ".join(sorted({facts["provider"] for facts in by_chromosome.values()})),
     }
     summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
-    afterwards = None if parts is None else partial(parts.drop, manifest.chromosomes)
-    return StepResult(summary, metrics, bins=bins, tracks=len(matrix.tracks), afterwards=afterwards)
+    return StepResult(
+        summary,
+        metrics,
+        bins=bins,
+        tracks=len(matrix.tracks),
+        device=str(metrics["provider"]),
+        afterwards=None if parts is None else partial(parts.drop, manifest.chromosomes),
+    )
 
 
 def split_of(encoder: EncoderManifest, matrix: MatrixManifest, matrix_fingerprint: str) -> Split | None:

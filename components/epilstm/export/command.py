@@ -87,7 +87,7 @@ def run(params: ExportParams, context: StepContext) -> StepResult:
         f"{' and '.join(names)}: {len(manifest.tracks)} tracks to {manifest.config.embedding_size} numbers per bin, "
         f"equal to the model within {worst:.1e} of a standard deviation"
     )
-    return StepResult(summary, metrics, tracks=len(manifest.tracks))
+    return StepResult(summary, metrics, tracks=len(manifest.tracks), threads=1)
 
 
 def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, str]:

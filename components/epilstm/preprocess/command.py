@@ -114,7 +114,12 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         f"{metrics['train_bins']:,} train, {metrics['validation_bins']:,} validation, {metrics['test_bins']:,} test"
     )
     afterwards = None if parts is None else partial(parts.drop, manifest.chromosomes)
-    return StepResult(summary, metrics, bins=total, tracks=len(manifest.tracks), afterwards=afterwards)
+    workers = _workers(params, len(manifest.tracks))
+    return StepResult(summary, metrics, bins=total, tracks=len(manifest.tracks), threads=workers, afterwards=afterwards)
+
+
+def _workers(params: PreprocessParams, tracks: int) -> int:
+    return params.workers or workers_within(available_cores(), tracks)
 
 
 def _split_and_scaler(source: SignalManifest, params: PreprocessParams, encoder: Path | None) -> tuple[Split, Scaler]:
@@ -178,7 +183,7 @@ def _write_matrix(
         shards += shards_of(chrom, bins, _ranges(manifest, chrom))
     jobs = [_Job(writers[shard.chrom], shard) for shard in shards]
     left = Counter(shard.chrom for shard in shards)
-    workers = params.workers or workers_within(available_cores(), len(manifest.tracks))
+    workers = _workers(params, len(manifest.tracks))
     with (
         progress("writing the matrix, bins", sum(shard.bins for shard in shards)) as bar,
         outcomes(_do, jobs, workers) as done,

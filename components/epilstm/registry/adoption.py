@@ -9,21 +9,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from epilstm.artifacts import MANIFEST, put_in_place, remove, staging_path
+from epilstm.artifacts import MANIFEST, put_in_place, read_json, remove, staging_path, write_json
 from epilstm.errors import RegistryError
+from epilstm.records import record_path
 from epilstm.registry.storage import Storage, record_outputs
 
 #: Ports taken over whole, and those of which the manifest is enough.
 WHOLE = ("model", "encoder", "evaluation")
-MANIFEST_ONLY = ("signal", "matrix")
+MANIFEST_ONLY = ("signal", "matrix", "embeddings")
+
+#: Ports that need not be given.
+OPTIONAL = ("embeddings", "evaluation")
 FILES = ("params", "samplesheet")
 
 #: Where what is not an output of ``dvc.yaml`` lies meanwhile; ignored by git.
 WORK = Path("cache/adopted")
 
 
-def adopt(root: Path, given: Mapping[str, Path]) -> dict[str, str]:
+def adopt(root: Path, given: Mapping[str, Path], records: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Take over the outputs of a run.
 
     Parameters
@@ -31,8 +36,10 @@ def adopt(root: Path, given: Mapping[str, Path]) -> dict[str, str]:
     root : Path
         Work tree of a clone.
     given : mapping of str to Path
-        Folder or file of each port in `WHOLE`, `MANIFEST_ONLY` and `FILES` (``evaluation`` may be left out), and of
-        each ``metrics/NAME.json``.
+        Folder or file of each port in `WHOLE`, `MANIFEST_ONLY` and `FILES`, but for those in `OPTIONAL`, and of each
+        ``metrics/NAME.json``.
+    records : mapping of str to JSON, optional
+        Record of each port in `WHOLE` and `MANIFEST_ONLY`; if not given, those that lie beside what is given.
 
     Returns
     -------
@@ -54,12 +61,17 @@ def adopt(root: Path, given: Mapping[str, Path]) -> dict[str, str]:
                 f"{name}: cannot be taken over; what can be is {', '.join(known)} and metrics/NAME.json"
             )
     for name in known:
-        if name not in ports and name != "evaluation":
+        if name not in ports and name not in OPTIONAL:
             raise RegistryError(f"{name}: missing; give its path, the registry needs it")
     for name, path in given.items():
         there = path.is_file() if name in (*FILES, *metrics) else (path / MANIFEST).is_file()
         if not there:
             raise RegistryError(f"{name}: {path} is not there, or is not what an epilstm step writes")
+
+    made = [name for name in (*WHOLE, *MANIFEST_ONLY) if name in ports]
+    if records is None:
+        beside = {name: record_path(ports[name]) for name in made}
+        records = {name: read_json(path) for name, path in beside.items() if path.is_file()}
 
     storage = Storage(root)
     places = storage.places()
@@ -74,13 +86,20 @@ def adopt(root: Path, given: Mapping[str, Path]) -> dict[str, str]:
     for name, path in metrics.items():
         _put(path, root / name)
     for name in MANIFEST_ONLY:
-        elsewhere[name] = str(WORK / name)
+        elsewhere[name] = str(WORK / name) if name in ports else ""
+        if name not in ports:
+            continue
         _put(ports[name] / MANIFEST, root / WORK / name / MANIFEST)
     elsewhere["samplesheet"] = str(WORK / "samplesheet.csv")
     _put(ports["samplesheet"], root / elsewhere["samplesheet"])
     whole = [name for name in WHOLE if name in ports]
     for name in whole:
         _put(ports[name], root / places[name])
+    for name in made:
+        target = record_path(root / (elsewhere.get(name) or places[name]))
+        target.unlink(missing_ok=True)  # of another run
+        if name in records:
+            write_json(target, records[name])
     record_outputs(root, [places[name] for name in whole])
     if "evaluation" not in whole:
         elsewhere["evaluation"] = ""

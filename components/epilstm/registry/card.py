@@ -209,12 +209,30 @@ def _decision(decision: Decision | None) -> str:
     return f"## Promotion\n\nThe gate's decision: **{decision.decision}**.\n\n{reasons}"
 
 
+def _made(provenance: Provenance) -> str:
+    """How each step ran when it made what is registered."""
+    if not provenance.made:
+        return ""
+    header = ["step", "commit", "code (SHA-256)", "device", "threads", "started"]
+    rows = [
+        [step, f"`{made.revision or 'unknown'}`", f"`{made.code}`", made.device, str(made.threads), made.started]
+        for step, made in provenance.made.items()
+    ]
+    text = "\n\n### How it was made\n\n" + table(header, rows)
+    for step, changed in provenance.uncommitted.items():
+        files = ", ".join(f"`{name}`" for name in changed)
+        text += f"\n\n**{step} ran with changes that were not committed**: {files}. No commit holds what it ran."
+    packages = {name: version for made in provenance.made.values() for name, version in made.packages.items()}
+    return text + "\n\n" + table(["package", "version"], [[name, packages[name]] for name in sorted(packages)])
+
+
 def _provenance(facts: CardFacts) -> str:
     given = facts.provenance
     # A model from a container is a pipeline's, whether or not its publisher told which.
     no_ir = "not told: not started by `epilstm pipeline`" if given.image else "none: run by `dvc repro`"
+    revision = f"`{given.code_revision}`" if given.code_revision else "not recorded"
     rows = [
-        ["code", f"`{given.code_revision}` (epilstm {given.package_version})"],
+        ["code", f"{revision} (epilstm {given.package_version})"],
         ["image", f"`{given.image}`" if given.image else "none: run outside of containers"],
         ["pipeline IR", f"`{given.pipeline_ir_sha256}`" if given.pipeline_ir_sha256 else no_ir],
         ["encoder", f"`{given.encoder_fingerprint}`"],
@@ -229,6 +247,7 @@ def _provenance(facts: CardFacts) -> str:
     return (
         "## Provenance\n\n"
         + table(["", "fingerprint (SHA-256)"], rows)
+        + _made(given)
         + "\n\n### Checksums\n\n"
         + table(["file", "SHA-256"], files)
         + "\n\n### Tracks\n\n"

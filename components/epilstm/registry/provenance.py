@@ -1,4 +1,7 @@
-"""From an encoder back to the tracks: read from manifests, each of which names the one before by its fingerprint."""
+"""From an encoder back to the tracks: read from manifests, each of which names the one before by its fingerprint.
+
+What made each is read from the record beside it: nothing is of the moment at which the model is registered.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
-from epilstm.config import read_yaml
 from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest
 from epilstm.errors import DataError
 from epilstm.model.encoder_folder import EncoderManifest, read_encoder_manifest
+from epilstm.records import Record, read_record, record_path
 from epilstm.track_identity import TrackIdentity, same_tracks
 
 PROVENANCE_FILE = "provenance.json"
+
+#: File of a model folder whose SHA-256 its manifest has; named here because its own module loads torch.
+WEIGHTS_FILE = "weights.safetensors"
 
 
 class _Model(BaseModel):
@@ -36,15 +42,76 @@ class SourceTrack(_Model):
     origin: str | None = None
 
 
+#: Ports that the registry keeps the origin of, and the step that makes each.
+MAKERS = {
+    "signal": "ingest",
+    "matrix": "preprocess",
+    "model": "train",
+    "encoder": "export",
+    "embeddings": "embed",
+    "evaluation": "evaluate",
+}
+
+
+#: Ports that are registered: without the record of each there is no registration.
+RECORDED = ("model", "encoder")
+
+
+class MadeBy(_Model):
+    """How a step ran when it made what was registered, from its record.
+
+    `code` is the fingerprint of its code, `code_revision` the commit of that, `project_revision` the commit of the
+    repository that it ran in: None where it ran outside of one. `changed` names files in either that differed from
+    the commit. `params` are resolved, `chosen` those that the data chose.
+    """
+
+    code: str
+    code_revision: str | None
+    project_revision: str | None
+    changed: list[str]
+    version: str
+    python: str
+    packages: dict[str, str]
+    device: str
+    threads: int
+    started: str
+    params: dict[str, Any]
+    chosen: dict[str, Any]
+
+    @classmethod
+    def of(cls, record: Record) -> MadeBy:
+        """What a record says."""
+        return cls(
+            code=record.code.fingerprint,
+            code_revision=record.code.git_revision,
+            project_revision=record.git_revision,
+            changed=sorted({*record.git_changed, *record.code.git_changed}),
+            version=record.version,
+            python=record.python,
+            packages=record.packages,
+            device=record.device,
+            threads=record.threads,
+            started=record.started,
+            params=record.params,
+            chosen=record.chosen,
+        )
+
+    @property
+    def revision(self) -> str | None:
+        """Commit of the repository that it ran in, else of the code."""
+        return self.project_revision or self.code_revision
+
+
 class Provenance(_Model):
     """Everything that an encoder was made from.
 
-    Each fingerprint is that of a dataset's manifest, which holds the next one; `files` are the encoder's, `params` the
-    pipeline's. `code_revision` is the commit of the code, `image` and `pipeline_ir_sha256` what ran it, where it ran in
-    containers.
+    Each fingerprint is that of a dataset's manifest, which holds the next one; `files` are the encoder's, `params`
+    those that each step ran with, defaults included. `made` is how each step ran, by step; a version of format 1 does
+    not say. `code_revision` is the commit at which the model was trained, None where it is not known, `image` and
+    `pipeline_ir_sha256` what ran it, where it ran in containers.
     """
 
-    format: Literal["epilstm.provenance/1"] = "epilstm.provenance/1"
+    format: Literal["epilstm.provenance/1", "epilstm.provenance/2"] = "epilstm.provenance/2"
     encoder_fingerprint: str
     model_fingerprint: str
     matrix_fingerprint: str
@@ -59,9 +126,15 @@ class Provenance(_Model):
     files: dict[str, str]
     params: dict[str, Any]
     package_version: str
-    code_revision: str
+    code_revision: str | None
     image: str | None
     pipeline_ir_sha256: str | None
+    made: dict[str, MadeBy] = {}
+
+    @property
+    def uncommitted(self) -> dict[str, list[str]]:
+        """Files that differed from the commit when a step ran, by step; steps that ran from a commit are left out."""
+        return {step: made.changed for step, made in self.made.items() if made.changed}
 
     @property
     def interface(self) -> tuple[Any, ...]:
@@ -72,7 +145,6 @@ class Provenance(_Model):
 def collect(
     root: Path,
     places: Mapping[str, str],
-    code_revision: str,
     image: str | None = None,
     pipeline_ir_sha256: str | None = None,
 ) -> Provenance:
@@ -82,15 +154,15 @@ def collect(
     ----------
     root : Path
     places : mapping of str to str
-        Path of ``encoder``, ``model``, ``matrix``, ``signal``, ``samplesheet``, ``params`` and, if there is one,
-        ``evaluation``.
-    code_revision : str
+        Path of ``encoder``, ``model``, ``matrix``, ``signal``, ``samplesheet``, ``params`` and, where they are there,
+        ``embeddings`` and ``evaluation``.
     image, pipeline_ir_sha256 : str, optional
 
     Raises
     ------
     DataError
-        A manifest is missing, or one does not follow from the next; the message names both.
+        A manifest or a record is missing, one does not follow from the next, or a record is not about what lies
+        beside it; the message names them.
     """
     encoder = read_encoder_manifest(root / places["encoder"])
     matrix = read_manifest(root / places["matrix"], MatrixManifest)
@@ -103,7 +175,22 @@ def collect(
     evaluation = root / places["evaluation"] if "evaluation" in places else None
     has_evaluation = evaluation is not None and (evaluation / MANIFEST).is_file()
     if has_evaluation and read_json(root / places["evaluation"] / MANIFEST)["model_fingerprint"] != found["model"]:
-        raise DataError(f"{places['evaluation']}: judges another model than {places['model']}; run 'dvc repro'")
+        raise DataError(f"{places['evaluation']}: is of another model than {places['model']}; run 'dvc repro'")
+    if evaluation is not None and has_evaluation:
+        found["evaluation"] = fingerprint(evaluation)
+    if _has_embeddings_of(root, places, found["encoder"]):
+        found["embeddings"] = fingerprint(root / places["embeddings"])
+    records = {
+        port: read_record(root / places[port], port)
+        for port in MAKERS
+        if port in found and (port in RECORDED or record_path(root / places[port]).is_file())
+    }
+    _require_inputs(root, places, records, found)
+    _require_files(root / places["encoder"], encoder.files)
+    _require_files(
+        root / places["model"], {WEIGHTS_FILE: read_json(root / places["model"] / MANIFEST)["weights_sha256"]}
+    )
+    made = {MAKERS[port]: MadeBy.of(record) for port, record in records.items()}
     sheet = root / places["samplesheet"]
     origins = _origins(sheet)
     return Provenance(
@@ -111,7 +198,7 @@ def collect(
         model_fingerprint=found["model"],
         matrix_fingerprint=found["matrix"],
         signal_fingerprint=found["signal"],
-        evaluation_fingerprint=fingerprint(evaluation) if evaluation is not None and has_evaluation else None,
+        evaluation_fingerprint=found.get("evaluation"),
         samplesheet=places["samplesheet"],
         samplesheet_sha256=sha256_file(sheet) if sheet.is_file() else None,
         assembly=encoder.assembly,
@@ -132,11 +219,12 @@ def collect(
             for name, track in zip(tracks.names, signal.tracks, strict=True)
         ],
         files=encoder.files,
-        params=read_yaml(root / places["params"]) or {},
+        params={step: each.params for step, each in made.items()},
         package_version=encoder.package_version,
-        code_revision=code_revision,
+        code_revision=made["train"].revision,
         image=image,
         pipeline_ir_sha256=pipeline_ir_sha256,
+        made=made,
     )
 
 
@@ -155,6 +243,40 @@ def _require_chain(
             raise DataError(
                 f"{places[made]}: was made from another {source} than {places[source]}; run 'dvc repro' so that they "
                 "belong together"
+            )
+
+
+def _has_embeddings_of(root: Path, places: Mapping[str, str], encoder: str) -> bool:
+    """Whether an encoder's embeddings are there; those of another one are no part of it, and no fault."""
+    folder = root / places["embeddings"] if "embeddings" in places else None
+    if folder is None or not (folder / MANIFEST).is_file():
+        return False
+    return bool(read_json(folder / MANIFEST).get("encoder_fingerprint") == encoder)
+
+
+def _require_inputs(
+    root: Path, places: Mapping[str, str], records: Mapping[str, Record], found: Mapping[str, str]
+) -> None:
+    """Compare what records say that a step read with what lies there."""
+    for port, record in records.items():
+        for source, read in record.inputs.items():
+            if source in found and found[source] != read:
+                raise DataError(
+                    f"{record_path(root / places[port])}: {places[port]} was made from another {source} than lies in "
+                    f"{places[source]}; run 'dvc repro' so that they belong together"
+                )
+
+
+def _require_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Compare files with the SHA-256 that a manifest has of each."""
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file():
+            raise DataError(f"{path}: missing; run 'dvc pull' or 'dvc repro'")
+        if sha256_file(path) != digest:
+            raise DataError(
+                f"{path}: was replaced or edited after it was made (its checksum is not the manifest's); run its step "
+                "again ('dvc repro --force')"
             )
 
 
@@ -186,7 +308,18 @@ def lineage(provenance: Provenance, version: str) -> str:
     for track in provenance.tracks:
         origin = f"  from {track.origin}" if track.origin else ""
         lines.append(f"{'  ' * len(steps)}{track.name:<{width}}  {track.sha256}  {track.uri}{origin}")
-    code = [f"code {provenance.code_revision}", f"epilstm {provenance.package_version}"]
+    code = [f"code {provenance.code_revision or 'of an unknown commit'}", f"epilstm {provenance.package_version}"]
     code += [f"image {provenance.image}"] if provenance.image else []
     code += [f"pipeline IR {provenance.pipeline_ir_sha256}"] if provenance.pipeline_ir_sha256 else []
-    return "\n".join([*lines, ", ".join(code)])
+    lines.append(", ".join(code))
+    for step, each in provenance.made.items():
+        lines.append(f"{step}: {_how(each)}")
+    return "\n".join(lines)
+
+
+def _how(made: MadeBy) -> str:
+    """How a step ran, in a line."""
+    words = [f"code {made.code[:12]}", f"commit {made.revision or 'unknown'}"]
+    words += [f"changed: {', '.join(made.changed)}"] if made.changed else []
+    words += [f"on {made.device}, threads: {made.threads}", f"epilstm {made.version}", f"python {made.python}"]
+    return "; ".join([*words, *(f"{name} {version}" for name, version in made.packages.items())])

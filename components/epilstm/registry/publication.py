@@ -165,7 +165,12 @@ def register(
     registered = current(repository, artifact)
     files = owned_files(repository, storage)
     origin = origin or Origin()
-    provenance = collect(repository.root, places, repository.head(), origin.image, origin.pipeline_ir_sha256)
+    provenance = collect(repository.root, places, origin.image, origin.pipeline_ir_sha256)
+    for step, changed in provenance.uncommitted.items():
+        log.warning(
+            f"{step} ran with changes that were not committed ({', '.join(changed)}): no commit holds what it ran, and "
+            "the model card says so"
+        )
     if provenance.encoder_fingerprint != read_fingerprint(repository.root / path):
         raise DataError(f"{path}: not the encoder that {places['encoder']} is; give 'artifacts:' its path")
     judged = _decision_about(decision, provenance) if decision else {}

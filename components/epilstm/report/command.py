@@ -70,6 +70,7 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
         f"report of {_contents(the_run)}, {len(text.encode()) / 1e6:.1f} MB",
         bins=sum(matrix.bins_with_data.values()),
         tracks=len(matrix.tracks),
+        threads=1,
     )
 
 

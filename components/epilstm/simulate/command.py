@@ -17,4 +17,5 @@ def run(params: SimulateParams, context: StepContext) -> StepResult:
     return StepResult(
         f"simulated {tracks} tracks: {params.cell_types} cell types x {len(params.assays)} assays, {megabases:.1f} Mb",
         tracks=tracks,
+        threads=1,
     )

@@ -87,7 +87,7 @@ def print_plan(name: str, file: Path, **choice: Any) -> None:
 
 @study.command()
 @_choice
-@click.option("--replace", is_flag=True, help="Run those again that are there with other params or patches.")
+@click.option("--replace", is_flag=True, help="Run those again that are there with other params, patches or code.")
 def run(name: str, file: Path, replace: bool, **choice: Any) -> None:
     """Run the experiments of the study NAME that are not there yet.
 
@@ -127,18 +127,20 @@ def show(name: str, file: Path, target: Path | None, against: str | None, **choi
     console.set_up("study", 0)
     repository = experiments.open_project(Path.cwd())
     there = experiments.kept(repository)
-    found, missing, outdated, baselines = [], [], [], set()
+    found, missing, baselines = [], [], set()
+    outdated: dict[str, list[str]] = {}
     planned = plan(*_planned(name, file, choice))
     for experiment in planned:
         kept = there.get(experiment.name)
         if kept is None:
             missing.append(experiment.name)
-        elif not experiments.is_same(repository, experiment, kept):
-            outdated.append(experiment.name)
+        elif (differing := experiments.difference(repository, experiment, kept)) is not None:
+            outdated.setdefault(differing, []).append(experiment.name)
         else:
             baselines.add(kept.baseline)
             found.append(results.read_result(repository.root, experiment, kept))
-    for names, problem in ((missing, "not run yet"), (outdated, "left out, run with other params or patches")):
+    problems = {"not run yet": missing, **{f"left out, run with {what}": names for what, names in outdated.items()}}
+    for problem, names in problems.items():
         if names:
             console.log.warning(f"{len(names)} of {len(planned)} {problem}: {', '.join(names)}")
     if len(baselines) > 1:

@@ -7,15 +7,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from epilstm.config import parse_yaml
 from epilstm.console import log
 from epilstm.errors import DataError, EpilstmError, ParamsError, PipelineError
 from epilstm.registry.repository import Repository
-from epilstm.study.patches import CODE, bring_back, copied, is_recorded, patched_tree
-from epilstm.study.plan import PARAMS_FILE, Experiment, checked_sections, effective_params
+from epilstm.step_fingerprints import LOCK_FILE, fingerprint_text, fingerprints_in, md5_of
+from epilstm.study.patches import CODE, bring_back, copied, is_recorded, package_at, patched_tree
+from epilstm.study.plan import LAST_STAGE, PARAMS_FILE, Experiment, Sections, checked_sections, effective_params
 
 #: refs/exps/<commit that it was run from, divided>/<name>
 REFERENCE = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
@@ -71,18 +74,51 @@ def kept(repository: Repository) -> dict[str, Kept]:
     return found
 
 
+#: What an experiment may have been run with that it would not be run with now.
+Difference = Literal["other params or patches", "other code"]
+
+
 def is_same(repository: Repository, experiment: Experiment, there: Kept) -> bool:
-    """Whether an experiment was run with the params and the patches that it would be run with now."""
+    """Whether an experiment was run with the params, the patches and the code that it would be run with now."""
+    return difference(repository, experiment, there) is None
+
+
+def difference(repository: Repository, experiment: Experiment, there: Kept) -> Difference | None:
+    """What an experiment was run with that it would not be run with now; None where all is the same."""
     if not is_recorded(experiment.patches, repository.git("show", "--no-patch", "--format=%B", there.commit)):
-        return False
+        return "other params or patches"
     content = repository.read(there.commit, PARAMS_FILE)
     if content is None:
-        return False
+        return "other params or patches"
     wanted = effective_params(repository.root, experiment.overrides, experiment.name)
     try:
-        return checked_sections(parse_yaml(content.decode(), there.name) or {}, there.name) == wanted
+        if checked_sections(parse_yaml(content.decode(), there.name) or {}, there.name) != wanted:
+            return "other params or patches"
     except ParamsError:
-        return False
+        return "other params or patches"
+    return None if _has_same_code(repository, experiment, there, wanted) else "other code"
+
+
+def _has_same_code(repository: Repository, experiment: Experiment, there: Kept, params: Sections) -> bool:
+    """Compare the fingerprints that the experiment's stages depended on with those of now.
+
+    A pipeline without fingerprints does not say which code it ran, and neither does a patch that is gone or that does
+    not apply to the present code: what such an experiment came to is still shown.
+    """
+    lock = repository.read(there.commit, LOCK_FILE)
+    recorded = fingerprints_in(lock.decode() if lock else "", LAST_STAGE)
+    if not recorded or any(patch.sha256 is None for patch in experiment.patches):
+        return True
+    with ExitStack() as stack:
+        code = None
+        if experiment.patches:
+            try:
+                tree = patched_tree(repository, experiment.patches, experiment.where)
+            except PipelineError:
+                return True
+            code = stack.enter_context(package_at(repository, tree))
+        texts = {step: fingerprint_text(step, params[step], code) for step in recorded if step in params}
+    return all(md5_of(text) == recorded[step] for step, text in texts.items())
 
 
 def run(repository: Repository, experiments: list[Experiment], replace: bool) -> Iterator[tuple[Experiment, str]]:
@@ -93,20 +129,25 @@ def run(repository: Repository, experiments: list[Experiment], replace: bool) ->
     repository : Repository
     experiments : list of Experiment
     replace : bool
-        Remove those that were run with other params or patches, and run them again.
+        Remove those that were run with other params, patches or code, and run them again.
 
     Raises
     ------
     PipelineError
-        One is there with other params or patches, and is not to be replaced, or a patch of one that is to run is
+        One is there with other params, patches or code, and is not to be replaced, or a patch of one that is to run is
         unusable; nothing has been run then.
     """
     there = kept(repository)
-    outdated = [each for each in experiments if each.name in there and not is_same(repository, each, there[each.name])]
+    differing = {
+        each: found
+        for each in experiments
+        if each.name in there and (found := difference(repository, each, there[each.name])) is not None
+    }
+    outdated = list(differing)
     if outdated and not replace:
         more = f" (and {len(outdated) - 1} more)" if len(outdated) > 1 else ""
         raise PipelineError(
-            f"experiment {outdated[0].name}{more}: is there with other params or patches; --replace runs it again, "
+            f"experiment {outdated[0].name}{more}: is there with {differing[outdated[0]]}; --replace runs it again, "
             f"'dvc exp rename' keeps it under another name"
         )
     to_run = [each for each in experiments if each.name not in there or each in outdated]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epilstm.artifacts import exclusive, remove, sha256_file
+from epilstm.code_fingerprint import counted_files
 from epilstm.config import parse_yaml
 from epilstm.errors import PipelineError
 from epilstm.registry.repository import GitFailed, Repository
@@ -18,6 +20,9 @@ PIPELINE_FILE = "dvc.yaml"
 
 #: Where copies lie while they run: on the cache's disk, so that data need not be copied; git ignores it.
 COPIES = Path(".dvc") / "tmp" / "studies"
+
+#: The package, in the project's clone.
+PACKAGE = "components/epilstm"
 
 #: Folders that Python imports the project's code from.
 CODE = ("components", ".")
@@ -102,7 +107,11 @@ def patched_tree(repository: Repository, patches: Sequence[Patch], where: str) -
 def _check_seen(repository: Repository, present: str, tree: str, where: str) -> None:
     # Else DVC takes results of the present code for the patched code's, and the other way round.
     seen = _dependencies(repository.read(tree, PIPELINE_FILE) or b"")
+    with package_at(repository, tree) as package:
+        counted = set() if package is None else {f"{PACKAGE}/{name}" for name in counted_files(package)}
     for path in repository.differing(present, tree):
+        if path in counted:
+            continue
         if path != PIPELINE_FILE and not any(path == each or path.startswith(f"{each}/") for each in seen):
             raise PipelineError(
                 f"{where}: {path} is changed, which no stage of {PIPELINE_FILE} depends on, so that DVC would not see "
@@ -116,6 +125,20 @@ def _dependencies(pipeline: bytes) -> set[str]:
     return {
         dep for stage in stages.values() for dep in stage.get("do", stage).get("deps") or [] if isinstance(dep, str)
     }
+
+
+@contextmanager
+def package_at(repository: Repository, tree: str) -> Iterator[Path | None]:
+    """The package as a tree of git has it, in a folder that is gone afterwards; None where it has none."""
+    if repository.read(tree, f"{PACKAGE}/__init__.py") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "package.tar"
+        repository.git("archive", "--format=tar", f"--output={archive}", tree, PACKAGE)
+        with tarfile.open(archive) as content:
+            content.extractall(folder, filter="data")
+        yield Path(folder) / PACKAGE
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import IngestParams
+from epilstm.errors import PipelineError
 from epilstm.genome import BUILT_IN_ASSEMBLIES
 from epilstm.samplesheet.sheet import Track
 from epilstm.steps import Port
@@ -94,6 +96,28 @@ class Assignment:
 
     def _is_track_cache(self, folder: WorkFolder) -> bool:
         return self.line.step.name == "ingest" and folder.name == self.line.values.get("cache")
+
+
+def require_code(step: str, planned: str) -> None:
+    """Refuse to run a step with other code than its outputs will be named after.
+
+    Parameters
+    ----------
+    step : str
+    planned : str
+        Fingerprint of its code in the image that the plan ran in; empty if it is not known.
+
+    Raises
+    ------
+    PipelineError
+        The code here is another.
+    """
+    here = step_fingerprint(step).sha256
+    if planned and planned != here:
+        raise PipelineError(
+            f"step {step}: the code of this image ({here[:12]}) is not that of the image that the plan ran in "
+            f"({planned[:12]}); build all images from one commit, and compile the pipeline with their digests"
+        )
 
 
 def resolve(root: DataRoot, line: StepLine) -> Assignment:

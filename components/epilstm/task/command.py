@@ -53,6 +53,7 @@ executor_input = click.option("--executor-input", required=True, metavar="JSON",
     help="Between copies of a work folder to a bucket.",
 )
 @click.option("--after", multiple=True, metavar="TEXT", help="Output of a task that this one waits for; not read.")
+@click.option("--code", default="", metavar="SHA256", help="Fingerprint of the step's code that the plan reported.")
 @click.option("--version-of", multiple=True, metavar="NAME=VALUE", help="Enters kfp's cache key; not read.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -63,11 +64,12 @@ def run(
     launcher: str,
     mirror_seconds: float,
     after: tuple[str, ...],
+    code: str,
     version_of: tuple[str, ...],
     words: tuple[str, ...],
 ) -> None:
     """Run a step with kfp's values in the places of paths: task run OPTIONS -- epilstm STEP OPTIONS."""
-    from epilstm.task.assignment import resolve
+    from epilstm.task.assignment import require_code, resolve
     from epilstm.task.data_root import open_data_root
     from epilstm.task.executor import Executor
     from epilstm.task.line import StepLine
@@ -84,6 +86,7 @@ def run(
         del after, version_of  # they mean something to kfp alone
         executor = Executor.parse(executor_input)
         told = failures_told(line.step.name, line.part)
+        require_code(line.step.name, code)
         with told, stop_signals(line.step) as signals, open_data_root(data_root) as root:
             assignment = resolve(root, line)
             do(assignment, signals, processes, launcher, mirror_seconds)
@@ -116,5 +119,8 @@ def plan(data_root: str, executor_input: str, params: str, ingest_shards: int, *
         executor.tell("ingest_parts", made.ingest_parts)
         for name, version in made.versions.items():
             executor.tell(name, version)
+        for name, code in made.code.items():
+            executor.tell(f"{name}_code", code)
+        executor.tell("code", made.code)
         executor.write()
         log.info(f"ingest in {len(made.ingest_parts)} parts; data {made.versions['data_version'][:12]}")

@@ -25,11 +25,14 @@ class Executor:
         Output artifacts as kfp describes them: name, uri, type.
     output_file : Path or None
         Where the executor output is to be written.
+    given : mapping of str to dict
+        Metadata of each input artifact.
     """
 
     parameter_files: Mapping[str, Path]
     artifacts: Mapping[str, dict[str, Any]]
     output_file: Path | None
+    given: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     _metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -42,11 +45,17 @@ class Executor:
             It is not JSON or not an executor input.
         """
         try:
-            outputs = json.loads(text).get("outputs", {})
+            content = json.loads(text)
+            outputs, inputs = content.get("outputs", {}), content.get("inputs", {})
             return cls(
                 {name: Path(value["outputFile"]) for name, value in outputs.get("parameters", {}).items()},
                 {name: value["artifacts"][0] for name, value in outputs.get("artifacts", {}).items()},
                 Path(outputs["outputFile"]) if "outputFile" in outputs else None,
+                {
+                    name: value["artifacts"][0].get("metadata", {})
+                    for name, value in inputs.get("artifacts", {}).items()
+                    if value.get("artifacts")
+                },
             )
         except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
             raise ParamsError(
@@ -59,8 +68,8 @@ class Executor:
         if artifact in self.artifacts:
             self._metadata.setdefault(artifact, {}).update(metadata)
 
-    def tell(self, parameter: str, value: str | list[str]) -> None:
-        """Write an output parameter, if the component declares it: text as it is, a list as JSON."""
+    def tell(self, parameter: str, value: str | list[str] | dict[str, str]) -> None:
+        """Write an output parameter, if the component declares it: text as it is, all else as JSON."""
         if parameter in self.parameter_files:
             path = self.parameter_files[parameter]
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -100,12 +100,13 @@ def parse_section(name: str, text: str) -> Section:
         content = json.loads(text)
     except ValueError as error:
         raise ParamsError(f"--params of {name} is not JSON: {error}") from error
-    return validate(SECTIONS[name], _with_integers(content), name)
+    return validate(SECTIONS[name], with_integers(content), name)
 
 
-def _with_integers(value: Any) -> Any:
+def with_integers(value: Any) -> Any:
+    """A JSON value in which whole numbers are integers: a protobuf Struct has floating-point numbers alone."""
     if isinstance(value, dict):
-        return {key: _with_integers(inner) for key, inner in value.items()}
+        return {key: with_integers(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_with_integers(inner) for inner in value]
+        return [with_integers(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

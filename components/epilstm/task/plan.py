@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from epilstm.artifacts import sha256_json
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.errors import ParamsError
 from epilstm.steps import STEPS, Port
 from epilstm.task.assignment import input_fingerprints
@@ -27,10 +28,13 @@ class Plan:
     versions : dict of str to str
         ``data_version`` changes when the tracks do, ``labels_version`` when tasks or labels do (`NO_LABELS` where
         none are given), ``encoder_version`` when the encoder does; the last is there where one is given.
+    code : dict of str to str
+        Fingerprint of the code that is installed here, by step.
     """
 
     ingest_parts: list[str]
     versions: dict[str, str]
+    code: dict[str, str]
 
 
 def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: int) -> Plan:
@@ -68,7 +72,8 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
     if "encoder" in values:
         [port] = [port for port in STEPS["embed"].inputs if port.name == "encoder"]
         versions["encoder_version"] = root.bring_small(port, values["encoder"])[1]
-    return Plan([f"{number}/{parts}" for number in range(1, parts + 1)], versions)
+    code = {step: step_fingerprint(step).sha256 for step in STEPS}
+    return Plan([f"{number}/{parts}" for number in range(1, parts + 1)], versions, code)
 
 
 def _labels_version(root: DataRoot, values: Mapping[str, str]) -> str:

@@ -177,7 +177,14 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
         bins=bins,
         tracks=config.tracks,
         chosen=asdict(sizes),
+        device=_named(device),
+        threads=threads,
     )
+
+
+def _named(device: torch.device) -> str:
+    """A device as records name it."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def _context_told(summary: TrainingSummary, config: ModelConfig) -> str:
