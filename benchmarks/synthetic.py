@@ -90,7 +90,7 @@ def _standardised(bins: int, tracks: int) -> NDArray[np.float16]:
 
 
 def track_names(tracks: int) -> list[str]:
-    """``cell_type-assay`` of each track."""
+    """Name of each track, of a cell type of its own and the one assay."""
     return [f"cell{number}-assay" for number in range(tracks)]
 
 
@@ -130,7 +130,7 @@ def write_signal(folder: Path, tracks: int, bins: int) -> Path:
             regions=[(chrom, 0, length * BIN_SIZE) for chrom, length in lengths.items()],
             tracks=[
                 TrackEntry(
-                    cell_type=name.split("-")[0],
+                    cell_type=f"cell{number}",
                     assay="assay",
                     uri=name,
                     sha256=name,
@@ -138,7 +138,7 @@ def write_signal(folder: Path, tracks: int, bins: int) -> Path:
                     covered_fraction=1.0,
                     moments={chrom: (s[chrom].covered, s[chrom].total, s[chrom].squares) for chrom in lengths},
                 )
-                for name, s in zip(track_names(tracks), summaries, strict=True)
+                for number, (name, s) in enumerate(zip(track_names(tracks), summaries, strict=True))
             ],
             blacklist_sha256="",
             bins_with_data=lengths,
