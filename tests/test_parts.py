@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epilstm.console import log
+from epilstm.datasets import Manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
+from epilstm.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.seal import SEAL
 from epilstm.shards import open_bins
 from epilstm.store import SHARD_BINS, create_bin_array, require_group
@@ -268,10 +269,24 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     assert sorted(os.listdir(parts_at(tmp_path).folder)) == CHROMS
 
 
-def test_an_unknown_chromosome_is_bad_usage():
-    require_chromosome("chr2", CHROMS)
-    with pytest.raises(ParamsError, match=r"^--part chr7: no such chromosome in the data, which has chr1, chr2, chrM$"):
-        require_chromosome("chr7", CHROMS)
+SIZES = {"chr1": 100, "chr2": 60, "chr3": 50, "chr4": 30, "chrM": 1}
+MANIFEST = Manifest(
+    assembly="toy", bin_size=10, chromosome_sizes=SIZES, regions=[(chrom, 0, size) for chrom, size in SIZES.items()]
+)
+
+
+def test_groups_hold_every_chromosome_once_and_are_about_equal():
+    groups = [group_of(f"{number}/3", MANIFEST) for number in (1, 2, 3)]
+    assert groups == [["chr1"], ["chr2", "chrM"], ["chr3", "chr4"]]
+    assert group_of("1/1", MANIFEST) == list(SIZES)
+    assert [group_of(f"{number}/7", MANIFEST) for number in (5, 6, 7)] == [["chrM"], [], []]
+    assert group_of("chr3", MANIFEST) == ["chr3"]
+
+
+@pytest.mark.parametrize("part", ["chr7", "0/3", "4/3", "1/0", "x/3", "1/3/5"])
+def test_a_part_that_there_is_not_is_bad_usage(part):
+    with pytest.raises(ParamsError, match=f"^--part {part}: .*such as 3/8"):
+        group_of(part, MANIFEST)
 
 
 @pytest.mark.integration

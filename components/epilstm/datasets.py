@@ -23,6 +23,7 @@ over covered bins: (track, chromosome, histogram bin) int64, between the manifes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -38,7 +39,8 @@ from pydantic import (
 
 from epilstm.artifacts import MANIFEST, read_json, to_json
 from epilstm.errors import DataError
-from epilstm.genome import Region, bin_count
+from epilstm.genome import Region, bin_count, bins_of
+from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.track_identity import TrackIdentity, TrackSet, require_known_tracks
 from epilstm.treatment import Transform, Uncovered
 
@@ -55,16 +57,52 @@ class Manifest(BaseModel):
 
     def region_list(self, chromosomes: list[str] | None = None) -> list[Region]:
         """Regions as objects, all or those of some chromosomes."""
-        return [Region(*region) for region in self.regions if chromosomes is None or region[0] in chromosomes]
+        chosen = None if chromosomes is None else set(chromosomes)
+        return [Region(*region) for region in self.regions if chosen is None or region[0] in chosen]
 
     def bins(self, chrom: str) -> int:
         """Number of bins of a chromosome."""
         return bin_count(self.chromosome_sizes[chrom], self.bin_size)
 
-    @property
+    @cached_property
     def chromosomes(self) -> list[str]:
         """Chromosomes that have regions, in the assembly's order."""
         return list(dict.fromkeys(region[0] for region in self.regions))  # the keys of a JSON file have no order
+
+    @cached_property
+    def bin_ranges(self) -> dict[str, list[tuple[int, int]]]:
+        """First and one-past-last bin of each region, by chromosome."""
+        ranges: dict[str, list[tuple[int, int]]] = {}
+        for region in self.regions:
+            ranges.setdefault(region[0], []).append(bins_of(Region(*region), self.bin_size))
+        return ranges
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Where each chromosome lies in the dataset's arrays."""
+        bins = {chrom: bin_count(self.chromosome_sizes[chrom], self.bin_size) for chrom in self.chromosomes}
+        return places_of(bins, {chrom: self.bins(chrom) for chrom in bins})
+
+    @cached_property
+    def arrays(self) -> dict[str, list[str]]:
+        """Chromosomes of each of the dataset's arrays."""
+        return arrays_of(self.places)
+
+    def array_bins(self, array: str) -> int:
+        """Number of bins of an array."""
+        return length_of(self.places, self.arrays[array])
+
+    def region_bins(self, array: str) -> int:
+        """Bins of all regions that lie in an array."""
+        return sum(last - first for first, last in self.array_ranges(array))
+
+    def array_ranges(self, array: str) -> list[tuple[int, int]]:
+        """First and one-past-last bin of each region that lies in an array, counted along the array."""
+        return [
+            (self.places[chrom].first + first, self.places[chrom].first + last)
+            for chrom in self.arrays[array]
+            for first, last in self.bin_ranges[chrom]
+        ]
 
 
 class NamedTracks(BaseModel):
@@ -139,6 +177,7 @@ class SignalManifest(Manifest):
     blacklist_sha256: str
     bins_with_data: dict[str, int]
     histogram_edges: list[float]
+    histograms_sha256: str | None = None
 
     @property
     def track_set(self) -> TrackSet:

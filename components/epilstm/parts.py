@@ -1,25 +1,27 @@
-"""The parts folder: chromosomes that a step has done, kept until a run takes them over into its output.
+"""The parts folder: arrays that a step has done, kept until a run takes them over into its output.
 
 ======================================= ===============================================================
 path                                    content
 ======================================= ===============================================================
-``<step>-<key>/``                       one for all that the values of a chromosome follow from
-``<step>-<key>/<chrom>/``               a chromosome: a Zarr group with its array, and ``seal.json``
+``<step>-<key>/``                       one for all that the values of an array follow from
+``<step>-<key>/<array>/``               an array: a Zarr group with its array, and ``seal.json``
 ``<step>-<key>/.<host>-<any>.partial/`` what one process is writing
 ======================================= ===============================================================
 
-A chromosome is there whole or not at all: it grows in a folder of its process and is renamed into place. So any number
-of processes, on any number of machines that share a file system, may work at once; two that do the same chromosome do
+An array is there whole or not at all: it grows in a folder of its process and is renamed into place. So any number
+of processes, on any number of machines that share a file system, may work at once; two that do the same array do
 work twice and no harm. What a killed process left is removed by the next one on its machine.
 """
 
 from __future__ import annotations
 
 import fcntl
+import heapq
 import os
+import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,26 +30,28 @@ from uuid import uuid4
 
 from epilstm.artifacts import sha256_json
 from epilstm.console import log
+from epilstm.datasets import Manifest
 from epilstm.errors import DataError, ParamsError
+from epilstm.packing import Place
 from epilstm.seal import SEAL, seal, sealed_facts
 from epilstm.store import require_group
 
-#: What a step keeps of a chromosome beside its array; JSON-able.
+#: What a step keeps of an array beside its array; JSON-able.
 Facts = dict[str, Any]
 FolderOf = Callable[[str], Path]
 Finish = Callable[[str, Facts], None]
-#: Writes chromosomes, each into the Zarr group of its folder, and tells of each when it is whole.
+#: Writes arrays, each into the Zarr group of its folder, and tells of each when it is whole.
 Write = Callable[[Sequence[str], FolderOf, Finish], None]
 
 LOCK = ".lock"
 
-#: Times that chromosomes which disappear before they are taken over are done.
+#: Times that arrays which disappear before they are taken over are done.
 ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Chromosomes done by one step, all from the same inputs and params by the same code.
+    """Arrays done by one step, all from the same inputs and params by the same code.
 
     Parameters
     ----------
@@ -56,7 +60,7 @@ class Parts:
     group : str
         Name of the Zarr group in each.
     known : dict of str to dict
-        Facts of the chromosomes found or made to be there, whole.
+        Facts of the arrays found or made to be there, whole.
     """
 
     folder: Path
@@ -74,46 +78,46 @@ class Parts:
         step, group : str
             Names of the step and of the Zarr group that it writes.
         follows_from : JSON-able
-            All else that the values of a chromosome follow from: fingerprint of the code, params that matter,
+            All else that the values of an array follow from: fingerprint of the code, params that matter,
             fingerprints of inputs.
         """
         key = sha256_json([step, follows_from])[:16]
         return cls(folder / f"{step}-{key}", group)
 
-    def add(self, chroms: Sequence[str], write: Write) -> list[str]:
-        """Do the chromosomes that are not there, and return them."""
-        missing = [chrom for chrom in chroms if not self._holds(chrom)]
+    def add(self, arrays: Sequence[str], write: Write) -> list[str]:
+        """Do the arrays that are not there, and return them."""
+        missing = [array for array in arrays if not self._holds(array)]
         if missing:
             with self._own_folder() as ours:
-                for chrom in missing:
-                    (ours / chrom).mkdir()
-                    require_group(ours / chrom / self.group)
-                write(missing, lambda chrom: ours / chrom, lambda chrom, facts: self._place(ours / chrom, facts))
+                for array in missing:
+                    (ours / array).mkdir()
+                    require_group(ours / array / self.group)
+                write(missing, lambda array: ours / array, lambda array, facts: self._place(ours / array, facts))
         return missing
 
-    def bring(self, chroms: Sequence[str], output: Path) -> Sequence[str]:
-        """Link chromosomes into an output's group; return those that another run has removed meanwhile."""
-        return [chrom for chrom in chroms if not self._link(chrom, output / self.group / chrom)]
+    def bring(self, arrays: Sequence[str], output: Path) -> Sequence[str]:
+        """Link arrays into an output's group; return those that another run has removed meanwhile."""
+        return [array for array in arrays if not self._link(array, output / self.group / array)]
 
-    def drop(self, chroms: Sequence[str]) -> None:
-        """Remove chromosomes, and the folder when nothing else is in it."""
-        for chrom in chroms:
-            _remove(self.folder / chrom)
+    def drop(self, arrays: Sequence[str]) -> None:
+        """Remove arrays, and the folder when nothing else is in it."""
+        for array in arrays:
+            _remove(self.folder / array)
         self._remove_dead()
         with suppress(OSError):  # another process is at work there
             self.folder.rmdir()
 
-    def _holds(self, chrom: str) -> bool:
-        if chrom not in self.known:
-            place = self.folder / chrom
+    def _holds(self, array: str) -> bool:
+        if array not in self.known:
+            place = self.folder / array
             facts = sealed_facts(place)
             if facts is not None:
-                self.known[chrom] = facts
+                self.known[array] = facts
             elif place.exists():
                 if (place / SEAL).exists():  # without one, it is what is left of one that was being removed
-                    log.warning(f"{place}: damaged; {chrom} is done again")
+                    log.warning(f"{place}: damaged; {array} is done again")
                 _remove(place)
-        return chrom in self.known
+        return array in self.known
 
     def _place(self, ours: Path, facts: Facts) -> None:
         seal(ours, facts)
@@ -126,15 +130,15 @@ class Parts:
                 ours.rename(place)
         self.known[ours.name] = facts
 
-    def _link(self, chrom: str, target: Path) -> bool:
-        place = self.folder / chrom
+    def _link(self, array: str, target: Path) -> bool:
+        place = self.folder / array
         with suppress(FileNotFoundError):
-            _link_tree(place / self.group / chrom, target)
+            _link_tree(place / self.group / array, target)
         # Last of all: it is the first that goes.
         if (place / SEAL).exists():
             return True
         shutil.rmtree(target, ignore_errors=True)
-        del self.known[chrom]
+        del self.known[array]
         return False
 
     @contextmanager
@@ -162,8 +166,15 @@ class Parts:
                 _remove(folder)
 
 
-def fill(output: Path, group: str, chroms: Sequence[str], write: Write, parts: Parts | None) -> dict[str, Facts]:
-    """Write an output's Zarr group, chromosome by chromosome.
+def fill(
+    output: Path,
+    group: str,
+    arrays: Sequence[str],
+    write: Write,
+    parts: Parts | None,
+    places: Mapping[str, Place] | None = None,
+) -> dict[str, Facts]:
+    """Write an output's Zarr group, array by array.
 
     Parameters
     ----------
@@ -171,48 +182,90 @@ def fill(output: Path, group: str, chroms: Sequence[str], write: Write, parts: P
         Folder that the group lies in.
     group : str
         Its name.
-    chroms : sequence of str
+    arrays : sequence of str
         All that it is to have.
     write : callable
-        Writes chromosomes.
+        Writes arrays.
     parts : Parts or None
-        Where chromosomes that are done are taken from, and others written to first, so that a killed run goes on.
+        Where arrays that are done are taken from, and others written to first, so that a killed run goes on.
+    places : mapping of str to Place, optional
+        Where chromosomes lie in the arrays.
 
     Returns
     -------
     dict
-        Facts of each chromosome.
+        Facts of each array.
 
     Raises
     ------
     DataError
-        Chromosomes disappear from the parts time and again.
+        Arrays disappear from the parts time and again.
     """
-    require_group(output / group)
+    require_group(output / group, places)
     facts: dict[str, Facts] = {}
     if parts is None:
-        write(chroms, lambda _: output, facts.__setitem__)
+        write(arrays, lambda _: output, facts.__setitem__)
         return facts
-    waiting = chroms
+    waiting = arrays
     for _ in range(ROUNDS):  # another run of the same may take them over, and so remove them, at the same time
         parts.add(waiting, write)
         facts.update(parts.known)
         waiting = parts.bring(waiting, output)
         if not waiting:
-            return {chrom: facts[chrom] for chrom in chroms}
+            return {array: facts[array] for array in arrays}
     raise DataError(f"{parts.folder / waiting[0]}: gone as soon as it is done; give this run a --parts of its own")
 
 
-def require_chromosome(part: str, chroms: Sequence[str]) -> None:
-    """Check the value of ``--part``.
+def group_of(part: str, manifest: Manifest) -> list[str]:
+    """A dataset's arrays of one group of N, of about equal size, or the one that a chromosome lies in.
+
+    The largest array goes first, each to the group that has least so far.
+
+    Parameters
+    ----------
+    part : str
+        ``I/N``, counted from 1, or a chromosome. There may be more groups than arrays: the last are then empty.
+    manifest : Manifest
+        Of the dataset.
+
+    Returns
+    -------
+    list of str
+        In the dataset's order.
 
     Raises
     ------
     ParamsError
-        There is no such chromosome.
+        It is neither.
     """
-    if part not in chroms:
-        raise ParamsError(f"--part {part}: no such chromosome in the data, which has {', '.join(chroms)}")
+    if part in manifest.places:
+        return [manifest.places[part].array]
+    if "/" not in part:
+        raise ParamsError(f"--part {part}: no such chromosome in the data; give one that is, or I/N, such as 3/8")
+    number, groups = numbered_part(part)
+    bins = {array: manifest.region_bins(array) for array in manifest.arrays}
+    least = [(0, group) for group in range(groups)]
+    chosen = set()
+    for array in sorted(bins, key=lambda name: -bins[name]):
+        size, group = heapq.heappop(least)
+        heapq.heappush(least, (size + bins[array], group))
+        if group == number - 1:
+            chosen.add(array)
+    return [array for array in bins if array in chosen]
+
+
+def numbered_part(part: str) -> tuple[int, int]:
+    """I and N of ``I/N``.
+
+    Raises
+    ------
+    ParamsError
+        It is not of that form, or I is not from 1 to N.
+    """
+    form = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", part)
+    if form is None or int(form[1]) > int(form[2]):
+        raise ParamsError(f"--part {part}: expected I/N with I from 1 to N, such as 3/8 for the third of eight parts")
+    return int(form[1]), int(form[2])
 
 
 def _link_tree(source: Path, target: Path) -> None:

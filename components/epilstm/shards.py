@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ShardingCodec
 
 from epilstm.errors import DataError
-from epilstm.store import open_group, shard_file
+from epilstm.packing import Place, places_in
+from epilstm.store import AGAIN, open_group, shard_file
 
 #: Offset and length of a chunk that holds the fill value alone (Zarr v3, sharding_indexed).
 ABSENT = np.uint64(2**64 - 1)
 CHECKSUM_BYTES = 4
-
-AGAIN = "pull the dataset again or run the step that writes it"
 
 # Blosc cuts a chunk in other places when its own threads share it, so bytes would depend on the machine.
 blosc.use_threads = False
@@ -37,14 +36,17 @@ class ShardError(DataError, ValueError):
     """A file of a dataset is missing or damaged."""
 
 
-class BinArrays(dict[str, "BinArray"]):
-    """Arrays by chromosome; one that is not there is a user's error."""
+Rows = TypeVar("Rows")
 
-    def __init__(self, path: Path, arrays: dict[str, BinArray]) -> None:
+
+class BinArrays(dict[str, Rows]):
+    """Arrays by name, or rows by chromosome; what is not there is a user's error."""
+
+    def __init__(self, path: Path, arrays: dict[str, Rows]) -> None:
         super().__init__(arrays)
         self.path = path
 
-    def __missing__(self, chrom: str) -> BinArray:
+    def __missing__(self, chrom: str) -> Rows:
         raise ShardError(f"{self.path}: no array for {chrom}; {AGAIN}")
 
 
@@ -87,6 +89,8 @@ class BinArray:
                 raise DataError(f"{path}: compressed with {codec}; run the step that writes it again")
             self.blosc = codec
         self._indices: dict[int, NDArray[np.uint64] | None] = {}
+        # Of a chunk that was read in part, all: small chromosomes that lie in one chunk are read one after the other.
+        self._last_part: tuple[tuple[int, int], NDArray[Any]] = (-1, -1), np.empty(0)
 
     def __getitem__(self, bins: slice) -> NDArray[Any]:
         """Rows of a range of bins, (bins, column).
@@ -118,6 +122,10 @@ class BinArray:
                 if offset == ABSENT:
                     into[:] = self.fill
                     continue
+                known, whole = self._last_part
+                if known == (number, chunk) and end - begin < size:
+                    into[:] = whole[begin - chunk * size : end - chunk * size]
+                    continue
                 stored = self._stored(stream.fileno(), int(offset), int(length), number, chunk)
                 if end - begin == size:
                     self._decode(stored, into, number, chunk)
@@ -125,6 +133,7 @@ class BinArray:
                     whole = np.empty((size, self.shape[1]), self.dtype)
                     self._decode(stored, whole, number, chunk)
                     into[:] = whole[begin - chunk * size : end - chunk * size]
+                    self._last_part = (number, chunk), whole
 
     def _stored(self, file: int, offset: int, length: int, number: int, chunk: int) -> bytes:
         """Bytes of a chunk as its codec made them, compared with their checksum."""
@@ -193,6 +202,7 @@ class BinArray:
                 f"shard {number} takes {(expected, self.shape[1])} {self.dtype}, got {rows.shape} {rows.dtype}"
             )
         self._indices.pop(number, None)
+        self._last_part = (-1, -1), np.empty(0)
         file = shard_file(self.path.parent, self.path.name, number, 0)
         encoded = self._encoded(rows, size)
         first = next(encoded, None)
@@ -243,8 +253,35 @@ class BinArray:
         return stored
 
 
-def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray]:
-    """The (bin, column) arrays of a group, by chromosome.
+class BinRows:
+    """One chromosome's rows of an array that it shares with others.
+
+    Parameters
+    ----------
+    array : BinArray
+    chrom : str
+    place : Place
+    """
+
+    __slots__ = ("array", "basename", "chunks", "dtype", "first", "path", "shape")
+
+    def __init__(self, array: BinArray, chrom: str, place: Place) -> None:
+        self.array, self.path, self.basename, self.first = array, array.path, chrom, place.first
+        self.shape, self.dtype, self.chunks = (place.bins, array.shape[1]), array.dtype, array.chunks
+
+    def __getitem__(self, bins: slice) -> NDArray[Any]:
+        """Rows of a range of bins, as `BinArray` gives them."""
+        first, last, _ = bins.indices(self.shape[0])
+        return self.array[self.first + first : self.first + max(first, last)]
+
+
+def open_arrays(path: Path, whole: bool = False) -> Mapping[str, BinArray]:
+    """The (bin, column) arrays of a group by their own names; parameters and errors as for `open_bins`."""
+    return BinArrays(path, {name: BinArray(path / name, array, whole) for name, array in open_group(path).arrays()})
+
+
+def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray | BinRows]:
+    """The rows (bin, column) of each chromosome of a group.
 
     Parameters
     ----------
@@ -258,4 +295,10 @@ def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray]:
     DataError
         No group there, or one that no step wrote.
     """
-    return BinArrays(path, {name: BinArray(path / name, array, whole) for name, array in open_group(path).arrays()})
+    arrays = open_arrays(path, whole)
+    places = places_in(open_group(path).attrs, {name: array.shape[0] for name, array in arrays.items()})
+    rows: dict[str, BinArray | BinRows] = {
+        chrom: arrays[chrom] if place.array == chrom else BinRows(arrays[place.array], chrom, place)
+        for chrom, place in places.items()
+    }
+    return BinArrays(path, rows)

@@ -102,7 +102,9 @@ class Step:
 
 
 METRICS = Port("metrics", "metrics", "where the step's numbers go (JSON)", optional=True)
-PARTS = Port("parts", "folder", "chromosomes done so far, from which a run goes on", optional=True)
+PARTS = Port("parts", "folder", "arrays done so far, from which a run goes on", optional=True)
+
+CHROMOSOMES = "only one of N groups of chromosomes of about equal size, as 3/8, or one chromosome, into the parts"
 
 STEPS: dict[str, Step] = {
     step.name: step
@@ -137,7 +139,7 @@ STEPS: dict[str, Step] = {
             ),
             (Port("matrix", "matrix", "matrix dataset to write"), METRICS),
             (PARTS,),
-            part="only one chromosome, as chr5, into the parts",
+            part=CHROMOSOMES,
         ),
         Step(
             "train",
@@ -167,7 +169,7 @@ STEPS: dict[str, Step] = {
             (Port("matrix", "matrix", "matrix dataset"), Port("encoder", "encoder", "encoder folder")),
             (Port("embeddings", "embeddings", "embeddings dataset to write"), METRICS),
             (PARTS,),
-            part="only one chromosome, as chr5, into the parts",
+            part=CHROMOSOMES,
         ),
         Step(
             "evaluate",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from epilstm.datasets import EmbeddingsManifest, Manifest, read_manifest
 from epilstm.errors import DataError, GenomeError
 from epilstm.genome import Assembly, Region, bin_count, bins_of, merge, parse_region
-from epilstm.shards import BinArray, ShardError, open_bins
+from epilstm.shards import BinArray, BinRows, ShardError, open_bins
 
 #: Values (bins x columns) of a piece, which bounds memory whatever the number of columns.
 PIECE_VALUES = 2_500_000
@@ -103,7 +103,7 @@ def _overlapping(known: Sequence[Stretch], region: Region, bin_size: int) -> lis
     ]
 
 
-def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinArray]]:
+def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinArray | BinRows]]:
     """An embeddings dataset: its manifest and its arrays, by chromosome.
 
     Raises
@@ -124,7 +124,7 @@ def piece_bins(columns: int, multiple: int) -> int:
     return max(1, min(PIECE_BINS, PIECE_VALUES // max(columns, 1)) // multiple) * multiple
 
 
-def read_rows(folder: Path, array: BinArray, first: int, last: int) -> NDArray[Any]:
+def read_rows(folder: Path, array: BinArray | BinRows, first: int, last: int) -> NDArray[Any]:
     """Rows of a dataset's array, (bin, column).
 
     Raises

@@ -51,11 +51,7 @@ def test_reference_histograms_count_the_training_bins_with_data(signal: dict[str
     manifest = manifest_of(signal, tmp_path)
     split = split_chromosomes(manifest, ["chr10"], [])
     reference = reference_histograms(
-        manifest,
-        split.train,
-        range(len(manifest.tracks)),
-        manifest.track_set,
-        np.load(tmp_path / "signal" / "histograms.npy"),
+        manifest, split.train, range(len(manifest.tracks)), manifest.track_set, tmp_path / "signal"
     )
     for row, values in enumerate(training_bins(signal, ["chr9", "chr11"])):
         assert reference.counts[row] == np.histogram(values, reference.edges)[0].tolist()

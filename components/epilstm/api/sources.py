@@ -257,7 +257,7 @@ class SignalDatasetSource(_Dataset):
 
     def __init__(self, folder: Path, wanted: Wanted) -> None:
         from epilstm.preprocess.standardise import require_binned_alike
-        from epilstm.store import open_group
+        from epilstm.store import open_signal
 
         manifest = read_manifest(folder, SignalManifest)
         super().__init__(folder, wanted, manifest)
@@ -267,18 +267,16 @@ class SignalDatasetSource(_Dataset):
         self.places = np.flatnonzero(self.shown)
         rows = there.places_of(wanted.manifest.track_set)
         self.places_there = [rows[place] for place in self.places]
-        self.arrays = open_group(folder / "signal.zarr")
+        self.arrays = open_signal(folder / "signal.zarr")
 
     def rows(self, chrom: str, first: int, last: int) -> Rows:
         """Read and standardise."""
         raw = np.full((last - first, len(self.shown)), np.nan, np.float32)
         known = min(last, self.manifest.bins(chrom))
-        try:
-            array: Any = self.arrays[chrom]
-            for place, row in zip(self.places, self.places_there, strict=True):
-                raw[: known - first, place] = array[row, first:known]
-        except (KeyError, ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
-            raise DataError(f"{self.folder}: {chrom} cannot be read ({error}); run ingest again") from error
+        if chrom not in self.arrays:
+            raise DataError(f"{self.folder}: {chrom} is missing; run ingest again")
+        for place, row in zip(self.places, self.places_there, strict=True):
+            raw[: known - first, place] = self.arrays[chrom][row, first:known]
         return self.wanted.rows(raw, self.shown)
 
 
@@ -287,6 +285,7 @@ class MatrixSource(_Dataset):
 
     def __init__(self, folder: Path, wanted: Wanted) -> None:
         from epilstm.shards import open_bins
+        from epilstm.store import Masks
 
         manifest = read_manifest(folder, MatrixManifest)
         super().__init__(folder, wanted, manifest)
@@ -300,22 +299,13 @@ class MatrixSource(_Dataset):
             )
         self.shown = wanted.shown(manifest.track_set, str(folder))
         self.arrays = open_bins(folder / "matrix.zarr", whole=True)
-        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._masks = Masks(folder / "mask.zarr", manifest.bins_with_data)
 
     def rows(self, chrom: str, first: int, last: int) -> Rows:
         """Read."""
         values = self.arrays[chrom][first:last]
         values[:, ~self.shown] = 0
-        return Rows(values, self._mask(chrom)[first:last])
-
-    def _mask(self, chrom: str) -> NDArray[np.bool_]:
-        from epilstm.store import read_mask
-
-        if chrom not in self._masks:
-            assert isinstance(self.manifest, MatrixManifest)
-            count = self.manifest.bins_with_data.get(chrom)
-            self._masks[chrom] = read_mask(self.folder / "mask.zarr", chrom, count)
-        return self._masks[chrom]
+        return Rows(values, self._masks[chrom][first:last])
 
 
 def open_source(

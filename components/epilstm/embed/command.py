@@ -30,12 +30,11 @@ from epilstm.embed.core_encoder import Provider, load_context, load_core
 from epilstm.embed.encoding import Counts, ShardContext, ShardEncoder
 from epilstm.embed.windows import Shard, WindowShape, shards_of
 from epilstm.errors import DataError
-from epilstm.genome import bins_of
 from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file, read_encoder_manifest
-from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
+from epilstm.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.runner import StepContext, StepResult
-from epilstm.shards import BinArray, open_bins
-from epilstm.store import SHARD_BINS, available_cores, create_bin_array, read_mask, require_group
+from epilstm.shards import BinArray, open_arrays
+from epilstm.store import SHARD_BINS, Masks, available_cores, create_bin_array, require_group
 
 EMBEDDINGS = "embeddings.zarr"
 
@@ -70,7 +69,14 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         split=split_of(encoder, matrix, fingerprint(matrix_folder)),
     )
 
-    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+    # In an array of their own chromosomes end where the genome does; in one that they share each has whole frames.
+    array_bins = {
+        name: manifest.bins(name) if name in chroms else matrix.array_bins(name)
+        for name, chroms in matrix.arrays.items()
+    }
+    places = {chrom: place._replace(bins=manifest.bins(chrom)) for chrom, place in matrix.places.items()}
+
+    def write(names: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
         file = checked_file(encoder_folder, encoder, ENCODER)
         core = load_core(file, params.provider)
         context = load_context(file, core.provider, encoder.config.frame_bins)
@@ -79,8 +85,8 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         )
         encode = ShardEncoder(
             core,
-            matrix_arrays(matrix_folder, matrix, chroms),
-            mask_arrays(matrix_folder, matrix, chroms),
+            matrix_arrays(matrix_folder, matrix, names),
+            mask_arrays(matrix_folder, matrix, names),
             manifest.size,
             shape,
             params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
@@ -88,28 +94,28 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         )
         shards = [
             shard
-            for chrom in chroms
-            for shard in shards_of(chrom, _ranges(matrix, chrom), manifest.bins(chrom), SHARD_BINS)
+            for name in names
+            for shard in shards_of(name, matrix.array_ranges(name), array_bins[name], SHARD_BINS)
         ]
-        arrays = _create_arrays(chroms, folder_of, manifest, params.codec)
+        arrays = _create_arrays({name: array_bins[name] for name in names}, folder_of, manifest, params.codec)
         _write_shards(encode, shards, arrays, params.threads or available_cores(), core.provider, finish)
 
     parts = None
     if "parts" in context.work:
         parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, _follows_from(manifest, params))
     if parts is not None and context.part is not None:
-        require_chromosome(context.part, manifest.chromosomes)
-        done = parts.add([context.part], write)
-        facts = parts.known[context.part]
-        told = f"{facts['bins']:,} bins embedded" if done else "done before, nothing to do"
-        return StepResult(f"{context.part}: {told}", bins=facts["bins"] if done else 0, tracks=len(matrix.tracks))
+        group = group_of(context.part, matrix)
+        done = parts.add(group, write)
+        bins = sum(parts.known[name]["bins"] for name in done)
+        told = f"{bins:,} bins embedded" if done else "done before, nothing to do"
+        return StepResult(f"{context.part}: {told}", bins=bins, tracks=len(matrix.tracks))
 
     folder = context.outputs["embeddings"]
     folder.mkdir(parents=True)
-    by_chromosome = fill(folder, EMBEDDINGS, manifest.chromosomes, write, parts)
+    by_array = fill(folder, EMBEDDINGS, list(matrix.arrays), write, parts, places)
     write_manifest(folder, manifest)
-    bins = sum(facts["bins"] for facts in by_chromosome.values())
-    bins_with_data = sum(facts["bins_with_data"] for facts in by_chromosome.values())
+    bins = sum(facts["bins"] for facts in by_array.values())
+    bins_with_data = sum(facts["bins_with_data"] for facts in by_array.values())
     metrics = {
         "bins": bins,
         "bins_with_data": bins_with_data,
@@ -117,7 +123,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         "chunk_bins": params.chunk_bins,
         "warmup_bins": params.warmup_bins,
         **({"warmup_frames": params.warmup_frames} if encoder.config.context_size else {}),
-        "provider": " and ".join(sorted({facts["provider"] for facts in by_chromosome.values()})),
+        "provider": " and ".join(sorted({facts["provider"] for facts in by_array.values()})),
     }
     summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
     return StepResult(
@@ -126,7 +132,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         bins=bins,
         tracks=len(matrix.tracks),
         device=str(metrics["provider"]),
-        afterwards=None if parts is None else partial(parts.drop, manifest.chromosomes),
+        afterwards=None if parts is None else partial(parts.drop, list(matrix.arrays)),
     )
 
 
@@ -149,15 +155,22 @@ def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any
 
 
 def _create_arrays(
-    chroms: Sequence[str], folder_of: FolderOf, manifest: EmbeddingsManifest, codec: Codec
+    lengths: Mapping[str, int], folder_of: FolderOf, manifest: EmbeddingsManifest, codec: Codec
 ) -> dict[str, BinArray]:
     arrays = {}
-    for chrom in chroms:
-        path = folder_of(chrom) / EMBEDDINGS
+    for name, bins in lengths.items():
+        path = folder_of(name) / EMBEDDINGS
         array = create_bin_array(
-            require_group(path), chrom, manifest.bins(chrom), manifest.size, "float32", codec, float("nan")
+            require_group(path),
+            name,
+            bins,
+            manifest.size,
+            "float32",
+            codec,
+            float("nan"),
+            shared=name not in manifest.chromosome_sizes,
         )
-        arrays[chrom] = BinArray(path / chrom, array)
+        arrays[name] = BinArray(path / name, array)
     return arrays
 
 
@@ -195,45 +208,42 @@ def default_batch(provider: Provider, values: int) -> int:
     return max(1, min(BATCH[provider], CALL_VALUES[provider] // values))
 
 
-def matrix_arrays(folder: Path, manifest: MatrixManifest, chroms: Sequence[str]) -> Mapping[str, BinArray]:
-    """The matrix of some chromosomes, (bin, track) float16.
+def matrix_arrays(folder: Path, manifest: MatrixManifest, names: Sequence[str]) -> Mapping[str, BinArray]:
+    """Some of the matrix's arrays, (bin, track) float16.
 
     Raises
     ------
     DataError
         An array is missing or not of the manifest's shape.
     """
-    shapes = {chrom: (manifest.bins(chrom), len(manifest.tracks)) for chrom in chroms}
-    arrays = open_bins(folder / "matrix.zarr", whole=True)
-    for chrom, shape in shapes.items():
-        if chrom not in arrays or arrays[chrom].shape != shape:
-            raise _missing(folder / "matrix.zarr", chrom, shape)
+    arrays = open_arrays(folder / "matrix.zarr", whole=True)
+    for name in names:
+        shape = manifest.array_bins(name), len(manifest.tracks)
+        if name not in arrays or arrays[name].shape != shape:
+            raise _missing(folder / "matrix.zarr", name, shape)
     return arrays
 
 
-def mask_arrays(folder: Path, manifest: MatrixManifest, chroms: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Which bins of some chromosomes have data, (bin,) bool.
+def mask_arrays(folder: Path, manifest: MatrixManifest, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Which bins of some of the matrix's arrays have data, (bin,) bool.
 
     Raises
     ------
     DataError
         An array is missing or not of the manifest's shape.
     """
-    masks = {}
-    for chrom in chroms:
-        mask = read_mask(folder / "mask.zarr", chrom, manifest.bins_with_data.get(chrom))
-        if mask.shape != (manifest.bins(chrom),):
-            raise _missing(folder / "mask.zarr", chrom, (manifest.bins(chrom),))
-        masks[chrom] = mask
-    return masks
+    masks = Masks(folder / "mask.zarr", manifest.bins_with_data)
+    joined = {}
+    for name in names:
+        mask = np.concatenate([masks[chrom] for chrom in manifest.arrays[name]])
+        if mask.shape != (manifest.array_bins(name),):
+            raise _missing(folder / "mask.zarr", name, (manifest.array_bins(name),))
+        joined[name] = mask
+    return joined
 
 
-def _missing(path: Path, chrom: str, shape: tuple[int, ...]) -> DataError:
-    return DataError(f"{path}: the array of {chrom} is missing or not of shape {shape}; run preprocess again")
-
-
-def _ranges(manifest: MatrixManifest, chrom: str) -> list[tuple[int, int]]:
-    return [bins_of(region, manifest.bin_size) for region in manifest.region_list([chrom])]
+def _missing(path: Path, name: str, shape: tuple[int, ...]) -> DataError:
+    return DataError(f"{path}: the array of {name} is missing or not of shape {shape}; run preprocess again")
 
 
 def in_threads(function: Callable[[Task], Value], tasks: Sequence[Task], threads: int) -> Iterator[Value]:

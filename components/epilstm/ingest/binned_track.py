@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
@@ -20,6 +20,7 @@ from epilstm.errors import TrackError
 from epilstm.genome import Assembly, Region, bin_count, bins_of, chromosomes_of
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means
+from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.seal import seal, sealed_facts
 from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
 from epilstm.treatment import Transform, Uncovered
@@ -62,7 +63,7 @@ class Binning:
         """Build from an assembly and regions of it."""
         return cls(assembly.name, dict(assembly.sizes), tuple(regions), tuple(blacklist), bin_size, codec)
 
-    @property
+    @cached_property
     def chromosomes(self) -> list[str]:
         """Chromosomes that have regions, in the assembly's order."""
         return chromosomes_of(self.regions)
@@ -73,11 +74,39 @@ class Binning:
 
     def bin_ranges(self, chrom: str) -> list[tuple[int, int]]:
         """First and one-past-last bin of each region of a chromosome."""
-        return [bins_of(region, self.bin_size) for region in self.regions if region.chrom == chrom]
+        return self._bin_ranges.get(chrom, [])
 
     def blacklisted(self, chrom: str) -> list[tuple[int, int]]:
         """First and one-past-last bin that each blacklisted stretch of a chromosome touches."""
-        return [bins_of(region, self.bin_size) for region in self.blacklist if region.chrom == chrom]
+        return self._blacklisted.get(chrom, [])
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Where each chromosome lies in the arrays of the signal."""
+        return places_of({chrom: self.bins(chrom) for chrom in self.chromosomes})
+
+    @cached_property
+    def arrays(self) -> dict[str, list[str]]:
+        """Chromosomes of each array."""
+        return arrays_of(self.places)
+
+    def array_bins(self, array: str) -> int:
+        """Number of bins of an array."""
+        return length_of(self.places, self.arrays[array])
+
+    @cached_property
+    def _bin_ranges(self) -> dict[str, list[tuple[int, int]]]:
+        return self._ranges_of(self.regions)
+
+    @cached_property
+    def _blacklisted(self) -> dict[str, list[tuple[int, int]]]:
+        return self._ranges_of(self.blacklist)
+
+    def _ranges_of(self, regions: Sequence[Region]) -> dict[str, list[tuple[int, int]]]:
+        ranges: dict[str, list[tuple[int, int]]] = {}
+        for region in regions:
+            ranges.setdefault(region.chrom, []).append(bins_of(region, self.bin_size))
+        return ranges
 
     @cached_property
     def region_bins(self) -> int:
@@ -111,14 +140,25 @@ class Binning:
 
 
 class ChromosomeSummary(BaseModel):
-    """Counts of one track on one chromosome; see `SignalSummary`."""
+    """Counts of one track on one chromosome; see `SignalSummary`. `histogram` lists the bins that are not empty."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     covered: int
     total: float
     squares: float
-    histogram: list[int]
+    histogram: dict[int, int]
+
+    @classmethod
+    def of(cls, summary: SignalSummary) -> ChromosomeSummary:
+        """The counts as they are kept."""
+        filled = np.flatnonzero(summary.histogram)
+        return cls(
+            covered=summary.covered,
+            total=summary.total,
+            squares=summary.squares,
+            histogram=dict(zip(filled.tolist(), summary.histogram[filled].tolist(), strict=True)),
+        )
 
 
 class BinnedTrack(BaseModel):
@@ -218,22 +258,25 @@ def bin_track(
     coverage: list[bytes] = []
     with BigWig(path, name) as bigwig:
         absent = check_chromosomes(bigwig, binning)
-        group = create_group(folder / SIGNAL)
-        for chrom in binning.chromosomes:
-            bins = binning.bins(chrom)
-            array = create_signal_array(group, chrom, 1, bins, binning.codec)
-            summary = SignalSummary.empty(transform)
-            covered = np.zeros(bins, bool)
-            for first, signal in _shards(bigwig, binning, chrom, summary, uncovered) if chrom not in absent else ():
-                array[0, first : first + len(signal)] = signal
-                covered[first : first + len(signal)] = ~np.isnan(signal)
-            summaries[chrom] = ChromosomeSummary(
-                covered=summary.covered,
-                total=summary.total,
-                squares=summary.squares,
-                histogram=summary.histogram.tolist(),
-            )
-            coverage += [np.packbits(covered[first:last]).tobytes() for first, last in binning.bin_ranges(chrom)]
+        group = create_group(folder / SIGNAL, binning.places)
+        without = set(absent)
+        for name_of_array, chroms in binning.arrays.items():
+            length = binning.array_bins(name_of_array)
+            array = create_signal_array(group, name_of_array, 1, length, binning.codec)
+            # Small chromosomes that share an array are written to it at once.
+            together = np.full(length, np.nan, np.float32) if name_of_array not in chroms else None
+            for chrom in chroms:
+                summary = SignalSummary.empty(transform)
+                covered = np.zeros(binning.bins(chrom), bool)
+                for first, signal in () if chrom in without else _shards(bigwig, binning, chrom, summary, uncovered):
+                    into = array if together is None else together[None]
+                    start = binning.places[chrom].first + first
+                    into[0, start : start + len(signal)] = signal
+                    covered[first : first + len(signal)] = ~np.isnan(signal)
+                summaries[chrom] = ChromosomeSummary.of(summary)
+                coverage += [np.packbits(covered[first:last]).tobytes() for first, last in binning.bin_ranges(chrom)]
+            if together is not None:
+                array[0] = together
     track = BinnedTrack(sha256=digest, bytes=path.stat().st_size, chromosomes=summaries, absent=absent)
     if track.covered == 0:
         raise TrackError(f"{bigwig.name}: no data in any region; check the file, the regions and the blacklist")
@@ -331,5 +374,12 @@ def moments(track: BinnedTrack) -> dict[str, tuple[int, float, float]]:
 
 
 def histograms(track: BinnedTrack, chromosomes: list[str]) -> npt.NDArray[np.int64]:
-    """Histogram of each chromosome as a (chromosome, histogram bin) int64 array."""
-    return np.array([track.chromosomes[chrom].histogram for chrom in chromosomes], np.int64)
+    """Counts of each chromosome's histogram bins that are not empty: (count, 3) of chromosome, bin and count."""
+    return np.array(
+        [
+            (place, *filled)
+            for place, chrom in enumerate(chromosomes)
+            for filled in track.chromosomes[chrom].histogram.items()
+        ],
+        np.int64,
+    ).reshape(-1, 3)

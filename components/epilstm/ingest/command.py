@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from statistics import median
 from epilstm.artifacts import remove
 from epilstm.config import IngestParams
 from epilstm.console import log, progress
-from epilstm.errors import EpilstmError, ParamsError, TrackError
+from epilstm.errors import EpilstmError, TrackError
 from epilstm.genome import load_assembly, read_blacklist, read_regions
 from epilstm.ingest.binned_track import Binning
 from epilstm.ingest.signal_dataset import write_signal_dataset
 from epilstm.ingest.track_cache import Found, Source, TrackCache
+from epilstm.parts import numbered_part
 from epilstm.processes import WorkerDied, outcomes
 from epilstm.runner import StepContext, StepResult
 from epilstm.samplesheet.sheet import Track, mixed_assays, read_samplesheet, resolve_uri
@@ -24,6 +24,9 @@ from epilstm.store import available_cores
 
 #: Servers asked at once whether a file has changed.
 LOOKUPS = 16
+
+#: Chromosomes that a message names at most.
+NAMED = 5
 
 
 def run(params: IngestParams, context: StepContext) -> StepResult:
@@ -103,10 +106,8 @@ def shard_of(tracks: list[Track], part: str) -> list[Track]:
     ParamsError
         It is not of that form.
     """
-    form = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", part)
-    if form is None or int(form[1]) > int(form[2]):
-        raise ParamsError(f"--part {part}: expected I/N with I from 1 to N, such as 3/8 for the third of eight shards")
-    return tracks[int(form[1]) - 1 :: int(form[2])]
+    number, shards = numbered_part(part)
+    return tracks[number - 1 :: shards]
 
 
 def _binning(params: IngestParams, context: StepContext) -> Binning:
@@ -192,8 +193,13 @@ def ingest_tracks(
     whole = [track for track in found if track is not None]
     for source, track in zip(sources, whole, strict=True):
         if track.binned.absent:
-            log.warning(f"{source.where}: no {', '.join(track.binned.absent)} in the file: no data there")
+            log.warning(f"{source.where}: no {_named(track.binned.absent)} in the file: no data there")
     return whole
+
+
+def _named(chroms: Sequence[str]) -> str:
+    more = f" and {len(chroms) - NAMED:,} more" if len(chroms) > NAMED else ""
+    return ", ".join(chroms[:NAMED]) + more
 
 
 def _raise(failures: dict[int, str]) -> None:

@@ -14,7 +14,8 @@ from epilstm.ingest.binned_track import SIGNAL, Binning, histograms, moments, re
 from epilstm.ingest.binning import HISTOGRAM_EDGES
 from epilstm.ingest.track_cache import Found
 from epilstm.samplesheet.sheet import Track
-from epilstm.store import create_group, create_mask, create_signal_array, shard_file
+from epilstm.signal_histograms import write_histograms
+from epilstm.store import MaskWriter, create_group, create_signal_array, shard_file
 
 
 def write_signal_dataset(
@@ -39,13 +40,13 @@ def write_signal_dataset(
         As written.
     """
     folder.mkdir(parents=True)
-    group = create_group(folder / "signal.zarr")
-    for chrom in binning.chromosomes:
-        create_signal_array(group, chrom, len(tracks), binning.bins(chrom), binning.codec)
+    group = create_group(folder / "signal.zarr", binning.places)
+    for array in binning.arrays:
+        create_signal_array(group, array, len(tracks), binning.array_bins(array), binning.codec)
         for row, track in enumerate(found):
-            _link_shards(track.folder / SIGNAL, folder / "signal.zarr", chrom, row)
+            _link_shards(track.folder / SIGNAL, folder / "signal.zarr", array, row)
     bins_with_data = _write_mask(folder / "mask.zarr", found, binning)
-    np.save(folder / "histograms.npy", np.stack([histograms(track.binned, binning.chromosomes) for track in found]))
+    histograms_sha256 = write_histograms(folder, [histograms(each.binned, binning.chromosomes) for each in found])
     manifest = SignalManifest(
         assembly=binning.assembly,
         bin_size=binning.bin_size,
@@ -70,15 +71,16 @@ def write_signal_dataset(
         blacklist_sha256=binning.blacklist_sha256,
         bins_with_data=bins_with_data,
         histogram_edges=HISTOGRAM_EDGES.tolist(),
+        histograms_sha256=histograms_sha256,
     )
     write_manifest(folder, manifest)
     return manifest
 
 
-def _link_shards(source: Path, target: Path, chrom: str, row: int) -> None:
+def _link_shards(source: Path, target: Path, array: str, row: int) -> None:
     """Link a one-track array's shards in as those of one row."""
-    theirs, ours = shard_file(source, chrom, 0), shard_file(target, chrom, row)
-    if not theirs.is_dir():  # no shard of this chromosome holds data
+    theirs, ours = shard_file(source, array, 0), shard_file(target, array, row)
+    if not theirs.is_dir():  # no shard of this array holds data
         return
     ours.mkdir(parents=True)
     for shard in theirs.iterdir():
@@ -93,9 +95,10 @@ def _write_mask(path: Path, found: Sequence[Found], binning: Binning) -> dict[st
     packed = read_coverage(found[0].folder).copy()
     for track in found[1:]:
         np.bitwise_or(packed, read_coverage(track.folder), out=packed)
-    group = create_group(path)
     bins_with_data = {}
+    writer = MaskWriter(path, binning.places)
     for chrom, covered in unpack_coverage(packed, binning):
-        create_mask(group, chrom, len(covered))[:] = covered
+        writer.add(chrom, covered)
         bins_with_data[chrom] = int(covered.sum())
+    writer.close()
     return bins_with_data

@@ -15,7 +15,7 @@ from epilstm.genome import Region, bin_count, bins_of
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
 from epilstm.shards import open_bins
-from epilstm.store import read_mask
+from epilstm.store import Masks
 
 #: A track's squared distance from its mean is taken for rounding below this share of its sum of squares.
 CONSTANT_SPREAD = 1e-9
@@ -118,11 +118,7 @@ def matrix_blocks(
         Which share of how many: several processes take turns.
     """
     values = open_bins(matrix / "matrix.zarr", whole=True)
-    masks = {
-        chrom: read_mask(matrix / "mask.zarr", chrom, manifest.bins_with_data.get(chrom))
-        for chrom in manifest.chromosomes
-        if chrom in chromosomes
-    }
+    masks = Masks(matrix / "mask.zarr", manifest.bins_with_data)
     size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
     cuts = [
         (region, bins_of(region, manifest.bin_size)[0], chunk)

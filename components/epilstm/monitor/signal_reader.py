@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Block
 from epilstm.genome import bins_of
 from epilstm.preprocess.matrix_dataset import require_files
-from epilstm.store import open_group, read_mask
+from epilstm.store import Masks, open_signal
 from epilstm.track_identity import TrackSet, named_as
 
 #: Tracks read at once, which bounds what zarr decompresses at a time.
@@ -44,8 +43,8 @@ class SignalReader:
         self.regions = [
             Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
         ]
-        self._values = open_group(folder / "signal.zarr")
-        self._masks: tuple[str, NDArray[np.bool_]] = "", np.empty(0, bool)
+        self._values = open_signal(folder / "signal.zarr")
+        self._masks = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
 
     @property
     def tracks(self) -> list[str]:
@@ -54,17 +53,11 @@ class SignalReader:
 
     def ranges(self) -> dict[str, list[tuple[int, int]]]:
         """First and one-past-last bin of each region, by chromosome."""
-        return {
-            chrom: [(region.first, region.last) for region in self.regions if region.chrom == chrom]
-            for chrom in self.manifest.chromosomes
-        }
+        return self.manifest.bin_ranges
 
     def mask(self, block: Block) -> NDArray[np.bool_]:
         """Which bins of a block have data in any track."""
-        if self._masks[0] != block.chrom:
-            stated = self.manifest.bins_with_data.get(block.chrom)
-            self._masks = block.chrom, read_mask(self.folder / "mask.zarr", block.chrom, stated)
-        return self._masks[1][block.first : block.last]
+        return self._masks[block.chrom][block.first : block.last]
 
     def signal(self, block: Block) -> NDArray[np.float32]:
         """Raw signal of a block, (bin, track), NaN where a track has no data.
@@ -74,17 +67,11 @@ class SignalReader:
         DataError
             A file is damaged, or a value is not finite.
         """
-        stored: Any = self._values[block.chrom]
+        stored = self._values[block.chrom]
         rows = np.empty((block.bins, len(self.manifest.tracks)), np.float32)
         for first in range(0, rows.shape[1], TRACKS_AT_ONCE):
             columns = slice(first, first + TRACKS_AT_ONCE)
-            try:
-                rows[:, columns] = np.asarray(stored[columns, block.first : block.last]).T
-            except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
-                raise DataError(
-                    f"{self.folder}: {block.chrom}, bins {block.first} to {block.last} cannot be read ({error}); "
-                    "remove the ingest cache and run ingest again"
-                ) from error
+            rows[:, columns] = stored[columns, block.first : block.last].T
         if np.isinf(rows).any():
             track = self.tracks[int(np.isinf(rows).any(axis=0).argmax())]
             raise DataError(f"{self.folder}: {block.chrom}: {track} is infinite somewhere; run ingest again")

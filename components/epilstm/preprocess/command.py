@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from epilstm.artifacts import fingerprint, write_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import PreprocessParams
 from epilstm.console import progress
 from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, Split, read_manifest, write_manifest
-from epilstm.errors import DataError
-from epilstm.genome import bins_of
 from epilstm.model.encoder_folder import read_encoder_manifest, scaler_digest
-from epilstm.parts import Finish, FolderOf, Parts, fill, require_chromosome
+from epilstm.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.preprocess.frames import widen_to_frames
 from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, require_files, shards_of, workers_within
 from epilstm.preprocess.standardise import (
@@ -31,7 +27,7 @@ from epilstm.preprocess.standardise import (
 )
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
-from epilstm.store import available_cores, create_bin_array, create_group, create_mask, read_mask, require_group
+from epilstm.store import Masks, MaskWriter, available_cores, create_bin_array, require_group
 from epilstm.track_identity import TrackSet
 
 MATRIX = "matrix.zarr"
@@ -66,12 +62,12 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         scaler_sha256=scaler_digest(scaler),
     )
 
-    def write(chroms: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
-        require_files(signal / "signal.zarr", source, chroms)
+    def write(arrays: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        require_files(signal / "signal.zarr", source, [chrom for array in arrays for chrom in manifest.arrays[array]])
         writers = {
-            chrom: MatrixWriter(signal / "signal.zarr", folder_of(chrom) / MATRIX, scaler, rows) for chrom in chroms
+            array: MatrixWriter(signal / "signal.zarr", folder_of(array) / MATRIX, scaler, rows) for array in arrays
         }
-        _write_matrix(writers, manifest, params, finish)
+        _write_matrix(writers, source, manifest, params, finish)
 
     parts = None
     if "parts" in context.work:
@@ -79,22 +75,20 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         follows_from = [code, manifest.signal_fingerprint, scaler.model_dump(), params.frame_bins, params.codec]
         parts = Parts.of(context.work["parts"], "preprocess", MATRIX, follows_from)
     if parts is not None and context.part is not None:
-        require_chromosome(context.part, manifest.chromosomes)
-        done = parts.add([context.part], write)
-        count = _bins(manifest)[context.part]
+        group = group_of(context.part, manifest)
+        done = parts.add(group, write)
+        count = sum(manifest.region_bins(array) for array in done)
         told = f"{count:,} bins x {len(manifest.tracks)} tracks" if done else "done before, nothing to do"
-        return StepResult(f"{context.part}: {told}", bins=count if done else 0, tracks=len(manifest.tracks))
+        return StepResult(f"{context.part}: {told}", bins=count, tracks=len(manifest.tracks))
 
     matrix = context.outputs["matrix"]
     # With an encoder nothing trains: over all there is, to be held against the histograms of the model's matrix.
-    reference = reference_histograms(
-        source, split.train or source.chromosomes, rows, tracks, _histograms(signal, source)
-    )
+    reference = reference_histograms(source, split.train or source.chromosomes, rows, tracks, signal)
     matrix.mkdir(parents=True)
     write_json(matrix / "scaler.json", scaler.model_dump(mode="json"))
     write_json(matrix / "histograms.json", reference.model_dump(mode="json"))
     _copy_masks(signal / "mask.zarr", matrix / "mask.zarr", manifest)
-    fill(matrix, MATRIX, manifest.chromosomes, write, parts)
+    fill(matrix, MATRIX, list(manifest.arrays), write, parts, manifest.places)
     write_manifest(matrix, manifest)
 
     bins = _bins(manifest)
@@ -113,7 +107,7 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         f"{total:,} bins x {len(manifest.tracks)} tracks, {metrics['fraction_with_data']:.1%} with data; "
         f"{metrics['train_bins']:,} train, {metrics['validation_bins']:,} validation, {metrics['test_bins']:,} test"
     )
-    afterwards = None if parts is None else partial(parts.drop, manifest.chromosomes)
+    afterwards = None if parts is None else partial(parts.drop, list(manifest.arrays))
     workers = _workers(params, len(manifest.tracks))
     return StepResult(summary, metrics, bins=total, tracks=len(manifest.tracks), threads=workers, afterwards=afterwards)
 
@@ -134,31 +128,15 @@ def _split_and_scaler(source: SignalManifest, params: PreprocessParams, encoder:
 
 
 def _bins(manifest: MatrixManifest) -> dict[str, int]:
-    return {chrom: sum(last - first for first, last in _ranges(manifest, chrom)) for chrom in manifest.chromosomes}
-
-
-def _histograms(signal: Path, manifest: SignalManifest) -> np.ndarray:
-    path = signal / "histograms.npy"
-    try:
-        histograms: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; run ingest again") from error
-    expected = (len(manifest.tracks), len(manifest.chromosomes), len(manifest.histogram_edges) - 1)
-    if histograms.shape != expected:
-        raise DataError(f"{path}: of shape {histograms.shape}, the manifest says {expected}; run ingest again")
-    return histograms
-
-
-def _ranges(manifest: MatrixManifest, chrom: str) -> list[tuple[int, int]]:
-    return [bins_of(region, manifest.bin_size) for region in manifest.region_list([chrom])]
+    return {chrom: sum(last - first for first, last in ranges) for chrom, ranges in manifest.bin_ranges.items()}
 
 
 def _copy_masks(source: Path, target: Path, manifest: MatrixManifest) -> None:
     """Copy masks chromosome by chromosome; the bins that complete the last frame have no data."""
-    group = create_group(target)
+    masks, writer = Masks(source, manifest.bins_with_data), MaskWriter(target, manifest.places)
     for chrom in manifest.chromosomes:
-        mask = read_mask(source, chrom, manifest.bins_with_data.get(chrom))
-        create_mask(group, chrom, manifest.bins(chrom))[: len(mask)] = mask
+        writer.add(chrom, masks[chrom])
+    writer.close()
 
 
 @dataclass(frozen=True)
@@ -172,17 +150,23 @@ def _do(job: _Job) -> None:
 
 
 def _write_matrix(
-    writers: Mapping[str, MatrixWriter], manifest: MatrixManifest, params: PreprocessParams, finish: Finish
+    writers: Mapping[str, MatrixWriter],
+    source: SignalManifest,
+    manifest: MatrixManifest,
+    params: PreprocessParams,
+    finish: Finish,
 ) -> None:
-    """Write the matrix of each chromosome that there is a writer for."""
+    """Write each of the matrix's arrays that there is a writer for."""
     shards: list[Shard] = []
-    for chrom, writer in writers.items():
-        bins = manifest.bins(chrom)
-        group = require_group(writer.matrix)
-        create_bin_array(group, chrom, bins, len(manifest.tracks), "float16", params.codec, float("nan"))
-        shards += shards_of(chrom, bins, _ranges(manifest, chrom))
-    jobs = [_Job(writers[shard.chrom], shard) for shard in shards]
-    left = Counter(shard.chrom for shard in shards)
+    for name, writer in writers.items():
+        shape = manifest.array_bins(name), len(manifest.tracks)
+        shared = name not in manifest.arrays[name]
+        create_bin_array(
+            require_group(writer.matrix), name, *shape, "float16", params.codec, float("nan"), shared=shared
+        )
+        shards += shards_of(name, source, manifest)
+    jobs = [_Job(writers[shard.array], shard) for shard in shards]
+    left = Counter(shard.array for shard in shards)
     workers = _workers(params, len(manifest.tracks))
     with (
         progress("writing the matrix, bins", sum(shard.bins for shard in shards)) as bar,
@@ -191,8 +175,8 @@ def _write_matrix(
         for outcome in done:
             outcome.result()
             shard = shards[outcome.index]
-            left[shard.chrom] -= 1
-            if not left[shard.chrom]:
-                finish(shard.chrom, {})
-            bar.note(shard.chrom)
+            left[shard.array] -= 1
+            if not left[shard.array]:
+                finish(shard.array, {})
+            bar.note(shard.array)
             bar.advance(shard.bins)

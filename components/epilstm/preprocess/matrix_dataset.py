@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from epilstm.datasets import Scaler, SignalManifest
+from epilstm.datasets import Manifest, Scaler, SignalManifest
 from epilstm.errors import DataError
-from epilstm.shards import open_bins
-from epilstm.store import SHARD_BINS, open_group
+from epilstm.shards import open_arrays
+from epilstm.store import SHARD_BINS, open_track_arrays
 from epilstm.transforms import places_of, standardise, stored
 
 #: Tracks read at once, which bounds memory to so many rows of a shard in float32 (and fills a cache line of the
@@ -27,48 +27,69 @@ MEMORY_BYTES = 1_000_000_000
 PROCESS_BYTES = 130_000_000
 
 
+class Piece(NamedTuple):
+    """Bins `first` to before `end` of the matrix's array, `known` of which are in the signal's, from `source` on.
+
+    The last frame of a chromosome reaches past its end, where the signal has no bins.
+    """
+
+    first: int
+    end: int
+    source: int
+    known: int
+
+
 @dataclass(frozen=True)
 class Shard:
-    """One shard of one chromosome's matrix, and the stretches of it that have regions.
+    """One shard of one of the matrix's arrays, and the stretches of it that have regions.
 
     Parameters
     ----------
-    chrom : str
-        Chromosome.
+    array : str
+        Name of the array, in the signal and in the matrix.
     first, end : int
         First and one-past-last bin.
-    pieces : tuple of (int, int)
-        First and one-past-last bin of each stretch.
+    pieces : tuple of Piece
+        In order.
     """
 
-    chrom: str
+    array: str
     first: int
     end: int
-    pieces: tuple[tuple[int, int], ...]
+    pieces: tuple[Piece, ...]
 
     @property
     def bins(self) -> int:
         """Bins in its stretches."""
-        return sum(last - first for first, last in self.pieces)
+        return sum(piece.end - piece.first for piece in self.pieces)
 
 
-def shards_of(chrom: str, bins: int, ranges: list[tuple[int, int]]) -> Iterator[Shard]:
-    """Shards of a chromosome that have regions.
+def shards_of(array: str, signal: Manifest, matrix: Manifest) -> list[Shard]:
+    """Shards of an array that have regions, in order.
 
     Parameters
     ----------
-    chrom : str
-        Chromosome.
-    bins : int
-        Length of its array.
-    ranges : list of (int, int)
-        First and one-past-last bin of each region.
+    array : str
+        Its name, in both datasets.
+    signal, matrix : Manifest
+        Of the signal that is read and of the matrix that is written.
     """
-    for first in range(0, bins, SHARD_BINS):
-        end = min(first + SHARD_BINS, bins)
-        pieces = tuple((max(begin, first), min(last, end)) for begin, last in ranges if begin < end and last > first)
-        if pieces:
-            yield Shard(chrom, first, end, pieces)
+    pieces: dict[int, list[Piece]] = {}
+    for chrom in matrix.arrays[array]:
+        theirs, ours = signal.places[chrom], matrix.places[chrom]
+        for begin, last in matrix.bin_ranges[chrom]:
+            while begin < last:
+                number = (ours.first + begin) // SHARD_BINS
+                end = min(last, (number + 1) * SHARD_BINS - ours.first)
+                known = max(0, min(end, theirs.bins) - begin)
+                piece = Piece(ours.first + begin, ours.first + end, theirs.first + min(begin, theirs.bins), known)
+                pieces.setdefault(number, []).append(piece)
+                begin = end
+    bins = matrix.array_bins(array)
+    return [
+        Shard(array, number * SHARD_BINS, min((number + 1) * SHARD_BINS, bins), tuple(pieces[number]))
+        for number in sorted(pieces)
+    ]
 
 
 def workers_within(cores: int, tracks: int) -> int:
@@ -94,12 +115,13 @@ def require_files(signal: Path, manifest: SignalManifest, chroms: Iterable[str])
         A chromosome's array is missing, or a track that the manifest says has data there has no file.
     """
     again = "pull the dataset again, or remove the ingest cache and run ingest again"
-    for chrom in chroms:
-        if not (signal / chrom / "zarr.json").is_file():
-            raise DataError(f"{signal}: no array for {chrom}; {again}")
+    for array in dict.fromkeys(manifest.places[chrom].array for chrom in chroms):
+        if not (signal / array / "zarr.json").is_file():
+            raise DataError(f"{signal}: no array for {array}; {again}")
         for number, track in enumerate(manifest.tracks):
-            shards = signal / chrom / "c" / str(number)
-            if track.moments.get(chrom, (0, 0, 0))[0] and not (shards.is_dir() and any(shards.iterdir())):
+            shards = signal / array / "c" / str(number)
+            with_data = any(track.moments.get(chrom, (0, 0, 0))[0] for chrom in manifest.arrays[array])
+            if with_data and not (shards.is_dir() and any(shards.iterdir())):
                 raise DataError(f"{shards}: the files of {track.name} are missing; {again}")
 
 
@@ -124,29 +146,26 @@ class MatrixWriter:
 
     def write(self, shard: Shard) -> None:
         """Standardise and write one shard; no other process may write it."""
-        signal: Any = open_group(self.signal)[shard.chrom]
-        tracks, signal_bins = len(self.rows), signal.shape[1]
+        signal = open_track_arrays(self.signal)[shard.array]
+        tracks = len(self.rows)
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
-        for begin, end in shard.pieces:
-            known = max(begin, min(end, signal_bins))  # the last frame reaches past the chromosome's end
-            for track in range(0, tracks, TRACKS_AT_ONCE):
-                columns = slice(track, min(track + TRACKS_AT_ONCE, tracks))
-                scaler = self.scaler.select(range(tracks)[columns])
-                try:
-                    raw = _read_rows(signal, self.rows[columns], begin, known)
-                except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
-                    raise DataError(
-                        f"{self.signal}: {shard.chrom}, bins {begin} to {known} cannot be read ({error}); "
-                        "remove the ingest cache and run ingest again"
-                    ) from error
-                _require_not_negative(raw, scaler, shard.chrom)
-                for first in range(begin, end, BINS_AT_ONCE):
-                    last = min(first + BINS_AT_ONCE, end)
-                    part = raw[:, first - begin : last - begin]
+        # The pieces follow each other in the signal as in the matrix, so one stretch of it holds them all.
+        start = min(piece.source for piece in shard.pieces)
+        stop = max(piece.source + piece.known for piece in shard.pieces)
+        for track in range(0, tracks, TRACKS_AT_ONCE):
+            columns = slice(track, min(track + TRACKS_AT_ONCE, tracks))
+            scaler = self.scaler.select(range(tracks)[columns])
+            raw = _read_rows(signal, self.rows[columns], start, stop)
+            _require_not_negative(raw, scaler, shard.array)
+            for piece in shard.pieces:
+                for first in range(piece.first, piece.end, BINS_AT_ONCE):
+                    last = min(first + BINS_AT_ONCE, piece.end)
+                    at = piece.source - start + first - piece.first
+                    part = raw[:, at : at + min(last - first, max(0, piece.known - (first - piece.first)))]
                     part = np.pad(part, ((0, 0), (0, last - first - part.shape[1])), constant_values=np.nan)
                     rows = slice(first - shard.first, last - shard.first)
                     block[rows, columns] = stored(standardise(part.T, scaler))
-        open_bins(self.matrix)[shard.chrom].write_shard(shard.first // SHARD_BINS, block)
+        open_arrays(self.matrix)[shard.array].write_shard(shard.first // SHARD_BINS, block)
 
 
 def _require_not_negative(raw: npt.NDArray[np.float32], scaler: Scaler, chrom: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from epilstm.console import log
 from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest, Split
 from epilstm.errors import DataError, GenomeError
+from epilstm.signal_histograms import read_histograms
 from epilstm.track_identity import TrackSet, missing_tracks
 
 #: Tracks that a message names at most.
@@ -24,19 +25,20 @@ def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test:
     GenomeError
         A held-out chromosome has no regions or no data, or nothing is left to train on.
     """
-    with_data = [chrom for chrom in manifest.chromosomes if manifest.bins_with_data[chrom]]
+    regions = set(manifest.chromosomes)
+    with_data = {chrom: None for chrom in manifest.chromosomes if manifest.bins_with_data[chrom]}
     for key, chromosomes in (("validation", validation), ("test", test)):
         for chrom in chromosomes:
             if chrom not in with_data:
-                why = "has no data in any track" if chrom in manifest.chromosomes else "is not in the signal"
+                why = "has no data in any track" if chrom in regions else "is not in the signal"
                 raise GenomeError(
-                    f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are {', '.join(with_data)}"
+                    f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are {_named(list(with_data))}"
                 )
     held_out = {*validation, *test}
     train = [chrom for chrom in with_data if chrom not in held_out]
     if not train:
         raise GenomeError(
-            f"preprocess.split: no chromosome is left to train on; those with data are {', '.join(with_data)}, "
+            f"preprocess.split: no chromosome is left to train on; those with data are {_named(list(with_data))}, "
             "and all are held out"
         )
     return Split(train=train, validation=list(validation), test=list(test))
@@ -139,11 +141,7 @@ def _named(tracks: Sequence[str]) -> str:
 
 
 def reference_histograms(
-    manifest: SignalManifest,
-    chromosomes: Sequence[str],
-    rows: Sequence[int],
-    tracks: TrackSet,
-    histograms: npt.NDArray[np.int64],
+    manifest: SignalManifest, chromosomes: Sequence[str], rows: Sequence[int], tracks: TrackSet, signal: Path
 ) -> ReferenceHistograms:
     """Histogram of each track over bins with data in any track, or in itself where its uncovered bases are missing.
 
@@ -157,11 +155,10 @@ def reference_histograms(
         Tracks, by their row in the signal.
     tracks : TrackSet
         What these are.
-    histograms : (track, chromosome, histogram bin) int64 array
-        The signal's, over covered bins.
+    signal : Path
+        Signal dataset, whose histograms are over covered bins.
     """
-    chosen = [manifest.chromosomes.index(chrom) for chrom in chromosomes]
-    counts = histograms[np.ix_(rows, chosen)].sum(axis=1)
+    counts = read_histograms(signal, manifest, chromosomes)[list(rows)]
     bins = sum(manifest.bins_with_data[chrom] for chrom in chromosomes)
     zero = int(np.searchsorted(manifest.histogram_edges, 0.0, side="right")) - 1
     zeros = np.array([manifest.tracks[row].uncovered == "zero" for row in rows])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from epilstm.errors import DataError
-from epilstm.shards import BinArray
+from epilstm.shards import BinArray, BinRows
 from epilstm.stretches import PIECE_BINS, Stretch, read_rows
 from epilstm.track_files import runs
 
@@ -159,13 +159,13 @@ class HmmStates(StateModel):
 
 
 def training_sequences(
-    arrays: Mapping[str, BinArray], stretches: Sequence[Stretch], bins: int, where: str
+    arrays: Mapping[str, BinArray | BinRows], stretches: Sequence[Stretch], bins: int, where: str
 ) -> list[NDArray[np.float32]]:
     """Sequences of consecutive bins with data, spread evenly over some stretches.
 
     Parameters
     ----------
-    arrays : mapping of str to BinArray
+    arrays : mapping of str to BinRows
         Embeddings by chromosome.
     stretches : sequence of Stretch
     bins : int
@@ -190,13 +190,13 @@ def training_sequences(
     return sequences
 
 
-def decode_stretch(model: StateModel, array: BinArray, stretch: Stretch) -> States:
+def decode_stretch(model: StateModel, array: BinArray | BinRows, stretch: Stretch) -> States:
     """States of a stretch's bins, `NO_STATE` where there is no data; memory is that of a piece.
 
     Parameters
     ----------
     model : StateModel
-    array : BinArray
+    array : BinRows
         Embeddings of the stretch's chromosome.
     stretch : Stretch
     """

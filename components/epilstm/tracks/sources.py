@@ -14,7 +14,7 @@ from epilstm.artifacts import fingerprint
 from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, read_manifest
 from epilstm.errors import ModelError, ParamsError
 from epilstm.shards import open_bins
-from epilstm.store import read_mask
+from epilstm.store import Masks
 from epilstm.stretches import Stretch, open_embeddings, piece_bins, read_rows, stretches_of
 from epilstm.track_files import Piece
 from epilstm.track_identity import TrackSet, same_tracks, select_tracks
@@ -164,18 +164,16 @@ class Reconstruction(Source):
         )  # all that a reconstruction depends on, whatever the embedding does
 
         frame = self.manifest.frame_bins
-        masks: dict[str, NDArray[np.bool_]] = {}
+        masks = Masks(self.folder / "mask.zarr", self.manifest.bins_with_data)
         for stretch in self.stretches:
-            if stretch.chrom not in masks:
-                with_data = self.manifest.bins_with_data.get(stretch.chrom)
-                masks = {stretch.chrom: read_mask(self.folder / "mask.zarr", stretch.chrom, with_data)}
+            mask = masks[stretch.chrom]
             for part in stretch.cut(piece_bins(len(self.manifest.tracks), frame)):
                 start = max(part.region[0], (part.first - CONTEXT_BINS) // frame * frame)
                 stop = min(part.region[1], -(-(part.last + CONTEXT_BINS) // frame) * frame)
                 rows = read_rows(self.folder, self._values[part.chrom], start, stop)
                 kept = slice(part.first - start, part.last - start)
                 values = self._signal(rows, kept)
-                values[~masks[part.chrom][part.first : part.last]] = np.nan
+                values[~mask[part.first : part.last]] = np.nan
                 yield Piece(part.chrom, part.first, values)
 
     def _signal(self, rows: NDArray[np.float16], kept: slice) -> NDArray[np.float32]:

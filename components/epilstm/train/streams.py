@@ -23,7 +23,7 @@ from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import TrainingError
 from epilstm.genome import Region, bins_of
 from epilstm.shards import open_bins
-from epilstm.store import read_mask
+from epilstm.store import Masks
 
 #: Windows read at a time when all are loaded.
 LOAD_WINDOWS = 1_000
@@ -293,7 +293,8 @@ class StoredMatrix:
     def __init__(self, matrix: Path, chromosomes: Iterable[str]) -> None:
         self.values = open_bins(matrix / "matrix.zarr", whole=True)
         counts = read_manifest(matrix, MatrixManifest).bins_with_data
-        self.masks = {c: read_mask(matrix / "mask.zarr", c, counts.get(c)) for c in dict.fromkeys(chromosomes)}
+        masks = Masks(matrix / "mask.zarr", counts)
+        self.masks = {chrom: masks[chrom] for chrom in dict.fromkeys(chromosomes)}
         first = self.values[next(iter(self.masks))]
         self.tracks, self.chunk_bins = first.shape[1], first.chunks[0]
 
