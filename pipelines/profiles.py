@@ -10,6 +10,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from epilstm.errors import ParamsError
+from epilstm.task.secret_variables import FOLDER as SECRET_FOLDER
 
 #: Where the data root's volume is in every pod.
 DATA_PATH = "/data"
@@ -89,15 +90,6 @@ TELEMETRY, TELEMETRY_VARIABLES = "epilstm-telemetry", ("EPILSTM_PUSHGATEWAY", "E
 #: Label by which Kubeflow Pipelines marks the pods of a run with its identifier.
 RUN_LABEL = "pipeline/runid"
 
-#: Keys of the secret that holds credentials of an object store: the variables that they become.
-S3_VARIABLES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_ENDPOINT_URL",
-)
-
 #: Keys of the secret that holds credentials of the registry's git repository: the variables that they become.
 REGISTRY_VARIABLES = ("GIT_USERNAME", "GIT_PASSWORD", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
 
@@ -169,7 +161,7 @@ class Cluster:
     data_claim : str
         Volume claim mounted at `DATA_PATH`; empty where the data root is an object store.
     s3_secret : str
-        Secret with `S3_VARIABLES`, used if it is there; empty for none.
+        Secret of the object store: its ``AWS_*`` keys become variables. Used if it is there; empty for none.
     registry_secret : str
         Secret with `REGISTRY_VARIABLES`, used if it is there; empty for none.
     accelerator : str
@@ -289,7 +281,8 @@ def place(task: PipelineTask, step: str, profile: Profile, cluster: Cluster, *, 
     if cluster.data_claim:
         kubernetes.mount_pvc(task, pvc_name=cluster.data_claim, mount_path=DATA_PATH)
     if cluster.s3_secret:
-        kubernetes.use_secret_as_env(task, cluster.s3_secret, {name: name for name in S3_VARIABLES}, optional=True)
+        # As files, since variables would have to be listed here one by one.
+        kubernetes.use_secret_as_volume(task, cluster.s3_secret, str(SECRET_FOLDER), optional=True)
     if cluster.registry_secret and step in REGISTRY_TASKS:
         variables = {name: name for name in REGISTRY_VARIABLES}
         kubernetes.use_secret_as_env(task, cluster.registry_secret, variables, optional=True)

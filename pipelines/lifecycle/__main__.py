@@ -18,6 +18,7 @@ from epilstm.steps import Port
 from epilstm.task.command import TERMINATION_LOG
 from epilstm.task.data_root import open_data_root
 from epilstm.task.executor import Executor
+from epilstm.task.secret_variables import set_variables
 from pipelines.lifecycle import FILES, METRICS, RUN_SECTIONS, VERDICT
 
 PATH = click.Path(path_type=Path)
@@ -53,6 +54,7 @@ def metrics_of_steps(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group()
 def lifecycle() -> None:
     """Ask the registry, publish to it, roll out from it (what the compiled pipelines call)."""
+    set_variables()
 
 
 @lifecycle.command()

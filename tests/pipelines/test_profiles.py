@@ -10,6 +10,7 @@ import yaml
 from compiled_ir import CompiledPipeline
 
 from epilstm.errors import ParamsError, PipelineError
+from epilstm.task.secret_variables import FOLDER
 from pipelines.compilation import PIPELINES, Settings, compile_pipeline
 from pipelines.profiles import REGISTRY_VARIABLES, SPOT_NODES, Cluster
 
@@ -109,11 +110,9 @@ def test_an_object_store_needs_no_claim_but_its_secret():
     for name in pipeline.executors:
         pod = pipeline.kubernetes(name)
         assert "pvcMount" not in pod
-        [secret] = [each for each in pod["secretAsEnv"] if each["secretName"] == "epilstm-s3"]
+        [secret] = [each for each in pod["secretAsVolume"] if each["secretName"] == "epilstm-s3"]
         assert secret["optional"]
-        assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"} <= {
-            pair["envVar"] for pair in secret["keyToEnv"]
-        }
+        assert secret["mountPath"] == str(FOLDER)
 
 
 def test_only_tasks_that_ask_the_registry_get_its_credentials():

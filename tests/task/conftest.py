@@ -86,8 +86,8 @@ def volume(tmp_path: Path, simulated: Path) -> Launcher:
 class S3Server:
     """A real S3 server on the loopback, which can be told to refuse.
 
-    `refuse` maps a request's method and path to an S3 error (status and code), or to None; `requests` holds the
-    requests so far.
+    `refuse` maps a request's method and path to an S3 error (status and code), or to None; `refuse_headers` does so
+    with the names of its headers and its query, as some stores do; `requests` holds the requests so far.
     """
 
     def __init__(self) -> None:
@@ -98,13 +98,15 @@ class S3Server:
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.server = make_server("127.0.0.1", 0, self, threaded=True)
         self.refuse: Callable[[str, str], tuple[str, str] | None] = lambda method, path: None
+        self.refuse_headers: Callable[[set[str], str], tuple[str, str] | None] = lambda names, query: None
         self.requests: list[tuple[str, str]] = []
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         request = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
         self.requests.append(request)
-        refused = self.refuse(*request)
+        names = {name.removeprefix("HTTP_").replace("_", "-").lower() for name in environ if name.startswith("HTTP_")}
+        refused = self.refuse(*request) or self.refuse_headers(names, environ.get("QUERY_STRING", ""))
         if refused is None:
             return self.moto(environ, start_response)
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -152,6 +154,7 @@ def bucket(s3_server: S3Server, simulated: Path, monkeypatch: pytest.MonkeyPatch
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     s3_server.refuse = lambda method, path: None
+    s3_server.refuse_headers = lambda names, query: None
     files = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
     name = f"bucket-{uuid4()}"
     files.mkdir(name)

@@ -17,6 +17,7 @@ from typing import Any
 from epilstm.artifacts import write_json
 from epilstm.console import log
 from epilstm.errors import TrackError
+from epilstm.object_store import open_store
 from epilstm.samplesheet.sheet import is_local, url_problem
 
 #: Seconds without a byte before a remote read, or a question about a file's version, counts as failed.
@@ -76,7 +77,7 @@ def source_state(uri: str) -> SourceState | None:
             request = urllib.request.Request(uri, method="HEAD", headers=_headers())
             with urllib.request.urlopen(request, timeout=LOOKUP_TIMEOUT) as response:
                 return _state_of_response(response, _content_length(response))
-        file_system, path = _file_system(uri)
+        file_system, path = open_store(uri)
         return SourceState(file_system.size(path), f"ukey {file_system.ukey(path)}")
     except Exception as error:  # drivers raise what they like; reading the file will tell what is wrong with it
         log.debug(f"{uri}: does not say what version it is: {error}")
@@ -275,16 +276,9 @@ def _receive(response: HTTPResponse, partial: Partial, have: int, version: str |
     return state
 
 
-def _file_system(uri: str) -> tuple[Any, str]:
-    import fsspec
-
-    file_system, path = fsspec.core.url_to_fs(uri)
-    return file_system, path
-
-
 def _attempt_fsspec(uri: str, partial: Partial) -> SourceState | None:
     try:
-        file_system, path = _file_system(uri)
+        file_system, path = open_store(uri)
     except (ImportError, ValueError) as error:
         raise TrackError(f"{uri}: {error}; check the samplesheet's uri") from error
     try:

@@ -12,6 +12,7 @@ import click
 from epilstm import console
 from epilstm.console import log
 from epilstm.errors import EpilstmError, ParamsError
+from epilstm.task.secret_variables import set_variables
 
 #: Kubernetes shows what stands here as the reason for a container's end.
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -20,6 +21,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 @click.group()
 def task() -> None:
     """Run a step as a task of a Kubeflow pipeline (what the compiled pipelines call)."""
+    set_variables()
 
 
 @contextmanager

@@ -10,12 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from epilstm.errors import DataError, ParamsError
-
-#: Seconds to connect, and to wait for the next byte; attempts at one request.
-S3_OPTIONS = {
-    "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 4}},
-    "use_listings_cache": False,
-}
+from epilstm.object_store import delete, open_store
 
 
 def is_remote(uri: str) -> bool:
@@ -43,7 +38,7 @@ def join(uri: str, name: str) -> str:
 def sizes(uri: str) -> dict[str, int]:
     """Bytes of every file under a URI, by relative name; none where there is no such folder."""
     with told(uri):
-        file_system, path = _opened(uri)
+        file_system, path = open_store(uri)
         found: Mapping[str, Any] = file_system.find(path, detail=True)
     start = path.rstrip("/") + "/"
     return {name.removeprefix(start): int(info["size"]) for name, info in found.items() if name.startswith(start)}
@@ -52,7 +47,7 @@ def sizes(uri: str) -> dict[str, int]:
 def read(uri: str) -> bytes | None:
     """Content of a file; None where there is none."""
     with told(uri):
-        file_system, path = _opened(uri)
+        file_system, path = open_store(uri)
         try:
             content: bytes = file_system.cat_file(path)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -69,7 +64,7 @@ def download(uri: str, names: Iterable[str], folder: Path) -> None:
     if not names:
         return
     with told(uri):
-        file_system, path = _opened(uri)
+        file_system, path = open_store(uri)
         for parent in {(folder / name).parent for name in names}:
             parent.mkdir(parents=True, exist_ok=True)
         file_system.get([join(path, name) for name in names], [str(folder / name) for name in names])
@@ -81,7 +76,7 @@ def upload(folder: Path, names: Iterable[str], uri: str) -> None:
     if not names:
         return
     with told(uri):
-        file_system, path = _opened(uri)
+        file_system, path = open_store(uri)
         file_system.put([str(folder / name) for name in names], [join(path, name) for name in names])
 
 
@@ -90,16 +85,8 @@ def remove(uri: str, names: Iterable[str]) -> None:
     names = list(names)
     if names:
         with told(uri):
-            file_system, path = _opened(uri)
-            file_system.rm([join(path, name) for name in names])
-
-
-def _opened(uri: str) -> tuple[Any, str]:
-    import fsspec
-
-    options = S3_OPTIONS if uri.startswith(("s3://", "s3a://")) else {}
-    file_system, path = fsspec.core.url_to_fs(uri, **options)
-    return file_system, path
+            file_system, path = open_store(uri)
+            delete(file_system, [join(path, name) for name in names])
 
 
 @contextmanager
