@@ -27,6 +27,7 @@ from pipelines.answers import (
 )
 from pipelines.cluster_options import (
     LONGEST_EXPERIMENT,
+    LONGEST_RUN,
     LONGEST_VERSION,
     checked_name,
     cluster_of,
@@ -94,7 +95,7 @@ def upload(version_name: str | None, dry_run: bool, as_json: bool, **options: An
 @click.option(
     "--run-name",
     metavar="NAME",
-    callback=name_of("--run-name"),
+    callback=name_of("--run-name", LONGEST_RUN),
     help="Name of the run; without it pipeline, profile, time and a few letters.",
 )
 @run_options
@@ -154,7 +155,7 @@ def submit(
 
 
 @click.command("status", short_help="Show a run and its steps.")
-@click.argument("run", callback=name_of("RUN"))
+@click.argument("run", callback=name_of("RUN", LONGEST_RUN))
 @click.option("--wait", is_flag=True, help="Wait until the run has ended; fail if it failed.")
 @click.option("--poll", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Seconds between looks.")
 @json_option
@@ -221,7 +222,7 @@ def runs_command(limit: int, experiment: str | None, dry_run: bool, as_json: boo
 
 
 @click.command("terminate", short_help="End a run.")
-@click.argument("run", callback=name_of("RUN"))
+@click.argument("run", callback=name_of("RUN", LONGEST_RUN))
 @json_option
 @connection_options
 def terminate(run: str, dry_run: bool, as_json: bool, **options: Any) -> None:

@@ -10,6 +10,7 @@ import click
 
 from epilstm.cli import verbosity_options
 from epilstm.errors import ParamsError
+from epilstm.network import parse_headers
 
 if TYPE_CHECKING:
     from pipelines.connection import Cluster, Connection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "epilstm"
 PATH = click.Path(path_type=Path)
 #: Bytes of names that Kubeflow Pipelines takes at most.
-LONGEST_PIPELINE, LONGEST_VERSION, LONGEST_EXPERIMENT = 128, 127, 128
+LONGEST_PIPELINE, LONGEST_VERSION, LONGEST_EXPERIMENT, LONGEST_RUN, LONGEST_SCHEDULE = 128, 127, 128, 300, 300
 
 
 def name_of(what: str, longest: int | None = None) -> Callable[..., str | None]:
@@ -66,6 +67,13 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_envvar=True,
                 metavar="FILE",
                 help="Certificate of the authority that signed the server's.",
+            ),
+            click.option(
+                "--header",
+                "headers",
+                multiple=True,
+                metavar="'Name: value'",
+                help="Header to send, for a gateway that routes by it (Host) or wants a key; repeatable.",
             ),
             click.option(
                 "--ui-host", envvar="KFP_UI_HOST", show_envvar=True, metavar="URL", help="For links; else the host."
@@ -161,6 +169,7 @@ def connect(options: Mapping[str, Any]) -> Connection:
         namespace=options["namespace"] or None,
         credentials=credentials_given(options["token_file"], options["cookies_file"]),
         ssl_ca_cert=options["ssl_ca_cert"],
+        headers=parse_headers(options["headers"]),
         ui_host=options["ui_host"],
         patience=Patience(read_timeout=options["timeout"]),
     ).checked()

@@ -7,11 +7,10 @@ import io
 import json
 import random
 import re
-import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +23,7 @@ from kfp_server_api.rest import RESTClientObject
 
 from epilstm.console import log
 from epilstm.errors import PipelineError
+from epilstm.network import ca_path, proxy_for, trusting
 from pipelines.credentials import Credentials
 
 T = TypeVar("T")
@@ -113,7 +113,9 @@ class Connection:
     credentials : Credentials
         Token or session.
     ssl_ca_cert : Path, optional
-        PEM file of the authority that signed the server's certificate.
+        Certificates (PEM) to trust: a file, or a folder of them.
+    headers : mapping of str to str
+        Further headers of each request, names in lower case.
     ui_host : str, optional
         URL of the user interface for links, where it differs from the host.
     patience : Patience
@@ -124,6 +126,7 @@ class Connection:
     namespace: str | None = None
     credentials: Credentials = field(default_factory=Credentials)
     ssl_ca_cert: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     ui_host: str | None = None
     patience: Patience = field(default_factory=Patience)
 
@@ -133,7 +136,8 @@ class Connection:
         Raises
         ------
         PipelineError
-            The host is no URL, or the certificate file holds no certificates.
+        XX
+            The certificates, or a proxy of the environment, cannot be used.
         """
         parts = urlsplit(self.host)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -144,12 +148,11 @@ class Connection:
             _ = parts.port
         except ValueError:
             raise PipelineError(f"--host {self.host}: the port is no number from 0 to 65535") from None
-        if self.ssl_ca_cert is not None:
-            try:
-                ssl.create_default_context(cafile=str(self.ssl_ca_cert))
-            except OSError as error:
-                reason = "holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-                raise PipelineError(f"--ssl-ca-cert {self.ssl_ca_cert}: {reason}") from error
+        if "authorization" in self.headers and self.credentials.token():
+            raise PipelineError("--header Authorization and a token: give one of them")
+        proxy_for(self.host)
+        if self.ssl_ca_cert is not None or parts.scheme == "https":
+            return replace(self, ssl_ca_cert=ca_path(self.ssl_ca_cert, "--ssl-ca-cert"))
         return self
 
     def link(self, path: str) -> str:
@@ -184,7 +187,15 @@ class _PatientRest(RESTClientObject):  # type: ignore[misc]
     def __init__(self, configuration: kfp_server_api.Configuration, connection: Connection) -> None:
         # Retries and redirects are ours to judge, not urllib3's.
         configuration.retries = False
+        proxy = proxy_for(connection.host)
+        if proxy is not None:
+            configuration.proxy = proxy.url
+            configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=proxy.credentials)
         super().__init__(configuration)
+        if connection.ssl_ca_cert is not None:
+            pool_options = self.pool_manager.connection_pool_kw
+            pool_options.pop("ca_certs", None)
+            pool_options["ssl_context"] = trusting(connection.ssl_ca_cert)
         self.connection = connection
 
     def request(self, method: str, url: str, **options: Any) -> Any:
@@ -383,10 +394,11 @@ class Cluster:
                 namespace=connection.namespace or "-",
                 credentials=_Token(credentials) if token else None,
                 cookies=credentials.cookies(connection.host),
-                ssl_ca_cert=str(connection.ssl_ca_cert) if connection.ssl_ca_cert else None,
             )
         api = self.client._run_api.api_client
-        api.rest_client = _PatientRest(api.configuration, connection)
+        for name, value in connection.headers.items():
+            api.set_default_header(name, value)
+        api.rest_client = _PatientRest(api.configuration, self.connection)
         self.multi_user = bool(self.client.get_kfp_healthz().multi_user)
         if self.multi_user and not connection.namespace:
             raise ClusterError(f"{connection.host}: serves many users; give yours with --namespace or KFP_NAMESPACE")

@@ -52,6 +52,12 @@ def six_fields(expression: str) -> str:
     """
     text = SHORTHANDS.get(expression.strip().lower(), expression)
     fields = text.split()
+    zone = next((field for field in fields if field.upper().startswith(("TZ=", "CRON_TZ="))), None)
+    if zone is not None:
+        raise ParamsError(
+            f"--cron {expression!r}: {zone} is not supported: the server counts in UTC; leave it out and give the "
+            "hour in UTC (03:00 in Berlin is hour 2 in winter and 1 in summer)"
+        )
     if len(fields) == 5:
         fields.insert(0, "0")
     if len(fields) != 6:

@@ -10,6 +10,7 @@ import click
 
 from pipelines.answers import InterruptedCommandError, is_json, json_option, print_result, print_table
 from pipelines.cluster_options import (
+    LONGEST_SCHEDULE,
     cluster_of,
     connect,
     connection_options,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("schedule", short_help="Run a registered version again and again.")
-@click.argument("name", required=False, callback=name_of("NAME"))
+@click.argument("name", required=False, callback=name_of("NAME", LONGEST_SCHEDULE))
 @click.option("--cron", metavar="EXPRESSION", help="In UTC: minute hour day month weekday, or six with seconds first.")
 @click.option("--interval", metavar="TIME", help="As 30m, 6h or 7d.")
 @click.option("--list", "action", flag_value="list", help="List schedules.")

@@ -5,6 +5,8 @@ import pytest
 from command_outcome import Command, Outcome
 from fake_kfp_server import FakeKfpServer
 
+from epilstm.network import CA_VARIABLES
+
 
 @pytest.fixture
 def kfp_server() -> Iterator[FakeKfpServer]:
@@ -16,7 +18,9 @@ def kfp_server() -> Iterator[FakeKfpServer]:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOST", "NAMESPACE", "TOKEN", "TOKEN_FILE", "COOKIES_FILE", "SSL_CA_CERT", "UI_HOST"):
         monkeypatch.delenv(f"KFP_{name}", raising=False)
-    monkeypatch.delenv("KF_PIPELINES_SA_TOKEN_PATH", raising=False)
+    for name in ("KF_PIPELINES_SA_TOKEN_PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *CA_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import pytest
 from command_outcome import Command
 from fake_kfp_server import FakeKfpServer
 
+from client.proxy_server import forward_proxy
+
 TOKEN = "eyJhbGciOi.secret-token.c2lnbmF0dXJl"
 
 
@@ -280,6 +282,14 @@ def test_the_authority_s_certificate_can_be_given(epilstm_pipeline: Command, cer
         assert epilstm_pipeline("runs", "--host", server.url, "--ssl-ca-cert", certificate).code == 0
 
 
+def test_the_certificates_of_the_environment_are_trusted(
+    epilstm_pipeline: Command, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeKfpServer(tls=_tls(certificate)) as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert epilstm_pipeline("runs", "--host", server.url).code == 0
+
+
 def test_a_server_without_tls_is_told(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     told = epilstm_pipeline("runs", "--host", kfp_server.url.replace("http", "https"))
     assert told.code == 1
@@ -301,7 +311,7 @@ def test_a_certificate_file_that_is_none_is_refused(
     if content is not None:
         file.write_text(content)
     told = epilstm_pipeline("runs", "--host", kfp_server.url, "--ssl-ca-cert", file)
-    assert told.code == 1
+    assert told.code == 2
     assert f"--ssl-ca-cert {file}" in told.error
     assert not kfp_server.requests
 
@@ -310,3 +320,50 @@ def test_the_client_does_not_chat(epilstm_pipeline: Command, kfp_server: FakeKfp
     told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
     assert told.err == ""
     assert len(told.out.splitlines()) == 1
+
+
+def test_requests_go_through_the_proxy_of_the_environment(
+    epilstm_pipeline: Command, kfp_server: FakeKfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(kfp_server.url.rpartition(":")[2])
+    with forward_proxy(("127.0.0.1", port)) as (proxy, seen):
+        monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy}")
+        assert epilstm_pipeline("runs", "--host", "http://ml-pipeline.example.invalid:8888").code == 0
+        assert seen
+        assert all("ml-pipeline.example.invalid:8888" in request["target"] for request in seen)
+        assert {request["proxy-authorization"] for request in seen} == {"Basic dXNlcjpwYXNz"}
+        seen.clear()
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert epilstm_pipeline("runs", "--host", kfp_server.url).code == 0
+        assert seen == []
+
+
+def test_headers_are_sent_with_every_request(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
+    headers = ("--header", "Host: pipelines.example.org", "--header", "X-Api-Key: k")
+    assert epilstm_pipeline("runs", "--host", kfp_server.url, *headers).code == 0
+    assert kfp_server.requests
+    for request in kfp_server.requests:
+        assert (request.headers["host"], request.headers["x-api-key"]) == ("pipelines.example.org", "k")
+
+
+def test_what_is_no_header_is_refused(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
+    told = epilstm_pipeline("runs", "--host", kfp_server.url, "--header", "Host")
+    assert (told.code, kfp_server.requests) == (2, [])
+    assert "write it as 'Name: value'" in told.error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("upload", "--version-name", "x" * 128),
+        ("submit", "--run-name", "x" * 301),
+        ("submit", "--experiment", "x" * 129),
+        ("schedule", "x" * 301, "--cron", "@daily"),
+    ],
+)
+def test_names_that_are_too_long_for_the_server_are_refused_before_anything_is_sent(
+    epilstm_pipeline: Command, kfp_server: FakeKfpServer, words: tuple[str, ...]
+) -> None:
+    told = epilstm_pipeline(*words, "--host", kfp_server.url)
+    assert (told.code, kfp_server.requests) == (2, [])
+    assert "servers take" in told.error

@@ -51,6 +51,8 @@ def test_a_day_of_month_beside_a_weekday_is_an_alternative_to_it() -> None:
         ("0 0 30 2 *", "never fires: day 30 does not occur in month 2"),
         ("0 0 31 2,4,6,9,11 *", "never fires"),
         ("0 0 31 2 */2", "never fires"),
+        ("TZ=Europe/Berlin 0 3 * * *", "TZ=Europe/Berlin is not supported: the server counts in UTC"),
+        ("CRON_TZ=UTC 0 0 3 * * *", "leave it out and give the hour in UTC"),
     ],
 )
 def test_an_impossible_expression_is_refused(written: str, reason: str) -> None:
