@@ -120,7 +120,7 @@ def test_only_tasks_that_ask_the_registry_get_its_credentials():
     found = {
         name: secret
         for name in pipeline.executors
-        for secret in pipeline.kubernetes(name)["secretAsEnv"]
+        for secret in pipeline.kubernetes(name).get("secretAsEnv", [])
         if secret["secretName"] == "git"
     }
     assert set(found) == {"changed", "champion", "publish", "rollout"}
