@@ -281,6 +281,11 @@ class MatrixManifest(Manifest, NamedTracks):
         return -(-super().bins(chrom) // self.frame_bins) * self.frame_bins
 
 
+def dimension_names(size: int) -> list[str]:
+    """Names of an embedding's numbers wherever they have names: ``e0``, ``e1``, ... in the order of the array."""
+    return [f"e{number}" for number in range(size)]
+
+
 class EmbeddingsManifest(Manifest, NamedTracks):
     """Written by embed.
 

@@ -43,10 +43,17 @@ LEVEL_COLUMNS = {
     "predicted": "float32",
 }
 
-#: Below this many clusters no difference is called real: a bootstrap of so few says next to nothing of the spread.
+#: Below this many clusters no difference is judged: a bootstrap of so few says next to nothing of the spread.
 MIN_CLUSTERS = 5
 
-Verdict = Literal["beats", "is beaten by", "is indistinguishable from"]
+#: What an interval says of a difference; of one that is not judged a reason says why.
+Verdict = Literal["beats", "is beaten by", "is indistinguishable from", "not judged"]
+NOT_JUDGED: Verdict = "not judged"
+
+#: Why no verdict is given.
+FEW_REGIONS = f"fewer than {MIN_CLUSTERS} independent regions"
+FEW_TRACKS = f"fewer than {MIN_CLUSTERS} tracks"
+NO_SPREAD = "the same in every resample"
 
 
 class _Model(BaseModel):
@@ -83,13 +90,24 @@ class Scores(_Model):
 class Difference(_Model):
     """Embedding minus baseline in average precision, on the same bootstrap resamples.
 
-    The verdict follows from whether `ci` leaves out zero; fewer than `MIN_CLUSTERS` clusters cannot tell.
+    The verdict follows from whether `ci` leaves out zero. With fewer than `MIN_CLUSTERS` clusters, or where a
+    difference does not vary over the resamples, the interval says nothing: it is not judged, for the `reason` given.
     """
 
     baseline: str
     delta: float
     ci: Interval
     verdict: Verdict
+    reason: str = ""
+
+    def said(self, subject: str, other: str) -> str:
+        """The verdict in words, such as "the embedding beats it" or "not judged: ..."."""
+        return verdict_text(self.verdict, self.reason, subject, other)
+
+
+def verdict_text(verdict: Verdict, reason: str, subject: str, other: str) -> str:
+    """A verdict in words: ``subject beats other``, or that there is none and why."""
+    return f"{verdict}: {reason}" if verdict == NOT_JUDGED else f"{subject} {verdict} {other}"
 
 
 class CellTypeResult(_Model):
@@ -339,7 +357,8 @@ class MeasureTable(_Model):
 class MeasureDifference(_Model):
     """The model's measure minus a baseline's, paired over tracks; below zero the model is better.
 
-    `won` of `tracks` tracks have the smaller error with the model; `ci` is a bootstrap over tracks.
+    `won` of `tracks` tracks have the smaller error with the model; `ci` is a bootstrap over tracks; `reason` as in
+    `Difference`.
     """
 
     baseline: str
@@ -349,6 +368,7 @@ class MeasureDifference(_Model):
     delta: float
     ci: Interval
     verdict: Verdict
+    reason: str = ""
 
 
 class Imputation(_Model):

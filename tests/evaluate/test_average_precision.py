@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from epilstm.evaluate.judgement import verdicts
 from epilstm.evaluate.scores import (
     bootstrap_average_precision,
     cluster_draws,
@@ -89,10 +90,32 @@ def test_verdict_follows_from_whether_the_interval_excludes_zero(resampled: list
     assert difference("raw", 0.1, np.array(resampled), 5, 0.95).verdict == verdict
 
 
-@pytest.mark.parametrize(("resampled", "clusters"), [([0.1, 0.2, 0.3], 4), ([-0.3, -0.2], 1), ([0.2, 0.2, 0.2], 40)])
-def test_few_clusters_or_resamples_that_do_not_vary_cannot_tell(resampled: list[float], clusters: int) -> None:
+@pytest.mark.parametrize(
+    ("resampled", "clusters", "reason"),
+    [
+        ([0.357, 0.4, 0.443], 4, "fewer than 5 independent regions"),
+        ([-0.3, -0.2], 1, "fewer than 5 independent regions"),
+        ([0.2, 0.2, 0.2], 40, "the same in every resample"),
+    ],
+)
+def test_few_clusters_or_resamples_that_do_not_vary_are_not_judged(
+    resampled: list[float], clusters: int, reason: str
+) -> None:
     found = difference("raw", 0.2, np.array(resampled), clusters, 0.95)
-    assert found.verdict == "is indistinguishable from"
+    assert (found.verdict, found.reason) == ("not judged", reason)
+    assert found.said("the embedding", "it") == f"not judged: {reason}"
+
+
+def test_two_that_never_differ_are_indistinguishable() -> None:
+    assert difference("raw", 0.0, np.zeros(3), 40, 0.95).verdict == "is indistinguishable from"
+
+
+def test_a_sentence_names_what_is_not_judged_and_why() -> None:
+    found = [difference(name, 0.4, np.array([0.357, 0.443]), 4, 0.95) for name in ("raw", "pca")]
+    assert verdicts(found) == [
+        "is not judged against the raw tracks (+0.400) and PCA of the same size (+0.400): "
+        "fewer than 5 independent regions"
+    ]
 
 
 def test_auroc_is_the_mean_over_folds_that_hold_both_classes() -> None:

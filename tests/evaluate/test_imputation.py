@@ -285,9 +285,10 @@ def test_methods_are_compared_track_by_track() -> None:
     assert "PCA" in sentence(found)
 
 
-def test_few_tracks_tell_nothing() -> None:
+def test_few_tracks_are_not_judged() -> None:
     found = compare({"model": table([0.1] * 4), "assay_mean": table([0.9] * 4)}, parameters())
-    assert {each.verdict for each in found} == {"is indistinguishable from"}
+    assert {(each.verdict, each.reason) for each in found} == {("not judged", "fewer than 5 tracks")}
+    assert "the network is not judged against it everywhere (fewer than 5 tracks)" in sentence(found)
 
 
 def test_evaluate_imputes_when_asked_to_and_keeps_what_it_found(tiny: TinyEvaluation, tmp_path: Path) -> None:

@@ -107,6 +107,30 @@ def test_a_large_fall_holds_even_where_the_interval_cannot_tell():
     assert failed(evidence, max_task_fall=0.3) == []
 
 
+def test_too_few_regions_neither_pass_nor_fail_and_the_decision_says_so():
+    few = {"verdict": "not judged", "reason": "fewer than 5 independent regions"}
+    of_pca = baseline("pca", -0.4).model_copy(update=few)
+    evidence = replace(
+        GOOD,
+        baselines={"timing": [of_pca, baseline("untrained", 0.1)]},
+        comparisons=[comparison("timing", -0.05, clusters=4).model_copy(update=few), comparison("mean", 0.1)],
+    )
+    decision = decide(evidence, PARAMS)
+    assert [check.name for check in decision.checks if not check.judged] == [
+        "timing against pca",
+        "timing against the champion",
+    ]
+    assert decision.decision == "promote"
+    assert decision.reasons[0].startswith("no check failed; ")
+    assert decision.reasons[1] == (
+        "not judged, neither passed nor failed: timing against pca (fewer than 5 independent regions; interval -0.500 "
+        "to -0.300); timing against the champion (fewer than 5 independent regions; interval -0.100 to +0.000)"
+    )
+    record = decision_record(decision)
+    assert "| a | timing against pca | -0.4 | not below 0 | not judged | fewer than 5 independent regions;" in record
+    assert "| 4 | not judged: fewer than 5 independent regions |" in record
+
+
 @pytest.mark.parametrize("delta", [0.0, -0.001])
 def test_a_mean_that_does_not_improve_holds(delta):
     evidence = replace(GOOD, comparisons=[comparison("timing", 0.01), comparison("mean", delta)])

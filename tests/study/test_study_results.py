@@ -111,6 +111,16 @@ def test_differences_to_a_representation_are_means_over_seeds_marked_where_every
     ]
 
 
+def test_a_difference_over_too_few_regions_is_shown_as_not_judged() -> None:
+    few = compared("a", 1, 0.4, "not judged")
+    found = few.differences["raw"]["fire (AP)"].model_copy(update={"reason": "fewer than 5 independent regions"})
+    few.differences["raw"]["fire (AP)"] = found
+    assert against_as_text([few, compared("a", 2, 0.4, "beats")], ["a"], "raw")[1] == [
+        "a",
+        "+0.400 [+0.300, +0.700] (not judged: fewer than 5 independent regions)",
+    ]
+
+
 @pytest.mark.parametrize("name", ["pcs", "embedding", "nmf"])
 def test_what_nothing_was_compared_with_is_told_with_what_there_is(name: str) -> None:
     results = [compared("a", 1, 0.1, "beats", names=["raw", "pca:12+context_code"])]

@@ -17,6 +17,7 @@ from epilstm.api.regions import LabelledRegion, labelled_regions
 from epilstm.api.sources import Missing, Rows, Source, Wanted, open_source, raw_array
 from epilstm.artifacts import MANIFEST, put_back, read_json, write_json, written_whole
 from epilstm.checkpoint_import.origin import ORIGIN, Origin, read_origin
+from epilstm.datasets import dimension_names
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.genome import load_assembly
 from epilstm.model.folder import ModelManifest, load_model, save_model, save_weights
@@ -78,7 +79,7 @@ class Model:
     @property
     def dimensions(self) -> list[str]:
         """Names of the embedding's columns in a table: ``e0``, ``e1``, ..."""
-        return [f"e{number}" for number in range(self.embedding_size)]
+        return dimension_names(self.embedding_size)
 
     @property
     def bin_size(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import write_json, written_whole
-from epilstm.datasets import EmbeddingsManifest, write_manifest
+from epilstm.datasets import EmbeddingsManifest, dimension_names, write_manifest
 from epilstm.errors import ParamsError
 from epilstm.ingest.binned_track import Binning
 from epilstm.track_files import BigWigs, Piece
@@ -91,7 +91,7 @@ class TableWriter(Writer):
     def __init__(self, path: Path, layout: Layout) -> None:
         super().__init__(path, layout)
         self._file = open(path, "w", encoding="ascii", newline="\n")  # noqa: SIM115 - closed by close
-        self._file.write("\t".join(["#chrom", "start", "end", *(f"e{number}" for number in range(layout.size))]) + "\n")
+        self._file.write("\t".join(["#chrom", "start", "end", *dimension_names(layout.size)]) + "\n")
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
@@ -117,7 +117,7 @@ class BigWigWriter(Writer):
     def __init__(self, path: Path, layout: Layout) -> None:
         super().__init__(path, layout)
         path.mkdir(parents=True)
-        names = [f"e{number}" for number in range(layout.size)]
+        names = dimension_names(layout.size)
         self._files = BigWigs(path, names, layout.binning.sizes, layout.binning.bin_size)
 
     def write(self, piece: Piece) -> None:

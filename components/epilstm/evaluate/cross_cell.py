@@ -32,7 +32,15 @@ from epilstm.evaluate.representations import Representation, Transform
 from epilstm.evaluate.scores import cluster_draws, difference, interval
 from epilstm.evaluate.trial_scores import by_task, clusters_of, measure_of, measured, resampled
 from epilstm.evaluate.trials import Trial
-from epilstm.evaluation import EMBEDDING, REPRESENTATIONS, CrossCellTask, CrossCellTypes, Difference, Transfer
+from epilstm.evaluation import (
+    EMBEDDING,
+    NOT_JUDGED,
+    REPRESENTATIONS,
+    CrossCellTask,
+    CrossCellTypes,
+    Difference,
+    Transfer,
+)
 from epilstm.representation_names import RepresentationName, parse_name
 from epilstm.track_identity import TrackSet
 
@@ -373,6 +381,8 @@ def view_name(name: str) -> str:
 
 
 def _agreeing(verdict: str, subjects: int) -> str:
+    if verdict == NOT_JUDGED:
+        return "is not judged against" if subjects == 1 else "are not judged against"
     if subjects == 1:
         return verdict
     return "beat" if verdict == "beats" else verdict.replace("is ", "are ", 1)
@@ -392,7 +402,12 @@ def _sentence(
     against: dict[str, list[str]] = {}
     for name, each in differences.items():
         against.setdefault(each.verdict, []).append(f"{view_name(name)} ({each.delta:+.3f})")
-    said = [f"{listed(names)} {_agreeing(verdict, len(names))} them" for verdict, names in against.items()]
+    reasons = dict.fromkeys(each.reason for each in differences.values() if each.reason)
+    said = [
+        f"{listed(names)} {_agreeing(verdict, len(names))} them"
+        + ("".join(f" ({reason})" for reason in reasons) if verdict == NOT_JUDGED else "")
+        for verdict, names in against.items()
+    ]
     return (
         f"{task}: learnt from {cells - 1} of {cells} cell types and predicted in the other, a cell type's own tracks "
         f"reach {measure} {raw.across:.3f} ({100 * params.confidence:g}% interval {raw.across_ci.low:.3f} to "

@@ -23,10 +23,12 @@ from epilstm.evaluate.gene_regions import GeneRegions
 from epilstm.evaluate.matrix import Block, Matrix, cut
 from epilstm.evaluate.measures import SignalErrors, unstandardised
 from epilstm.evaluate.pca import Moments
+from epilstm.evaluate.scores import judge_interval
 from epilstm.evaluation import (
+    FEW_TRACKS,
     IMPUTATION_MEASURES,
     IMPUTATION_METHODS,
-    MIN_CLUSTERS,
+    NOT_JUDGED,
     Imputation,
     Interval,
     MeasureDifference,
@@ -399,6 +401,8 @@ def compare(methods: dict[str, MeasureTable], params: EvaluateParams) -> list[Me
                 continue
             deltas = np.array([own - other for own, other in pairs])
             low, high = np.quantile(deltas[draws].mean(axis=1), [tail, 1 - tail])
+            # Of errors, less is better.
+            verdict, reason = judge_interval(Interval(low=-float(high), high=-float(low)), len(deltas), FEW_TRACKS)
             found.append(
                 MeasureDifference(
                     baseline=baseline,
@@ -407,18 +411,11 @@ def compare(methods: dict[str, MeasureTable], params: EvaluateParams) -> list[Me
                     won=int((deltas < 0).sum()),
                     delta=float(deltas.mean()),
                     ci=Interval(low=float(low), high=float(high)),
-                    verdict=_verdict(float(low), float(high), len(deltas)),
+                    verdict=verdict,
+                    reason=reason,
                 )
             )
     return found
-
-
-def _verdict(low: float, high: float, tracks: int) -> Verdict:
-    if tracks >= MIN_CLUSTERS and high < 0:
-        return "beats"
-    if tracks >= MIN_CLUSTERS and low > 0:
-        return "is beaten by"
-    return "is indistinguishable from"
 
 
 def sentence(differences: Sequence[MeasureDifference]) -> str:
@@ -426,12 +423,13 @@ def sentence(differences: Sequence[MeasureDifference]) -> str:
     parts = []
     for baseline in IMPUTATION_METHODS:
         own = [each for each in differences if each.baseline == baseline]
-        verdicts: dict[str, list[str]] = {}
+        verdicts: dict[tuple[Verdict, str], list[str]] = {}
         for each in own:
-            verdicts.setdefault(each.verdict, []).append(IMPUTATION_MEASURES[each.measure])
+            verdicts.setdefault((each.verdict, each.reason), []).append(IMPUTATION_MEASURES[each.measure])
         told = [
-            f"{verdict} it {'everywhere' if len(where) == len(own) else ', '.join(where)}"
-            for verdict, where in verdicts.items()
+            f"{'is not judged against' if verdict == NOT_JUDGED else verdict} it "
+            f"{'everywhere' if len(where) == len(own) else ', '.join(where)}{f' ({reason})' if reason else ''}"
+            for (verdict, reason), where in verdicts.items()
         ]
         if told:
             parts.append(f"{IMPUTATION_METHODS[baseline]}: the network {' and '.join(told)}")

@@ -13,6 +13,7 @@ from epilstm.evaluate.trials import Trial
 from epilstm.evaluation import (
     EMBEDDING,
     MIN_CLUSTERS,
+    NOT_JUDGED,
     CellTypeResult,
     Difference,
     Scores,
@@ -187,6 +188,8 @@ def best(
     if len(scores) < 2:
         return ""
     top = max(scores, key=lambda name: scores[name])
+    if clusters < MIN_CLUSTERS:
+        return f" The highest score, {scores[top]:.3f}, is that of {spoken(top)}."
     noise = [
         spoken(name)
         for name in scores
@@ -210,10 +213,13 @@ def _spoken_part(part: Part) -> str:
 
 def verdicts(differences: Sequence[Difference]) -> list[str]:
     """Phrases such as "beats PCA of the same size (+0.012)", one per verdict that occurs."""
-    names: dict[str, list[str]] = {"beats": [], "is beaten by": [], "is indistinguishable from": []}
+    found: dict[str, list[str]] = {"beats": [], "is beaten by": [], "is indistinguishable from": []}
+    unjudged: dict[str, list[str]] = {}
     for each in differences:
-        names[each.verdict].append(f"{spoken(each.baseline)} ({round(each.delta, 3) + 0.0:+.3f})")
-    return [f"{verdict} {listed(own)}" for verdict, own in names.items() if own]
+        named = f"{spoken(each.baseline)} ({round(each.delta, 3) + 0.0:+.3f})"
+        (unjudged.setdefault(each.reason, []) if each.verdict == NOT_JUDGED else found[each.verdict]).append(named)
+    judged = [f"{verdict} {listed(own)}" for verdict, own in found.items() if own]
+    return judged + [f"is not judged against {listed(own)}: {reason}" for reason, own in unjudged.items()]
 
 
 def counted(clusters: int, params: EvaluateParams) -> str:
@@ -226,15 +232,13 @@ def caveats(clusters: int, params: EvaluateParams) -> str:
     said = ""
     if params.folds.by == "random":
         said += " Random folds put neighbours on both sides: every score here is flattered."
-    if clusters < MIN_CLUSTERS:
-        said += f" Fewer than {MIN_CLUSTERS} {_unit(params)} are too few to tell representations apart."
-    elif clusters < FEW_CLUSTERS:
+    if MIN_CLUSTERS <= clusters < FEW_CLUSTERS:
         said += f" With so few {_unit(params)} the intervals are narrower than they should be."
     return said
 
 
 def _unit(params: EvaluateParams) -> str:
-    return "examples" if params.folds.by == "random" else "stretches of genome"
+    return "examples" if params.folds.by == "random" else "independent regions"
 
 
 def listed(items: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from epilstm.evaluate.prediction import HeldOut
 from epilstm.evaluate.scores import cluster_draws, difference, interval
 from epilstm.evaluate.trial_scores import by_task, clusters_of, measure_of, measured, resampled
 from epilstm.evaluate.trials import Trial
-from epilstm.evaluation import EMBEDDING, Difference, Fall, MissingTask
+from epilstm.evaluation import EMBEDDING, NOT_JUDGED, Difference, Fall, MissingTask
 
 #: Choices of hidden tracks that the scores are averaged over.
 DRAWS = 10
@@ -102,6 +102,7 @@ _FALLS = {
     "beats": "less than that of {}",
     "is beaten by": "more than that of {}",
     "is indistinguishable from": "within noise of that of {}",
+    NOT_JUDGED: "not judged against that of {}",
 }
 
 
@@ -118,7 +119,8 @@ def _sentence(
     for each in differences:
         against.setdefault(each.verdict, []).append(f"{spoken(each.baseline)} ({falls[each.baseline].fall:.3f})")
     told = [_FALLS[verdict].format(listed(names)) for verdict, names in against.items()]
-    said = f"; that is {listed(told)}" if told else ""
+    reasons = dict.fromkeys(each.reason for each in differences if each.reason)
+    said = f"; that is {listed(told)}{''.join(f': {reason}' for reason in reasons)}" if told else ""
     return (
         f"{task}: with tracks hidden, the embedding falls from {own.full:.3f} to {own.hidden:.3f} in {measure} (a fall "
         f"of {own.fall:.3f}, {100 * params.confidence:g}% interval {own.ci.low:.3f} to {own.ci.high:.3f}; "

@@ -7,7 +7,16 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.evaluation import MIN_CLUSTERS, Difference, Interval, Scores, Verdict
+from epilstm.evaluation import (
+    FEW_REGIONS,
+    MIN_CLUSTERS,
+    NO_SPREAD,
+    NOT_JUDGED,
+    Difference,
+    Interval,
+    Scores,
+    Verdict,
+)
 
 #: Weights handled at once, which bounds the bootstrap's memory.
 WEIGHTS_AT_ONCE = 4_000_000
@@ -185,7 +194,7 @@ def difference(
 ) -> Difference:
     """Embedding minus baseline, and what the interval says of it.
 
-    Below `MIN_CLUSTERS`, or where the resamples do not vary at all, the interval says nothing.
+    Below `MIN_CLUSTERS` it is not judged, nor is a difference that does not vary over the resamples but is not 0.
 
     Parameters
     ----------
@@ -199,7 +208,24 @@ def difference(
     confidence : float
     """
     ci = interval(resampled, confidence)
-    verdict: Verdict = "is indistinguishable from"
-    if clusters >= MIN_CLUSTERS and ci.low < ci.high:
-        verdict = "beats" if ci.low > 0 else "is beaten by" if ci.high < 0 else verdict
-    return Difference(baseline=baseline, delta=delta, ci=ci, verdict=verdict)
+    verdict, reason = judge_interval(ci, clusters, FEW_REGIONS)
+    if ci.low == ci.high != 0 and verdict != NOT_JUDGED:
+        verdict, reason = NOT_JUDGED, NO_SPREAD
+    return Difference(baseline=baseline, delta=delta, ci=ci, verdict=verdict, reason=reason)
+
+
+def judge_interval(ci: Interval, units: int, few: str) -> tuple[Verdict, str]:
+    """What the interval of a difference says, above zero being better, and why it says nothing where it does not.
+
+    Parameters
+    ----------
+    ci : Interval
+    units : int
+        What was resampled.
+    few : str
+        The reason where these are fewer than `MIN_CLUSTERS`.
+    """
+    if units < MIN_CLUSTERS:
+        return NOT_JUDGED, few
+    verdict: Verdict = "beats" if ci.low > 0 else "is beaten by" if ci.high < 0 else "is indistinguishable from"
+    return verdict, ""

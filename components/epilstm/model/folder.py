@@ -35,7 +35,9 @@ class TrainingSummary(BaseModel):
     """What came of the training.
 
     Errors are in the standardised space of the matrix; R2 is over all bins and tracks of the validation chromosomes,
-    and None for a track that does not vary there. Errors and R2 are those of the bin level.
+    and None for a track that does not vary there. Errors and R2 are those of the bin level. `track_dropout`, `dropout`
+    and `peak_weight` are the params by which the training error differs from the validation error; None where they are
+    not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +53,9 @@ class TrainingSummary(BaseModel):
     validation_r2_per_track: dict[str, float | None]
     weights_moved: float
     device: str
+    track_dropout: float | None = None
+    dropout: float | None = None
+    peak_weight: float | None = None
     rotation: str = "none"
     context: ContextSummary | None = None
 

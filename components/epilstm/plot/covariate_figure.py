@@ -53,7 +53,7 @@ def covariate_figure(correlations: Sequence[Correlation], quantity: str, method:
     axes.axvline(0, color=QUIET, linewidth=0.9, zorder=1)
     for row in range(1, len(rows)):
         axes.axhline(row - 0.5, color="#e4e8ec", linewidth=0.7, zorder=0)
-    axes.set_yticks(range(len(rows)), [str(row + 1) for row in rows])
+    axes.set_yticks(range(len(rows)), [f"e{row}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     ends = np.concatenate([np.concatenate([each.low, each.high, each.value])[:] for each in correlations])
     known = ends[np.isfinite(ends)]

@@ -144,7 +144,7 @@ def plot_density(data: EmbeddedBins) -> Plot:
     quartiles = np.percentile(values, QUARTILES, axis=0)
     rows = [
         {
-            "dimension": at + 1, "mean": float(values[:, at].mean(dtype=np.float64)),
+            "dimension": f"e{at}", "mean": float(values[:, at].mean(dtype=np.float64)),
             "standard_deviation": float(values[:, at].std(dtype=np.float64)),
             **{f"quantile_{q}": float(quartiles[row, at]) for row, q in enumerate(QUARTILES)},
             "minimum": float(values[:, at].min()), "maximum": float(values[:, at].max()), "bins": len(values),
@@ -172,7 +172,7 @@ def plot_loadings(data: EmbeddedBins) -> Plot:
         f"n = {bins:,} bins with data. The sign of a dimension is a convention."
     )
     rows = [
-        {"dimension": at + 1, "track": track, "correlation": float(values[at, column])}
+        {"dimension": f"e{at}", "track": track, "correlation": float(values[at, column])}
         for at in range(len(values))
         for column, track in enumerate(tracks.names)
     ]
@@ -202,7 +202,7 @@ def _against(data: EmbeddedBins, quantity: Sequence[NDArray[np.float32]], name: 
     )
     rows = [
         {
-            "dimension": at + 1, "window_bp": each.window, "correlation": float(each.value[at]),
+            "dimension": f"e{at}", "window_bp": each.window, "correlation": float(each.value[at]),
             "low": float(each.low[at]), "high": float(each.high[at]), "windows": each.windows,
         }
         for each in measured

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from epilstm.errors import ParamsError
 from epilstm.evaluation import (
+    FEW_REGIONS,
     IMPUTATION_MEASURES,
+    NOT_JUDGED,
     PREDICTIONS_FILE,
     EvaluationResults,
     RegressionResult,
@@ -86,6 +88,9 @@ def plot_scores(evaluation: Path, names: Sequence[str]) -> Plot:
         f"{results.confidence:.0%} bootstrap intervals; {results.folds.count} folds hold out "
         f"{HOLD_OUT[results.folds.by]}. {counts}."
     )
+    few = [words(task.name) for task in tasks if any(each.verdict == NOT_JUDGED for each in task.differences)]
+    if few:
+        caption += f" Not judged, {FEW_REGIONS}, so the intervals say nothing: {', '.join(few)}."
     return Plot(partial(_scores_figure, tasks), caption, rows)
 
 

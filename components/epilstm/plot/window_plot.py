@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from epilstm.artifacts import read_json
 from epilstm.config import ReportParams
@@ -26,6 +25,7 @@ from epilstm.report.drawing import (
     TEXT,
     Layout,
     mark_levels,
+    name_dimensions,
     new_figure,
     round_ticks,
     runs_of,
@@ -215,10 +215,10 @@ def draw_embedding(axes: Axes, window: Window, layout: Layout, context_size: int
     image = axes.imshow(
         np.ma.masked_invalid(scores.T), aspect="auto", cmap=mpl.colormaps["RdBu_r"].with_extremes(bad=NO_DATA),
         vmin=-LIMIT, vmax=LIMIT, interpolation="none",
-        extent=(edges[0], edges[0] + len(scores) * run, size + 0.5, 0.5),
+        extent=(edges[0], edges[0] + len(scores) * run, size - 0.5, -0.5),
     )  # fmt: skip
     axes.set_title("embedding", loc="left", fontsize=8.5, pad=3)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(size, 5), min_n_ticks=1))
+    name_dimensions(axes, size, 6)
     mark_levels(axes, size, context_size)
     beside = axes.inset_axes((1.008, 0.0, 0.012, 1.0))
     bar = axes.figure.colorbar(image, cax=beside, ticks=[-LIMIT, 0, LIMIT])

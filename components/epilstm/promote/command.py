@@ -81,6 +81,7 @@ def metrics(decision: Decision) -> dict[str, Any]:
         "promote": int(decision.decision == "promote"),
         "forced": int(decision.forced is not None),
         "checks_failed": sum(not check.passed for check in decision.checks),
+        "checks_not_judged": sum(not check.judged for check in decision.checks),
         "champion": decision.champion_state,
         "tasks": {
             each.task: {"challenger": each.challenger, "champion": each.champion, "delta": each.delta}

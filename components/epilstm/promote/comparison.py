@@ -116,4 +116,5 @@ def _comparison(
         ci=told.ci,
         clusters=clusters,
         verdict=told.verdict,
+        reason=told.reason,
     )

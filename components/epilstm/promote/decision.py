@@ -22,10 +22,11 @@ class _Model(BaseModel):
 
 
 class Check(_Model):
-    """One rule: a value held against a limit.
+    """One rule: a value compared with a limit.
 
     `rule` is the gate's letter: a, baselines; b, champion; c, encoder; d, training. `value` is None where there is
-    none, which fails.
+    none, which fails. A check that is not `judged` (too few independent regions for its interval to mean anything)
+    neither passes nor fails: `passed` is then True, and the decision's reasons name it.
     """
 
     rule: Literal["a", "b", "c", "d"]
@@ -35,13 +36,14 @@ class Check(_Model):
     limit: float | None
     passed: bool
     note: str = ""
+    judged: bool = True
 
 
 class Comparison(_Model):
     """Challenger minus champion in average precision on a task's held-out examples, on the same bootstrap resamples.
 
     `task` is ``mean`` for the mean over tasks. `clusters` is what the bootstrap resamples; below
-    `epilstm.evaluation.MIN_CLUSTERS` the interval says nothing.
+    `epilstm.evaluation.MIN_CLUSTERS` the interval says nothing and the verdict is ``not judged``, for the `reason`.
     """
 
     task: str
@@ -51,6 +53,7 @@ class Comparison(_Model):
     ci: Interval
     clusters: int
     verdict: Verdict
+    reason: str = ""
 
 
 class Contender(_Model):

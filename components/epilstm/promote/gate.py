@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from epilstm.config import PromoteParams
-from epilstm.evaluation import MIN_CLUSTERS, Difference
+from epilstm.evaluation import NOT_JUDGED, Difference, verdict_text
 from epilstm.promote.decision import Champion, Check, Comparison, Contender, Decision
 
 #: Baselines that a challenger must beat (rule a).
@@ -72,8 +72,13 @@ def decide(evidence: Evidence, params: PromoteParams) -> Decision:
         *_of_training(evidence, params),
     ]
     failed = [check for check in checks if not check.passed]
+    unjudged = [check for check in checks if not check.judged]
     forced = params.force.strip() or None
-    reasons = [_sentence(check) for check in failed] or [_passed(evidence)]
+    reasons = [_sentence(check) for check in failed] or [_passed(evidence, not unjudged)]
+    if unjudged:
+        reasons.append(
+            f"not judged, neither passed nor failed: {'; '.join(f'{check.name} ({check.note})' for check in unjudged)}"
+        )
     if not evidence.baselines:
         reasons.append("no tasks of classes were evaluated: only reconstruction, encoder and training were checked")
     if forced:
@@ -138,10 +143,18 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
                         relation="not below",
                         limit=0.0,
                         passed=difference.verdict != "is beaten by",
-                        note=f"{difference.verdict}; interval {difference.ci.low:+.3f} to {difference.ci.high:+.3f}",
+                        note=_interval_note(difference),
+                        judged=difference.verdict != NOT_JUDGED,
                     )
                 )
     return checks
+
+
+def _interval_note(compared: Difference | Comparison) -> str:
+    interval = f"interval {compared.ci.low:+.3f} to {compared.ci.high:+.3f}"
+    if compared.verdict == NOT_JUDGED:
+        return f"{compared.reason}; {interval}"
+    return f"{compared.verdict}; {interval}"
 
 
 def _not_measured(rule: Literal["a", "b"], name: str) -> Check:
@@ -169,7 +182,7 @@ def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
                     )
                 )
             continue
-        few = f"; {each.clusters} stretches of genome are too few to tell" if each.clusters < MIN_CLUSTERS else ""
+        kept = each.verdict != "is beaten by" and each.delta >= -params.max_task_fall
         checks.append(
             Check(
                 rule="b",
@@ -177,8 +190,10 @@ def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
                 value=each.delta,
                 relation="not below",
                 limit=-params.max_task_fall,
-                passed=each.verdict != "is beaten by" and each.delta >= -params.max_task_fall,
-                note=f"{each.verdict}; interval {each.ci.low:+.3f} to {each.ci.high:+.3f}{few}",
+                passed=kept,
+                note=_interval_note(each),
+                # A fall beyond the limit holds, whatever the interval is worth.
+                judged=each.verdict != NOT_JUDGED or not kept,
             )
         )
     return checks
@@ -253,13 +268,14 @@ def _sentence(check: Check) -> str:
     return f"{check.rule}: {check.name}: {_number(check.value)}, needed{limit}{note}"
 
 
-def _passed(evidence: Evidence) -> str:
+def _passed(evidence: Evidence, all_judged: bool) -> str:
     champion = {
         "absent": "there is no champion yet",
         "stale": f"the champion is stale: {evidence.champion_note}",
         "comparable": "no task falls below the champion and the mean improves",
     }[evidence.champion_state]
-    return f"every check passed; {champion}"
+    outcome = "every check passed" if all_judged else "no check failed"
+    return f"{outcome}; {champion}"
 
 
 def decision_record(decision: Decision) -> str:
@@ -282,7 +298,7 @@ def decision_record(decision: Decision) -> str:
     ]
     for check in decision.checks:
         needed = f"{check.relation} {_number(check.limit)}"
-        outcome = "passed" if check.passed else "**failed**"
+        outcome = "not judged" if not check.judged else "passed" if check.passed else "**failed**"
         lines.append(f"| {check.rule} | {check.name} | {_number(check.value)} | {needed} | {outcome} | {check.note} |")
     if decision.comparisons:
         lines += [
@@ -292,12 +308,13 @@ def decision_record(decision: Decision) -> str:
             f"Average precision on the same held-out labels, {100 * decision.confidence:g}% interval of the difference "
             "on the same resamples.",
             "",
-            "| task | challenger | champion | difference | interval | stretches of genome | |",
+            "| task | challenger | champion | difference | interval | independent regions | |",
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         for each in decision.comparisons:
             lines.append(
                 f"| {each.task} | {each.challenger:.3f} | {each.champion:.3f} | {each.delta:+.3f} | "
-                f"{each.ci.low:+.3f} to {each.ci.high:+.3f} | {each.clusters} | {each.verdict} |"
+                f"{each.ci.low:+.3f} to {each.ci.high:+.3f} | {each.clusters} | "
+                f"{verdict_text(each.verdict, each.reason, '', '').strip()} |"
             )
     return "\n".join(lines) + "\n"

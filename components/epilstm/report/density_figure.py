@@ -6,10 +6,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from epilstm.report.drawing import QUIET, Layout, new_figure, round_ticks
+from epilstm.report.drawing import QUIET, Layout, name_dimensions, new_figure, round_ticks
 
 #: More dimensions than this are a heat map.
 RIDGES = 32
@@ -78,7 +77,7 @@ def _ridges(
     mean, spread = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     quartiles = (np.percentile(values, QUARTILES, axis=0) - mean) / np.where(spread > 1e-12, spread, 1)
     for row in range(size):
-        base = row + 1
+        base = row
         axes.fill_between(
             centers, base, base - heights[row], facecolor=COLOR, alpha=0.55, edgecolor="white", linewidth=0.9,
             zorder=row + 2,
@@ -90,8 +89,8 @@ def _ridges(
             f"{mean[row]:.2f} ± {spread[row]:.2f}".replace("-", "\N{MINUS SIGN}"), (1, base - 0.12),
             xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5, color=QUIET, zorder=102,
         )  # fmt: skip
-    axes.set_yticks(range(1, size + 1), [str(number) for number in range(1, size + 1)])
-    axes.set_ylim(size + 0.25, -0.45)
+    name_dimensions(axes, size, RIDGES)
+    axes.set_ylim(size - 0.75, -1.45)
     axes.set_xlim(-LIMIT, LIMIT)
     axes.grid(axis="x")
     axes.set_title("mean ± standard deviation", loc="right", fontsize=8, color=QUIET, weight="normal")
@@ -106,9 +105,9 @@ def _heat_map(
     axes = figure.subplots()
     image = axes.imshow(
         np.ma.masked_less_equal(density, 0), aspect="auto", cmap=mpl.colormaps["viridis"].with_extremes(bad="#f2f2f2"),
-        norm=LogNorm(1e-3, 2), interpolation="none", extent=(edges[0], edges[-1], size + 0.5, 0.5),
+        norm=LogNorm(1e-3, 2), interpolation="none", extent=(edges[0], edges[-1], size - 0.5, -0.5),
     )  # fmt: skip
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    name_dimensions(axes, size, 25)
     bar = figure.colorbar(image, ax=axes, extend="both", label="density (share of bins per standard deviation)")
     bar.outline.set_visible(False)
     return figure

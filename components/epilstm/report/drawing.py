@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from epilstm.datasets import dimension_names
 from epilstm.representation_names import Part, known_name
 
 #: Dots per inch of what is not drawn as lines: 1.6 per CSS pixel on a laptop.
@@ -244,18 +245,26 @@ def round_ticks(most: int) -> MaxNLocator:
     return MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2)
 
 
+def name_dimensions(axes: Axes, size: int, most: int) -> None:
+    """Name rows of dimensions, from 0 at the top, as files do (``e0``); with many, every second, fifth, ... only."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, size) if -(-size // step) <= most or step >= size)
+    places = list(range(0, size, step))
+    axes.set_yticks(places, [dimension_names(size)[place] for place in places])
+    axes.tick_params(axis="y", length=0)
+
+
 def mark_levels(axes: Axes, size: int, context_size: int) -> None:
     """Part the rows of a heat map of dimensions, of which the last `context_size` tell of the context."""
     if not 0 < context_size < size:
         return
     own = size - context_size
-    axes.axhline(own + 0.5, color="black", linewidth=0.8)
-    for text, middle in (("bin code", (own + 1) / 2), ("context", own + (context_size + 1) / 2)):
+    axes.axhline(own - 0.5, color="black", linewidth=0.8)
+    for text, middle in (("bin code", (own - 1) / 2), ("context", own + (context_size - 1) / 2)):
         axes.annotate(
-            text, (0, middle), xycoords=("axes fraction", "data"), xytext=(-20, 0), textcoords="offset points",
+            text, (0, middle), xycoords=("axes fraction", "data"), xytext=(-26, 0), textcoords="offset points",
             rotation=90, ha="right", va="center", fontsize=8,
         )  # fmt: skip
-    axes.yaxis.labelpad = 14
+    axes.yaxis.labelpad = 16
 
 
 def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

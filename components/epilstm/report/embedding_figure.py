@@ -7,10 +7,9 @@ import warnings
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from epilstm.report.drawing import NO_DATA, Layout, mark_levels, new_figure
+from epilstm.report.drawing import NO_DATA, Layout, mark_levels, name_dimensions, new_figure
 from epilstm.report.reconstruction_figures import position_axis
 from epilstm.report.window import Window
 
@@ -75,11 +74,10 @@ def embedding_figure(window: Window, layout: Layout, context_size: int = 0) -> F
         vmin=-LIMIT,
         vmax=LIMIT,
         interpolation="none",
-        extent=(edges[0], edges[0] + len(scores) * run_width, size + 0.5, 0.5),
+        extent=(edges[0], edges[0] + len(scores) * run_width, size - 0.5, -0.5),
     )
     axes.set_ylabel("embedding dimension")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(size, 13), min_n_ticks=1))
-    axes.tick_params(axis="y", length=0)
+    name_dimensions(axes, size, 25)
     mark_levels(axes, size, context_size)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)

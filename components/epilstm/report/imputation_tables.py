@@ -10,6 +10,7 @@ from epilstm.evaluation import (
     EvaluationResults,
     MeasureTable,
     SignalMeasures,
+    verdict_text,
 )
 from epilstm.report.drawing import RECONSTRUCTION_LOOKS
 from epilstm.report.further import Part, Row
@@ -87,7 +88,7 @@ def _imputation(results: EvaluationResults) -> list[Part]:
                 f"{IMPUTATION_METHODS[each.baseline].capitalize()}, {IMPUTATION_MEASURES[each.measure]}",
                 f"{each.won} of {each.tracks}",
                 f"{_number(each.delta)} ({_number(each.ci.low)} to {_number(each.ci.high)})",
-                f"the network {each.verdict} it",
+                verdict_text(each.verdict, each.reason, "the network", "it"),
             ],
             False,
         )

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.pca import Moments
 from epilstm.evaluate.representations import Representation
-from epilstm.report.drawing import NO_DATA, Layout, mark_levels, new_figure
+from epilstm.report.drawing import NO_DATA, Layout, mark_levels, name_dimensions, new_figure
 from epilstm.report.tracks import by_assay
 from epilstm.track_identity import TrackSet
 
@@ -71,10 +70,10 @@ def loadings_figure(
     axes = figure.subplots()
     image = axes.imshow(
         np.ma.masked_invalid(correlation[:, columns]), aspect="auto", vmin=-1, vmax=1, interpolation="none",
-        cmap=mpl.colormaps["RdBu_r"].with_extremes(bad=NO_DATA), extent=(0, len(ordered), size + 0.5, 0.5),
+        cmap=mpl.colormaps["RdBu_r"].with_extremes(bad=NO_DATA), extent=(0, len(ordered), size - 0.5, -0.5),
     )  # fmt: skip
     axes.set_ylabel("embedding dimension")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(size, 13), min_n_ticks=1))
+    name_dimensions(axes, size, 25)
     mark_levels(axes, size, context_size)
     if named:
         axes.set_xticks(np.arange(len(ordered)) + 0.5, [labels[name] for name in ordered], rotation=90)

@@ -14,6 +14,8 @@ from epilstm import __version__
 from epilstm.config import ReportParams
 from epilstm.evaluation import (
     EMBEDDING,
+    FEW_REGIONS,
+    NOT_JUDGED,
     REPRESENTATIONS,
     EvaluationManifest,
     EvaluationResults,
@@ -29,6 +31,7 @@ from epilstm.report.imputation_tables import imputation_parts
 from epilstm.report.inputs import Run
 from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE
 from epilstm.report.task_figures import ROWS
+from epilstm.report.training_figure import error_note
 from epilstm.report.window import Window
 from epilstm.representation_names import known_name
 
@@ -91,7 +94,7 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, count=count, span=span, words=words, signed=signed, percent=percent)
     template = environment.from_string((files("epilstm.report") / TEMPLATE).read_text(encoding="utf-8"))
-    results, scores = run.results, pictures.scores
+    results, scores, training = run.results, pictures.scores, run.model.training
     order = [] if results is None else results.representation_order
     text = template.render(
         style=style(),
@@ -106,11 +109,14 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         representation_order=order,
         compared_further=any(name not in REPRESENTATIONS and known_name(name) is not None for name in order),
         embedding=EMBEDDING,
+        not_judged=NOT_JUDGED,
+        few_regions=FEW_REGIONS,
         tasks=[]
         if results is None or scores is None
         else [(task, scores.tasks[name], task_note(task, results)) for name, task in results.tasks.items()],
         further=[] if results is None else [*further_comparisons(results), *imputation_parts(results)],
         without_tasks=without_tasks(results),
+        error_note=error_note(training.track_dropout, training.dropout, training.peak_weight),
         data=data_quality(run.matrix, run.scaler, run.histograms),
         window=window,
         bins=bins,

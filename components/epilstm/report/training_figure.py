@@ -15,6 +15,30 @@ TRAINING, VALIDATION = "#E69F00", "#0072B2"
 EPOCHS_MARKED = 25
 
 
+def error_note(track_dropout: float | None, dropout: float | None, peak_weight: float | None) -> str:
+    """How the training error differs from the validation error beside it, in a sentence.
+
+    Parameters
+    ----------
+    track_dropout, dropout, peak_weight : float or None
+        Of `epilstm.config.TrainParams`; None where they are not known.
+    """
+    parts = ["is the average over the epoch, while the weights were still changing"]
+    if track_dropout is None:
+        parts.append("is with tracks hidden where train.track_dropout hid some")
+    elif track_dropout:
+        parts.append(f"is with {track_dropout:.0%} of the tracks hidden at the input (train.track_dropout)")
+    if dropout:
+        parts.append(f"is with {dropout:.0%} of the hidden units dropped (train.dropout)")
+    if peak_weight:
+        parts.append(f"counts a bin with a peak {1 + peak_weight:g} times (train.peak_weight)")
+    said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    hidden = track_dropout is None or track_dropout or dropout
+    above = ", so the training error can lie above it" if hidden or peak_weight else ""
+    sees = "with every track shown, every unit in place and every bin counted once" if above else "of all bins"
+    return f"The training error {said}; the validation error is that of the weights at the epoch's end, {sees}{above}."
+
+
 def training_figure(curve: TrainingCurve, best_epoch: int, layout: Layout) -> Figure:
     """Loss on training and validation chromosomes, and validation R2, over epochs; the best epoch is marked."""
     figure = new_figure(layout, 5.2 if layout.narrow else 3.2)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from epilstm import __version__
 from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file, write_json, written_whole
 from epilstm.console import log, progress
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.datasets import (
+    EmbeddingsManifest,
+    MatrixManifest,
+    Scaler,
+    dimension_names,
+    parse_manifest,
+    read_manifest,
+)
 from epilstm.errors import DataError
 from epilstm.runner import check_apart, record_path
 from epilstm.segment.annotation import read_annotation
@@ -334,7 +341,7 @@ def write_segmentation(
     ]
     header = ["state", "rgb", "label", "marks", "bases", "share", "segments", "median_length"]
     _write_table(folder / "states.tsv", header, names, rows)
-    dimensions = [f"e{number}" for number in range(manifest.size)]
+    dimensions = dimension_names(manifest.size)
     _write_table(folder / "embedding.tsv", ["state", *dimensions], names, tables.embedding.tolist())
     if tables.signal is not None:
         _write_table(folder / "emissions.tsv", ["state", *tables.tracks.names], names, tables.signal.tolist())

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from epilstm.artifacts import put_in_place, staging_path
 from epilstm.datasets import parse_manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.evaluation import EMBEDDING, SCORES_FILE, Difference, EvaluationResults
+from epilstm.evaluation import EMBEDDING, NOT_JUDGED, SCORES_FILE, Difference, EvaluationResults
 from epilstm.study.experiments import Kept
 from epilstm.study.plan import Experiment
 
@@ -290,4 +290,7 @@ def _said_over_seeds(differences: Sequence[Difference]) -> str:
     low, high = fmean(each.ci.low for each in differences), fmean(each.ci.high for each in differences)
     verdicts = {each.verdict for each in differences}
     mark = " *" if verdicts in ({"beats"}, {"is beaten by"}) else ""
+    if NOT_JUDGED in verdicts:
+        reasons = dict.fromkeys(each.reason for each in differences if each.verdict == NOT_JUDGED)
+        mark = f" ({NOT_JUDGED}: {', '.join(reasons)})"
     return f"{fmean(each.delta for each in differences):+.3f} [{low:+.3f}, {high:+.3f}]{mark}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import fingerprint
-from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, read_manifest
+from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names, read_manifest
 from epilstm.errors import ModelError, ParamsError
 from epilstm.shards import open_bins
 from epilstm.store import Masks
@@ -86,7 +86,7 @@ class Embeddings(Source):
         self.folder = folder
         self.manifest, self._arrays = open_embeddings(folder)
         manifest = self.manifest
-        names = [f"e{number}" for number in range(manifest.size)]
+        names = dimension_names(manifest.size)
         self.places = choose_dimensions(manifest.size, dimensions)
         self.tracks = None
         self.columns = [names[place] for place in self.places]

@@ -386,6 +386,9 @@ def summarise(
         validation_r2_per_track=dict(zip(manifest.tracks, error.r2_per_track, strict=True)),
         weights_moved=moved,
         device=device.type,
+        track_dropout=params.track_dropout,
+        dropout=params.dropout,
+        peak_weight=params.peak_weight,
         rotation=rotation,
     )
 
