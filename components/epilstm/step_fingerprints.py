@@ -1,4 +1,4 @@
-"""What the outputs of a step follow from besides its inputs: its code and its resolved params.
+"""What the outputs of a step follow from besides its inputs: its code, its resolved params, and files that these name.
 
 ``dvc.yaml`` has a stage that writes one small file per step, on which the step's own stage depends: DVC runs a stage
 again where the content of its file changed, and no other.
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import to_json
+from epilstm.artifacts import fingerprint, to_json
 from epilstm.code_fingerprint import step_fingerprint
-from epilstm.config import SECTIONS, load_section, parse_yaml
+from epilstm.config import SECTIONS, load_section, parse_yaml, read_yaml
+from epilstm.genome import BUILT_IN_ASSEMBLIES
 from epilstm.steps import STEPS
 
 FORMAT = "epilstm.step-fingerprint/1"
@@ -38,8 +39,41 @@ def fingerprint_text(step: str, params: Mapping[str, Any], code: Path | None = N
         Folder of the package whose code counts; the one that runs if not given.
     """
     found = step_fingerprint(step, code)
-    content = {"format": FORMAT, "step": step, "code": found.sha256, "modules": found.modules, "params": params}
-    return to_json(content)
+    return to_json(
+        {
+            "format": FORMAT,
+            "step": step,
+            "code": found.sha256,
+            "modules": found.modules,
+            "params": params,
+            "files": _named_files(step, params),
+        }
+    )
+
+
+def _named_files(step: str, params: Mapping[str, Any]) -> dict[str, str | None]:
+    """Fingerprints of what the params of a step name and no input of it is; None where nothing is there.
+
+    What a stage of ``dvc.yaml`` makes is left out: it follows from that stage, and may not be there yet.
+    """
+    named: list[str] = []
+    if step == "evaluate":
+        named = list(params.get("also", {}).values())
+    elif step == "ingest" and params.get("assembly", "") not in (*BUILT_IN_ASSEMBLIES, ""):
+        named = [params["assembly"]]
+    made = _made_by_stages()
+    paths = {name: Path(name) for name in named if not any(Path(name).is_relative_to(place) for place in made)}
+    return {name: fingerprint(path) if path.exists() else None for name, path in paths.items()}
+
+
+def _made_by_stages() -> list[str]:
+    """Outputs of the stages of the working directory's ``dvc.yaml``."""
+    path = Path("dvc.yaml")
+    if not path.is_file():
+        return []
+    stages = (read_yaml(path) or {}).get("stages") or {}
+    outputs = [out for stage in stages.values() if isinstance(stage, dict) for out in stage.get("outs") or []]
+    return [name for out in outputs for name in ([out] if isinstance(out, str) else out)]
 
 
 def write_fingerprints(params: Path | None, folder: Path) -> list[str]:

@@ -15,8 +15,8 @@ from registry_places import IDENTITY, Registry, make_registry, run
 from epilstm.errors import PipelineError, RegistryError
 from epilstm.registry.repository import RefsTaken
 from pipelines.lifecycle import clone
-from pipelines.lifecycle.provenance import run_sections
-from pipelines.lifecycle.publishing import known_sha256
+from pipelines.lifecycle.provenance import code_of_steps, run_sections
+from pipelines.lifecycle.publishing import known_sha256, records_of
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,24 @@ def test_the_hash_of_a_pipeline_is_one_or_is_not_known():
     for text in ("abc", "AB" * 32, "ab" * 32 + "\n", "<SHA-256>"):
         with pytest.raises(PipelineError, match="not a SHA-256, 64 hexadecimal digits"):
             known_sha256(text)
+
+
+def test_what_the_plan_reports_of_the_code_is_a_fingerprint_by_step():
+    assert code_of_steps('{"train": "ab"}') == {"train": "ab"}
+    for text in ("", "[]", '{"train": 1}'):
+        with pytest.raises(PipelineError, match="not what the plan reports, a JSON object of fingerprints by step"):
+            code_of_steps(text)
+
+
+def test_records_come_with_the_artifacts_whole_numbers_as_integers():
+    carried = {name: {"record": {"step": name, "threads": 2.0}} for name in ("model", "encoder", "evaluation")}
+    carried |= {f"{name}_manifest": {"record": {"threads": 1.0}} for name in ("signal", "matrix", "embeddings")}
+    found = records_of(carried)
+    assert list(found) == ["signal", "matrix", "model", "encoder", "embeddings", "evaluation"]
+    assert found["model"] == {"step": "model", "threads": 2}
+    assert isinstance(found["model"]["threads"], int)
+    with pytest.raises(PipelineError, match=r"artifact encoder: its metadata hold no record"):
+        records_of(carried | {"encoder": {}})
 
 
 def test_paths_of_a_run_hold_outside_of_the_data_root():

@@ -32,7 +32,10 @@ PARAMETERS = {
     "ingest": ["signal", "chromosomes"],
     "preprocess": ["matrix", "chromosomes"],
     "embed": ["embeddings", "chromosomes"],
-    "plan": ["ingest_parts", "data_version", "labels_version", "encoder_version"],
+    "plan": [
+        *("ingest_parts", "data_version", "labels_version", "encoder_version"),
+        *("code", "ingest_code", "train_code"),
+    ],
     "monitor": ["Output"],
 }
 WORK = {"ingest": "cache/ingest", "preprocess": "cache/preprocess", "train": "cache/train", "embed": "cache/embed"}

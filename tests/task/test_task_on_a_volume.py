@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 from epilstm.artifacts import fingerprint
+from epilstm.code_fingerprint import CodeFingerprint, step_fingerprint
+from epilstm.config import IngestParams
+from epilstm.steps import STEPS
+from epilstm.task.datasets_kept import content_key
+from epilstm.task.line import StepLine
 from task.launcher import DATA, LABELS, Launcher, bytes_of, run_chain, stop, succeed
 from watching import wait_until
 
@@ -256,3 +261,28 @@ def test_the_plan_says_of_a_faulty_samplesheet_what_ingest_says(volume, sheet):
 
 def epilstm_ingest() -> list[str]:
     return [sys.executable, "-m", "epilstm", "ingest", "--signal", "signal"]
+
+
+def test_the_plan_reports_the_code_that_is_installed_where_it_runs(volume):
+    found = succeed(volume.plan({**DATA, **LABELS}, 2)).parameters
+    assert found["train_code"] == step_fingerprint("train").sha256 != found["ingest_code"]
+    assert json.loads(found["code"]) == {step: step_fingerprint(step).sha256 for step in STEPS}
+
+
+def test_a_task_runs_the_code_that_the_plan_reported_or_none(volume):
+    code = step_fingerprint("ingest").sha256
+    succeed(volume.run("ingest", DATA, options=("--code", code)))
+    refused = volume.run("ingest", DATA, options=("--code", "0" * 64))
+    assert refused.code == 1
+    assert (
+        f"step ingest: the code of this image ({code[:12]}) is not that of the image that the plan ran in"
+        in (refused.stderr.splitlines()[-1])
+    )
+
+
+def test_the_name_of_a_dataset_follows_from_the_code(monkeypatch):
+    line = StepLine(STEPS["ingest"], IngestParams(), {})
+    before = content_key(line, {"samplesheet": "ab"})
+    assert content_key(line, {"samplesheet": "ab"}) == before
+    monkeypatch.setattr("epilstm.task.datasets_kept.step_fingerprint", lambda step: CodeFingerprint({step: "other"}))
+    assert content_key(line, {"samplesheet": "ab"}) != before
