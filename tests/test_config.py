@@ -77,6 +77,18 @@ def test_any_learning_rate_survives_the_file(tmp_path_factory, value):
     assert load_section(path, "train", TrainParams).learning_rate == value
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_params_are_read_in_whatever_encoding_an_editor_left_them(tmp_path, encoding):
+    path = tmp_path / "params.yaml"
+    path.write_bytes("train: {epochs: 3} # Müller\r\n".encode(encoding))
+    assert load_section(path, "train", TrainParams).epochs == 3
+
+
+def test_conflict_markers_of_git_are_named_with_their_line(tmp_path):
+    text = "train:\n<<<<<<< HEAD\n  epochs: 3\n=======\n  epochs: 4\n>>>>>>> other\n"
+    assert refusal(tmp_path, text).startswith(":2: holds a conflict marker of git (<<<<<<<)")
+
+
 def test_words_that_look_like_numbers_stay_words(tmp_path):
     assert read_yaml(write(tmp_path, "[e3, chr1e, 1e, e-3, 1e-3x]")) == ["e3", "chr1e", "1e", "e-3", "1e-3x"]
 
@@ -175,7 +187,7 @@ def test_a_chromosome_both_for_validation_and_test_is_refused(tmp_path):
         ("train:\n  epochs: [3\n", ":3: not valid YAML: "),
         ("train:\n\tepochs: 3\n", ":2: not valid YAML: "),
         ("train: !!python/object/apply:os.getcwd []\n", ":1: not valid YAML: could not determine a constructor"),
-        ("train: \x00\n", ": not valid YAML: unacceptable character"),
+        ("train: \x00\n", ": cannot be read as YAML: line 1 holds a zero byte"),
     ],
 )
 def test_broken_yaml_is_named_with_its_line(tmp_path, text, expected):
@@ -183,14 +195,14 @@ def test_broken_yaml_is_named_with_its_line(tmp_path, text, expected):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ParamsError, match=r"absent\.yaml: cannot be read: No such file or directory$"):
+    with pytest.raises(ParamsError, match=r"absent\.yaml: no such file"):
         load_section(tmp_path / "absent.yaml", "train", TrainParams)
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ParamsError, match=r"params\.yaml: not UTF-8 text"):
+    with pytest.raises(ParamsError, match=r"params\.yaml: cannot be read as YAML: its first bytes say UTF-16"):
         load_section(path, "train", TrainParams)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 
 from epilstm.errors import ParamsError
 from epilstm.representation_names import PARTS, Part, RepresentationName, parse_name
+from epilstm.text_files import read_text
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -436,6 +437,10 @@ _Loader.add_implicit_resolver(
 )
 
 
+#: What git leaves in a file where it could not merge two sides.
+_CONFLICT = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
+
+
 def read_yaml(path: Path) -> Any:
     """Content of a YAML file.
 
@@ -444,12 +449,7 @@ def read_yaml(path: Path) -> Any:
     ParamsError
         The file is missing or not YAML; the message names the line.
     """
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"{path}: not UTF-8 text: {error}") from error
+    return parse_yaml(read_text(path, "YAML", ParamsError), str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -460,6 +460,10 @@ def parse_yaml(text: str, where: str) -> Any:
     ParamsError
         Not YAML; the message names `where` and the line.
     """
+    marker = _CONFLICT.search(text)
+    if marker is not None:
+        line = text.count("\n", 0, marker.start()) + 1
+        raise ParamsError(f"{where}:{line}: holds a conflict marker of git ({marker[1]}); settle the merge in the file")
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from epilstm.console import log
 from epilstm.errors import EpilstmError, GenomeError
-from epilstm.name_matching import likely_cause, match_names, named
+from epilstm.name_matching import match_names, those_there
 from epilstm.text_files import table_lines, text_lines, whole_number
 
 BUILT_IN_ASSEMBLIES = ("hg19", "hg38", "mm10")
@@ -74,9 +74,8 @@ class Assembly:
         try:
             return self.sizes[chrom]
         except KeyError:
-            cause = likely_cause([chrom], self.sizes) or "check the spelling ('chr1' or '1') and the assembly"
             raise GenomeError(
-                f"chromosome {chrom!r} is not in assembly {self.name} (it has {named(self.sizes)}); {cause}"
+                f"chromosome {chrom!r} is not in assembly {self.name}; it has {those_there(chrom, self.sizes)}"
             ) from None
 
     def regions(self) -> list[Region]:

@@ -8,7 +8,7 @@ with counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from epilstm.console import log
 from epilstm.errors import EpilstmError, GenomeError
@@ -76,6 +76,12 @@ def named(names: Iterable[str], shown: int = SHOWN) -> str:
     """A few names, and a sign that there are more."""
     listed = list(names)
     return ", ".join(listed[:shown]) + (", ..." if len(listed) > shown else "") if listed else "none"
+
+
+def those_there(name: str, known: Collection[str]) -> str:
+    """The names that are there instead of an unknown one, and the likely cause, for a message."""
+    cause = likely_cause([name], known)
+    return named(known) + (f"; {cause}" if cause else "")
 
 
 def likely_cause(unknown: Sequence[str], known: Iterable[str]) -> str | None:

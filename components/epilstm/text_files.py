@@ -13,10 +13,10 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from epilstm.console import log
@@ -118,7 +118,8 @@ def byte_blocks(path: Path, what: str, error: type[EpilstmError] = DataError, si
                 yield text.encode()
             return
         _refuse_other_kinds(first)
-        yield first.removeprefix(codecs.BOM_UTF8)
+        if first := first.removeprefix(codecs.BOM_UTF8):
+            yield first
         yield from blocks
 
 
@@ -170,6 +171,22 @@ def csv_rows(path: Path, what: str, error: type[EpilstmError] = DataError) -> It
                 yield rows.line_num + skipped, fields
     except csv.Error as cause:
         raise error(f"{path}:{rows.line_num + skipped}: cannot be read as {what}: {cause}; check its quotes") from None
+
+
+def csv_records(
+    path: Path, what: str, columns: Collection[str], error: type[EpilstmError] = DataError
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file below its header, by column; what a short row lacks is empty.
+
+    Parameters and errors are those of `text_lines`; a file without one of `columns` is an error, too.
+    """
+    rows = csv_rows(path, what, error)
+    header = [column.strip() for column in next(rows, (1, []))[1]]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise error(f"{path}: no column {missing[0]!r}; give {what}")
+    for number, fields in rows:
+        yield number, dict(zip_longest(header, fields[: len(header)], fillvalue=""))
 
 
 def whole_number(text: str) -> int | None:

@@ -206,7 +206,7 @@ def test_regions_may_overlap(project, model):
         ([("chr1", 0)], "is no region"),
         ([], "no regions"),
         (7, "7 is no region"),
-        (Path("nowhere.bed"), "nowhere.bed: no such BED file"),
+        (Path("nowhere.bed"), "nowhere.bed: no such file"),
         (pd.DataFrame({"chrom": ["chr1"], "begin": [0]}), "no column start, end"),
         (pd.DataFrame({"chrom": ["chr1"], "start": [np.nan], "end": [100]}), "no region"),
         (pd.DataFrame([("chr1", 0, 9)], [[1], [2]], ["chrom", "start", "end"]), "several levels"),

@@ -70,7 +70,7 @@ def test_requests_that_lack_a_track_are_told(small, monitor, signal, tmp_path):
     ("text", "told"),
     [
         ("", "no epilstm_serve_input_values_total"),
-        ("<html>", "Prometheus's text format"),
+        ("<html>", "it is a web page"),
         ('epilstm_serve_input_values_total{track="a"} 5\n', "not there for every track"),
         ("epilstm_serve_input_values_total 5\n", "Prometheus's text format"),
     ],

@@ -34,7 +34,7 @@ def counted(letters, bin_size):
     return shares
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("read_bytes", [1, 7, 64, 4 << 20])
 def test_gc_is_the_share_among_known_bases_whatever_the_lines_and_the_reads(tmp_path, monkeypatch, newline, read_bytes):
     monkeypatch.setattr(fasta, "READ_BYTES", read_bytes)
@@ -46,6 +46,14 @@ def test_gc_is_the_share_among_known_bases_whatever_the_lines_and_the_reads(tmp_
     for chrom, shares in found.items():
         np.testing.assert_allclose(shares, counted(sequences[chrom], 25), rtol=1e-6)
     assert np.isnan(found["chr2"][:2]).all()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_first_sequence(tmp_path, encoding):
+    letters = sequence(120)
+    path = tmp_path / "genome.fa"
+    path.write_bytes(text({"1": letters}).encode(encoding))
+    np.testing.assert_allclose(gc_content(path, {"1": 120}, 50)["1"], counted(letters, 50), rtol=1e-6)
 
 
 def test_a_gzipped_file_is_read_whatever_it_is_called(tmp_path):
@@ -76,5 +84,5 @@ def test_what_is_not_the_assemblys_fasta_is_refused(tmp_path, content, message):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(DataError, match="no such file; give the assembly's FASTA"):
+    with pytest.raises(DataError, match=r"no such file; give the path of a file \(FASTA\)"):
         gc_content(tmp_path / "none.fa", {"chr1": 4}, 25)

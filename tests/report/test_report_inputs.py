@@ -131,7 +131,7 @@ def test_the_training_curve_of_another_run_is_refused(own_run, tmp_path):
         ("epoch,steps,learning_rate,train_mse,validation_mse,validation_r2\n1,2,3,4,x,5\n", ":2: validation_mse"),
         ("epoch,steps,learning_rate,train_mse,validation_mse,validation_r2\n1,2,3,4\n", ":2: validation_mse"),
         ("epoch,steps,learning_rate,train_mse,validation_mse,validation_r2\n1,2,3,nan,4,5\n", ":2: train_mse"),
-        ("\xff\x00", "cannot be read as CSV"),
+        ("\xff\x00", "cannot be read as the training curve that train wrote"),
     ],
 )
 def test_a_file_that_is_no_training_curve_is_refused(tmp_path, text, told):

@@ -111,4 +111,4 @@ def test_outside_of_a_project_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("")
     done = study(tmp_path, "run", "s")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("no DVC project (dvc.yaml, .dvc); run it in the project's folder")
+    assert done.stderr.splitlines()[-1].endswith("no DVC project, dvc.yaml is missing; run it in the project's folder")

@@ -110,10 +110,13 @@ def test_anndata_has_bins_as_observations_and_dimensions_as_variables(small, tmp
     assert content.uns["epilstm"]["assembly"] == "hg19"
 
 
-def test_with_a_bed_each_region_is_the_mean_of_its_bins_with_data(small, tmp_path):
+def test_with_a_bed_each_region_is_the_mean_of_its_bins_with_data(small, tmp_path, capsys):
     bed = tmp_path / "regions.bed"
     bed.write_text("chr10\t4990\t5010\tlast\nchr2\t1230\t1500\tbeside-the-gap\nchr2\t2100\t2200\tnothing\nchr9\t1\t2\n")
     folder = export(small, tmp_path / "out", "--format", "h5ad", "--format", "parquet", "--bed", str(bed))
+    said = capsys.readouterr().err
+    assert "1 of 4 intervals are left out: 1 of 3 chromosomes (chr9) are not in the data set" in said
+    assert "1 of 3 regions have no bin with data and are left out" in said
     content = anndata.read_h5ad(folder / "h5ad" / "embedding.h5ad")
     assert list(content.obs.name) == ["beside-the-gap", "last"]
     assert list(zip(content.obs.start, content.obs.end, strict=True)) == [(1_230, 1_500), (4_990, 5_010)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from epilstm.errors import GenomeError
 from epilstm.genome import Assembly, Region, bed_intervals, bins_of
-from epilstm.name_matching import likely_cause, named
+from epilstm.name_matching import those_there
 
 REGION = re.compile(r"(?P<chrom>[^:\s]+):(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15})")
 
@@ -92,10 +92,9 @@ def _of_bed(path: Path, assembly: Assembly) -> list[Region]:
     clipped = 0
     for number, region, _ in bed_intervals(path):
         if region.chrom not in assembly.sizes:
-            cause = likely_cause([region.chrom], assembly.sizes)
             raise GenomeError(
-                f"{path}:{number}: chromosome {region.chrom!r} is not in {assembly.name} ({named(assembly.sizes)})"
-                f"{f'; {cause}' if cause else ''}"
+                f"{path}:{number}: chromosome {region.chrom!r} is not in {assembly.name}; "
+                f"it has {those_there(region.chrom, assembly.sizes)}"
             )
         if region.end > assembly.sizes[region.chrom] > region.start:
             region = replace(region, end=assembly.sizes[region.chrom])

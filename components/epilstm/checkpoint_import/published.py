@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
+from epilstm.config import read_yaml
 from epilstm.errors import ModelError, ParamsError, SamplesheetError
 from epilstm.samplesheet.sheet import REQUIRED_COLUMNS, read_samplesheet
+from epilstm.text_files import read_text
 from epilstm.track_identity import TrackSet
 
 #: Parameters of the layer norms, which take no part.
@@ -74,12 +75,7 @@ def read_config(path: Path) -> tuple[PublishedConfig, dict[str, Any]]:
     ParamsError
         Missing, not YAML, or a key is missing or unusable.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParamsError(
-            f"{path}: cannot be read as YAML: {_first_line(error)}; give the published config.yaml"
-        ) from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: not a mapping of settings; give the published config.yaml")
     try:
@@ -212,13 +208,8 @@ def read_tracks(path: Path, count: int) -> TrackSet:
     SamplesheetError
         Unreadable, not so many names, one is there twice, or one cannot be part of a file name.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SamplesheetError(
-            f"{path}: cannot be read as text: {_first_line(error)}; give a samplesheet or a list"
-        ) from error
-    if set(REQUIRED_COLUMNS) <= set((lines or [""])[0].split(",")):
+    lines = read_text(path, "a samplesheet or a list of names", SamplesheetError).splitlines()
+    if set(REQUIRED_COLUMNS) <= set(re.split("[,;\t]", (lines or [""])[0])):
         tracks = TrackSet.of([track.identity for track in read_samplesheet(path)])
         _require_count(path, len(tracks), count)
         return tracks

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.config import EvaluateParams
+from epilstm.console import log
 from epilstm.errors import LabelsError
 from epilstm.evaluate.coverage import BOOTSTRAP_STRETCH, FOLD_STRETCH, region_of, stretches
 from epilstm.evaluate.folds import Folds, assign_folds
@@ -18,6 +22,7 @@ from epilstm.evaluate.pooling import WindowTable, distinct_windows, window_bins
 from epilstm.evaluate.representations import bins_with_data
 from epilstm.evaluate.tasks import Task
 from epilstm.genome import Region
+from epilstm.name_matching import match_names
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,17 @@ def _locate(examples: Examples, matrix: Matrix, regions: list[Region], task: Tas
     where = _where(task, cell)
     if not len(examples):
         raise LabelsError(f"{where}: no labelled examples in {task.labels.path}")
+    source, target = f"{where}, {task.labels.path}", "the data set"
+    match_names(
+        Counter(examples.chroms[:, 0].tolist()),
+        matrix.manifest.chromosomes,
+        source,
+        target,
+        what="labelled examples",
+        error=LabelsError,
+        partial=logging.DEBUG,  # how many examples lie outside is logged in any case
+    )
+    examples = _clipped(examples, matrix.manifest.chromosome_sizes, source, target)
     region = region_of(examples.chroms, examples.starts, examples.ends, regions)
     inside = examples.take(region >= 0)
     windows, (rows,) = distinct_windows([_bins(inside, matrix)])
@@ -147,6 +163,20 @@ def _locate(examples: Examples, matrix: Matrix, regions: list[Region], task: Tas
             "tasks file"
         )
     return _Located(kept, region[region >= 0][keep], len(examples) - int(keep.sum()))
+
+
+def _clipped(examples: Examples, sizes: Mapping[str, int], source: str, target: str) -> Examples:
+    """Examples with windows that end where their chromosomes do; those that lie beyond are left as they are."""
+    size = np.array([sizes.get(chrom, np.iinfo(np.int64).max) for chrom in examples.chroms.ravel().tolist()])
+    size = size.reshape(examples.chroms.shape)
+    past = (examples.ends > size) & (examples.starts < size)
+    if not past.any():
+        return examples
+    log.warning(
+        f"{source}: {int(past.any(axis=1).sum()):,} of {len(examples):,} labelled examples reach past the end of their "
+        f"chromosome in {target} and are clipped; are they of another assembly?"
+    )
+    return replace(examples, ends=np.where(past, size, examples.ends))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from epilstm.monitor.drift import SERVED_STATISTICS, Finding, TrackDrift, findin
 from epilstm.monitor.limits import worst
 from epilstm.monitor.measurement import Measurement, Reference
 from epilstm.monitor.track_scores import long_enough
+from epilstm.text_files import read_text
 from epilstm.transforms import missing_where_uncovered
 
 Floats = NDArray[np.float64]
@@ -80,12 +81,13 @@ def read_served(path: Path) -> ServedInputs:
 
     advice = "save what GET /metrics of an epilstm server says"
     found: dict[str, dict[str, float]] = {name: {} for name in METRICS}
+    text = read_text(path, "a server's metrics")
     try:
-        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+        for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name in found:
                     found[sample.name][sample.labels["track"]] = float(sample.value)
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{path}: not in Prometheus's text format ({error}); {advice}") from error
     tracks = tuple(found[METRICS[0]])
     if not tracks:

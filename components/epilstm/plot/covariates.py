@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.representations import Representation
+from epilstm.name_matching import those_there
 from epilstm.plot.fasta import gc_content
 
 Method = Literal["pearson", "spearman"]
@@ -58,7 +59,7 @@ def bigwig_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[ND
         absent = [stretch.chrom for stretch in stretches if stretch.chrom not in bigwig.chromosomes]
         if absent:
             raise DataError(
-                f"{path}: no chromosome {absent[0]}; it has {', '.join(list(bigwig.chromosomes)[:4])}, ...; give a "
+                f"{path}: no chromosome {absent[0]}; it has {those_there(absent[0], bigwig.chromosomes)}; give a "
                 "bigWig of the data set's assembly, with chromosomes named alike"
             )
         means = []

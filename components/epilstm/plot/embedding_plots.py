@@ -15,6 +15,7 @@ from epilstm.datasets import Split
 from epilstm.errors import DataError, ParamsError
 from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.representations import Embedding
+from epilstm.name_matching import those_there
 from epilstm.plot.covariate_figure import METHODS, covariate_figure
 from epilstm.plot.covariates import Method, bigwig_of, correlate, gc_of
 from epilstm.plot.figure_file import Plot
@@ -85,7 +86,9 @@ def read_bins(matrix_folder: Path, embeddings: Path, chromosomes: Sequence[str],
     known = matrix.manifest.chromosomes
     for chrom in chromosomes:
         if chrom not in known:
-            raise ParamsError(f"--chromosome {chrom}: the matrix has no regions there; it has {', '.join(known)}")
+            raise ParamsError(
+                f"--chromosome {chrom}: the matrix has no regions there; it has {those_there(chrom, known)}"
+            )
     split = split_known(matrix, embedding)
     held_out = [chrom for chrom in known if split is not None and chrom in split.test]
     chosen = list(dict.fromkeys(chromosomes)) or held_out or known

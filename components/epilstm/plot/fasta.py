@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.name_matching import those_there
+from epilstm.text_files import byte_blocks
 
 #: Bytes read at once.
 READ_BYTES = 4 << 20
@@ -31,7 +30,7 @@ def gc_content(path: Path, sizes: Mapping[str, int], bin_size: int) -> dict[str,
     Parameters
     ----------
     path : Path
-        FASTA file; ``.gz`` is unpacked on the way. A sequence's name ends at the first white space.
+        FASTA file, gzipped or not. A sequence's name ends at the first white space.
     sizes : mapping of str to int
         Chromosomes wanted and their sizes in base pairs.
     bin_size : int
@@ -50,24 +49,21 @@ def gc_content(path: Path, sizes: Mapping[str, int], bin_size: int) -> dict[str,
     content: dict[str, NDArray[np.float32]] = {}
     seen: list[str] = []
     counts: _Counts | None = None
-    try:
-        for name, piece in _pieces(path):
-            if piece is None:
-                _finish(counts, path, sizes, content)
-                counts = _Counts(name, sizes[name], bin_size) if name in sizes else None
-                seen.append(name)
-                if name in content:
-                    raise DataError(f"{path}: two sequences are called {name}; give a FASTA with one of each")
-            elif counts is not None:
-                counts.add(piece)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as FASTA: {error}") from error
+    for name, piece in _pieces(path):
+        if piece is None:
+            _finish(counts, path, sizes, content)
+            counts = _Counts(name, sizes[name], bin_size) if name in sizes else None
+            seen.append(name)
+            if name in content:
+                raise DataError(f"{path}: two sequences are called {name}; give a FASTA with one of each")
+        elif counts is not None:
+            counts.add(piece)
     _finish(counts, path, sizes, content)
     absent = [chrom for chrom in sizes if chrom not in content]
     if absent:
         raise DataError(
-            f"{path}: no sequence called {absent[0]}; it has {', '.join(seen[:4]) or 'none'}"
-            f"{', ...' if len(seen) > 4 else ''}; give the assembly's FASTA, with chromosomes named alike"
+            f"{path}: no sequence called {absent[0]}; it has {those_there(absent[0], seen)}; "
+            "give the assembly's FASTA, with chromosomes named alike"
         )
     return content
 
@@ -115,36 +111,26 @@ def _pieces(path: Path) -> Iterator[tuple[str, bytes | None]]:
     name, header = "", b""
     in_header = False
     first = True
-    with _opened(path) as stream:
-        while block := stream.read(READ_BYTES):
-            if first and not block.lstrip()[:1] == b">":
-                raise DataError(f"{path}: not FASTA: its first line does not begin with '>'")
-            first = False
-            at = 0
-            while at < len(block):
-                if in_header:
-                    end = block.find(b"\n", at)
-                    header += block[at : end if end >= 0 else len(block)]
-                    at = end + 1 if end >= 0 else len(block)
-                    if end >= 0:
-                        in_header, name = False, (header.split() or [b""])[0].decode("utf-8", "replace")
-                        yield name, None
-                else:
-                    begin = block.find(b">", at)
-                    end = begin if begin >= 0 else len(block)
-                    if end > at:
-                        yield name, block[at:end]
-                    in_header, header = begin >= 0, b""
-                    at = end + 1 if begin >= 0 else end
+    for raw in byte_blocks(path, "FASTA", DataError, READ_BYTES):
+        block = raw.replace(b"\r", b"\n")  # of old Macs, and of Windows, whose lines then are followed by empty ones
+        if first and not block.lstrip()[:1] == b">":
+            raise DataError(f"{path}: not FASTA: its first line does not begin with '>'")
+        first = False
+        at = 0
+        while at < len(block):
+            if in_header:
+                end = block.find(b"\n", at)
+                header += block[at : end if end >= 0 else len(block)]
+                at = end + 1 if end >= 0 else len(block)
+                if end >= 0:
+                    in_header, name = False, (header.split() or [b""])[0].decode("utf-8", "replace")
+                    yield name, None
+            else:
+                begin = block.find(b">", at)
+                end = begin if begin >= 0 else len(block)
+                if end > at:
+                    yield name, block[at:end]
+                in_header, header = begin >= 0, b""
+                at = end + 1 if begin >= 0 else end
     if first:
         raise DataError(f"{path}: the file is empty; give the assembly's FASTA")
-
-
-def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
-    try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed by the caller
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give the assembly's FASTA") from None
-    packed = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    return gzip.GzipFile(fileobj=stream) if packed else stream

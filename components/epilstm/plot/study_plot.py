@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError, ParamsError
 from epilstm.plot.figure_file import Plot
 from epilstm.report.drawing import Layout, new_figure, round_ticks, words
+from epilstm.text_files import csv_records
 
 COLUMNS = ("study", "variant", "seed", "task", "ap", "ap_low", "ap_high", "test_r2")
 
@@ -96,15 +96,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
     DataError
         Not such a file, or nothing in it.
     """
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-            if missing:
-                raise DataError(f"{path}: no column {missing[0]!r}; give the CSV that 'epilstm study' wrote")
-            rows = [{column: row[column] or "" for column in COLUMNS} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV: {error}; give the CSV that 'epilstm study' wrote") from error
+    table = csv_records(path, "the table that 'epilstm study' wrote (CSV)", COLUMNS)
+    rows = [{column: row[column] for column in COLUMNS} for _, row in table]
     if not rows:
         raise DataError(f"{path}: no rows in it; run the study first")
     return rows

@@ -10,6 +10,7 @@ import numpy as np
 from epilstm.console import log
 from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest, Split
 from epilstm.errors import DataError, GenomeError
+from epilstm.name_matching import named, those_there
 from epilstm.signal_histograms import read_histograms
 from epilstm.track_identity import TrackSet, missing_tracks
 
@@ -32,13 +33,14 @@ def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test:
             if chrom not in with_data:
                 why = "has no data in any track" if chrom in regions else "is not in the signal"
                 raise GenomeError(
-                    f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are {_named(list(with_data))}"
+                    f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are "
+                    f"{those_there(chrom, with_data)}"
                 )
     held_out = {*validation, *test}
     train = [chrom for chrom in with_data if chrom not in held_out]
     if not train:
         raise GenomeError(
-            f"preprocess.split: no chromosome is left to train on; those with data are {_named(list(with_data))}, "
+            f"preprocess.split: no chromosome is left to train on; those with data are {named(with_data)}, "
             "and all are held out"
         )
     return Split(train=train, validation=list(validation), test=list(test))

@@ -14,6 +14,7 @@ from epilstm.artifacts import (
     staging_path,
     write_json,
 )
+from epilstm.config import parse_yaml
 from epilstm.errors import DataError, ModelError, RegistryError
 from epilstm.model.encoder_folder import checked_file, read_encoder_manifest
 from epilstm.registry.publication import ARTIFACT, provenance_at
@@ -106,9 +107,8 @@ def write_none(target: Path) -> None:
 
 
 def _path_of(repository: Repository, version: Version, artifact: str) -> str:
-    import yaml
-
-    content = yaml.safe_load(repository.read(version.commit, "dvc.yaml") or b"") or {}
+    text = (repository.read(version.commit, "dvc.yaml") or b"").decode("utf-8-sig", "replace")
+    content = parse_yaml(text, f"{version.tag}: dvc.yaml") or {}
     entry = (content.get("artifacts") or {}).get(artifact)
     if not entry:
         raise RegistryError(f"{version.tag}: dvc.yaml has no artifact {artifact!r} there")

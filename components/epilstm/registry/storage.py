@@ -12,13 +12,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from epilstm.config import read_yaml
 from epilstm.console import log, progress
-from epilstm.errors import RegistryError
+from epilstm.errors import ParamsError, RegistryError
 from epilstm.registry.repository import without_credentials
 from epilstm.step_fingerprints import write_fingerprints
 
 #: Ports whose paths the registry must know.
 NEEDED = ("params", "samplesheet", "signal", "matrix", "model", "encoder")
+
+#: Files of a project that DVC reads.
+PROJECT_FILES = ("dvc.yaml", "dvc.lock", "params.yaml")
 
 #: Bytes of an object read at once.
 BLOCK = 1 << 20
@@ -65,6 +69,22 @@ class Output:
     pushed: bool
 
 
+def require_sound_files(root: Path) -> None:
+    """Check that the files of a DVC project are YAML, before DVC says of them what it likes.
+
+    Raises
+    ------
+    RegistryError
+        One is not YAML, or holds conflict markers of git; the message names file, line and cause.
+    """
+    for name in PROJECT_FILES:
+        if (root / name).is_file():
+            try:
+                read_yaml(root / name)
+            except ParamsError as error:
+                raise RegistryError(str(error)) from error
+
+
 class Storage:
     """The DVC project of a work tree.
 
@@ -82,6 +102,7 @@ class Storage:
     """
 
     def __init__(self, root: Path, remote: str | None = None) -> None:
+        from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
 
         self.root, self.remote = root, remote
@@ -89,7 +110,12 @@ class Storage:
         logging.getLogger("dvc").setLevel(logging.CRITICAL)
         logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)
         logging.getLogger("dvc_data").setLevel(logging.CRITICAL)
-        with _told(f"{root}: not a usable DVC project", "run 'dvc init' at the top of the git repository"):
+        require_sound_files(root)
+        try:
+            Repo.find_root(str(root))
+        except NotDvcRepoError:
+            raise RegistryError(f"{root}: no DVC project; run 'dvc init' at the top of the git repository") from None
+        with _told(f"{root}: DVC cannot read the project", "correct it; 'dvc status' says more"):
             self.repo = Repo(str(root))
             self.outputs = sorted(self._outputs(), key=lambda output: output.path)
         if Path(self.repo.root_dir).resolve() != root.resolve():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from epilstm.evaluation import (
     require_one_run,
 )
 from epilstm.model.folder import ModelManifest
+from epilstm.text_files import csv_records
 
 HISTORY_COLUMNS = ("epoch", "steps", "learning_rate", "train_mse", "validation_mse", "validation_r2")
 
@@ -125,18 +125,10 @@ def read_curve(path: Path) -> TrainingCurve:
     DataError
         Not such a file, no epochs in it, or a value that is no number; the message names the line.
     """
-    advice = "give the training curve that train wrote"
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream)
-            missing = [name for name in HISTORY_COLUMNS if name not in (rows.fieldnames or [])]
-            if missing:
-                raise DataError(f"{path}: no column {missing[0]!r}; {advice}")
-            values = [_numbers(path, rows.line_num, row) for row in rows]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{path}: cannot be read as CSV: {error}; {advice}") from error
+    what = "the training curve that train wrote (CSV)"
+    values = [_numbers(path, line, row) for line, row in csv_records(path, what, HISTORY_COLUMNS)]
     if not values:
-        raise DataError(f"{path}: no epochs in it; {advice}")
+        raise DataError(f"{path}: no epochs in it; give {what}")
     columns = np.array(values, dtype=np.float64).T
     whole = {"epoch", "steps"}
     return TrainingCurve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from epilstm.errors import ParamsError
+from epilstm.text_files import read_text
 
 
 def read_token(file: Path, option: str = "--token-file") -> str:
@@ -15,10 +16,7 @@ def read_token(file: Path, option: str = "--token-file") -> str:
     ParamsError
         The file cannot be read or holds no token.
     """
-    try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{option} {file}: cannot be read: {error}") from error
-    if not token or any(character.isspace() for character in token):
-        raise ParamsError(f"{option} {file}: holds no token; write one word into it")
+    token = read_text(file, f"the text of {option}", ParamsError).strip()
+    if not token or not token.isascii() or any(character.isspace() for character in token):
+        raise ParamsError(f"{option} {file}: holds no token; write one word of ASCII letters into it")
     return token

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from epilstm.artifacts import fingerprint
 from epilstm.datasets import EmbeddingsManifest, read_manifest
 from epilstm.errors import DataError, ModelError
+from epilstm.name_matching import those_there
 from epilstm.serve.http_message import HttpResponse
 from epilstm.serve.refusal import Refusal, Status, bad_request
 from epilstm.serve.tensors import shown
@@ -109,7 +110,8 @@ class RegionStore:
         chrom, start, end = found["chrom"], *(int(found[key].replace(",", "") or 0) for key in ("start", "end"))
         if chrom not in self.manifest.chromosomes:
             raise Refusal(
-                Status.NOT_FOUND, f"no embeddings of {shown(chrom)}; there are {', '.join(self.manifest.chromosomes)}"
+                Status.NOT_FOUND,
+                f"no embeddings of {shown(chrom)}; there are {those_there(chrom, self.manifest.chromosomes)}",
             )
         size = self.manifest.chromosome_sizes[chrom]
         if not start < end <= size:

@@ -16,6 +16,7 @@ from epilstm.config import parse_yaml
 from epilstm.console import log
 from epilstm.errors import DataError, EpilstmError, ParamsError, PipelineError
 from epilstm.registry.repository import Repository
+from epilstm.registry.storage import require_sound_files
 from epilstm.step_fingerprints import LOCK_FILE, fingerprint_text, fingerprints_in, md5_of
 from epilstm.study.patches import CODE, bring_back, copied, is_recorded, package_at, patched_tree
 from epilstm.study.plan import LAST_STAGE, PARAMS_FILE, Experiment, Sections, checked_sections, effective_params
@@ -56,8 +57,10 @@ def open_project(root: Path) -> Repository:
     RegistryError
         It is not in git.
     """
-    if not (root / "dvc.yaml").is_file() or not (root / ".dvc").is_dir():
-        raise DataError(f"{root}: no DVC project (dvc.yaml, .dvc); run it in the project's folder")
+    for name, there in (("dvc.yaml", (root / "dvc.yaml").is_file()), (".dvc", (root / ".dvc").is_dir())):
+        if not there:
+            raise DataError(f"{root}: no DVC project, {name} is missing; run it in the project's folder")
+    require_sound_files(root)
     repository = Repository.around(root)
     repository.head()
     return repository
