@@ -159,6 +159,12 @@ def test_a_step_that_fails_ends_the_task_with_its_last_error_line_and_its_exit_c
     assert done.output == {}
 
 
+def test_an_error_in_a_part_names_the_part(volume, ingested):
+    done = volume.run("preprocess", {"signal": ingested}, "chr99")
+    assert done.code > 0
+    assert done.stderr.splitlines()[-1].startswith("error: step preprocess, part chr99: ")
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "preempted"])
 def test_a_training_that_is_stopped_goes_on_in_the_next_task_to_the_same_weights(volume, matrix, how):
     train = {**volume.params["train"], "epochs": 6, "checkpoint_steps": 1}

@@ -89,7 +89,7 @@ def run(
         executor = Executor.parse(executor_input)
         told = failures_told(line.step.name, line.part)
         require_code(line.step.name, code)
-        with told, stop_signals(line.step) as signals, open_data_root(data_root) as root:
+        with told, stop_signals(line.step, line.part) as signals, open_data_root(data_root) as root:
             assignment = resolve(root, line)
             do(assignment, signals, processes, launcher, mirror_seconds)
             report(assignment, executor, manifest)

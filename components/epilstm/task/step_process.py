@@ -42,8 +42,9 @@ def command_of(step: Step, words: Sequence[str], processes: int, launcher: str =
 class StopSignals:
     """SIGTERM and Ctrl-C: handed to the step while it runs, else the end of the task."""
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
+    def __init__(self, step: Step, part: str | None = None) -> None:
+        #: How errors name what runs: Kubeflow numbers parts only, and does not say what they hold.
+        self.where = f"step {step.name}" if part is None else f"step {step.name}, part {part}"
         self.process: subprocess.Popen[bytes] | None = None
         self.asked = False
 
@@ -53,13 +54,13 @@ class StopSignals:
             self.asked = True
             self.process.send_signal(number)
         elif not self.asked:  # a second one must not cut off what is done because of the first
-            raise Interrupted(f"step {self.step.name}: interrupted; run it again to go on")
+            raise Interrupted(f"{self.where}: interrupted; run it again to go on")
 
 
 @contextmanager
-def stop_signals(step: Step) -> Iterator[StopSignals]:
+def stop_signals(step: Step, part: str | None = None) -> Iterator[StopSignals]:
     """Handle SIGTERM and Ctrl-C for as long as the task lasts: process 1 of a container gets no default handler."""
-    handler = StopSignals(step)
+    handler = StopSignals(step, part)
     before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield handler
@@ -107,7 +108,7 @@ def run_process(
 
 
 def _failure(signals: StopSignals, code: int, lines: LastLines) -> StepFailed:
-    where = f"step {signals.step.name}"
+    where = signals.where
     if signals.asked:
         return StepFailed(f"{where}: {lines.error or 'interrupted; run it again to go on'}", code if code > 0 else 130)
     if code < 0:
