@@ -136,7 +136,8 @@ class Connection:
         Raises
         ------
         PipelineError
-        XX
+            The host is no URL, or it holds a password, or two things prove who asks.
+        ParamsError
             The certificates, or a proxy of the environment, cannot be used.
         """
         parts = urlsplit(self.host)
