@@ -6,8 +6,10 @@
 PYTHON ?= python3
 # onnxruntime for the CPU or for a GPU: cpu, gpu.
 ONNXRUNTIME ?= cpu
-# Folder of the Roadmap tracks over the ENCODE pilot regions, for `make pilot`.
+# Folder of the Roadmap tracks over the ENCODE pilot regions, params, and folder of the results, for `make pilot`.
 DATA ?= ../shared/data/roadmap-pilot
+PARAMS ?= presets/roadmap-pilot.yaml
+RESULTS ?= results/roadmap-pilot
 # Container images to build; those for the CPU unless others are named (images/build.py).
 IMAGES ?=
 # Given to pytest, for example PYTEST_ARGS='-k binning'.
@@ -27,43 +29,27 @@ demo: env ## run the whole pipeline on a simulated epigenome
 	dvc repro
 	@echo "report: $(CURDIR)/report/report.html"
 
-# The data set is a handful of params; see params.yaml for the simulated one.
-PILOT := \
-	ingest.samplesheet=$(DATA)/samplesheet.csv \
-	ingest.regions=$(DATA)/pilot-regions.bed \
-	ingest.assembly=hg19 \
-	preprocess.split.validation=[chr9,chr18] \
-	preprocess.split.test=[chr5,chr13,chr22] \
-	evaluate.tasks=tasks/roadmap-pilot.yaml \
-	train.epochs=60 \
-	evaluate.labels=$(DATA)/labels \
-	evaluate.folds.count=5
-
-# DVC keeps an experiment as a git commit and insists on an author, even where git has none configured.
-AUTHOR = $(if $(shell git config user.email),,$(foreach role,AUTHOR COMMITTER,GIT_$(role)_NAME=epilstm GIT_$(role)_EMAIL=epilstm@localhost))
-
-pilot: env ## run it on the real Roadmap tracks in DATA, as a DVC experiment
+pilot: env ## run it on the real Roadmap tracks in DATA, into RESULTS; PARAMS may name other params than the preset's
 	@test -f $(DATA)/samplesheet.csv || { echo "error: no samplesheet.csv in DATA=$(DATA)" >&2; exit 1; }
-	$(AUTHOR) dvc exp run $(foreach param,$(PILOT),--set-param '$(param)') report
-	@echo "report: $(CURDIR)/report/report.html"
-	@echo "params.yaml now names this data set; back to the simulated one: git checkout params.yaml && make demo"
+	epilstm run $(DATA)/samplesheet.csv --assembly hg19 --regions $(DATA)/pilot-regions.bed --params $(PARAMS) \
+		--tasks tasks/roadmap-pilot.yaml --labels $(DATA)/labels --to $(RESULTS)
 
 # Folders of a finished pilot run: those that `make pilot` leaves, unless others are named.
-MATRIX ?= data/matrix
-MODEL ?= models/autoencoder
-EMBEDDINGS ?= data/embeddings
-EVALUATION ?= evaluation
-HISTORY ?= metrics/history.csv
+MATRIX ?= $(RESULTS)/matrix
+MODEL ?= $(RESULTS)/model
+EMBEDDINGS ?= $(RESULTS)/embeddings
+EVALUATION ?= $(RESULTS)/evaluation
+HISTORY ?= $(RESULTS)/metrics/history.csv
 GENES = $(DATA)/labels/gencode_10_genes.gtf.gz
 EMBEDDED = --matrix $(MATRIX) --embeddings $(EMBEDDINGS)
 WINDOW = $(EMBEDDED) --model $(MODEL) --genes $(GENES) --region chr22:32852500-32952500
 FINE := --quiet --dpi 110
-SEGMENTATION := data/segmentation
+SEGMENTATION := $(RESULTS)/segmentation
 
 gallery: env ## draw the README's figure and docs/gallery from a finished `make pilot`
 	@test -f $(EVALUATION)/scores.json && test -f $(GENES) || { \
 		echo "error: no $(EVALUATION)/scores.json or $(GENES); run: make pilot DATA=..." >&2; exit 1; }
-	@mkdir -p docs/gallery data
+	@mkdir -p docs/gallery
 	epilstm segment --quiet $(EMBEDDED) --annotation $(GENES) --segmentation $(SEGMENTATION)
 	epilstm plot window $(FINE) $(WINDOW) --segments $(SEGMENTATION)/segmentation.bed \
 		$(foreach track,E116-H3K4me3 E116-H3K4me1 E116-H3K36me3 E116-H3K27me3 E003-H3K27me3 E116-H3K9me3,--track $(track)) \

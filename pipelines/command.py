@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from epilstm.errors import PipelineError
+from epilstm.extras import missing_package
 
 #: Subcommands: name -> (module:attribute, one line).
 COMMANDS = {
@@ -58,9 +59,7 @@ class PipelineGroup(click.Group):
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in EXTRA_MODULES:
                 raise
-            raise PipelineError(
-                f"epilstm pipeline needs {error.name}, which is not installed: pip install 'epilstm[pipeline]'"
-            ) from error
+            raise PipelineError(f"epilstm pipeline: {missing_package(error.name, 'pipeline')}") from error
 
 
 @click.group(cls=PipelineGroup, short_help="Compile the Kubeflow pipelines and run them on a cluster.")

@@ -40,7 +40,9 @@ PATH = click.Path(path_type=Path)
     metavar="FILE",
     help="Params file that the pipelines' defaults come from.",
 )
-@click.option("--registry", metavar="HOST/PATH", help="Where the images are.  [default: ghcr.io/epilstm]")
+@click.option(
+    "--registry", metavar="HOST/PATH", help="Where your images are.  [default: ghcr.io/epilstm, a placeholder]"
+)
 @click.option("--tag", metavar="TAG", help="Tag of the images.  [default: the package's version]")
 @click.option("--digests", type=PATH, metavar="FILE", help='Pin the images: JSON of {"epilstm-train": "sha256:..."}.')
 @click.option(

@@ -67,20 +67,6 @@ def paths_of(outputs_or_dependencies: list[Any]) -> set[str]:
     return {item.def_path for item in outputs_or_dependencies}
 
 
-def pilot_overrides() -> list[str]:
-    """Params that ``make pilot`` sets."""
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed")
-    told = subprocess.run(
-        ["make", "--dry-run", "--old-file=env", "pilot", "DATA=elsewhere"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return re.findall(r"--set-param '([^']+)'", told.stdout)
-
-
 def test_there_is_a_stage_for_each_step_in_the_order_data_flows(stages):
     assert list(stages) == [FINGERPRINT, *STAGED]
 
@@ -170,32 +156,61 @@ def test_the_simulated_data_come_from_the_simulate_stage(stages):
     }
 
 
-def test_the_pilot_is_chosen_by_params_and_does_without_the_simulation(tmp_path):
-    stages = expand(tmp_path, *pilot_overrides())
-    ingest, _ = arguments(stages["ingest"])
-    evaluate, _ = arguments(stages["evaluate"])
-    assert (ingest["samplesheet"], ingest["regions"]) == ("elsewhere/samplesheet.csv", "elsewhere/pilot-regions.bed")
-    assert (evaluate["tasks"], evaluate["labels"]) == ("tasks/roadmap-pilot.yaml", "elsewhere/labels")
-    for name, stage in stages.items():
-        assert not any(path.startswith("data/simulated") for path in paths_of(stage.deps)), name
-    for name, model in SECTIONS.items():
-        load_section(tmp_path / "params.yaml", name, model)
+def pilot_command(*settings: str) -> list[str]:
+    """The command line of ``make pilot``."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    told = subprocess.run(
+        ["make", "--dry-run", "--old-file=env", "pilot", "DATA=elsewhere", *settings],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = (each for each in told.stdout.replace("\\\n", " ").splitlines() if each.startswith("epilstm"))
+    return shlex.split(line)
 
 
-def documented_experiments() -> list[list[str]]:
-    """Params that each ``dvc exp run`` of the documentation sets."""
+def test_the_pilot_is_a_run_of_its_own_that_leaves_params_yaml_as_it_is():
+    words = pilot_command()
+    assert words[:3] == ["epilstm", "run", "elsewhere/samplesheet.csv"]
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert options == {
+        "--assembly": "hg19",
+        "--regions": "elsewhere/pilot-regions.bed",
+        "--params": "presets/roadmap-pilot.yaml",
+        "--tasks": "tasks/roadmap-pilot.yaml",
+        "--labels": "elsewhere/labels",
+        "--to": "results/roadmap-pilot",
+    }
+    assert "presets/other.yaml" in pilot_command("PARAMS=presets/other.yaml")
+
+
+def documented_commands(*names: str) -> list[str]:
+    """Lines of the documentation that type one of these commands of ours, comments left out."""
     found = []
     for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))):
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        found += [re.findall(r"-S ('[^']+'|[^\s'`]+)", line) for line in re.findall(r"dvc exp run (-S [^\n`]*)", text)]
+        for block in re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+            lines = (line.strip().partition("  #")[0] for line in block.splitlines())
+            found += [line for line in lines if line.startswith(tuple(f"epilstm {name} " for name in names))]
     return found
 
 
-@pytest.mark.parametrize("overrides", documented_experiments(), ids=lambda overrides: overrides[0])
-def test_an_experiment_of_the_documentation_sets_params_that_are_there(tmp_path, overrides):
-    expand(tmp_path, *(override.strip("'") for override in overrides))
-    for name, model in SECTIONS.items():
-        load_section(tmp_path / "params.yaml", name, model)
+@pytest.mark.parametrize("line", documented_commands("run", "init"))
+def test_the_commands_for_own_data_take_what_the_documentation_gives_them(line):
+    from epilstm.cli import cli
+
+    words = shlex.split(line)[1:]
+    command = cli.get_command(cli.make_context("epilstm", [], resilient_parsing=True), words[0])
+    assert command is not None
+    assert command.make_context(words[0], words[1:]).params
+
+
+def test_no_documented_command_rewrites_params_yaml_or_needs_gits_user_name():
+    for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")), *(PROJECT / "presets").glob("*")):
+        assert "dvc exp run -S" not in page.read_text(encoding="utf-8"), page
+    assert "exp run" not in (PROJECT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_model_and_encoder_are_registered_artifacts(stages):

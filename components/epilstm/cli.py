@@ -18,6 +18,8 @@ from epilstm.steps import STEPS, Step
 
 #: Commands that are not steps: name -> (module:attribute, one line).
 OTHER_COMMANDS = {
+    "init": ("epilstm.project.init_command:init", "Write a project for your own data into a folder."),
+    "run": ("epilstm.project.run_command:run", "From a samplesheet of bigWigs to embeddings and a report."),
     "samplesheet": ("epilstm.samplesheet.command:samplesheet", "Write or check a samplesheet."),
     "data": ("epilstm.sources.command:data", "Import tracks, with where they came from."),
     "model": ("epilstm.registry.command:model", "Register, promote, fetch and trace models."),
@@ -57,7 +59,8 @@ class StepGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Commands in the order data flows, then those of other packages."""
-        own = ["samplesheet", *STEPS, *(name for name in OTHER_COMMANDS if name != "samplesheet")]
+        first = ["run", "init", "samplesheet"]
+        own = [*first, *STEPS, *(name for name in OTHER_COMMANDS if name not in first)]
         return [*own, *(name for name in added_commands() if name not in own)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:

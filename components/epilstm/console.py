@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ log = logging.getLogger("epilstm")
 
 #: Seconds between progress lines where there is no terminal.
 PROGRESS_INTERVAL = 15.0
+#: Environment variable that says another number of seconds; `epilstm run` draws its bar from these lines.
+PROGRESS_SECONDS = "EPILSTM_PROGRESS_SECONDS"
 
 
 class JsonLines(logging.Formatter):
@@ -80,17 +83,25 @@ class _LoggedProgress:
     def __init__(self, description: str, total: float) -> None:
         self.description, self.total, self.done, self.text = description, total, 0.0, ""
         self.started = self.told = time.monotonic()
+        self.interval = _progress_interval()
 
     def advance(self, amount: float = 1) -> None:
         self.done += amount
         now = time.monotonic()
-        if now - self.told >= PROGRESS_INTERVAL:
+        if now - self.told >= self.interval:
             self.told = now
             fields = {"done": self.done, "total": self.total, "elapsed_seconds": round(now - self.started, 1)}
             log.info(f"{self.description}: {self.done / self.total:.0%} {self.text}".rstrip(), extra={"fields": fields})
 
     def note(self, text: str) -> None:
         self.text = text
+
+
+def _progress_interval() -> float:
+    try:
+        return float(os.environ.get(PROGRESS_SECONDS, ""))
+    except ValueError:
+        return PROGRESS_INTERVAL
 
 
 class _BarProgress:

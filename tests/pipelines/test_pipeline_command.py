@@ -46,7 +46,10 @@ def test_without_the_extra_one_line_says_how_to_install_it(tmp_path):
         f"main(['pipeline', 'compile', '--pipeline', 'simulation', '-o', {str(tmp_path)!r}])"
     )
     assert told.returncode == 1
-    assert told.stderr == "error: epilstm pipeline needs kfp, which is not installed: pip install 'epilstm[pipeline]'\n"
+    assert told.stderr == (
+        "error: epilstm pipeline: the package kfp is missing; install epilstm's extras [pipeline]: "
+        "pip install '.[pipeline]' in its clone, or 'WHEEL[pipeline]'\n"
+    )
 
 
 def test_the_package_works_without_the_pipelines():

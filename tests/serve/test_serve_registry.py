@@ -44,5 +44,6 @@ def test_a_registry_that_is_not_there_is_told_unless_an_encoder_is(tmp_path, enc
 
 def test_what_the_registry_needs_is_named(monkeypatch):
     monkeypatch.setattr("epilstm.serve.registry.find_spec", lambda name: None if name in ("dvc", "gto") else sys)
-    with pytest.raises(ParamsError, match=r"--registry needs dvc and gto; install epilstm\[pipeline\]"):
+    message = r"--registry needs dvc and gto; install epilstm's extras \[serve,cpu,pipeline\]"
+    with pytest.raises(ParamsError, match=message):
         require_registry()

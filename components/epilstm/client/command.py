@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epilstm.errors import ParamsError
+from epilstm.extras import missing_package
 
 PATH = click.Path(path_type=Path)
 
@@ -84,7 +85,7 @@ def embed(
         from epilstm.client import embedding
         from epilstm.client.outputs import form_of
     except ImportError as error:
-        raise ParamsError(f"the package {error.name} is missing; install epilstm[client]") from error
+        raise ParamsError(missing_package(error.name, "client")) from error
 
     request = embedding.Request(
         sheet=bigwig_sheet,

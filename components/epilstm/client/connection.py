@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from epilstm.console import log
 from epilstm.errors import EpilstmError, ParamsError
+from epilstm.extras import missing_package
 from epilstm.network import ca_path
 
 #: The only datatype of encoders: name in the protocol, and in binary contents.
@@ -286,7 +287,7 @@ def connect(access: Access) -> Connection:
 
         return RestConnection(access)
     except ImportError as error:
-        raise ParamsError(f"the package {error.name} is missing; install epilstm[client]") from error
+        raise ParamsError(missing_package(error.name, "client")) from error
 
 
 def _is_here(host: str) -> bool:

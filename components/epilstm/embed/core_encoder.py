@@ -218,7 +218,7 @@ def _session(core: bytes, provider: Provider) -> Any:
     if name not in onnxruntime.get_available_providers():
         raise ModelError(
             "embed.provider: cuda was asked for, but this onnxruntime has no CUDA; install onnxruntime-gpu in place of "
-            "onnxruntime (epilstm[gpu]) or set cpu"
+            "onnxruntime (extra gpu in place of cpu) or set cpu"
         )
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epilstm.errors import ParamsError
+from epilstm.extras import missing_package
 
 PATH = click.Path(path_type=Path)
 
@@ -66,7 +67,7 @@ def segment(
     try:
         from epilstm.segment import segmenting
     except ModuleNotFoundError as error:
-        raise ParamsError(f"the package {error.name} is missing; install epilstm[outputs]") from error
+        raise ParamsError(missing_package(error.name, "outputs")) from error
 
     try:
         segmenting.run(
@@ -83,4 +84,4 @@ def segment(
             )
         )
     except ModuleNotFoundError as error:
-        raise ParamsError(f"the package {error.name} is missing; install epilstm[outputs]") from error
+        raise ParamsError(missing_package(error.name, "outputs")) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from epilstm.errors import ParamsError
+from epilstm.extras import missing_package
 
 PATH = click.Path(path_type=Path)
 PORT = click.IntRange(0, 65535)
@@ -128,9 +129,7 @@ def serve(
         from epilstm.serve.server import serve as run
         from epilstm.serve.service import RequestLimits
     except ImportError as error:
-        raise ParamsError(
-            f"the package {error.name} is missing; install epilstm[serve,cpu] or epilstm[serve,gpu]"
-        ) from error
+        raise ParamsError(missing_package(error.name, "serve", "cpu")) from error
 
     scratch = None
     if model is None:

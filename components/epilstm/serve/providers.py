@@ -72,7 +72,7 @@ def open_session(path: Path, provider: Provider) -> Any:
     if missing:
         raise ModelError(
             f"--provider {provider}: this onnxruntime has no {missing[0]}; install onnxruntime-gpu in place of "
-            "onnxruntime (epilstm[gpu]), give --provider cpu or add --allow-cpu-fallback"
+            "onnxruntime (extra gpu in place of cpu), give --provider cpu or add --allow-cpu-fallback"
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from epilstm.artifacts import fingerprint
 from epilstm.datasets import EmbeddingsManifest, read_manifest
 from epilstm.errors import DataError, ModelError
+from epilstm.extras import missing_package
 from epilstm.name_matching import those_there
 from epilstm.serve.http_message import HttpResponse
 from epilstm.serve.refusal import Refusal, Status, bad_request
@@ -53,9 +54,7 @@ class RegionStore:
         try:
             from epilstm.shards import open_bins
         except ImportError as error:
-            raise ModelError(
-                f"--embeddings needs the package {error.name}; install epilstm[regions] or leave it out"
-            ) from error
+            raise ModelError(f"--embeddings: {missing_package(error.name, 'regions')}, or leave it out") from error
         self._arrays = open_bins(folder / "embeddings.zarr")
         for chrom in self.manifest.chromosomes:
             shape = (self.manifest.bins(chrom), self.manifest.size)

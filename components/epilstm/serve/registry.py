@@ -12,6 +12,7 @@ from pathlib import Path
 from epilstm.artifacts import MANIFEST
 from epilstm.console import log
 from epilstm.errors import EpilstmError, ParamsError, RegistryError
+from epilstm.extras import installed_by
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,6 @@ def require_registry() -> None:
     missing = [name for name in ("dvc", "gto", "yaml") if find_spec(name) is None]
     if missing:
         raise ParamsError(
-            f"--registry needs {' and '.join(missing)}; install epilstm[pipeline] beside epilstm[serve,cpu], or fetch "
+            f"--registry needs {' and '.join(missing)}; {installed_by('serve', 'cpu', 'pipeline')}, or fetch "
             "the encoder with 'epilstm model get' and give --model"
         )

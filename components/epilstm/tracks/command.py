@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epilstm.errors import ParamsError
+from epilstm.extras import missing_package
 
 PATH = click.Path(path_type=Path)
 FORMATS = ("bigwig", "bedgraph", "genomedata-bedgraph", "parquet", "h5ad", "hub")
@@ -85,4 +86,4 @@ def export_tracks(
             )
         )
     except ModuleNotFoundError as error:
-        raise ParamsError(f"the package {error.name} is missing; install epilstm[outputs]") from error
+        raise ParamsError(missing_package(error.name, "outputs")) from error

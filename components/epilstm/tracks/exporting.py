@@ -14,6 +14,7 @@ from epilstm import __version__
 from epilstm.artifacts import MANIFEST, sha256_file, write_json, written_whole
 from epilstm.console import log, progress
 from epilstm.errors import DataError, ParamsError
+from epilstm.extras import missing_package
 from epilstm.genome import Region
 from epilstm.runner import check_apart, record_path
 from epilstm.stretches import sizes_of
@@ -162,9 +163,7 @@ def source_of(request: Request) -> Source:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise ParamsError(
-            f"--what {request.what} runs the model and needs the package {error.name}; install epilstm[train]"
-        ) from error
+        raise ParamsError(f"--what {request.what} runs the model: {missing_package(error.name, 'train')}") from error
     hidden = request.what == "imputation"
     return Reconstruction(request.matrix, request.model, request.regions, request.tracks, hidden, request.signed)
 

@@ -1,0 +1,338 @@
+"""``epilstm run``: from a samplesheet to a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from epilstm.cli import main
+from epilstm.errors import DataError, DiskFullError, EpilstmError, GenomeError, ParamsError
+from epilstm.project import plan as planning
+from epilstm.project.freshness import Done
+from epilstm.project.plan import ORDER, Plan, Request, check_disk, check_folder, make_plan
+from epilstm.project.running import duration, what_is_kept
+from project.own_data import QUICK, epilstm
+from watching import wait_until
+
+
+def request(epigenome: Path, folder: Path, **given: Any) -> Request:
+    usual = {
+        "samplesheet": epigenome / "data/samplesheet.csv",
+        "assembly": str(epigenome / "data/chrom.sizes"),
+        "params": epigenome / "quick.yaml",
+    }
+    return Request(**{"folder": folder, **usual, **given})
+
+
+def line(given: Request, *flags: str) -> list[str]:
+    words = ["run", given.samplesheet, "--to", given.folder]
+    for name in ("assembly", "params", "tasks", "labels", "regions", "blacklist"):
+        value = getattr(given, name)
+        words += [f"--{name}", value] if value is not None else []
+    return [str(word) for word in [*words, *flags]]
+
+
+@pytest.fixture(scope="module")
+def finished(epigenome: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[dict[str, Any]]]:
+    """Folder of a run, what it printed, and the lines that it logged."""
+    folder = tmp_path_factory.mktemp("run") / "results"
+    told = epilstm(folder.parent, *line(request(epigenome, folder)))
+    assert told.returncode == 0, told.stderr
+    return folder, told.stdout, [json.loads(text) for text in told.stderr.splitlines()]
+
+
+@pytest.fixture
+def copied(epigenome: Path, finished: Any, tmp_path: Path) -> Plan:
+    """The plan of the same run in a copy of its folder."""
+    shutil.copytree(finished[0], tmp_path / "results")
+    plan = make_plan(request(epigenome, tmp_path / "results"))
+    plan.write()
+    return plan
+
+
+def kept(plan: Plan) -> list[str]:
+    return what_is_kept(Done(plan))
+
+
+@contextmanager
+def changed_params(plan: Plan, **sections: Any) -> Iterator[Plan]:
+    path = plan.folder.parent / "changed.yaml"
+    path.write_text(yaml.safe_dump({**QUICK, **sections}))
+    changed = make_plan(Request(**{**vars(plan.request), "params": path}))
+    changed.write()
+    yield changed
+
+
+@pytest.mark.integration
+def test_a_run_ends_with_the_paths_of_what_matters(finished):
+    folder, printed, _ = finished
+    for place in ("report.html", "embeddings", "encoder/encoder.onnx", "model", "params.yaml", "run.log"):
+        assert f"results/{place}\n" in printed
+        assert (folder / place).exists()
+    assert "next:\n  epilstm export-tracks" in printed
+    assert "<html" in (folder / "report.html").read_text()
+
+
+@pytest.mark.integration
+def test_each_step_is_announced_with_its_number_in_structured_lines(finished):
+    _, _, lines = finished
+    begun = [
+        (each["number"], each["of"], each["run_step"])
+        for each in lines
+        if each["message"].endswith(each.get("run_step", "?"))
+    ]
+    assert begun == [(number, 7, step) for number, step in enumerate(ORDER, 1)]
+    assert {each["trace_id"] for each in lines} == {lines[0]["trace_id"]}
+
+
+@pytest.mark.integration
+def test_the_params_of_a_run_say_what_was_chosen_and_every_step_was_given_them(finished):
+    folder, _, _ = finished
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    assert params["preprocess"]["split"] == {"validation": ["chr4"], "test": ["chr3"]}
+    assert (folder / "regions.bed").read_text().splitlines()[0] == "chr1\t0\t250000"
+    record = json.loads((folder / "model.record.json").read_text())
+    assert record["params"]["hidden_size"] == 8
+    assert record["chosen"] == {"embedding_size": 2, "context_size": 1}
+
+
+@pytest.mark.integration
+def test_a_second_run_keeps_everything(epigenome, finished):
+    folder, _, _ = finished
+    before = (folder / "report.html").stat().st_mtime_ns
+    told = epilstm(folder.parent, *line(request(epigenome, folder)))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("done: nothing has changed\n")
+    assert (folder / "report.html").stat().st_mtime_ns == before
+
+
+@pytest.mark.integration
+def test_a_changed_param_keeps_the_steps_before_it(copied):
+    assert kept(copied) == list(ORDER)
+    with changed_params(copied, train={**QUICK["train"], "epochs": 2}) as plan:
+        assert kept(plan) == ["ingest", "preprocess"]
+    with changed_params(copied, report={"title": "Mine"}) as plan:
+        assert kept(plan) == list(ORDER[:-1])
+
+
+@pytest.mark.integration
+def test_a_changed_track_is_read_again_though_the_samplesheet_is_the_same(copied, epigenome):
+    track = epigenome / "data/bigwig/C01-DNase.bigwig"
+    before = track.stat()
+    try:
+        os.utime(track, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000))
+        assert kept(copied) == []
+    finally:
+        os.utime(track, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert kept(copied) == list(ORDER)
+
+
+@pytest.mark.integration
+def test_changed_code_of_a_step_runs_it_again(copied, monkeypatch):
+    from epilstm.code_fingerprint import CodeFingerprint, step_fingerprint
+
+    def changed(step: str) -> CodeFingerprint:
+        return CodeFingerprint({"x": "1"}) if step == "export" else step_fingerprint(step)
+
+    monkeypatch.setattr("epilstm.project.freshness.step_fingerprint", changed)
+    assert kept(copied) == ["ingest", "preprocess", "train"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("place", "before"),
+    [("matrix/manifest.json", ["ingest"]), ("metrics/history.csv", ["ingest", "preprocess"]), ("work/steps.json", [])],
+)
+def test_an_output_that_was_changed_or_removed_is_made_again(copied, place, before):
+    path = copied.folder / place
+    path.write_text(path.read_text()[:-10])
+    assert kept(copied) == before
+    path.unlink()
+    assert kept(copied) == before
+
+
+@pytest.mark.integration
+def test_an_interrupted_run_resumes_where_it_stopped(epigenome, tmp_path):
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump({**QUICK, "train": {**QUICK["train"], "epochs": 4_000}}))
+    given = request(epigenome, tmp_path / "results", params=tmp_path / "long.yaml")
+    command = [sys.executable, "-m", "epilstm", *line(given)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_until(lambda: (tmp_path / "results/work/train/checkpoint.pt").exists(), 300)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == (
+        "error: interrupted in train; nothing half-written is left, give the same command again to resume"
+    )
+    assert not (tmp_path / "results/model").exists()
+    plan = make_plan(given)
+    assert kept(plan) == ["ingest", "preprocess"]
+    lines = [json.loads(text) for text in told.splitlines()[:-1]]
+    assert not [each for each in lines if each["level"] == "error"]
+
+
+@pytest.mark.integration
+def test_a_step_that_fails_is_one_line_with_its_name_and_the_steps_before_it_are_kept(epigenome, tmp_path, capsys):
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump({**QUICK, "train": {**QUICK["train"], "streams": 100_000}}))
+    given = request(epigenome, tmp_path / "results", params=tmp_path / "wrong.yaml")
+    told = epilstm(tmp_path, *line(given, "-q"))
+    assert told.returncode == 1
+    [text] = told.stderr.splitlines()
+    assert text.startswith("error: train: ")
+    assert kept(make_plan(given)) == ["ingest", "preprocess"]
+
+
+def check(given: Request, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+    code = 0
+    try:
+        main(line(given, "-q", "--check", *flags))
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, capsys.readouterr().err
+
+
+def test_check_prints_the_steps_and_writes_nothing(epigenome, tmp_path, capsys):
+    main(line(request(epigenome, tmp_path / "results"), "--check", "-q"))
+    words = [text.split()[:2] for text in capsys.readouterr().out.splitlines()]
+    assert words == [["epilstm", step] for step in ORDER]
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        ({"samplesheet": Path("absent.csv")}, 1, "absent.csv: no such file"),
+        ({"assembly": "hg38"}, 1, "chr1 has 250,000 bp in the file but 248,956,422 in hg38"),
+        ({"assembly": "hg37"}, 1, "hg37' is neither one of hg19, hg38, mm10 nor a chrom.sizes file"),
+        ({"assembly": None}, 2, "--assembly is missing: give hg19, hg38, mm10 or the path of a chrom.sizes file"),
+        ({"params": Path("absent.yaml")}, 2, "absent.yaml: cannot be read"),
+        ({"regions": Path("absent.bed")}, 1, "--regions absent.bed: no such file or folder"),
+        ({"tasks": Path("absent.yaml")}, 1, "--tasks absent.yaml: no such file or folder"),
+        ({"labels": Path(".")}, 2, "give --tasks too, or leave it out"),
+    ],
+)  # fmt: skip
+def test_an_obvious_fault_is_one_line_before_the_first_step(epigenome, tmp_path, capsys, given, code, message):
+    found, told = check(request(epigenome, tmp_path / "results", **given), capsys)
+    assert (found, told.count("\n")) == (code, 1)
+    assert told.startswith("error: ")
+    assert message in told
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_bigwig_that_is_none_is_named_before_the_first_step(epigenome, tmp_path, capsys):
+    (tmp_path / "x.bigwig").write_text("no bigWig")
+    (tmp_path / "sheet.csv").write_text("cell_type,assay,uri\nC01,DNase,x.bigwig\nC01,CTCF,y.bigwig\n")
+    code, told = check(request(epigenome, tmp_path / "results", samplesheet=tmp_path / "sheet.csv"), capsys)
+    assert code == 1
+    assert f"{tmp_path / 'x.bigwig'}" in told
+    assert "(and 1 more; 'epilstm samplesheet check' lists them)" in told
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ("train: {epochz: 3}", ParamsError, "params.yaml: train.epochz: unknown key"),
+        ("monitor: {threads: -1}", ParamsError, "params.yaml: monitor.threads"),
+        ("ingest: {assembly: mm10}", ParamsError, "params.yaml says ingest.assembly: mm10; remove one of them"),
+        ("ingest: {samplesheet: other.csv}", ParamsError, "ingest.samplesheet is other.csv, but the run is asked for"),
+        ("ingest: {blacklist: absent.bed}", DataError, "absent.bed: no such file or folder"),
+        ("preprocess: {split: {validation: [chr4], test: [chr9]}}", GenomeError, "chr9, which is not in the regions"),
+        ("preprocess: {split: {validation: [chr4, chr1], test: [chr3, chr2]}}", GenomeError, "no chromosome to train"),
+    ],
+)  # fmt: skip
+def test_params_that_cannot_be_meant_are_refused_before_the_first_step(epigenome, tmp_path, params, error, message):
+    (tmp_path / "params.yaml").write_text(params)
+    with pytest.raises(error) as caught:
+        make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "params.yaml"))
+    assert message in str(caught.value)
+
+
+def test_files_that_the_params_name_are_taken_relative_to_them(epigenome, tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/some.bed").write_text("chr1\t0\t200000\nchr2\t0\t100000\nchr3\t0\t50000\n")
+    (tmp_path / "project/params.yaml").write_text("ingest: {regions: some.bed}\n")
+    plan = make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "project/params.yaml"))
+    assert plan.paths("ingest")["regions"] == tmp_path / "project/some.bed"
+    assert plan.bins == 14_000
+    assert plan.sections["preprocess"]["split"] == {"validation": ["chr3"], "test": ["chr2"]}
+
+
+def test_label_files_that_are_not_there_are_named_before_the_first_step(epigenome, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    with pytest.raises(EpilstmError, match=r"task gene_expression: .*: no such file; correct its path"):
+        make_plan(request(epigenome, tmp_path / "results", tasks=epigenome / "data/tasks.yaml", labels=labels))
+    plan = make_plan(
+        request(epigenome, tmp_path / "results", tasks=epigenome / "data/tasks.yaml", labels=epigenome / "data/labels")
+    )
+    assert plan.paths("evaluate")["tasks"] == epigenome / "data/tasks.yaml"
+    assert plan.sections["evaluate"]["folds"] == {"by": "region"}  # four chromosomes
+
+
+def test_a_folder_with_other_content_or_of_another_samplesheet_is_not_taken(epigenome, tmp_path):
+    plan = make_plan(request(epigenome, tmp_path / "results"))
+    (tmp_path / "results").mkdir()
+    check_folder(plan, replace=False)
+    (tmp_path / "results/thesis.doc").write_text("mine")
+    with pytest.raises(DataError, match=r"has other content \(thesis.doc, ...\); give an empty or a new folder"):
+        check_folder(plan, replace=True)
+    (tmp_path / "results/thesis.doc").unlink()
+    plan.write()
+    check_folder(plan, replace=False)
+    (tmp_path / "other.csv").write_text(
+        plan.request.samplesheet.read_text().replace("bigwig/", f"{epigenome}/data/bigwig/")
+    )
+    other = make_plan(request(epigenome, tmp_path / "results", samplesheet=tmp_path / "other.csv"))
+    with pytest.raises(DataError, match=r"holds the results of samplesheet .*data/samplesheet.csv, not .*other.csv"):
+        check_folder(other, replace=False)
+    check_folder(other, replace=True)
+
+
+def test_a_run_is_not_written_into_a_file(epigenome, tmp_path):
+    (tmp_path / "results").write_text("mine")
+    with pytest.raises(DataError, match=r"results: is a file; give a folder"):
+        check_folder(make_plan(request(epigenome, tmp_path / "results")), replace=True)
+
+
+def test_too_little_disk_is_told_before_the_first_step_with_both_sizes(epigenome, tmp_path, monkeypatch):
+    plan = make_plan(request(epigenome, tmp_path / "results"))
+    needed = 25_200 * (3.6 * 3 + 2.0 * 3 + 4.0 * 2)
+
+    def free(amount: float) -> Any:
+        return lambda path: shutil._ntuple_diskusage(10**9, 0, int(amount))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(planning.shutil, "disk_usage", free(needed + 1))
+    assert check_disk(plan, ORDER) is None
+    monkeypatch.setattr(planning.shutil, "disk_usage", free(needed * 0.8))
+    assert "3 tracks x 25,200 bins" in (check_disk(plan, ORDER) or "")
+    assert check_disk(plan, ORDER[1:]) is None
+    monkeypatch.setattr(planning.shutil, "disk_usage", free(needed * 0.3))
+    with pytest.raises(DiskFullError, match="free some, give --to a folder on another disk, or fewer --regions"):
+        check_disk(plan, ORDER)
+
+
+def test_an_embedding_as_large_as_the_number_of_tracks_is_remarked_on(epigenome, tmp_path):
+    (tmp_path / "params.yaml").write_text("train: {embedding_size: 3}\n")
+    plan = make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "params.yaml"))
+    assert "3 numbers per bin for 3 tracks" in plan.remarks[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3_599, "59 min 59 s"), (7_380, "2 h 3 min")]
+)
+def test_durations_are_readable(seconds, text):
+    assert duration(seconds) == text
