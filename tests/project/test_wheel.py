@@ -25,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(PROJECT / name, source / name, ignore=ignored)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "dist", "source"]
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "dist", "./source"]
     made = subprocess.run(wheel, cwd=folder, capture_output=True, text=True)
     if "No module named 'setuptools'" in made.stderr or "Cannot import 'setuptools" in made.stderr:
         pytest.skip("setuptools is not installed")
