@@ -93,3 +93,18 @@ def test_a_mixed_scaler_is_read_as_it_was_written() -> None:
 def test_a_scaler_without_a_transform_for_each_track_is_refused() -> None:
     with pytest.raises(ValueError, match="2 values of transform for 3 tracks"):
         Scaler(tracks=["a", "b", "c"], transform=["log1p", "none"], mean=[0.0] * 3, scale=[1.0] * 3)
+
+
+def test_values_beyond_the_clip_are_cut_off_there() -> None:
+    clipped = MIXED.model_copy(update={"clip": 3.0})
+    signal = np.array([[1e6, 0.0, np.nan], [-1e6, 1e9, 100.0]])
+    expected = np.clip(standardise(signal, MIXED), -3, 3)
+    np.testing.assert_array_equal(standardise(signal, clipped), expected)
+    assert expected.tolist() == [[3.0, -0.5, 0.0], [-3.0, 3.0, 3.0]]
+
+
+def test_a_scaler_keeps_its_clip_when_tracks_are_selected_and_is_written_without_one_as_before() -> None:
+    clipped = MIXED.model_copy(update={"clip": 3.0})
+    assert clipped.select([2, 0]).clip == 3.0
+    assert Scaler.model_validate_json(clipped.model_dump_json()) == clipped
+    assert "clip" not in MIXED.model_dump_json()

@@ -23,6 +23,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ChromosomeName = Annotated[str, Field(pattern=r"^[^\s/#]+$")]
 Codec = Literal["none", "lz4", "zstd"]
+#: A stretch of a chromosome, 0-based and half-open; commas may group the digits.
+STRETCH = re.compile(r"(?P<chrom>[^\s/#]+):(?P<start>[0-9,]+)-(?P<end>[0-9,]+)")
 #: A statistic of a window's bins.
 Pooling = Annotated[str, Field(pattern=r"^(mean|max|std|context|q[1-9][0-9]?)$")]
 
@@ -67,14 +69,50 @@ class IngestParams(Section):
     retries: NonNegativeInt = Field(4, description="further attempts at a remote read that failed")
 
 
-class SplitParams(Section):
-    """Chromosomes held out of training; all others train."""
+def _held_out(value: Any) -> list[str] | float:
+    """Check places that are held out: a list of them, or their share."""
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    if isinstance(value, int | float):
+        raise ValueError("a share should be above 0 and below 1")
+    if not isinstance(value, list):
+        raise ValueError("input should be a valid list")
+    if not value:
+        raise ValueError("list should have at least 1 item")
+    if not all(isinstance(each, str) for each in value):
+        raise ValueError("every item of the list should be a valid string")
+    return value
 
-    validation: list[str] = Field(default=["chr3"], min_length=1, description="chromosomes for early stopping")
-    test: list[str] = Field(default=["chr4"], min_length=1, description="chromosomes that training never sees")
+
+#: Chromosomes, stretches of them, or a share of the data.
+HeldOut = Annotated[list[str] | float, PlainValidator(_held_out)]
+
+
+class SplitParams(Section):
+    """What is held out of training; all else trains."""
+
+    by: Literal["chromosome", "region"] = Field(
+        "chromosome", description="hold out whole chromosomes, or stretches of them where there are one or two"
+    )
+    validation: HeldOut = Field(
+        default=["chr3"],
+        description="chromosomes for early stopping; by region: stretches as chr1:0-5000000, or a share as 0.1",
+    )
+    test: HeldOut = Field(
+        default=["chr4"], description="chromosomes that training never sees; by region: stretches, or a share"
+    )
+    seed: Seed = Field(1, description="of the draw, where a share of the data is held out")
 
     @model_validator(mode="after")
     def _disjoint(self) -> SplitParams:
+        if isinstance(self.validation, float) and isinstance(self.test, float):
+            if self.by == "chromosome":
+                raise ValueError("shares need by: region; by chromosome, name the chromosomes")
+            if self.validation + self.test >= 1:
+                raise ValueError("the shares of validation and test should leave something to train on")
+            return self
+        if isinstance(self.validation, float) or isinstance(self.test, float):
+            raise ValueError("give validation and test both as lists, or both as shares")
         for names in (self.validation, self.test):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -82,6 +120,9 @@ class SplitParams(Section):
         both = sorted(set(self.validation) & set(self.test))
         if both:
             raise ValueError(f"{', '.join(both)} is both a validation and a test chromosome")
+        stretch = next((name for name in [*self.validation, *self.test] if STRETCH.fullmatch(name)), None)
+        if stretch is not None and self.by == "chromosome":
+            raise ValueError(f"{stretch} is a stretch of a chromosome, which needs by: region")
         return self
 
 
@@ -89,6 +130,10 @@ class PreprocessParams(Section):
     """From signal to the standardised matrix."""
 
     split: SplitParams = SplitParams()
+    clip: Annotated[float, Field(ge=1, le=60_000)] = Field(
+        50.0,
+        description="largest standardised value, either way (standard deviations); the rest is cut off there",
+    )
     frame_bins: Annotated[int, Field(ge=2, le=10_000)] = Field(
         200, description="bins per frame, which is what a token of the context level summarises"
     )

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -39,10 +39,14 @@ from pydantic import (
 
 from epilstm.artifacts import MANIFEST, read_json, to_json
 from epilstm.errors import DataError
-from epilstm.genome import Region, bin_count, bins_of
+from epilstm.genome import Region, bin_count, bins_of, is_region
 from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.track_identity import TrackIdentity, TrackSet, require_known_tracks
 from epilstm.treatment import Transform, Uncovered
+
+#: What the places of a split are used for.
+Use = Literal["train", "validation", "test"]
+USES: tuple[Use, ...] = get_args(Use)
 
 
 class Manifest(BaseModel):
@@ -55,10 +59,34 @@ class Manifest(BaseModel):
     chromosome_sizes: dict[str, int]
     regions: list[tuple[str, int, int]]
 
-    def region_list(self, chromosomes: list[str] | None = None) -> list[Region]:
-        """Regions as objects, all or those of some chromosomes."""
-        chosen = None if chromosomes is None else set(chromosomes)
-        return [Region(*region) for region in self.regions if chosen is None or region[0] in chosen]
+    def region_list(self, places: Sequence[str] | None = None) -> list[Region]:
+        """Regions as objects: all, or what of them lies in some places.
+
+        Parameters
+        ----------
+        places : sequence of str, optional
+            Chromosomes, or stretches of them as ``chrom:start-end``, 0-based and half-open. The split of a model may
+            name some that this dataset does not have.
+        """
+        regions = [Region(*region) for region in self.regions]
+        if places is None:
+            return regions
+        whole = {place for place in places if place in self.chromosome_sizes}
+        stretches: dict[str, list[Region]] = {}
+        for stretch in sorted(Region.parse(place) for place in places if place not in whole and is_region(place)):
+            stretches.setdefault(stretch.chrom, []).append(stretch)
+        found: list[Region] = []
+        for region in regions:
+            if region.chrom in whole:
+                found.append(region)
+                continue
+            for stretch in stretches.get(region.chrom, []):
+                # The last frame may reach past the chromosome's end; a stretch up to the end has all of it.
+                end = region.end if stretch.end >= self.chromosome_sizes[region.chrom] else stretch.end
+                inside = region.overlap(Region(region.chrom, stretch.start, end))
+                if inside is not None:
+                    found.append(inside)
+        return found
 
     def bins(self, chrom: str) -> int:
         """Number of bins of a chromosome."""
@@ -186,7 +214,10 @@ class SignalManifest(Manifest):
 
 
 class Split(BaseModel):
-    """Chromosomes by what they are used for; all empty in a matrix made with an encoder's scaler, which is to embed."""
+    """Places by what they are used for; all empty in a matrix made with an encoder's scaler, which is to embed.
+
+    A place is a chromosome, or a stretch of one as ``chrom:start-end``; `Manifest.region_list` finds what lies in it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -199,13 +230,15 @@ class Scaler(NamedTracks):
     """How raw signal becomes the matrix: ``(transform(x) - mean) / scale``, per track; see `epilstm.transforms`.
 
     `mean` and `scale` are those of the training chromosomes' bins with data (for an encoder's: of its own matrix).
-    `transform` and `uncovered` are one value for all tracks or, where tracks differ, one per track.
+    `transform` and `uncovered` are one value for all tracks or, where tracks differ, one per track. Values beyond
+    `clip`, either way, are cut off there; None, in scalers made before there was a clip, cuts nothing off.
     """
 
     transform: Transform | list[Transform] = "arcsinh"
     uncovered: Uncovered | list[Uncovered] = "zero"
     mean: list[float]
     scale: list[float]
+    clip: float | None = None
 
     @field_validator("transform", "uncovered")
     @classmethod
@@ -229,6 +262,8 @@ class Scaler(NamedTracks):
             del content["uncovered"]
         if self.identities is None:
             content.pop("identities", None)
+        if self.clip is None:
+            del content["clip"]
         return content
 
     @property
@@ -247,7 +282,7 @@ class Scaler(NamedTracks):
             key: [value[place] for place in places] if isinstance(value := getattr(self, key), list) else value
             for key in ("tracks", "identities", "transform", "uncovered", "mean", "scale")
         }
-        return Scaler.model_validate(one_per_track)
+        return Scaler.model_validate({**one_per_track, "clip": self.clip})
 
 
 class ReferenceHistograms(NamedTracks):
@@ -266,6 +301,8 @@ class ReferenceHistograms(NamedTracks):
 class MatrixManifest(Manifest, NamedTracks):
     """Written by preprocess; regions are widened to whole frames of the chromosome.
 
+    `bins_by_use` counts bins with data where the split is by region; empty where it is by chromosome.
+
     The last frame of a chromosome may reach past its end, and the region with it.
     """
 
@@ -273,8 +310,24 @@ class MatrixManifest(Manifest, NamedTracks):
     frame_bins: int
     split: Split
     bins_with_data: dict[str, int]
+    bins_by_use: dict[Use, int] = {}
     signal_fingerprint: str
     scaler_sha256: str
+
+    def bins_used_for(self, use: Use) -> int:
+        """Bins with data that are used for training, validation or test."""
+        if self.bins_by_use:
+            return self.bins_by_use[use]
+        places: list[str] = getattr(self.split, use)
+        return sum(self.bins_with_data.get(chrom, 0) for chrom in places)
+
+    def use_of(self, region: Region) -> Use | None:
+        """What a region is used for; None if it does not lie in the places of one use."""
+        for use in USES:
+            inside = self.region_list(getattr(self.split, use))
+            if any(r.chrom == region.chrom and r.start <= region.start and region.end <= r.end for r in inside):
+                return use
+        return None
 
     def bins(self, chrom: str) -> int:
         """Number of bins of a chromosome's array: whole frames."""

@@ -23,6 +23,8 @@ BUILT_IN_ASSEMBLIES = ("hg19", "hg38", "mm10")
 
 _REGION = re.compile(r"(?P<chrom>[^:\s]+)(:(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15}))?")
 
+_STRETCH = re.compile(r"(?P<chrom>\S+):(?P<start>[0-9]+)-(?P<end>[0-9]+)")
+
 #: First line of a BED file that stands for "no restriction": every chromosome, whole.
 WHOLE_GENOME_DIRECTIVE = "#whole-genome"
 
@@ -48,11 +50,35 @@ class Region:
     start: int
     end: int
 
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Read what `str` makes of a region.
+
+        Raises
+        ------
+        ValueError
+            It is not of the form ``chrom:start-end``.
+        """
+        form = _STRETCH.fullmatch(text)
+        if form is None:
+            raise ValueError(f"{text!r} is not of the form chrom:start-end")
+        return cls(form["chrom"], int(form["start"]), int(form["end"]))
+
+    def overlap(self, other: Region) -> Region | None:
+        """What lies in both; None if nothing does."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return Region(self.chrom, start, end) if self.chrom == other.chrom and start < end else None
+
     def __len__(self) -> int:
         return self.end - self.start
 
     def __str__(self) -> str:
         return f"{self.chrom}:{self.start}-{self.end}"
+
+
+def is_region(text: str) -> bool:
+    """Whether a text is of the form that `Region.parse` reads."""
+    return _STRETCH.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,11 @@ def _overlapping(known: Sequence[Stretch], region: Region, bin_size: int) -> lis
     ]
 
 
+def within(stretches: Sequence[Stretch], regions: Sequence[Region], bin_size: int) -> list[Stretch]:
+    """What of stretches lies in some regions; a bin that a region touches is in."""
+    return [part for region in regions for part in _overlapping(stretches, region, bin_size)]
+
+
 def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinArray | BinRows]]:
     """An embeddings dataset: its manifest and its arrays, by chromosome.
 

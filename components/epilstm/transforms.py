@@ -40,7 +40,9 @@ def transformed(signal: Signal, transform: Transform) -> Signal:
 
 
 def standardise(signal: Signal, scaler: Scaler) -> Signal:
-    """Raw signal as values of the matrix: ``(transform(x) - mean) / scale``, computed in the signal's own precision.
+    """Raw signal as values of the matrix: ``(transform(x) - mean) / scale``, within the scaler's clip.
+
+    Computed in the signal's own precision.
 
     Parameters
     ----------
@@ -65,10 +67,18 @@ def standardise(signal: Signal, scaler: Scaler) -> Signal:
             values[..., columns] = FORWARD[transform](values[..., columns])
     values -= np.array(scaler.mean, dtype)
     values /= np.array(scaler.scale, dtype)
-    if scaler.uncovered != "zero":
-        values[without_data & missing_where_uncovered(scaler)] = 0
+    clipped(values, scaler)
+    missing = missing_where_uncovered(scaler)
+    if missing.any():
+        values[without_data & missing] = 0
     result: Signal = values
     return result
+
+
+def clipped(standardised: npt.NDArray[np.floating], scaler: Scaler) -> None:
+    """Cut standardised values, (..., track), off at the scaler's clip, in place."""
+    if scaler.clip is not None:
+        np.clip(standardised, -scaler.clip, scaler.clip, out=standardised)
 
 
 def to_signal(standardised: npt.NDArray[np.floating], scaler: Scaler) -> npt.NDArray[np.floating]:

@@ -197,3 +197,23 @@ def test_a_weight_that_is_not_finite_is_refused_by_name():
         network.bottleneck.weight[0, 0] = torch.nan
     with pytest.raises(ModelError, match=r"bottleneck\.weight of the model is not finite"):
         encoder_of(network)
+
+
+@pytest.mark.parametrize(("transform", "uncovered"), TREATMENTS.values(), ids=TREATMENTS)
+def test_the_graph_cuts_standardised_values_off_at_the_clip(transform, uncovered):
+    clipped = Scaler(
+        tracks=["a", "b", "c"], transform=transform, uncovered=uncovered, mean=[0.5, 1.5, 0.7], scale=[0.5, 2.0, 0.3],
+        clip=2.0,
+    )  # fmt: skip
+    signal = np.random.default_rng(0).gamma(0.5, 20, (40, 3)).astype(np.float32)
+    signal[::7] = np.nan
+    values = standardised_by(clipped, signal)
+    np.testing.assert_allclose(values, standardise(signal.astype(np.float64), clipped), rtol=3e-7, atol=3e-7)
+    assert values.max() == 2.0
+
+
+def test_an_encoder_of_a_clipped_scaler_equals_the_model():
+    scaler = SCALER.model_copy(update={"clip": 1.5})
+    network = network_of("bottleneck")
+    session = session_of(encoder_of(network_of("bottleneck"), scaler))
+    assert parity.largest_difference(network.double(), scaler, session, seed=1).relative < 2e-5

@@ -74,7 +74,10 @@ def handmade_bigwig(
 
 
 def mean_per_bin(intervals: Sequence[Interval], start: int, end: int, bin_size: int) -> np.ndarray:
-    """The field's recipe, base by base: NaN to 0, then the mean of `bin_size`; NaN where no base is covered."""
+    """The field's recipe, base by base: NaN to 0, then the mean of the bin's bases; NaN where no base is covered.
+
+    The last bin ends at `end`.
+    """
     bins = -(-(end - start) // bin_size)
     means = np.full(bins, np.nan)
     values = {}
@@ -83,7 +86,7 @@ def mean_per_bin(intervals: Sequence[Interval], start: int, end: int, bin_size: 
             if not np.isnan(value):
                 values[base] = float(np.float32(value))
     for index in range(bins):
-        bases = range(start + index * bin_size, start + (index + 1) * bin_size)
+        bases = range(start + index * bin_size, min(start + (index + 1) * bin_size, end))
         if any(base in values for base in bases):
-            means[index] = sum(values.get(base, 0.0) for base in bases) / bin_size
+            means[index] = sum(values.get(base, 0.0) for base in bases) / len(bases)
     return means

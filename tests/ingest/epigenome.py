@@ -58,6 +58,11 @@ class Epigenome:
         lines = ["cell_type,assay,uri,sha256,transform", *self.rows]
         (self.folder / "samplesheet.csv").write_text("\n".join(lines) + "\n")
 
+    def treat_uncovered_as(self, uncovered: str) -> None:
+        """State in the samplesheet what uncovered bases are, the same for all rows there are."""
+        lines = ["cell_type,assay,uri,sha256,transform,uncovered", *(f"{row},{uncovered}" for row in self.rows)]
+        (self.folder / "samplesheet.csv").write_text("\n".join(lines) + "\n")
+
     def paths(self, output: Path, **more: Path) -> dict[str, Path]:
         return {"samplesheet": self.folder / "samplesheet.csv", "signal": output, **more}
 

@@ -1,4 +1,4 @@
-"""Mean per bin, held against a plain loop over base pairs."""
+"""Mean per bin, compared with a plain loop over base pairs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epilstm.ingest.bigwig import Intervals
-from epilstm.ingest.binning import HISTOGRAM_BINS, HISTOGRAM_EDGES, SignalSummary, UnusableSignal, bin_means, histogram
+from epilstm.ingest.binning import (
+    HISTOGRAM_BINS,
+    HISTOGRAM_EDGES,
+    SignalSummary,
+    UnusableSignal,
+    bin_means,
+    bin_means_and_empty,
+    histogram,
+)
+from epilstm.treatment import UNCOVERED, Uncovered
 
 
 def block(*intervals: Interval) -> Intervals:
@@ -66,8 +75,15 @@ def test_the_mean_is_over_covered_bases_where_the_others_are_missing() -> None:
     np.testing.assert_allclose(means, [0.8, np.nan, 0.0], rtol=1e-6)
 
 
-def test_the_last_partial_bin_is_a_mean_over_the_whole_bin_size() -> None:
-    assert bin_means([block((0, 30, 5.0))], 0, 30, 25).tolist() == [5.0, 1.0]
+@pytest.mark.parametrize("uncovered", UNCOVERED)
+@pytest.mark.parametrize("end", [26, 30, 49, 50])
+def test_a_constant_track_is_constant_up_to_the_last_shorter_bin(uncovered: Uncovered, end: int) -> None:
+    assert bin_means([block((0, 20, 2.5), (20, 60, 2.5))], 0, end, 25, uncovered).tolist() == [2.5, 2.5]
+
+
+def test_uncovered_bases_of_the_last_shorter_bin_count_as_zero_as_far_as_the_bin_goes() -> None:
+    assert bin_means([block((25, 28, 5.0))], 25, 35, 25).tolist() == [1.5]
+    assert bin_means([block((25, 28, 5.0))], 25, 35, 25, "missing").tolist() == [5.0]
 
 
 def test_one_interval_may_span_many_bins() -> None:
@@ -96,9 +112,17 @@ def test_overlaps_within_and_between_blocks_are_refused() -> None:
         bin_means([block((0, 10, 1.0)), block((9, 12, 1.0))], 0, 25, 25)
 
 
-def test_an_empty_interval_is_refused() -> None:
-    with pytest.raises(UnusableSignal, match="an empty interval at base 10"):
-        bin_means([block((10, 10, 1.0))], 0, 25, 25)
+def test_intervals_of_length_0_are_skipped_and_counted_where_they_begin() -> None:
+    blocks = [block((5, 5, 9.0), (10, 15, 5.0), (12, 12, np.inf)), block((25, 25, 1.0), (30, 35, 5.0), (60, 60, 1.0))]
+    for start, end, means, empty in ((0, 25, [1.0], 2), (25, 50, [1.0], 1), (0, 75, [1.0, 1.0, np.nan], 4)):
+        found, count = bin_means_and_empty(blocks, start, end, 25)
+        np.testing.assert_array_equal(found, means)
+        assert count == empty
+
+
+def test_an_interval_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(UnusableSignal, match="ends before it starts at base 10"):
+        bin_means([block((10, 9, 1.0))], 0, 25, 25)
 
 
 def test_no_intervals_at_all_are_all_nan() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -35,8 +36,13 @@ def toy(tmp_path: Path) -> Epigenome:
     return toy
 
 
-def expected_signal(toy: Epigenome, name: str, chrom: str) -> np.ndarray:
+def file_means(toy: Epigenome, name: str, chrom: str) -> np.ndarray:
+    """NaN in bins that the file does not cover."""
     return mean_per_bin(toy.intervals[name].get(chrom, []), 0, SIZES[chrom], BIN)
+
+
+def expected_signal(toy: Epigenome, name: str, chrom: str) -> np.ndarray:
+    return np.nan_to_num(file_means(toy, name, chrom))
 
 
 def test_signal_is_the_mean_per_bin_of_each_track(toy: Epigenome, tmp_path: Path) -> None:
@@ -48,14 +54,83 @@ def test_signal_is_the_mean_per_bin_of_each_track(toy: Epigenome, tmp_path: Path
             np.testing.assert_allclose(signal[chrom][row], expected_signal(toy, name, chrom), rtol=1e-6)
 
 
-def test_the_mask_is_true_where_any_track_has_data(toy: Epigenome, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uncovered", ["gap", "missing"])
+def test_the_mask_is_true_where_any_track_has_data(toy: Epigenome, tmp_path: Path, uncovered: str) -> None:
+    toy.treat_uncovered_as(uncovered)
     toy.ingest(tmp_path / "signal")
-    masks = open_group(tmp_path / "signal" / "mask.zarr")
+    masks, signal = (open_group(tmp_path / "signal" / name) for name in ("mask.zarr", "signal.zarr"))
     manifest = read_manifest(tmp_path / "signal", SignalManifest)
     for chrom in SIZES:
-        covered = [~np.isnan(expected_signal(toy, name, chrom)) for name in toy.intervals]
-        np.testing.assert_array_equal(masks[chrom][:], covered[0] | covered[1])
-        assert manifest.bins_with_data[chrom] == np.sum(covered[0] | covered[1])
+        covered = np.array([~np.isnan(file_means(toy, name, chrom)) for name in toy.intervals])
+        np.testing.assert_array_equal(~np.isnan(signal[chrom][:]), covered)
+        np.testing.assert_array_equal(masks[chrom][:], covered.any(axis=0))
+        assert manifest.bins_with_data[chrom] == np.sum(covered.any(axis=0))
+
+
+def test_uncovered_bins_of_a_zero_track_are_data_in_the_regions_but_not_in_the_blacklist(tmp_path: Path) -> None:
+    toy = Epigenome(tmp_path / "in")
+    write_bigwig(toy.bigwig("liver-peaks"), SIZES, {"chr9": [(100, 150, 4.0)]})
+    toy.list_row("liver-peaks", "bigwig/liver-peaks.bigwig")
+    (tmp_path / "regions.bed").write_text("chr9\t0\t1000\nchr10\t19000\t20010\n")
+    (tmp_path / "blacklist.bed").write_text("chr9\t200\t225\n")
+    result = toy.ingest(tmp_path / "signal", regions=tmp_path / "regions.bed", blacklist=tmp_path / "blacklist.bed")
+    signal, mask = (open_group(tmp_path / "signal" / name) for name in ("signal.zarr", "mask.zarr"))
+    expected = np.zeros(40)
+    expected[4:6], expected[8] = 4.0, np.nan
+    np.testing.assert_array_equal(signal["chr9"][0, :40], expected)
+    assert np.isnan(signal["chr9"][0, 40:]).all()
+    np.testing.assert_array_equal(mask["chr9"][:40], ~np.isnan(expected))
+    np.testing.assert_array_equal(signal["chr10"][0, 760:], np.zeros(41))
+    assert mask["chr10"][760:].all()
+    assert result.metrics["fraction_with_data"] == 80 / 81
+    assert result.metrics["fraction_covered"] == 2 / 81
+    manifest = read_manifest(tmp_path / "signal", SignalManifest)
+    assert manifest.tracks[0].covered_fraction == 2 / 81  # of the file, whatever its gaps count as
+
+
+@pytest.mark.parametrize(
+    ("uncovered", "message"),
+    [
+        ("gap", r"95\.0% of the bins have no data in any track.* set uncovered to zero"),
+        ("zero", r"95\.0% of the bins are covered by no file and count as a signal of 0.* set uncovered to gap"),
+    ],
+)
+def test_a_high_share_of_bins_that_no_file_covers_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, uncovered: str, message: str
+) -> None:
+    toy = Epigenome(tmp_path / "in")
+    write_bigwig(toy.bigwig("liver-peaks"), SIZES, {"chr9": [(100, 150, 4.0)]})
+    toy.list_row("liver-peaks", "bigwig/liver-peaks.bigwig")
+    toy.treat_uncovered_as(uncovered)
+    (tmp_path / "regions.bed").write_text("chr9\t0\t1000\n")
+    with caplog.at_level(logging.WARNING, logger="epilstm"):
+        toy.ingest(tmp_path / "signal", regions=tmp_path / "regions.bed")
+    assert any(re.search(message, line) for line in caplog.messages)
+
+
+def test_intervals_of_length_0_are_skipped_with_a_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    toy = Epigenome(tmp_path / "in")
+    blocks = [[(0, 50, 2.0), (50, 50, 7.0), (60, 60, 7.0)], [(100, 125, 3.0), (130, 130, 7.0)]]
+    handmade_bigwig(toy.bigwig("liver-DNase"), blocks, chrom="chr9", size=SIZES["chr9"])
+    toy.list_row("liver-DNase", "bigwig/liver-DNase.bigwig")
+    for _ in range(2):  # read, and from the cache
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="epilstm"):
+            toy.ingest(tmp_path / "signal", cache=tmp_path / "cache")
+        assert any("liver-DNase" in line and "3 intervals of length 0 skipped" in line for line in caplog.messages)
+    np.testing.assert_array_equal(open_group(tmp_path / "signal" / "signal.zarr")["chr9"][0, :6], [2, 2, 0, 0, 3, 0])
+
+
+def test_sizes_that_differ_on_chromosomes_without_regions_are_no_error(tmp_path: Path) -> None:
+    toy = Epigenome(tmp_path / "in")
+    sizes = SIZES | {"chr11": 4_999, "chrM": 16_571}
+    write_bigwig(toy.bigwig("liver-DNase"), sizes, {"chr9": [(0, 50, 2.0)], "chr11": [(0, 50, 2.0)]})
+    toy.list_row("liver-DNase", "bigwig/liver-DNase.bigwig")
+    (tmp_path / "regions.bed").write_text("chr9\t0\t60000\nchr10\t0\t20010\n")
+    toy.ingest(tmp_path / "signal", regions=tmp_path / "regions.bed")
+    assert open_group(tmp_path / "signal" / "signal.zarr")["chr9"][0, 1] == 2.0
+    with pytest.raises(TrackError, match=r"chr11 is 4999 bp in the file but 5000 .* the other 2 chromosomes agree"):
+        toy.ingest(tmp_path / "signal")
 
 
 def test_the_manifest_holds_moments_and_coverage_of_arcsinh(toy: Epigenome, tmp_path: Path) -> None:
@@ -70,7 +145,7 @@ def test_the_manifest_holds_moments_and_coverage_of_arcsinh(toy: Epigenome, tmp_
         assert (track.sha256, track.bytes) == (sha256_file(toy.bigwig(name)), toy.bigwig(name).stat().st_size)
         covered = 0
         for place, chrom in enumerate(SIZES):
-            signal = expected_signal(toy, name, chrom)
+            signal = file_means(toy, name, chrom)
             values = np.arcsinh(signal[~np.isnan(signal)])
             assert track.moments[chrom] == pytest.approx((len(values), values.sum(), (values**2).sum()), rel=1e-5)
             assert histograms[place][row].sum() == len(values)
@@ -113,7 +188,8 @@ def test_bins_that_the_blacklist_touches_have_no_data(toy: Epigenome, tmp_path: 
     np.testing.assert_allclose(signal["chr9"][1], expected, rtol=1e-6)
     assert not masks["chr9"][4:7].any()
     moments = read_manifest(tmp_path / "signal", SignalManifest).tracks[1].moments["chr9"]
-    assert moments[0] == np.sum(~np.isnan(expected))
+    covered = ~np.isnan(file_means(toy, "liver-DNase", "chr9"))
+    assert moments[0] == np.sum(covered[:4]) + np.sum(covered[7:])
 
 
 def test_a_track_in_the_cache_is_not_read_again(toy: Epigenome, tmp_path: Path) -> None:
@@ -216,15 +292,37 @@ def test_two_tracks_with_the_same_content_share_what_was_binned(toy: Epigenome, 
     assert len(list((tmp_path / "cache" / "tracks").iterdir())) == 2
 
 
-def test_a_chromosome_that_a_file_lacks_has_no_data_and_is_told(
-    toy: Epigenome, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("uncovered", "value"), [("zero", 0.0), ("gap", np.nan), ("missing", np.nan)])
+def test_a_chromosome_that_a_file_lacks_is_warned_of(
+    toy: Epigenome, tmp_path: Path, caplog: pytest.LogCaptureFixture, uncovered: str, value: float
 ) -> None:
     write_bigwig(toy.bigwig("liver-CTCF"), {"chr9": SIZES["chr9"]}, {"chr9": [(0, 25, 1.0)]})
     toy.list_row("liver-CTCF", "bigwig/liver-CTCF.bigwig")
+    toy.treat_uncovered_as(uncovered)
     with caplog.at_level(logging.WARNING, logger="epilstm"):
         toy.ingest(tmp_path / "signal")
-    assert np.isnan(open_group(tmp_path / "signal" / "signal.zarr")["chr10"][2]).all()
-    assert any("liver-CTCF" in line and "chr10, chr11" in line for line in caplog.messages)
+    chr10 = open_group(tmp_path / "signal" / "signal.zarr")["chr10"][2]
+    np.testing.assert_array_equal(chr10, np.full(len(chr10), value, np.float32))
+    there = "a signal of 0 there" if uncovered == "zero" else "no data there"
+    assert any("liver-CTCF" in line and f"no chr10, chr11 in the file: {there}" in line for line in caplog.messages)
+
+
+def test_a_zero_track_without_signal_in_the_regions_is_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy = Epigenome(tmp_path / "in")
+    write_bigwig(toy.bigwig("liver-CTCF"), SIZES, {"chr11": [(0, 25, 1.0)]})
+    toy.list_row("liver-CTCF", "bigwig/liver-CTCF.bigwig")
+    (tmp_path / "regions.bed").write_text("chr9\t0\t1000\nchr10\t0\t1000\n")
+    with caplog.at_level(logging.WARNING, logger="epilstm"):
+        toy.ingest(tmp_path / "signal", regions=tmp_path / "regions.bed")
+    assert any(
+        "track liver-CTCF" in line and "no signal in any region: 0 everywhere" in line for line in caplog.messages
+    )
+    for uncovered in ("gap", "missing"):
+        toy.treat_uncovered_as(uncovered)
+        with pytest.raises(TrackError, match=r"track liver-CTCF: .*no data in any region"):
+            toy.ingest(tmp_path / "signal", regions=tmp_path / "regions.bed")
 
 
 def cut(path: Path) -> None:
@@ -247,8 +345,11 @@ def cut(path: Path) -> None:
             r"none of the regions' chromosomes \(chr9, .*differ by 'chr'",
         ),
         (lambda path: write_bigwig(path, {"chrA": 60_000}, {}), "check the assembly"),
-        (lambda path: write_bigwig(path, SIZES, {}), "no data in any region"),
-        (lambda path: write_bigwig(path, SIZES, {"chr9": [(5, 9, np.nan)]}), "no data in any region"),
+        (lambda path: write_bigwig(path, SIZES, {}), "the file holds no signal at all"),
+        (
+            lambda path: handmade_bigwig(path, [[(9, 5, 1.0)]], chrom="chr9", size=60_000),
+            "chr9: an interval that ends before it starts at base 9",
+        ),
         (
             lambda path: handmade_bigwig(path, [[(5, 9, np.inf)]], chrom="chr9", size=60_000),
             "chr9: an infinite value at base 5",

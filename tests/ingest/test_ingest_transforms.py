@@ -37,7 +37,8 @@ def test_the_manifest_says_how_each_track_is_treated(toy: Epigenome, tmp_path: P
     ]  # fmt: skip
 
 
-def test_moments_are_of_the_transformed_signal(toy: Epigenome, tmp_path: Path) -> None:
+def test_moments_are_of_the_transformed_signal_where_a_file_covers_it(toy: Epigenome, tmp_path: Path) -> None:
+    toy.treat_uncovered_as("gap")
     toy.ingest(tmp_path / "signal")
     signal = open_group(tmp_path / "signal" / "signal.zarr")
     tracks = read_manifest(tmp_path / "signal", SignalManifest).tracks

@@ -38,7 +38,8 @@ def check(capsys, *arguments: object) -> tuple[int, str, str]:
 def test_roadmap_writes_the_chosen_tracks_to_standard_output(capsys):
     main(["samplesheet", "roadmap", "--cell-type", "E116", "--cell-type", "E117", "--assay", "H3K4me3"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "cell_type,assay,uri"
+    assert lines[0] == "cell_type,assay,uri,uncovered"
+    assert all(line.endswith(",gap") for line in lines[1:])
     assert [line.split(",")[:2] for line in lines[1:]] == [["E116", "H3K4me3"], ["E117", "H3K4me3"]]
 
 

@@ -136,7 +136,7 @@ BAD_FILES = {
     ),
     "unknown uncovered": (
         "cell_type,assay,uri,uncovered\nE1,DNase,a.bw,NA\n",
-        ":2: uncovered 'NA' is none of zero, missing",
+        ":2: uncovered 'NA' is none of zero, gap, missing",
     ),
     "duplicate": (HEADER + "E1,DNase,a.bw\nE2,DNase,b.bw\nE1,DNase,c.bw\n", ":4: E1 DNase is on line 2 already"),
     "duplicate replicate": (

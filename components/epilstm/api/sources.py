@@ -21,13 +21,10 @@ from epilstm.genome import BUILT_IN_ASSEMBLIES, Assembly, Region, bin_count, bin
 from epilstm.model.encoder_folder import scaler_digest
 from epilstm.model.folder import ModelManifest
 from epilstm.track_identity import TrackSet, missing_tracks, same_tracks
-from epilstm.transforms import standardise
+from epilstm.transforms import standardise, stored
 
 #: What to do about a model's tracks that the signal lacks.
 Missing = Literal["error", "mask"]
-
-#: Largest finite float16, in which a matrix is stored.
-LARGEST = float(np.finfo(np.float16).max)
 
 #: Tracks that a message names at most.
 NAMED = 3
@@ -103,7 +100,7 @@ class Wanted:
         mask = ~np.isnan(raw[:, shown]).all(axis=1)
         values = standardise(np.ascontiguousarray(raw, np.float32), self.scaler)
         values[:, ~shown] = 0
-        return Rows(np.clip(values, -LARGEST, LARGEST).astype(np.float16), mask)
+        return Rows(stored(values), mask)
 
 
 class Source(ABC):

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import sha256_file, sha256_json
+from epilstm.console import log
 from epilstm.cores import available_cores
 from epilstm.errors import SamplesheetError
 from epilstm.ingest.bigwig import BigWig
-from epilstm.ingest.binned_track import Binning, check_chromosomes, window_means
+from epilstm.ingest.binned_track import Binning, check_chromosomes, empty_intervals_skipped, window_means
 from epilstm.ingest.fetch import check_digest, download, name_of
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri
 from epilstm.track_identity import TrackSet, missing_tracks
@@ -128,7 +129,7 @@ class ChromosomeSignal:
     def __init__(self, files: Sequence[TrackFile], binning: Binning, chrom: str) -> None:
         self.files, self.binning, self.chrom = files, binning, chrom
         self._open = ExitStack()
-        self._bigwigs: list[BigWig | None] = []
+        self._bigwigs: list[BigWig] = []
         self._first = 0
         self._rows: Signal = np.empty((0, len(files)), np.float32)
 
@@ -137,13 +138,17 @@ class ChromosomeSignal:
         with ExitStack() as opening:
             for file in self.files:
                 bigwig = opening.enter_context(BigWig(file.path, file.name, only=self.chrom))
-                self._bigwigs.append(bigwig if self.chrom in bigwig.chromosomes else None)
+                self._bigwigs.append(bigwig)
             self._threads = opening.enter_context(ThreadPoolExecutor(min(available_cores(), len(self.files))))
             self._open = opening.pop_all()
         return self
 
     def __exit__(self, *told: object) -> None:
         self._open.close()
+        for bigwig in self._bigwigs:
+            if bigwig.empty_intervals:
+                log.warning(empty_intervals_skipped(f"{bigwig.name}: {self.chrom}", bigwig.empty_intervals))
+        self._bigwigs.clear()
 
     def rows(self, first: int, last: int, needed: int) -> Signal:
         """Raw signal of bins `first` to before `last`; those to before `needed` will be asked for next.
@@ -170,11 +175,8 @@ class ChromosomeSignal:
         rows = np.full((last - first, len(self.files)), np.nan, np.float32)
 
         def fill(column: int) -> None:
-            bigwig = self._bigwigs[column]
-            if bigwig is not None:
-                rows[:, column] = window_means(
-                    bigwig, self.binning, self.chrom, first, last, self.files[column].track.uncovered
-                )
+            bigwig, uncovered = self._bigwigs[column], self.files[column].track.uncovered
+            rows[:, column] = window_means(bigwig, self.binning, self.chrom, first, last, uncovered)
 
         for _ in self._threads.map(fill, range(len(self.files))):
             pass

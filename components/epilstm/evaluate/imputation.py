@@ -265,9 +265,9 @@ def track_folds(names: Sequence[tuple[str, str]], tracks: Sequence[int], count: 
     return [fold for fold in folds if fold]
 
 
-def sampled_stretches(matrix: Matrix, chromosomes: list[str], bins: int) -> list[Block]:
-    """Stretches of `STRETCH_BINS` at most, of about so many bins in all, evenly spaced over some chromosomes."""
-    pieces = [piece for region in matrix.regions if region.chrom in chromosomes for piece in cut(region, STRETCH_BINS)]
+def sampled_stretches(matrix: Matrix, places: Sequence[str], bins: int) -> list[Block]:
+    """Stretches of `STRETCH_BINS` at most, of about so many bins in all, evenly spaced over some places."""
+    pieces = [piece for region in matrix.regions_in(places) for piece in cut(region, STRETCH_BINS)]
     wanted = max(1, round(len(pieces) * bins / max(sum(piece.bins for piece in pieces), 1)))
     return [pieces[at * len(pieces) // wanted] for at in range(wanted)] if wanted < len(pieces) else pieces
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,7 @@ class Matrix:
         self.fingerprint = fingerprint(folder)
         self._values = open_bins(folder / "matrix.zarr", whole=True)
         self._masks = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
-        self.regions = [
-            Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
-        ]
+        self.regions = self.regions_in(None)
         absent = sorted({region.chrom for region in self.regions} - (set(self._values) & set(self._masks)))
         if absent:
             raise DataError(f"{folder}: no array for {absent[0]}; run preprocess again")
@@ -95,10 +93,14 @@ class Matrix:
         """Number of tracks."""
         return len(self.manifest.tracks)
 
-    def blocks(self, chromosomes: list[str] | None = None) -> list[Block]:
-        """Regions, all or those of some chromosomes, cut into blocks of whole chunks; in the manifest's order."""
-        chosen = (region for region in self.regions if chromosomes is None or region.chrom in chromosomes)
-        return [block for region in chosen for block in self._cut(region)]
+    def regions_in(self, places: Sequence[str] | None) -> list[Block]:
+        """Regions, all or what lies in some places (see `Manifest.region_list`)."""
+        size = self.manifest.bin_size
+        return [Block(region.chrom, *bins_of(region, size)) for region in self.manifest.region_list(places)]
+
+    def blocks(self, places: Sequence[str] | None = None) -> list[Block]:
+        """Regions, all or what lies in some places, cut into blocks of whole chunks; in the manifest's order."""
+        return [block for region in self.regions_in(places) for block in self._cut(region)]
 
     def _cut(self, region: Block) -> list[Block]:
         size = int(np.clip(BLOCK_VALUES // max(self.tracks, 1), BLOCK_BINS_MIN, BLOCK_BINS_MAX))

@@ -131,7 +131,11 @@ def _standardise(graph: Graph, scaler: Scaler) -> None:
         transformed = "transformed_signal"
         _mixed(graph, "covered_signal", scaler, transformed)
     graph.add("Sub", [transformed, graph.constant("track_mean", scaler.mean)], "centred")
-    graph.add("Div", ["centred", graph.constant("track_scale", scaler.scale)], STANDARDISED)
+    unbounded = STANDARDISED if scaler.clip is None else "standardised_unbounded"
+    graph.add("Div", ["centred", graph.constant("track_scale", scaler.scale)], unbounded)
+    if scaler.clip is not None:
+        bounds = [graph.constant("least_standardised", -scaler.clip), graph.constant("most_standardised", scaler.clip)]
+        graph.add("Clip", [unbounded, *bounds], STANDARDISED)
 
 
 def _filler(scaler: Scaler) -> NDArray[np.floating]:

@@ -28,7 +28,7 @@ class Graph:
 
     def constant(self, name: str, values: Any, dtype: type = np.float32) -> str:
         """Add a constant; its name is what comes back."""
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype, order="C"), name))
         return name
 
     def add(self, op: str, inputs: Sequence[str], output: str, more: Sequence[str] = (), **attributes: Any) -> str:

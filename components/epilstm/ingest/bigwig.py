@@ -76,6 +76,8 @@ class BigWig:
     ----------
     chromosomes : dict of str to int
         Chromosome sizes (bp) in the file's order.
+    empty_intervals : int
+        Intervals of length 0 that were skipped so far; whoever bins counts them here.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class BigWig:
 
     def __init__(self, path: Path, name: str | None = None, only: str | None = None) -> None:
         self.name = name or str(path)
+        self.empty_intervals = 0
         self._only = only
         try:
             self._file = os.open(path, os.O_RDONLY)
@@ -113,6 +116,11 @@ class BigWig:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether there is any interval on the chromosomes that may be asked for."""
+        return len(self._blocks.chrom) > 0
 
     def intervals(self, chrom: str, start: int, end: int) -> Iterator[Intervals]:
         """Blocks of intervals that may overlap a stretch, in order of position.

@@ -19,7 +19,7 @@ from epilstm.config import Codec
 from epilstm.errors import TrackError
 from epilstm.genome import Assembly, Region, bin_count, bins_of, chromosomes_of
 from epilstm.ingest.bigwig import BigWig
-from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means
+from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means_and_empty
 from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.seal import seal, sealed_facts
 from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
@@ -114,6 +114,20 @@ class Binning:
         return sum(last - first for chrom in self.chromosomes for first, last in self.bin_ranges(chrom))
 
     @cached_property
+    def blacklisted_bins(self) -> int:
+        """Number of bins of the regions that the blacklist touches."""
+        count = 0
+        for chrom in self.chromosomes:
+            outside = np.ones(self.bins(chrom), bool)
+            for first, last in self.bin_ranges(chrom):
+                outside[first:last] = False
+            before = int(outside.sum())
+            for first, last in self.blacklisted(chrom):
+                outside[first:last] = True
+            count += int(outside.sum()) - before
+        return count
+
+    @cached_property
     def blacklist_sha256(self) -> str:
         """Digest of the blacklisted stretches of the chromosomes that are read."""
         known = set(self.chromosomes)
@@ -164,7 +178,8 @@ class ChromosomeSummary(BaseModel):
 class BinnedTrack(BaseModel):
     """What a binned track's folder says of itself, in ``track.json``.
 
-    `absent` lists chromosomes with regions that the file does not have.
+    `absent` lists chromosomes with regions that the file does not have; `empty_intervals` counts intervals of length 0,
+    which were skipped.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -173,11 +188,17 @@ class BinnedTrack(BaseModel):
     bytes: int
     chromosomes: dict[str, ChromosomeSummary]
     absent: list[str]
+    empty_intervals: int = 0
 
     @property
     def covered(self) -> int:
-        """Bins with signal."""
+        """Bins that the file covers."""
         return sum(summary.covered for summary in self.chromosomes.values())
+
+    @property
+    def without_data(self) -> list[str]:
+        """Chromosomes with regions of which the file covers nothing."""
+        return [chrom for chrom, summary in self.chromosomes.items() if not summary.covered]
 
 
 SUMMARY, COVERAGE, SIGNAL = "track.json", "coverage.bin", "signal.zarr"
@@ -191,7 +212,7 @@ def read_binned_track(folder: Path) -> BinnedTrack | None:
 
 
 def check_chromosomes(bigwig: BigWig, binning: Binning) -> list[str]:
-    """Hold a bigWig's chromosomes against the assembly's.
+    """Compare a bigWig's chromosomes with the assembly's, as far as they have regions.
 
     Returns
     -------
@@ -201,15 +222,22 @@ def check_chromosomes(bigwig: BigWig, binning: Binning) -> list[str]:
     Raises
     ------
     TrackError
-        A chromosome has another size, or none of those with regions is in the file.
+        A chromosome with regions has another size, or none of them is in the file.
     """
-    for chrom, size in bigwig.chromosomes.items():
-        expected = binning.sizes.get(chrom)
-        if expected is not None and size != expected:
-            raise TrackError(
-                f"{bigwig.name}: chromosome {chrom} is {size} bp in the file but {expected} in {binning.assembly}: "
-                "wrong assembly? Set ingest.assembly to the one that the tracks were made with"
+    there = [chrom for chrom in binning.chromosomes if chrom in bigwig.chromosomes]
+    differ = [chrom for chrom in there if bigwig.chromosomes[chrom] != binning.sizes[chrom]]
+    if differ:
+        chrom, few = differ[0], 2 * len(differ) < len(there)
+        more = f" (and {len(differ) - 1} more differ)" if len(differ) > 1 else ""
+        raise TrackError(
+            f"{bigwig.name}: chromosome {chrom} is {bigwig.chromosomes[chrom]} bp in the file but "
+            f"{binning.sizes[chrom]} in {binning.assembly}{more}: "
+            + (
+                f"leave it out of the regions (ingest.regions); the other {len(there) - len(differ)} chromosomes agree"
+                if few
+                else "wrong assembly? Set ingest.assembly to the one that the tracks were made with"
             )
+        )
     absent = [chrom for chrom in binning.chromosomes if chrom not in bigwig.chromosomes]
     if len(absent) == len(binning.chromosomes):
         theirs, ours = next(iter(bigwig.chromosomes), "none"), absent[0]
@@ -242,7 +270,8 @@ def bin_track(
     binning : Binning
         What to read.
     folder : Path
-        Written: ``signal.zarr`` with a (1, bin) float32 array per chromosome (NaN where there is no data or no region),
+        Written: ``signal.zarr`` with a (1, bin) float32 array per chromosome (NaN where there is no data or no region;
+        where uncovered bases are `zero`, a bin of a region has no data only if it is blacklisted),
         ``coverage.bin`` (see `read_coverage`), ``track.json``, and a seal, by which it is told when it is damaged.
     name : str, optional
         What messages call the file, where that is not its path.
@@ -252,7 +281,8 @@ def bin_track(
     Raises
     ------
     TrackError
-        The file is unusable, of another assembly, has no data in any region, or signal that its transform cannot take.
+        The file is unusable, of another assembly, without any signal (or any in the regions, where what it does not
+        cover is no signal of 0), or has signal that its transform cannot take.
     """
     summaries: dict[str, ChromosomeSummary] = {}
     coverage: list[bytes] = []
@@ -268,17 +298,26 @@ def bin_track(
             for chrom in chroms:
                 summary = SignalSummary.empty(transform)
                 covered = np.zeros(binning.bins(chrom), bool)
-                for first, signal in () if chrom in without else _shards(bigwig, binning, chrom, summary, uncovered):
+                empty = chrom in without and uncovered != "zero"
+                for first, signal in () if empty else _shards(bigwig, binning, chrom, summary, covered, uncovered):
                     into = array if together is None else together[None]
                     start = binning.places[chrom].first + first
                     into[0, start : start + len(signal)] = signal
-                    covered[first : first + len(signal)] = ~np.isnan(signal)
                 summaries[chrom] = ChromosomeSummary.of(summary)
                 coverage += [np.packbits(covered[first:last]).tobytes() for first, last in binning.bin_ranges(chrom)]
             if together is not None:
                 array[0] = together
-    track = BinnedTrack(sha256=digest, bytes=path.stat().st_size, chromosomes=summaries, absent=absent)
-    if track.covered == 0:
+        has_intervals = bigwig.has_intervals
+    track = BinnedTrack(
+        sha256=digest,
+        bytes=path.stat().st_size,
+        chromosomes=summaries,
+        absent=absent,
+        empty_intervals=bigwig.empty_intervals,
+    )
+    if not has_intervals:
+        raise TrackError(f"{bigwig.name}: the file holds no signal at all; make or download it again")
+    if track.covered == 0 and uncovered != "zero":
         raise TrackError(f"{bigwig.name}: no data in any region; check the file, the regions and the blacklist")
     (folder / COVERAGE).write_bytes(zlib.compress(b"".join(coverage), level=1))
     write_json(folder / SUMMARY, track.model_dump(mode="json"))
@@ -287,9 +326,17 @@ def bin_track(
 
 
 def _shards(
-    bigwig: BigWig, binning: Binning, chrom: str, summary: SignalSummary, uncovered: Uncovered
+    bigwig: BigWig,
+    binning: Binning,
+    chrom: str,
+    summary: SignalSummary,
+    covered: npt.NDArray[np.bool_],
+    uncovered: Uncovered,
 ) -> Iterator[tuple[int, FloatArray]]:
-    """Signal of a chromosome as (first bin, signal), each of whole chunks of one shard; NaN outside the regions."""
+    """Signal of a chromosome as (first bin, signal), each of whole chunks of one shard; NaN outside the regions.
+
+    Bins that the file covers are counted in `summary` and noted in `covered`, (bin,).
+    """
     bins = binning.bins(chrom)
     for _, group in groupby(_windows(binning, chrom), key=lambda window: window[0] // SIGNAL_SHARD_BINS):
         windows = list(group)
@@ -297,11 +344,14 @@ def _shards(
         end = min(-(-windows[-1][1] // SIGNAL_CHUNK_BINS) * SIGNAL_CHUNK_BINS, bins)
         signal = np.full(end - first, np.nan, np.float32)
         for window in windows:
-            means = window_means(bigwig, binning, chrom, *window, uncovered)
+            means = _covered_means(bigwig, binning, chrom, *window, uncovered)
             if summary.transform == "log1p":
                 _require_not_negative(bigwig, chrom, window[0] * binning.bin_size, binning.bin_size, means)
-            signal[window[0] - first : window[1] - first] = means
+            covered[window[0] : window[1]] = ~np.isnan(means)
             summary.add(means)
+            if uncovered == "zero":
+                _fill_with_zero(means, binning, chrom, window[0])
+            signal[window[0] - first : window[1] - first] = means
         yield first, signal
 
 
@@ -328,25 +378,58 @@ def _windows(binning: Binning, chrom: str) -> Iterator[tuple[int, int]]:
 def window_means(
     bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int, uncovered: Uncovered = "zero"
 ) -> FloatArray:
-    """Mean signal of bins `first` to before `end` of a chromosome that the file has; NaN where there is no data.
+    """Mean signal of bins `first` to before `end` of a chromosome; NaN where there is no data.
+
+    Where uncovered bases are `zero`, a bin that the file does not cover is 0, and only what is blacklisted has no data.
 
     Raises
     ------
     TrackError
         The signal there is unusable.
     """
-    start, stop = first * binning.bin_size, min(end * binning.bin_size, binning.sizes[chrom])
-    try:
-        means = bin_means(bigwig.intervals(chrom, start, stop), start, stop, binning.bin_size, uncovered)
-    except UnusableSignal as error:
-        raise TrackError(f"{bigwig.name}: {chrom}: {error}; make the bigWig again") from error
-    for begin, last in binning.blacklisted(chrom):
-        means[max(begin - first, 0) : max(last - first, 0)] = np.nan
+    means = _covered_means(bigwig, binning, chrom, first, end, uncovered)
+    if uncovered == "zero":
+        _fill_with_zero(means, binning, chrom, first)
     return means
 
 
+def _covered_means(
+    bigwig: BigWig, binning: Binning, chrom: str, first: int, end: int, uncovered: Uncovered
+) -> FloatArray:
+    """Mean signal of bins; NaN where the file covers nothing, and in the blacklist."""
+    if chrom not in bigwig.chromosomes:
+        return np.full(end - first, np.nan, np.float32)
+    start, stop = first * binning.bin_size, min(end * binning.bin_size, binning.sizes[chrom])
+    try:
+        means, empty = bin_means_and_empty(
+            bigwig.intervals(chrom, start, stop), start, stop, binning.bin_size, uncovered
+        )
+    except UnusableSignal as error:
+        raise TrackError(f"{bigwig.name}: {chrom}: {error}; make the bigWig again") from error
+    bigwig.empty_intervals += empty
+    _blank(means, binning, chrom, first)
+    return means
+
+
+def empty_intervals_skipped(name: str, count: int) -> str:
+    """Return the warning about a file's intervals of length 0."""
+    return f"{name}: {count:,} interval{'' if count == 1 else 's'} of length 0 skipped"
+
+
+def _fill_with_zero(means: FloatArray, binning: Binning, chrom: str, first: int) -> None:
+    """Set bins without data to 0, but for those of the blacklist."""
+    means[np.isnan(means)] = 0
+    _blank(means, binning, chrom, first)
+
+
+def _blank(means: FloatArray, binning: Binning, chrom: str, first: int) -> None:
+    """Set bins of the blacklist to NaN."""
+    for begin, last in binning.blacklisted(chrom):
+        means[max(begin - first, 0) : max(last - first, 0)] = np.nan
+
+
 def read_coverage(folder: Path) -> npt.NDArray[np.uint8]:
-    """Which bins of the regions have signal.
+    """Which bins of the regions the file covers.
 
     Returns
     -------

@@ -30,7 +30,7 @@ class UnusableSignal(ValueError):
     """Intervals that have no mean; the message names the base."""
 
 
-FINE, NOT_FINITE, OVERLAPPING, EMPTY = 0, 1, 2, 3
+FINE, NOT_FINITE, OVERLAPPING, BACKWARDS = 0, 1, 2, 3
 
 
 def _compile(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -49,7 +49,7 @@ _COLUMN = partial(types.Array, ndim=1, layout="A", readonly=True)
 
 
 @_compile(
-    types.UniTuple(types.int64, 3)(
+    types.UniTuple(types.int64, 4)(
         *(_COLUMN(types.uint32), _COLUMN(types.uint32), _COLUMN(types.float32)),
         *(types.int64, types.int64, types.int64, types.int64),
         *(types.float64[::1], types.int32[::1]),
@@ -58,16 +58,24 @@ _COLUMN = partial(types.Array, ndim=1, layout="A", readonly=True)
 def _add_intervals(
     starts: Any, ends: Any, values: Any, previous_end: Any, first_base: Any, end_base: Any, bin_size: Any,
     total: Any, covered: Any,
-) -> tuple[Any, Any, Any]:  # fmt: skip
-    """Add each interval to its bins, value x overlap and overlap; return (problem, base of it, end of the last)."""
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """Add each interval to its bins, value x overlap and overlap.
+
+    Return (problem, base of it, end of the last, intervals of length 0 that begin in the stretch).
+    """
+    empty = 0
     for i in range(len(starts)):
         start: Any = np.int64(starts[i])
         end: Any = np.int64(ends[i])
         value = values[i]
         if end <= start:
-            return EMPTY, start, previous_end
+            if end < start:
+                return BACKWARDS, start, previous_end, empty
+            if first_base <= start < end_base:
+                empty += 1
+            continue
         if start < previous_end:
-            return OVERLAPPING, start, previous_end
+            return OVERLAPPING, start, previous_end, empty
         previous_end = end
         if math.isnan(value):
             continue
@@ -75,7 +83,7 @@ def _add_intervals(
         if start >= end:
             continue
         if math.isinf(value):
-            return NOT_FINITE, start, previous_end
+            return NOT_FINITE, start, previous_end, empty
         index = (start - first_base) // bin_size
         bin_end = first_base + (index + 1) * bin_size
         while start < end:
@@ -83,50 +91,69 @@ def _add_intervals(
             total[index] += value * bases
             covered[index] += bases
             start, bin_end, index = bin_end, bin_end + bin_size, index + 1
-    return FINE, 0, previous_end
+    return FINE, 0, previous_end, empty
 
 
 def bin_means(
     blocks: Iterable[Intervals], start: int, end: int, bin_size: int, uncovered: Uncovered = "zero"
 ) -> FloatArray:
-    """Mean signal of each bin of a stretch, by the field's recipe.
+    """Mean signal of each bin of a stretch; see `bin_means_and_empty`."""
+    return bin_means_and_empty(blocks, start, end, bin_size, uncovered)[0]
 
-    A base without signal (not covered, or NaN) counts as 0, and the mean is over `bin_size` bases, in the last,
-    partial bin of a chromosome too; where uncovered bases are `missing`, it is over the covered ones. A bin without any
-    covered base is NaN.
+
+def bin_means_and_empty(
+    blocks: Iterable[Intervals], start: int, end: int, bin_size: int, uncovered: Uncovered = "zero"
+) -> tuple[FloatArray, int]:
+    """Mean signal of each bin of a stretch, by the field's recipe, and the intervals of length 0 that were skipped.
+
+    A base without signal (not covered, or NaN) counts as 0, and the mean is over the bases of the bin that lie in the
+    stretch: fewer than `bin_size` in the last bin of a chromosome. Where uncovered bases are `missing`, the mean is
+    over the covered ones. A bin without any covered base is NaN.
 
     Parameters
     ----------
     blocks : iterable of Intervals
         In order of position, without overlaps; what lies outside the stretch is left out.
     start, end : int
-        In base pairs; `start` is a multiple of `bin_size`.
+        In base pairs; `start` is a multiple of `bin_size`, and so is `end` unless the chromosome ends there.
     bin_size : int
         In base pairs.
-    uncovered : {'zero', 'missing'}
+    uncovered : {'zero', 'gap', 'missing'}
         What a base without signal is.
 
     Returns
     -------
     (bin,) float32 array
+    int
+        Of the intervals of length 0, those that begin in the stretch.
 
     Raises
     ------
     UnusableSignal
-        An infinite value, or intervals that overlap or are empty.
+        An infinite value, intervals that overlap, or one that ends before it starts.
     """
     bins = -(-(end - start) // bin_size)
     total, covered = np.zeros(bins), np.zeros(bins, np.int32)
-    previous_end = 0
+    previous_end = empty = 0
     for block in blocks:
-        problem, base, previous_end = _add_intervals(*block, previous_end, start, end, bin_size, total, covered)
+        problem, base, previous_end, more = _add_intervals(*block, previous_end, start, end, bin_size, total, covered)
+        empty += more
         if problem:
-            what = {NOT_FINITE: "an infinite value", OVERLAPPING: "overlapping intervals", EMPTY: "an empty interval"}
+            what = {
+                NOT_FINITE: "an infinite value",
+                OVERLAPPING: "overlapping intervals",
+                BACKWARDS: "an interval that ends before it starts",
+            }
             raise UnusableSignal(f"{what[problem]} at base {base}")
-    bases = bin_size if uncovered == "zero" else np.maximum(covered, 1)
-    mean: FloatArray = (total / bases).astype(np.float32)
+    # In place: a stretch is as large as a processor's cache.
+    if uncovered == "missing":
+        total /= np.maximum(covered, 1)
+    elif bins:
+        total[:-1] /= bin_size
+        total[-1] /= end - start - (bins - 1) * bin_size
+    mean: FloatArray = total.astype(np.float32)
     mean[covered == 0] = np.nan
-    return mean
+    return mean, empty
 
 
 @dataclass

@@ -11,9 +11,10 @@ from statistics import median
 from epilstm.artifacts import remove
 from epilstm.config import IngestParams
 from epilstm.console import log, progress
+from epilstm.datasets import SignalManifest
 from epilstm.errors import EpilstmError, TrackError
 from epilstm.genome import load_assembly, read_blacklist, read_regions
-from epilstm.ingest.binned_track import Binning
+from epilstm.ingest.binned_track import BinnedTrack, Binning, empty_intervals_skipped
 from epilstm.ingest.signal_dataset import write_signal_dataset
 from epilstm.ingest.track_cache import Found, Source, TrackCache
 from epilstm.parts import numbered_part
@@ -21,6 +22,13 @@ from epilstm.processes import WorkerDied, outcomes
 from epilstm.runner import StepContext, StepResult
 from epilstm.samplesheet.sheet import Track, mixed_assays, read_samplesheet, resolve_uri
 from epilstm.store import available_cores
+from epilstm.treatment import Uncovered
+
+#: Share of bins without data, or covered by no file, above which ingest warns.
+MUCH_WITHOUT_DATA = 0.1
+
+#: Chromosomes that a message names at most.
+NAMED = 5
 
 #: Servers asked at once whether a file has changed.
 LOOKUPS = 16
@@ -62,7 +70,7 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
         if kept is None and not cache.holds_anything():
             remove(cache.folder)
         raise
-    manifest = write_signal_dataset(output, tracks, found, binning)
+    manifest, bins_covered = write_signal_dataset(output, tracks, found, binning)
     if kept is None:
         remove(cache.folder)
 
@@ -77,14 +85,38 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
         "bins": binning.region_bins,
         "bins_with_data": with_data,
         "fraction_with_data": with_data / binning.region_bins,
+        "fraction_covered": bins_covered / binning.region_bins,
         "covered_fraction_min": min(fractions),
         "covered_fraction_median": median(fractions),
     }
+    _log_coverage(manifest, binning, bins_covered)
     summary = (
         f"{len(tracks)} tracks ({read} read, {len(tracks) - read} reused), {binning.region_bins:,} bins, "
         f"{metrics['fraction_with_data']:.1%} with data"
     )
     return StepResult(summary, metrics, bins=binning.region_bins, tracks=len(tracks), retries=_retries(found))
+
+
+def _log_coverage(manifest: SignalManifest, binning: Binning, bins_covered: int) -> None:
+    """Log how many bins no file covers, and what becomes of them; blacklisted bins are left out of account."""
+    usable = binning.region_bins - binning.blacklisted_bins
+    without_data = usable - sum(manifest.bins_with_data.values())
+    if without_data > MUCH_WITHOUT_DATA * usable:
+        log.warning(
+            f"{without_data / usable:.1%} of the bins have no data in any track, and nothing is learnt there: "
+            "if the files leave zeros out, as peaks do, set uncovered to zero in the samplesheet; if these are gaps of "
+            "the assembly, leave it as it is"
+        )
+    not_covered = usable - bins_covered
+    if not_covered and not without_data:
+        share = f"{not_covered / usable:.1%} of the bins are covered by no file and count as a signal of 0"
+        if not_covered > MUCH_WITHOUT_DATA * usable:
+            log.warning(
+                f"{share}: right for peaks and coverage; if the signal is continuous, these are gaps of the assembly: "
+                "set uncovered to gap in the samplesheet, or list them in the blacklist"
+            )
+        else:
+            log.info(share)
 
 
 def _retries(found: Sequence[Found]) -> int:
@@ -192,9 +224,28 @@ def ingest_tracks(
     _raise(failures)
     whole = [track for track in found if track is not None]
     for source, track in zip(sources, whole, strict=True):
-        if track.binned.absent:
-            log.warning(f"{source.where}: no {_named(track.binned.absent)} in the file: no data there")
+        for line in _notes_on(track.binned, source.track.uncovered):
+            log.warning(f"{source.where}: {line}")
     return whole
+
+
+def _notes_on(track: BinnedTrack, uncovered: Uncovered) -> list[str]:
+    """What a user should know of a track that is taken all the same."""
+    notes = []
+    absent, empty = track.absent, [chrom for chrom in track.without_data if chrom not in track.absent]
+    there = "a signal of 0 there" if uncovered == "zero" else "no data there"
+    if absent:
+        notes.append(f"no {_named(absent)} in the file: {there}")
+    if empty and uncovered == "zero":
+        everywhere = len(absent) + len(empty) == len(track.chromosomes)
+        notes.append(
+            "no signal in any region: 0 everywhere" if everywhere else f"no signal on {_named(empty)}: {there}"
+        )
+    elif empty:
+        notes.append(f"no signal on {_named(empty)}: {there}")
+    if track.empty_intervals:
+        notes.append(empty_intervals_skipped("the file", track.empty_intervals))
+    return notes
 
 
 def _named(chroms: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from epilstm.store import MaskWriter, create_group, create_signal_array, shard_f
 
 def write_signal_dataset(
     folder: Path, tracks: Sequence[Track], found: Sequence[Found], binning: Binning
-) -> SignalManifest:
+) -> tuple[SignalManifest, int]:
     """Put binned tracks together.
 
     Parameters
@@ -38,6 +38,8 @@ def write_signal_dataset(
     -------
     SignalManifest
         As written.
+    int
+        Bins of the regions that a file covers; those of the blacklist count as not covered.
     """
     folder.mkdir(parents=True)
     group = create_group(folder / "signal.zarr", binning.places)
@@ -45,7 +47,8 @@ def write_signal_dataset(
         create_signal_array(group, array, len(tracks), binning.array_bins(array), binning.codec)
         for row, track in enumerate(found):
             _link_shards(track.folder / SIGNAL, folder / "signal.zarr", array, row)
-    bins_with_data = _write_mask(folder / "mask.zarr", found, binning)
+    fill_with_zero = any(track.uncovered == "zero" for track in tracks)
+    bins_with_data, bins_covered = _write_mask(folder / "mask.zarr", found, binning, fill_with_zero)
     histograms_sha256 = write_histograms(folder, [histograms(each.binned, binning.chromosomes) for each in found])
     manifest = SignalManifest(
         assembly=binning.assembly,
@@ -74,7 +77,7 @@ def write_signal_dataset(
         histograms_sha256=histograms_sha256,
     )
     write_manifest(folder, manifest)
-    return manifest
+    return manifest, bins_covered
 
 
 def _link_shards(source: Path, target: Path, array: str, row: int) -> None:
@@ -90,15 +93,26 @@ def _link_shards(source: Path, target: Path, array: str, row: int) -> None:
             shutil.copyfile(shard, ours / shard.name)
 
 
-def _write_mask(path: Path, found: Sequence[Found], binning: Binning) -> dict[str, int]:
-    """Write which bins have data in any track; return their number per chromosome."""
+def _write_mask(
+    path: Path, found: Sequence[Found], binning: Binning, fill_with_zero: bool
+) -> tuple[dict[str, int], int]:
+    """Write which bins have data in any track; return their number per chromosome, and that of bins that a file covers.
+
+    Bins that no file covers have data, a signal of 0, where `fill_with_zero` says so and they are not blacklisted.
+    """
     packed = read_coverage(found[0].folder).copy()
     for track in found[1:]:
         np.bitwise_or(packed, read_coverage(track.folder), out=packed)
-    bins_with_data = {}
+    bins_with_data, bins_covered = {}, 0
     writer = MaskWriter(path, binning.places)
     for chrom, covered in unpack_coverage(packed, binning):
+        bins_covered += int(covered.sum())
+        if fill_with_zero:
+            for first, last in binning.bin_ranges(chrom):
+                covered[first:last] = True
+            for first, last in binning.blacklisted(chrom):
+                covered[first:last] = False
         writer.add(chrom, covered)
         bins_with_data[chrom] = int(covered.sum())
     writer.close()
-    return bins_with_data
+    return bins_with_data, bins_covered

@@ -100,29 +100,31 @@ class Block:
 def matrix_blocks(
     matrix: Path,
     manifest: MatrixManifest,
-    chromosomes: Sequence[str],
+    places: Sequence[str],
     context: int = CONTEXT_BINS,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Block]:
-    """Blocks that cover the regions of some chromosomes, bounded in size, with context on both sides.
+    """Blocks that cover the regions in some places, bounded in size, with context on both sides.
 
     Parameters
     ----------
     matrix : Path
         Matrix dataset.
     manifest : MatrixManifest
-    chromosomes : sequence of str
+    places : sequence of str
+        See `epilstm.datasets.Manifest.region_list`.
     context : int
-        Bins on each side, as far as the region goes.
+        Bins on each side, as far as the region goes, and no further than the place.
     share : (int, int)
         Which share of how many: several processes take turns.
     """
     values = open_bins(matrix / "matrix.zarr", whole=True)
+    regions = manifest.region_list(places)
     masks = Masks(matrix / "mask.zarr", manifest.bins_with_data)
     size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
     cuts = [
         (region, bins_of(region, manifest.bin_size)[0], chunk)
-        for region in manifest.region_list(list(chromosomes))
+        for region in regions
         for chunk in chunks_of(bin_count(len(region), manifest.bin_size), size, context)
     ]
     for region, first, (a, b, keep_from, keep_to) in cuts[share[0] :: share[1]]:

@@ -90,7 +90,7 @@ def read_bins(matrix_folder: Path, embeddings: Path, chromosomes: Sequence[str],
                 f"--chromosome {chrom}: the matrix has no regions there; it has {those_there(chrom, known)}"
             )
     split = split_known(matrix, embedding)
-    held_out = [chrom for chrom in known if split is not None and chrom in split.test]
+    held_out = [] if split is None else [place for place in split.test if matrix.regions_in([place])]
     chosen = list(dict.fromkeys(chromosomes)) or held_out or known
     return EmbeddedBins(matrix, embedding, chosen, spread_stretches(matrix, chosen, bins))
 

@@ -98,14 +98,15 @@ def plot_window(
     )
     beside = genes_in(genes, place, matrix.chromosomes) if genes else None
     states = segments_in(segments, place, SEGMENT_COLORS, matrix.chromosomes) if segments else None
-    split = matrix.split
-    uses = {"a test": split.test, "a validation": split.validation, "a training": split.train}
-    kind = next((f"{use} chromosome" for use, chosen in uses.items() if place.chrom in chosen), "an unused chromosome")
+    where = {"train": "a training", "validation": "a validation", "test": "a test", None: "an unused"}[
+        matrix.use_of(place)
+    ]
+    where = f"in {where} region" if matrix.bins_by_use else f"on {where} chromosome"
     context_size = model.config.context_size
     code = f"{model.config.bin_code_size} numbers"
     below = f"those and {context_size} of the context's code" if context_size else "those numbers"
     caption = (
-        f"{place} ({matrix.assembly}), on {kind}, {len(window.embedding):,} bins of {matrix.bin_size} bp. "
+        f"{place} ({matrix.assembly}), {where}, {len(window.embedding):,} bins of {matrix.bin_size} bp. "
         f"Grey, upwards: measured signal, in the units of the tracks' files; blue, downwards: the same, reconstructed "
         f"from the {code} of each bin's {'code' if context_size else 'embedding'} ({len(drawn)} of "
         f"{len(matrix.tracks)} tracks drawn; R² of the standardised signal here). Below: {below}, as standard scores "

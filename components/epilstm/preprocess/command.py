@@ -8,23 +8,29 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from epilstm.artifacts import fingerprint, write_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import PreprocessParams
-from epilstm.console import progress
-from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, Split, read_manifest, write_manifest
+from epilstm.console import log, progress
+from epilstm.datasets import USES, MatrixManifest, Scaler, SignalManifest, Split, Use, read_manifest, write_manifest
+from epilstm.genome import bins_of
 from epilstm.model.encoder_folder import read_encoder_manifest, scaler_digest
-from epilstm.parts import Finish, FolderOf, Parts, fill, group_of
+from epilstm.parts import Facts, Finish, FolderOf, Parts, fill, group_of
 from epilstm.preprocess.frames import widen_to_frames
 from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, require_files, shards_of, workers_within
+from epilstm.preprocess.splitting import split_chromosomes, split_regions
 from epilstm.preprocess.standardise import (
+    NAMED,
     fit_scaler,
     reference_histograms,
     require_bin_size,
     require_binned_alike,
     rows_of,
-    split_chromosomes,
 )
+from epilstm.preprocess.training_counts import TrainingCounts, training_counts, warn_of_few_values
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult
 from epilstm.store import Masks, MaskWriter, available_cores, create_bin_array, require_group
@@ -43,7 +49,8 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     """
     signal = context.inputs["signal"]
     source = read_manifest(signal, SignalManifest)
-    split, scaler = _split_and_scaler(source, params, context.inputs.get("encoder"))
+    fitted = _fitted(signal, source, params, context.inputs.get("encoder"), context.part is None)
+    split, scaler = fitted.split, fitted.scaler
     regions = widen_to_frames(source.region_list(), params.frame_bins * source.bin_size)
     rows = rows_of(scaler, source)
     # Names are the scaler's, fields the signal's, which an encoder of an older version does not have.
@@ -58,6 +65,7 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         frame_bins=params.frame_bins,
         split=split,
         bins_with_data=source.bins_with_data,
+        bins_by_use=fitted.bins_by_use,
         signal_fingerprint=fingerprint(signal),
         scaler_sha256=scaler_digest(scaler),
     )
@@ -83,12 +91,14 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
 
     matrix = context.outputs["matrix"]
     # With an encoder nothing trains: over all there is, to be held against the histograms of the model's matrix.
-    reference = reference_histograms(source, split.train or source.chromosomes, rows, tracks, signal)
+    counts = fitted.counts or TrainingCounts.of_all(signal, source)
+    reference = reference_histograms(counts, rows, tracks)
     matrix.mkdir(parents=True)
     write_json(matrix / "scaler.json", scaler.model_dump(mode="json"))
     write_json(matrix / "histograms.json", reference.model_dump(mode="json"))
     _copy_masks(signal / "mask.zarr", matrix / "mask.zarr", manifest)
-    fill(matrix, MATRIX, list(manifest.arrays), write, parts, manifest.places)
+    facts = fill(matrix, MATRIX, list(manifest.arrays), write, parts, manifest.places)
+    _warn_of_clipped(scaler, facts)
     write_manifest(matrix, manifest)
 
     bins = _bins(manifest)
@@ -97,9 +107,7 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         "tracks": len(manifest.tracks),
         "bins": total,
         "frames": total // params.frame_bins,
-        "train_bins": sum(bins[chrom] for chrom in split.train),
-        "validation_bins": sum(bins[chrom] for chrom in split.validation),
-        "test_bins": sum(bins[chrom] for chrom in split.test),
+        **{f"{use}_bins": _bins_in(manifest, getattr(split, use)) for use in USES},
         "bins_with_data": with_data,
         "fraction_with_data": with_data / total,
     }
@@ -116,15 +124,64 @@ def _workers(params: PreprocessParams, tracks: int) -> int:
     return params.workers or workers_within(available_cores(), tracks)
 
 
-def _split_and_scaler(source: SignalManifest, params: PreprocessParams, encoder: Path | None) -> tuple[Split, Scaler]:
-    if encoder is None:
-        split = split_chromosomes(source, params.split.validation, params.split.test)
-        return split, fit_scaler(source, split)
-    made_for = read_encoder_manifest(encoder)
-    require_bin_size(source, made_for.bin_size)
-    require_binned_alike(source, made_for.scaler)
-    # Nothing is fitted to these data, so none of their chromosomes trains and none is held out.
-    return Split(train=[], validation=[], test=[]), made_for.scaler
+@dataclass(frozen=True)
+class _Fitted:
+    """The split and the scaler; where they are not an encoder's, what the scaler was fitted to."""
+
+    split: Split
+    scaler: Scaler
+    bins_by_use: dict[Use, int]
+    counts: TrainingCounts | None
+
+
+def _fitted(
+    signal: Path,
+    source: SignalManifest,
+    params: PreprocessParams,
+    encoder: Path | None,
+    whole: bool,
+) -> _Fitted:
+    if encoder is not None:
+        made_for = read_encoder_manifest(encoder)
+        require_bin_size(source, made_for.bin_size)
+        require_binned_alike(source, made_for.scaler)
+        # Nothing is fitted to these data, so none of their chromosomes trains and none is held out.
+        return _Fitted(Split(train=[], validation=[], test=[]), made_for.scaler, {}, None)
+    validation, test, by_use = params.split.validation, params.split.test, dict[Use, int]()
+    if params.split.by == "region":
+        masks = Masks(signal / "mask.zarr", source.bins_with_data)
+        split, by_use = split_regions(source, params.split, params.frame_bins, masks)
+    else:
+        assert isinstance(validation, list)
+        assert isinstance(test, list)
+        split = split_chromosomes(source, validation, test)
+        if not whole:  # a part needs no more than the manifest, and may have no more
+            return _Fitted(split, fit_scaler(source, split.train, params.clip), {}, None)
+    counts = training_counts(signal, source, split)
+    scaler = fit_scaler(counts.manifest, counts.chromosomes, params.clip)
+    if whole:
+        warn_of_few_values(signal, counts)
+    return _Fitted(split, scaler, by_use, counts)
+
+
+def _bins_in(manifest: MatrixManifest, places: Sequence[str]) -> int:
+    """Bins of the matrix in some places, with data or without."""
+    ranges = (bins_of(region, manifest.bin_size) for region in manifest.region_list(places))
+    return sum(last - first for first, last in ranges)
+
+
+def _warn_of_clipped(scaler: Scaler, facts: Mapping[str, Facts]) -> None:
+    """Warn of values that were cut off, with the tracks that have most of them."""
+    clipped = sum((np.array(each.get("clipped", 0), np.int64) for each in facts.values()), np.zeros(1, np.int64))
+    if not clipped.any():
+        return
+    tracks = int(np.count_nonzero(clipped))
+    most = np.argsort(-clipped, kind="stable")[: min(tracks, NAMED)]
+    named = ", ".join(f"{scaler.tracks[track]} {clipped[track]:,}" for track in most)
+    log.warning(
+        f"{clipped.sum():,} values of {tracks:,} track{'' if tracks == 1 else 's'} lie beyond {scaler.clip:g} standard "
+        f"deviations and are cut off there (preprocess.clip); most in {named}"
+    )
 
 
 def _bins(manifest: MatrixManifest) -> dict[str, int]:
@@ -145,8 +202,8 @@ class _Job:
     shard: Shard
 
 
-def _do(job: _Job) -> None:
-    job.writer.write(job.shard)
+def _do(job: _Job) -> NDArray[np.int64]:
+    return job.writer.write(job.shard)
 
 
 def _write_matrix(
@@ -167,16 +224,17 @@ def _write_matrix(
         shards += shards_of(name, source, manifest)
     jobs = [_Job(writers[shard.array], shard) for shard in shards]
     left = Counter(shard.array for shard in shards)
+    clipped: dict[str, NDArray[np.int64] | int] = {}
     workers = _workers(params, len(manifest.tracks))
     with (
         progress("writing the matrix, bins", sum(shard.bins for shard in shards)) as bar,
         outcomes(_do, jobs, workers) as done,
     ):
         for outcome in done:
-            outcome.result()
             shard = shards[outcome.index]
+            clipped[shard.array] = clipped.get(shard.array, 0) + outcome.result()
             left[shard.array] -= 1
             if not left[shard.array]:
-                finish(shard.array, {})
+                finish(shard.array, {"clipped": np.asarray(clipped.pop(shard.array)).tolist()})
             bar.note(shard.array)
             bar.advance(shard.bins)

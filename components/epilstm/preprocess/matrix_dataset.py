@@ -144,11 +144,18 @@ class MatrixWriter:
     scaler: Scaler
     rows: tuple[int, ...]
 
-    def write(self, shard: Shard) -> None:
-        """Standardise and write one shard; no other process may write it."""
+    def write(self, shard: Shard) -> npt.NDArray[np.int64]:
+        """Standardise and write one shard; no other process may write it.
+
+        Returns
+        -------
+        (track,) int64 array
+            Values of each track that were cut off at the scaler's clip.
+        """
         signal = open_track_arrays(self.signal)[shard.array]
         tracks = len(self.rows)
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
+        clipped = np.zeros(tracks, np.int64)
         # The pieces follow each other in the signal as in the matrix, so one stretch of it holds them all.
         start = min(piece.source for piece in shard.pieces)
         stop = max(piece.source + piece.known for piece in shard.pieces)
@@ -164,8 +171,12 @@ class MatrixWriter:
                     part = raw[:, at : at + min(last - first, max(0, piece.known - (first - piece.first)))]
                     part = np.pad(part, ((0, 0), (0, last - first - part.shape[1])), constant_values=np.nan)
                     rows = slice(first - shard.first, last - shard.first)
-                    block[rows, columns] = stored(standardise(part.T, scaler))
+                    values = standardise(part.T, scaler)
+                    block[rows, columns] = stored(values)
+                    if scaler.clip is not None and (values.max() >= scaler.clip or values.min() <= -scaler.clip):
+                        clipped[columns] += ((np.abs(values) >= scaler.clip) & ~np.isnan(part.T)).sum(axis=0)
         open_arrays(self.matrix)[shard.array].write_shard(shard.first // SHARD_BINS, block)
+        return clipped
 
 
 def _require_not_negative(raw: npt.NDArray[np.float32], scaler: Scaler, chrom: str) -> None:

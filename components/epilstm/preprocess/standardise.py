@@ -3,75 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from epilstm.console import log
-from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest, Split
-from epilstm.errors import DataError, GenomeError
-from epilstm.name_matching import named, those_there
-from epilstm.signal_histograms import read_histograms
+from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest
+from epilstm.errors import DataError
+from epilstm.preprocess.training_counts import TrainingCounts
 from epilstm.track_identity import TrackSet, missing_tracks
+from epilstm.treatment import binned_alike
 
 #: Tracks that a message names at most.
 NAMED = 10
 
 
-def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test: Sequence[str]) -> Split:
-    """Say what each chromosome with regions is used for; those that are not held out train.
-
-    Raises
-    ------
-    GenomeError
-        A held-out chromosome has no regions or no data, or nothing is left to train on.
-    """
-    regions = set(manifest.chromosomes)
-    with_data = {chrom: None for chrom in manifest.chromosomes if manifest.bins_with_data[chrom]}
-    for key, chromosomes in (("validation", validation), ("test", test)):
-        for chrom in chromosomes:
-            if chrom not in with_data:
-                why = "has no data in any track" if chrom in regions else "is not in the signal"
-                raise GenomeError(
-                    f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are "
-                    f"{those_there(chrom, with_data)}"
-                )
-    held_out = {*validation, *test}
-    train = [chrom for chrom in with_data if chrom not in held_out]
-    if not train:
-        raise GenomeError(
-            f"preprocess.split: no chromosome is left to train on; those with data are {named(with_data)}, "
-            "and all are held out"
-        )
-    return Split(train=train, validation=list(validation), test=list(test))
-
-
-def fit_scaler(manifest: SignalManifest, split: Split) -> Scaler:
+def fit_scaler(manifest: SignalManifest, chromosomes: Sequence[str], clip: float | None = None) -> Scaler:
     """Mean and population standard deviation of the transformed signal per track.
 
-    Over the training chromosomes' bins with data in any track; a track without data in such a bin counts as a raw
-    signal of 0 there or, where its uncovered bases are missing, is left out. Computed from the moments that ingest
-    left in the manifest.
+    Over the bins with data in any track; a track without data in such a bin counts as a raw signal of 0 there or, where
+    its uncovered bases are missing, is left out. Computed from moments.
+
+    Parameters
+    ----------
+    manifest : SignalManifest
+        Its moments and `bins_with_data` are those of the training bins.
+    chromosomes : sequence of str
+        Those that train.
+    clip : float, optional
+        Of the scaler.
 
     Raises
     ------
     DataError
-        A track has no data on the training chromosomes, or the same value everywhere.
+        A track has no data in the training bins, or the same value everywhere.
     """
     # (track, chromosome, moment)
-    moments = np.array([[track.moments[chrom] for chrom in split.train] for track in manifest.tracks])
+    moments = np.array([[track.moments[chrom] for chrom in chromosomes] for track in manifest.tracks])
     covered, total, squares = moments.sum(axis=1).T
-    with_data = sum(manifest.bins_with_data[chrom] for chrom in split.train)
+    with_data = sum(manifest.bins_with_data[chrom] for chrom in chromosomes)
     left_out = np.array([track.uncovered == "missing" for track in manifest.tracks])
     bins = np.where(left_out, np.maximum(covered, 1), with_data)
     mean = total / bins
     variance = squares / bins - np.square(mean)
     for track, count, spread, size in zip(manifest.tracks, covered, variance, squares / bins, strict=True):
         where = f"track {track.name}: {track.uri}"
-        if not count:
+        if not count and track.uncovered != "zero":
             raise DataError(f"{where}: no data on the training chromosomes; leave the track out or train on others")
         if spread <= 1e-12 * size:  # what rounding leaves of a difference of equal numbers
-            raise DataError(f"{where}: the same value in every bin of the training chromosomes; leave the track out")
+            value = "a signal of 0" if not size else "the same value"
+            raise DataError(
+                f"{where}: {value} in every bin of the training chromosomes; leave the track out, or train on others"
+            )
     tracks = manifest.track_set
     return Scaler(
         tracks=list(tracks.names),
@@ -80,6 +62,7 @@ def fit_scaler(manifest: SignalManifest, split: Split) -> Scaler:
         uncovered=[track.uncovered for track in manifest.tracks],
         mean=mean.tolist(),
         scale=np.sqrt(variance).tolist(),
+        clip=clip,
     )
 
 
@@ -108,7 +91,7 @@ def require_binned_alike(manifest: SignalManifest, scaler: Scaler) -> None:
     """
     tracks, rows = manifest.track_set, manifest.track_set.places_of(scaler.track_set)
     for row, transform, uncovered in zip(rows, scaler.transforms, scaler.uncovered_bases, strict=True):
-        if row is not None and manifest.tracks[row].uncovered != uncovered:
+        if row is not None and not binned_alike(manifest.tracks[row].uncovered, uncovered):
             raise DataError(
                 f"track {tracks.names[row]}: its uncovered bases are {manifest.tracks[row].uncovered} in the signal, "
                 f"{uncovered} in the training data; set its transform to {transform} and uncovered to {uncovered} in "
@@ -142,28 +125,22 @@ def _named(tracks: Sequence[str]) -> str:
     return shown if len(tracks) <= NAMED else f"{shown} and {len(tracks) - NAMED} more"
 
 
-def reference_histograms(
-    manifest: SignalManifest, chromosomes: Sequence[str], rows: Sequence[int], tracks: TrackSet, signal: Path
-) -> ReferenceHistograms:
+def reference_histograms(counted: TrainingCounts, rows: Sequence[int], tracks: TrackSet) -> ReferenceHistograms:
     """Histogram of each track over bins with data in any track, or in itself where its uncovered bases are missing.
 
     Parameters
     ----------
-    manifest : SignalManifest
-        Of the signal.
-    chromosomes : sequence of str
-        Those to count; where a scaler is fitted, those that it is fitted to.
+    counted : TrainingCounts
+        Of the bins that a scaler is fitted to; of all, where none is.
     rows : sequence of int
         Tracks, by their row in the signal.
     tracks : TrackSet
         What these are.
-    signal : Path
-        Signal dataset, whose histograms are over covered bins.
     """
-    counts = read_histograms(signal, manifest, chromosomes)[list(rows)]
-    bins = sum(manifest.bins_with_data[chrom] for chrom in chromosomes)
+    manifest, counts = counted.manifest, counted.histograms[list(rows)]
+    bins = sum(manifest.bins_with_data[chrom] for chrom in counted.chromosomes)
     zero = int(np.searchsorted(manifest.histogram_edges, 0.0, side="right")) - 1
-    zeros = np.array([manifest.tracks[row].uncovered == "zero" for row in rows])
+    zeros = np.array([manifest.tracks[row].uncovered != "missing" for row in rows])
     counts[zeros, zero] += bins - counts[zeros].sum(axis=1)
     return ReferenceHistograms(
         tracks=list(tracks.names),

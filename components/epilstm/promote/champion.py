@@ -14,7 +14,8 @@ from epilstm.evaluate.representations import Network
 from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file
 from epilstm.model.windows import chunks_of, context_bins
 from epilstm.track_identity import missing_tracks
-from epilstm.transforms import missing_where_uncovered, standardise, stored, to_signal
+from epilstm.transforms import clipped, missing_where_uncovered, standardise, stored, to_signal
+from epilstm.treatment import binned_alike
 
 #: Chunks per call of the encoder.
 BATCH = 8
@@ -32,7 +33,7 @@ def why_incomparable(matrix: MatrixManifest, scaler: Scaler, encoder: EncoderMan
         return f"it needs the track {missing[0]}{more}, which the data lack"
     binned = [scaler.uncovered_bases[place] for place in columns_of(scaler, encoder.scaler)]
     for track, uncovered, own in zip(encoder.tracks, encoder.scaler.uncovered_bases, binned, strict=True):
-        if own != uncovered:
+        if not binned_alike(own, uncovered):
             return f"uncovered bases of the track {track} are {uncovered} to it, {own} in the data"
     return None
 
@@ -66,6 +67,7 @@ class Restandardised:
         rows = rows[:, self.columns]
         if self.have.transform == self.wanted.transform:
             values = rows * self.factor + self.offset
+            clipped(values, self.wanted)
         else:
             values = standardise(to_signal(rows, self.have), self.wanted)
         if self.missing.any():

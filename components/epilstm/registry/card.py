@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from epilstm.datasets import MatrixManifest
+from epilstm.datasets import MatrixManifest, Use
 from epilstm.evaluation import EvaluationResults, Interval
 from epilstm.model.encoder_folder import EncoderManifest
 from epilstm.promote.decision import Decision
@@ -119,18 +119,19 @@ def _use(facts: CardFacts) -> str:
 
 
 def _data(facts: CardFacts) -> str:
-    split, bins = facts.matrix.split, facts.matrix.bins_with_data
+    names: dict[Use, str] = {"train": "training", "validation": "validation", "test": "test"}
     rows = [
-        [use, ", ".join(chromosomes), f"{sum(bins.get(chrom, 0) for chrom in chromosomes):,}"]
-        for use, chromosomes in (("training", split.train), ("validation", split.validation), ("test", split.test))
+        [name, ", ".join(getattr(facts.matrix.split, use)), f"{facts.matrix.bins_used_for(use):,}"]
+        for use, name in names.items()
     ]
+    where = "regions" if facts.matrix.bins_by_use else "chromosomes"
     tracks = [
         [f"`{name}`", each.cell_type, each.assay, each.replicate or ""]
         for name, each in zip(facts.encoder.tracks, facts.encoder.track_set.identities, strict=True)
     ]
     return (
         f"## Data\n\nVersion of the data set (its matrix): `{facts.provenance.matrix_fingerprint}`\n\n"
-        + table(["split", "chromosomes", "bins with data"], rows)
+        + table(["split", where, "bins with data"], rows)
         + "\n\nTracks, in input order:\n\n"
         + table(["track", "cell type", "assay", "replicate"], tracks)
     )

@@ -87,7 +87,8 @@ def _use(matrix: MatrixManifest, chrom: str) -> str:
         "validation": matrix.split.validation,
         "test": matrix.split.test,
     }
-    return " and ".join(use for use, chromosomes in uses.items() if chrom in chromosomes) or "not used"
+    used = {use: {region.chrom for region in matrix.region_list(places)} for use, places in uses.items()}
+    return " and ".join(use for use, chromosomes in used.items() if chrom in chromosomes) or "not used"
 
 
 def _tracks(scaler: Scaler, histograms: ReferenceHistograms) -> list[TrackData]:

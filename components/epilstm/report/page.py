@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from epilstm import __version__
 from epilstm.config import ReportParams
+from epilstm.datasets import MatrixManifest, Use
 from epilstm.evaluation import (
     EMBEDDING,
     FEW_REGIONS,
@@ -197,9 +198,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
             f"{_plural(bins, 'bin')} with data ({bins * matrix.bin_size / 1e6:,.1f} Mb) in "
             f"{_plural(len(matrix.regions), 'region')} on {_plural(len(matrix.bins_with_data), 'chromosome')}",
         ),
-        ("Training chromosomes", _split(run, matrix.split.train)),
-        ("Validation chromosomes", _split(run, matrix.split.validation)),
-        ("Test chromosomes", _split(run, matrix.split.test)),
+        (f"Training {_places(matrix)}", _split(run, "train")),
+        (f"Validation {_places(matrix)}", _split(run, "validation")),
+        (f"Test {_places(matrix)}", _split(run, "test")),
         (
             "Model",
             f"LSTM autoencoder “{config.architecture}”: embedding size {config.embedding_size}{_parts(run)}, hidden "
@@ -244,10 +245,14 @@ def _context_training(run: Run) -> list[tuple[str, str]]:
     return [("Context level", text)]
 
 
-def _split(run: Run, chromosomes: list[str]) -> str:
-    bins = sum(run.matrix.bins_with_data.get(chrom, 0) for chrom in chromosomes)
+def _places(matrix: MatrixManifest) -> str:
+    return "regions" if matrix.bins_by_use else "chromosomes"
+
+
+def _split(run: Run, use: Use) -> str:
+    bins, places = run.matrix.bins_used_for(use), getattr(run.matrix.split, use)
     share = bins / max(sum(run.matrix.bins_with_data.values()), 1)
-    return f"{', '.join(chromosomes)} ({bins:,} bins, {share:.0%})"
+    return f"{', '.join(places)} ({bins:,} bins, {share:.0%})"
 
 
 def _named(names: list[str], noun: str) -> str:

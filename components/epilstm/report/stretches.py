@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,29 +21,30 @@ SAMPLE_BINS = 100_000
 PCA_BINS = 200_000
 
 
-def spread_stretches(matrix: Matrix, chromosomes: list[str], bins: int = SAMPLE_BINS) -> list[Block]:
-    """Stretches of about equal length, spread evenly over the regions of some chromosomes.
+def spread_stretches(matrix: Matrix, places: Sequence[str], bins: int = SAMPLE_BINS) -> list[Block]:
+    """Stretches of about equal length, spread evenly over the regions in some places of the genome.
 
     Parameters
     ----------
     matrix : Matrix
-    chromosomes : list of str
+    places : sequence of str
+        See `epilstm.datasets.Manifest.region_list`.
     bins : int
-        Bins of all stretches together, about; less where the chromosomes have less.
+        Bins of all stretches together, about; less where the places have less.
 
     Raises
     ------
     DataError
-        The chromosomes have no regions.
+        The places have no regions.
     """
     stretches: list[Block] = []
-    for region in matrix.regions:
-        if region.chrom in chromosomes and region.bins:
+    for region in matrix.regions_in(places):
+        if region.bins:
             edges = np.linspace(region.first, region.last, -(-region.bins // STRETCH_BINS) + 1).astype(int).tolist()
             stretches += [Block(region.chrom, first, last) for first, last in pairwise(edges)]
     if not stretches:
         known = ", ".join(dict.fromkeys(region.chrom for region in matrix.regions))
-        raise DataError(f"no regions on {', '.join(chromosomes) or 'no chromosome'}; the matrix has them on {known}")
+        raise DataError(f"no regions on {', '.join(places) or 'no chromosome'}; the matrix has them on {known}")
     mean = sum(stretch.bins for stretch in stretches) / len(stretches)
     wanted = min(len(stretches), max(1, round(bins / mean)))
     return [stretches[at] for at in np.unique(np.linspace(0, len(stretches) - 1, wanted).round().astype(int))]

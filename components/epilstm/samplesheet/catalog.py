@@ -49,8 +49,9 @@ class CatalogEntry:
 
     @property
     def track(self) -> Track:
-        """The pair as a row of a samplesheet."""
-        return Track(self.cell_type, self.assay, URL.format(cell_type=self.cell_type, assay=self.assay))
+        """The pair as a row of a samplesheet; its signal is continuous, and what it leaves out are gaps."""
+        uri = URL.format(cell_type=self.cell_type, assay=self.assay)
+        return Track(self.cell_type, self.assay, uri, uncovered="gap")
 
 
 def load_catalog() -> list[CatalogEntry]:

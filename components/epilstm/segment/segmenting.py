@@ -32,7 +32,7 @@ from epilstm.segment.segments import Segment, bed9_line, segments_of, without_sh
 from epilstm.segment.states import NO_STATE, HmmStates, KMeansStates, States, decode_stretch, training_sequences
 from epilstm.segment.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.shards import open_bins
-from epilstm.stretches import Stretch, open_embeddings, piece_bins, read_rows, stretches_of
+from epilstm.stretches import Stretch, open_embeddings, piece_bins, read_rows, stretches_of, within
 from epilstm.track_identity import TrackSet, described
 from epilstm.transforms import to_signal
 
@@ -178,7 +178,7 @@ def fitted_on(
     split = embeddings.split or (matrix.split if matrix is not None else None)
     if split is None or not split.train:
         return list(stretches), "all chromosomes (nothing says which of them the model was trained on)"
-    training = [each for each in stretches if each.chrom in split.train]
+    training = within(stretches, embeddings.region_list(split.train), embeddings.bin_size)
     if not training:
         return list(stretches), f"all chromosomes (no region on one that the model was trained on: {_few(split.train)})"
     return training, "the training chromosomes"

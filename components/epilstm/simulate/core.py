@@ -75,7 +75,8 @@ def simulate(folder: Path, params: SimulateParams, track_written: Callable[[], N
         for assay in params.assays:
             uri = f"bigwig/{file_name(f'{cell_type}-{assay}')}.bigwig"
             write_track(folder / uri, params, row, assay, landscapes, gaps)
-            tracks.append(Track(cell_type, assay, uri, sha256_file(folder / uri)))
+            # The signal is continuous: what no track covers is what no read maps to.
+            tracks.append(Track(cell_type, assay, uri, sha256_file(folder / uri), uncovered="gap"))
             track_written()
     write_samplesheet(folder / "samplesheet.csv", tracks)
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epilstm.code_fingerprint import step_fingerprint
-from epilstm.config import IngestParams
+from epilstm.config import IngestParams, PreprocessParams
 from epilstm.errors import PipelineError
 from epilstm.genome import BUILT_IN_ASSEMBLIES
 from epilstm.samplesheet.sheet import Track
@@ -77,8 +77,10 @@ class Assignment:
 
     def _wanted(self) -> Wanted:
         """Of a dataset only one chromosome's arrays, where the task does but one."""
-        part = self.line.part
-        if part is None or "/" in part:
+        part, params = self.line.part, self.line.params
+        # Where parts of chromosomes are held out, what is fitted to the others follows from the signal of all of them.
+        by_region = isinstance(params, PreprocessParams) and params.split.by == "region"
+        if part is None or "/" in part or by_region:
             return everything
 
         def wanted(name: str) -> bool:

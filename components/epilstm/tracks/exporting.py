@@ -104,7 +104,8 @@ def run(request: Request) -> None:
     settings = None
     if "hub" in formats:
         first = source.stretches[0]
-        locus = Region(first.chrom, first.first * manifest.bin_size + 1, first.last * manifest.bin_size)
+        end = min(first.last * manifest.bin_size, sizes[first.chrom])
+        locus = Region(first.chrom, first.first * manifest.bin_size + 1, end)
         settings = hub_settings(request.email, request.genome, request.two_bit, manifest.assembly, str(locus))
 
     bins = 0
