@@ -194,7 +194,7 @@ def test_long_work_is_told_now_and_then_away_from_a_terminal(run: Run, monkeypat
         ((*TOY, "--nonsense"), "No such option"),
         ((*TOY, "extra"), "Got unexpected extra argument (extra)"),
         (("params", "nonsense"), "'nonsense' is not one of 'simulate', 'ingest'"),
-        ((*TOY, "--params", "absent.yaml"), "absent.yaml: cannot be read: No such file or directory"),
+        ((*TOY, "--params", "absent.yaml"), "absent.yaml: no such file"),
         (("toy", "--text", "text", "--copy", "text"), "--copy text is also --text"),
     ],
 )
