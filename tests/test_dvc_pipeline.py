@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from epilstm.artifacts import fingerprint
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import SECTIONS, load_section
 from epilstm.genome import load_assembly, read_blacklist, read_regions
 from epilstm.steps import STEPS
@@ -241,18 +243,30 @@ TINY = {
 }
 
 
-def repro(folder: Path) -> list[str]:
-    """Run ``dvc repro``; names of the stages that ran."""
+def dvc(folder: Path, *words: str) -> str:
+    """What ``dvc`` prints; its stages run the project's own copy of the package."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     told = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"],
+        [sys.executable, "-m", "dvc", *words],
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "components")},
         capture_output=True,
         text=True,
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    return re.findall(r"Running stage '(\w+)'", told.stdout)
+    return told.stdout
+
+
+def repro(folder: Path) -> list[str]:
+    """Run ``dvc repro``; names of the stages that ran."""
+    return re.findall(r"Running stage '(\w+)'", dvc(folder, "repro"))
+
+
+def stages_to_run(folder: Path) -> set[str]:
+    """Stages that ``dvc repro`` would run because their own dependencies changed."""
+    dvc(folder, "repro", FINGERPRINT)
+    found: dict[str, Any] = json.loads(dvc(folder, "status", "--json"))
+    return {stage for stage, changes in found.items() if any("changed deps" in change for change in changes)}
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +313,49 @@ def test_each_output_is_what_its_record_says(tiny_project):
 @pytest.mark.integration
 def test_a_second_run_does_nothing(tiny_project):
     assert repro(tiny_project) == [FINGERPRINT]
+
+
+@pytest.fixture
+def code(tiny_project: Path) -> Iterator[Path]:
+    """The project's copy of the package, to be changed; put back afterwards."""
+    package = tiny_project / "components" / "epilstm"
+    kept = tiny_project.parent / "kept"
+    shutil.copytree(package, kept)
+    yield package
+    shutil.rmtree(package)
+    kept.rename(package)
+
+
+@pytest.mark.integration
+def test_comments_and_the_default_of_no_stage_s_step_rerun_nothing(tiny_project, code):
+    for path in code.rglob("*.py"):
+        path.write_text(f"# A comment.\n{path.read_text()}")
+    config = code / "config.py"
+    text = config.read_text()
+    of_monitor = '0.05, description="share of untouched tracks'
+    assert of_monitor in text
+    config.write_text(text.replace(of_monitor, of_monitor.replace("0.05", "0.06")))
+    assert stages_to_run(tiny_project) == set()
+
+
+@pytest.mark.integration
+def test_a_default_reruns_the_stage_of_its_step_alone(tiny_project, code):
+    config = code / "config.py"
+    text = config.read_text()
+    assert '1.0, description="largest gradient norm"' in text
+    config.write_text(
+        text.replace('1.0, description="largest gradient norm"', '2.0, description="largest gradient norm"')
+    )
+    assert stages_to_run(tiny_project) == {"train"}
+
+
+@pytest.mark.integration
+def test_code_of_a_shared_module_reruns_the_stages_that_run_through_it(tiny_project, code):
+    with open(code / "transforms.py", "a") as stream:
+        stream.write("\nCHANGED = True\n")
+    through = {step for step in STAGED if "epilstm.transforms" in step_fingerprint(step).modules}
+    assert "preprocess" in through
+    assert stages_to_run(tiny_project) == through != set(STAGED)
 
 
 @pytest.mark.integration
