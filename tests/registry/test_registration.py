@@ -99,10 +99,15 @@ def test_provenance_leads_to_the_sha256_of_each_bigwig(place: Place, repository:
         assert given[f"{name}_fingerprint"] == fingerprint(place.root / path)
 
 
-def test_provenance_is_that_of_production_not_of_registration(place: Place, repository: Repository):
+def test_provenance_is_that_of_production_not_of_registration(
+    place: Place, repository: Repository, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log, "propagate", True)
     made_at = run(place.root, "git", "rev-parse", "HEAD~1").strip()  # "Start"; the remote was named after the run
     set_params(place.root, train={"patience": 3})  # after the run, and unused
-    register(repository)
+    with caplog.at_level("WARNING", logger="epilstm"):
+        register(repository)
+    assert "params.yaml: train.patience changed after train ran; the provenance has what it ran with" in caplog.messages
     given = json.loads(at(place, "v1.0.0", "registry/encoder/provenance.json"))
     record = json.loads((place.root / "models/autoencoder.record.json").read_text())
     assert given["code_revision"] == made_at

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epilstm.errors import DataError, ParamsError
+from epilstm.code_fingerprint import step_fingerprint
+from epilstm.errors import DataError, ParamsError, PipelineError
 from epilstm.runner import Interrupted
 from epilstm.steps import STEPS
 from epilstm.task import command, storage
 from epilstm.task.data_root import open_data_root
 from epilstm.task.executor import Executor, flat_numbers
 from epilstm.task.line import StepLine, parse_section
+from epilstm.task.outcome import require_made_by
 from epilstm.task.roc import POINTS, confidence_metrics
 from epilstm.task.step_process import StopSignals, command_of
 
@@ -175,3 +177,10 @@ def test_a_volume_that_is_read_only_is_said_before_the_work(tmp_path, monkeypatc
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with open_data_root(str(tmp_path)) as root, pytest.raises(DataError, match="not writable by user"):
         root.check_writable()
+
+
+def test_outputs_that_other_code_made_where_it_was_launched_are_refused():
+    here = step_fingerprint("train").sha256
+    require_made_by("train", {"code": {"fingerprint": here}})
+    with pytest.raises(PipelineError, match=f"step train: ran code 000000000000 where .* this image has {here[:12]}"):
+        require_made_by("train", {"code": {"fingerprint": "0" * 64}})

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from epilstm.artifacts import MANIFEST, put_in_place, read_json, staging_path, to_json
+from epilstm.config import SECTIONS, load_section
 from epilstm.console import log
 from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import DataError, RegistryError
@@ -171,6 +172,8 @@ def register(
             f"{step} ran with changes that were not committed ({', '.join(changed)}): no commit holds what it ran, and "
             "the model card says so"
         )
+    if elsewhere is None:
+        _warn_of_other_params(repository.root / places["params"], provenance)
     if provenance.encoder_fingerprint != read_fingerprint(repository.root / path):
         raise DataError(f"{path}: not the encoder that {places['encoder']} is; give 'artifacts:' its path")
     judged = _decision_about(decision, provenance) if decision else {}
@@ -432,6 +435,16 @@ def _require_clean(repository: Repository, storage: Storage, files: Sequence[str
     for path in storage.sources():
         if path not in own and not repository.tracked(path):
             raise RegistryError(f"{path}: a stage depends on it, but neither git nor DVC has it; add it to one of them")
+
+
+def _warn_of_other_params(path: Path, provenance: Provenance) -> None:
+    """Say where the params file, which is committed too, is no longer what the steps ran with."""
+    for step, made in provenance.made.items():
+        now = load_section(path, step, SECTIONS[step]).model_dump(mode="json")
+        keys = sorted(key for key in {*now, *made.params} if now.get(key) != made.params.get(key))
+        if keys:
+            named = ", ".join(f"{step}.{key}" for key in keys)
+            log.warning(f"{path.name}: {named} changed after {step} ran; the provenance has what it ran with")
 
 
 _RECORDS = (PROVENANCE_FILE, CARD_FILE, DECISION_FILE, DECISION_RECORD_FILE)

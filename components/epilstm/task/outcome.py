@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from epilstm.artifacts import fingerprint, read_json, write_json
+from epilstm.code_fingerprint import step_fingerprint
 from epilstm.datasets import EmbeddingsManifest, Manifest, MatrixManifest, SignalManifest, parse_manifest
+from epilstm.errors import PipelineError
 from epilstm.evaluation import PREDICTIONS_FILE
 from epilstm.genome import bins_of
 from epilstm.runner import record_path
@@ -31,6 +34,8 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
         Where the manifest of the step's dataset goes, as an artifact.
     """
     line = assignment.line
+    for record in _records(assignment):
+        require_made_by(line.step.name, record)
     if line.part is not None:
         executor.tell("done", f"{line.step.name} {line.part}")
     if assignment.dataset is not None:
@@ -51,6 +56,29 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
         points = confidence_metrics(assignment.artifacts["evaluation"] / PREDICTIONS_FILE)
         executor.describe("classification", {"confidenceMetrics": points} if points else {})
     executor.write()
+
+
+def _records(assignment: Assignment) -> list[dict[str, Any]]:
+    """Records beside what the step made."""
+    paths = [record_path(path) for name, path in assignment.artifacts.items() if name != "metrics"]
+    found = [read_json(path) for path in paths]
+    return found if assignment.dataset is None else [*found, assignment.dataset.record()]
+
+
+def require_made_by(step: str, record: Mapping[str, Any]) -> None:
+    """Refuse outputs that a launcher has had made by other code than this image's, which they are named after.
+
+    Raises
+    ------
+    PipelineError
+        The record names other code.
+    """
+    here, made = step_fingerprint(step).sha256, record.get("code", {}).get("fingerprint")
+    if made is not None and made != here:
+        raise PipelineError(
+            f"step {step}: ran code {made[:12]} where it was launched, this image has {here[:12]}; build all images "
+            "from one commit, and compile the pipeline with their digests"
+        )
 
 
 def _report_dataset(
