@@ -17,6 +17,7 @@ from epilstm.errors import ParamsError, PipelineError
 from pipelines.defaults import default_parameters
 from pipelines.images import Images
 from pipelines.profiles import PROFILES, Cluster, Profile, profile_named
+from pipelines.sent_values import check_values
 from pipelines.tasks import TaskMaker
 
 #: Pipelines: name -> profiles that make sense for it. Each is ``pipelines.<name>:<name>``.
@@ -107,6 +108,8 @@ def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = No
             f" not {settings.cluster.data_root}; give a volume claim, or choose profile gpu"
         )
     defaults = {"data_root": settings.cluster.data_root, **default_parameters(settings.params)}
+    for key, value in defaults.items():
+        check_values(key, value)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # kfp's advice to whoever writes pipelines, not to whoever compiles them.
         warnings.simplefilter("ignore", FutureWarning)

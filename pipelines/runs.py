@@ -14,6 +14,7 @@ from epilstm.console import log
 from pipelines.connection import Cluster, ClusterError, NotFoundError, UnansweredError
 from pipelines.packages import Package
 from pipelines.run_steps import Step, steps_of
+from pipelines.sent_values import check_run
 
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
@@ -110,7 +111,13 @@ def run_body(
     ----------
     source : mapping
         ``pipeline_spec`` or ``pipeline_version_reference``.
+
+    Raises
+    ------
+    ParamsError
+        Something in it would not arrive as it is, or could only fail in a pod.
     """
+    check_run(name, parameters, service_account, pipeline_root)
     runtime: dict[str, Any] = {"parameters": dict(parameters)}
     if pipeline_root:
         runtime["pipeline_root"] = pipeline_root

@@ -16,6 +16,7 @@ from typing import Any
 
 from epilstm.console import log
 from pipelines.connection import Cluster, ClusterError, NotFoundError
+from pipelines.sent_values import check_run
 
 MARK = "epilstm schedule "
 
@@ -71,7 +72,13 @@ def schedule_body(
         ``pipeline_id`` and ``pipeline_version_id``.
     trigger : mapping
         ``cron_schedule`` or ``periodic_schedule``.
+
+    Raises
+    ------
+    ParamsError
+        Something in it would not arrive as it is, or could only fail in a pod.
     """
+    check_run(name, parameters, service_account, pipeline_root)
     runtime: dict[str, Any] = {"parameters": dict(parameters)}
     if pipeline_root:
         runtime["pipeline_root"] = pipeline_root

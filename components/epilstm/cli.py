@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from epilstm import __version__
-from epilstm.errors import EpilstmError
+from epilstm.errors import EpilstmError, error_line
 from epilstm.steps import STEPS, Step
 
 #: Commands that are not steps: name -> (module:attribute, one line).
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
             click.echo(f"error: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except EpilstmError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(error_line(error), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class EpilstmError(Exception):
     """Base of every error whose cause the user can remove.
@@ -11,27 +13,47 @@ class EpilstmError(Exception):
 
     exit_code = 1
 
+    #: False where the same input fails again, whatever the network, the disk and other programs do.
+    retry_can_help = True
+
 
 class ParamsError(EpilstmError):
     """A params file or a command-line value is unusable."""
 
     exit_code = 2
+    retry_can_help = False
 
 
 class GenomeError(EpilstmError):
     """Chromosome sizes, regions or splits are unusable or disagree."""
 
+    retry_can_help = False
+
 
 class SamplesheetError(EpilstmError):
     """The samplesheet is unusable."""
+
+    retry_can_help = False
 
 
 class TrackError(EpilstmError):
     """A signal track cannot be read or is not what the samplesheet says."""
 
 
+class MissingTrackError(TrackError):
+    """The samplesheet names a file that does not exist."""
+
+    retry_can_help = False
+
+
 class DataError(EpilstmError):
     """A dataset folder is missing, incomplete or does not fit the others."""
+
+
+class MissingInputError(DataError):
+    """An input that the user names does not exist, or is a file in the place of a folder."""
+
+    retry_can_help = False
 
 
 class DiskFullError(DataError):
@@ -40,6 +62,8 @@ class DiskFullError(DataError):
 
 class ModelError(EpilstmError):
     """A model or an encoder is unusable or does not fit the data."""
+
+    retry_can_help = False
 
 
 class TrainingError(EpilstmError):
@@ -53,6 +77,8 @@ class LossNotFiniteError(TrainingError):
 class LabelsError(EpilstmError):
     """A tasks file or its labels are unusable."""
 
+    retry_can_help = False
+
 
 class PipelineError(EpilstmError):
     """A pipeline cannot be compiled, registered or run."""
@@ -60,3 +86,13 @@ class PipelineError(EpilstmError):
 
 class RegistryError(EpilstmError):
     """The model registry, its git repository or its DVC remote cannot do what is asked."""
+
+
+#: Set for what runs in a pod that Argo starts again when it fails, whatever its exit code.
+RETRIED = "EPILSTM_RETRIED"
+
+
+def error_line(error: EpilstmError) -> str:
+    """The line that a failure is reported in; in a pod that is retried, it says where a retry cannot help."""
+    advice = "" if error.retry_can_help or not os.environ.get(RETRIED) else "; a retry cannot help"
+    return f"error: {error}{advice}"

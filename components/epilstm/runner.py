@@ -35,7 +35,7 @@ from epilstm.code_fingerprint import fingerprint_of
 from epilstm.config import SECTIONS, load_section
 from epilstm.console import log
 from epilstm.cores import available_cores
-from epilstm.errors import DataError, DiskFullError, EpilstmError, ParamsError
+from epilstm.errors import DataError, DiskFullError, EpilstmError, MissingInputError, ParamsError
 from epilstm.records import origin_of_run, project_tree
 from epilstm.records import record_path as record_path
 from epilstm.steps import Port, Step
@@ -369,10 +369,10 @@ def _check_input(port: Port, path: Path | None) -> None:
         return
     put_back(path)
     if not path.exists():
-        raise DataError(f"--{port.name} {path}: no such file or folder; {port.help}")
+        raise MissingInputError(f"--{port.name} {path}: no such file or folder; {port.help}")
     elif path.is_dir() == (port.kind in FILE_KINDS):
         is_a, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
-        raise DataError(f"--{port.name} {path}: is a {is_a}, expected a {expected}; {port.help}")
+        raise MissingInputError(f"--{port.name} {path}: is a {is_a}, expected a {expected}; {port.help}")
 
 
 def _check_work(name: str, path: Path) -> None:

@@ -13,7 +13,7 @@ import click
 from epilstm import console
 from epilstm.artifacts import fingerprint, write_json
 from epilstm.console import log
-from epilstm.errors import EpilstmError
+from epilstm.errors import RETRIED, EpilstmError, error_line
 from epilstm.steps import Port
 from epilstm.task.command import TERMINATION_LOG
 from epilstm.task.data_root import open_data_root
@@ -55,6 +55,7 @@ def metrics_of_steps(command: Callable[..., Any]) -> Callable[..., Any]:
 def lifecycle() -> None:
     """Ask the registry, publish to it, roll out from it (what the compiled pipelines call)."""
     set_variables()
+    os.environ[RETRIED] = "1"
 
 
 @lifecycle.command()
@@ -187,8 +188,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except EpilstmError as error:
         if os.access(TERMINATION_LOG, os.W_OK):
-            TERMINATION_LOG.write_text(f"error: {error}\n", encoding="utf-8")
-        click.echo(f"error: {error}", err=True)
+            TERMINATION_LOG.write_text(f"{error_line(error)}\n", encoding="utf-8")
+        click.echo(error_line(error), err=True)
         sys.exit(error.exit_code)
 
 

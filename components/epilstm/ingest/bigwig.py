@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from epilstm.errors import TrackError
+from epilstm.errors import MissingTrackError, TrackError
 
 BIGWIG_MAGIC = 0x888FFC26
 BIGBED_MAGIC = 0x8789F2EB
@@ -92,7 +92,7 @@ class BigWig:
         try:
             self._file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            raise TrackError(f"{self.name}: no such file; check the samplesheet's uri") from None
+            raise MissingTrackError(f"{self.name}: no such file; check the samplesheet's uri") from None
         except OSError as error:
             raise TrackError(f"{self.name}: cannot be opened: {error.strerror}") from error
         try:

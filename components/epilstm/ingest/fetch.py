@@ -16,7 +16,7 @@ from typing import Any
 
 from epilstm.artifacts import write_json
 from epilstm.console import log
-from epilstm.errors import TrackError
+from epilstm.errors import MissingTrackError, TrackError
 from epilstm.object_store import open_store
 from epilstm.samplesheet.sheet import is_local, url_problem
 
@@ -54,7 +54,7 @@ def local_state(path: Path) -> SourceState:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise TrackError(f"{path}: no such file; check the samplesheet's uri") from None
+        raise MissingTrackError(f"{path}: no such file; check the samplesheet's uri") from None
     except OSError as error:
         raise TrackError(f"{path}: cannot be opened: {error.strerror}") from error
     if not path.is_file():
@@ -291,7 +291,7 @@ def _attempt_fsspec(uri: str, partial: Partial) -> SourceState | None:
             while block := source.read(BLOCK):
                 file.write(block)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise TrackError(f"{uri}: no such file; check the samplesheet's uri") from error
+        raise MissingTrackError(f"{uri}: no such file; check the samplesheet's uri") from error
     except PermissionError as error:
         raise TrackError(f"{uri}: may not be read: {error}; check the credentials") from error
     except Exception as error:  # each driver has errors of its own, for the network and for credentials alike

@@ -11,7 +11,7 @@ import click
 
 from epilstm import console
 from epilstm.console import log
-from epilstm.errors import EpilstmError, ParamsError
+from epilstm.errors import RETRIED, EpilstmError, ParamsError, error_line
 from epilstm.task.secret_variables import set_variables
 
 #: Kubernetes shows what stands here as the reason for a container's end.
@@ -22,6 +22,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 def task() -> None:
     """Run a step as a task of a Kubeflow pipeline (what the compiled pipelines call)."""
     set_variables()
+    os.environ[RETRIED] = "1"
 
 
 @contextmanager
@@ -30,8 +31,8 @@ def _last_words() -> Iterator[None]:
         yield
     except Exception as error:
         if os.access(TERMINATION_LOG, os.W_OK):
-            said = str(error) if isinstance(error, EpilstmError) else f"{type(error).__name__}: {error}"
-            TERMINATION_LOG.write_text(f"error: {said[:4000]}\n", encoding="utf-8")
+            line = error_line(error) if isinstance(error, EpilstmError) else f"error: {type(error).__name__}: {error}"
+            TERMINATION_LOG.write_text(f"{line[:4000]}\n", encoding="utf-8")
         raise
 
 

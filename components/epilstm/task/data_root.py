@@ -16,7 +16,7 @@ from pathlib import Path
 
 from epilstm.artifacts import MANIFEST, fingerprint, sha256_file
 from epilstm.console import log
-from epilstm.errors import DataError
+from epilstm.errors import DataError, MissingInputError
 from epilstm.runner import FILE_KINDS
 from epilstm.samplesheet.sheet import SCHEME, Track, read_samplesheet, write_samplesheet
 from epilstm.steps import Port
@@ -186,7 +186,7 @@ class DataRoot:
 
 def missing(port: Port, value: str) -> DataError:
     """Say that an input is not there, as the step would."""
-    return DataError(f"--{port.name} {value}: no such file or folder; {port.help}")
+    return MissingInputError(f"--{port.name} {value}: no such file or folder; {port.help}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ LINGERING_SECONDS = 5.0
 
 
 class StepFailed(EpilstmError):
-    """The step ended with an error; the exit code is its own."""
+    """The step ended with an error; the exit code is its own, and its line says whether a retry can help."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
