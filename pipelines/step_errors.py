@@ -65,6 +65,9 @@ def _reason(cluster: Cluster, run_id: str, step: Step) -> str:
     try:
         line = last_error_line(cluster.pod_log(run_id, step.pod))
     except LogGoneError:
+        if step.driver:
+            # Some releases run drivers in a pod of the whole workflow, whose log is not given.
+            return f"its log is not given; see kubectl describe workflow {step.pod.partition('-system-')[0]}"
         return f"its log is gone: the cluster has neither pod {step.pod} nor an archive of its log"
     except ClusterError as error:
         return f"its log (pod {step.pod}) cannot be read: {error}"

@@ -192,7 +192,8 @@ def test_a_driver_that_failed_is_told_from_its_step(status: Command, monkeypatch
         elif row["state"] == "FAILED" if "state" in row else False:
             row["state"] = "SUCCEEDED" if row["display_name"].startswith(("plan", "executor")) else "FAILED"
     monkeypatch.setattr("test_run_steps.recorded_run", lambda name: run)
-    assert "failed at step train (its driver): its log is gone" in status(FAILED, "--wait").error
+    reason = "its log is not given; see kubectl describe workflow epilstm-training-13"
+    assert f"failed at step train (its driver): {reason}" in status(FAILED, "--wait").error
     assert [step["step"] for step in status(FAILED).json["steps"]].count("train") == 1
 
 
