@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from epilstm.cli import main
 from epilstm.client.connection import ServedModel
 from epilstm.client.streaming import ServedEncoder
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, TrackEntry, read_manifest
-from epilstm.export.command import field_metadata
+from epilstm.export.triton import field_metadata
 from epilstm.model.encoder_folder import ENCODER, read_encoder_manifest
 from epilstm.model.folder import read_model_manifest
 from epilstm.samplesheet.sheet import Track, read_samplesheet, write_samplesheet
@@ -117,6 +118,13 @@ def test_the_encoder_file_has_the_fields(project: Path) -> None:
     assert json.loads(stated["cell_types"]) == [track.cell_type for track in TRACKS]
     assert json.loads(stated["assays"]) == [track.assay for track in TRACKS]
     assert json.loads(stated["replicates"]) == [track.replicate for track in TRACKS]
+
+
+def test_a_triton_repository_states_the_fields(project: Path, tmp_path: Path) -> None:
+    config = (project / "encoder" / "triton" / "encoder" / "config.pbtxt").read_text()
+    stated = dict(re.findall(r'parameters \{ key: "(\w+)" value \{ string_value: (".*") \} \}', config))
+    assert json.loads(json.loads(stated["tracks"])) == NAMES
+    assert json.loads(json.loads(stated["cell_types"])) == [track.cell_type for track in TRACKS]
 
 
 def test_an_anndata_has_the_fields(project: Path, tmp_path: Path) -> None:

@@ -159,8 +159,9 @@ def test_file_names_are_readable_safe_and_not_too_long():
     assert file_name("T cell-a/b") == "T~20cell-a~2fb"
     assert (file_name("."), file_name("..a"), file_name("-x")) == ("~2e", "~2e.a", "~2dx")
     long = ["細" * 90 + end for end in "ab"]
-    assert len({file_name(text) for text in long}) == 2
-    assert max(len(file_name(text)) for text in long) <= LONGEST_FILE_NAME
+    for encode in (file_name, symbol):
+        assert len({encode(text) for text in long}) == 2
+        assert max(len(encode(text)) for text in long) <= LONGEST_FILE_NAME
 
 
 def test_symbols_are_readable():

@@ -293,8 +293,7 @@ def file_name(text: str) -> str:
     encoded = "".join(_byte(byte, first=not place) for place, byte in enumerate(text.encode("utf-8", "surrogatepass")))
     if len(encoded) <= LONGEST_FILE_NAME:
         return encoded
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{encoded[: LONGEST_FILE_NAME - 34].rstrip('~')}~~{digest}"
+    return f"{encoded[: LONGEST_FILE_NAME - 34].rstrip('~')}~~{_digest(text)}"
 
 
 def _byte(byte: int, first: bool) -> str:
@@ -307,7 +306,7 @@ def symbol(text: str) -> str:
     """A text as a symbol of ASCII letters, digits and ``_``; different texts have different ones.
 
     A ``-`` between letters or digits is ``_``; any other byte of its UTF-8 is ``__``, two hexadecimal digits and
-    ``_``.
+    ``_``. What would be longer than `LONGEST_FILE_NAME` ends in ``____`` and a digest of the whole.
     """
     parts = []
     for place, character in enumerate(text):
@@ -318,7 +317,14 @@ def symbol(text: str) -> str:
             parts.append("_")
         else:
             parts += [f"__{byte:02x}_" for byte in character.encode("utf-8", "surrogatepass")]
-    return "".join(parts)
+    encoded = "".join(parts)
+    if len(encoded) <= LONGEST_FILE_NAME:
+        return encoded
+    return f"{encoded[: LONGEST_FILE_NAME - 36].rstrip('_')}____{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _plain(character: str) -> bool:

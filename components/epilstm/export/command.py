@@ -24,7 +24,6 @@ from epilstm.model.encoder_folder import ENCODER, SIGNAL, STATEFUL_ENCODER, Enco
 from epilstm.model.folder import ModelManifest, load_model
 from epilstm.model.windows import context_bins
 from epilstm.runner import StepContext, StepResult
-from epilstm.track_identity import TrackSet
 
 #: (batch, time) of the call that is timed, and how often it is made.
 TIMED_SHAPE, TIMED_CALLS = (1, 100), 30
@@ -101,7 +100,7 @@ def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, st
     usual = scaler.transform == "arcsinh" and scaler.uncovered == "zero"
     return {
         "tracks": json.dumps(manifest.tracks),
-        **field_metadata(manifest.track_set),
+        **triton.field_metadata(manifest.track_set),
         **({} if usual else {key: json.dumps(values) for key, values in treated.items()}),
         "bin_size": str(manifest.bin_size),
         "assembly": manifest.assembly,
@@ -112,14 +111,6 @@ def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, st
         "matrix_fingerprint": manifest.matrix_fingerprint,
         "epilstm_version": __version__,
     }
-
-
-def field_metadata(tracks: TrackSet) -> dict[str, str]:
-    """Fields of the tracks, a JSON list each; none where only names are known."""
-    if not tracks.known:
-        return {}
-    replicates = {"replicates": json.dumps(tracks.replicates)} if any(tracks.replicates) else {}
-    return {"cell_types": json.dumps(tracks.cell_types), "assays": json.dumps(tracks.assays), **replicates}
 
 
 def context_metadata(config: ModelConfig) -> dict[str, str]:
@@ -166,7 +157,7 @@ def write_triton_repository(folder: Path, names: list[str], manifest: ModelManif
         place = folder / "triton" / Path(name).stem
         (place / "1").mkdir(parents=True)
         (place / "1" / "model.onnx").write_bytes((folder / name).read_bytes())
-        (place / "config.pbtxt").write_text(configs[name](manifest.config), encoding="utf-8")
+        (place / "config.pbtxt").write_text(configs[name](manifest.config, manifest.track_set), encoding="utf-8")
 
 
 def parameter_count(model: onnx.ModelProto) -> int:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from epilstm.monitor.drift import Finding, ModelDrift, TrackDrift
-from epilstm.report.drawing import NO_DATA, QUIET, Layout, legend_above, new_figure
+from epilstm.report.drawing import NO_DATA, QUIET, Layout, legend_above, literal, new_figure
 
 #: Colour, marker and name of each verdict.
 VERDICT_LOOKS = {
@@ -49,7 +49,7 @@ def plane_figure(
         axes.plot([], [], color=QUIET, linestyle=line, linewidth=0.9, label=f"limit: {side}")
     for track in [track for track in worst_first(shown) if track.verdict != "ok"][:NAMED]:
         at = (track.statistics[axes_of[0]].value, track.statistics[axes_of[1]].value)
-        axes.annotate(track.track, at, xytext=(5, 3), textcoords="offset points", fontsize=7.5)
+        axes.annotate(literal(track.track), at, xytext=(5, 3), textcoords="offset points", fontsize=7.5)
     reach = [1.15 * max([abs(t.statistics[name].value) for t in shown] + [t.statistics[name].drift for t in shown[:1]])
              for name in axes_of]  # fmt: skip
     axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
@@ -76,7 +76,7 @@ def heat_figure(tracks: Sequence[TrackDrift], statistic: str, label: str, layout
         vmax=high,
         interpolation="none",
     )
-    axes.set_yticks(range(len(shown)), [track.track for track in shown], fontsize=7.5)
+    axes.set_yticks(range(len(shown)), [literal(track.track) for track in shown], fontsize=7.5)
     for text, track in zip(axes.get_yticklabels(), shown, strict=True):
         if track.verdict != "ok":
             text.set(color=VERDICT_LOOKS[track.verdict][0], fontweight="bold")

@@ -24,6 +24,7 @@ from epilstm.report.drawing import (
     RECONSTRUCTION_LOOKS,
     TEXT,
     Layout,
+    literal,
     mark_levels,
     name_dimensions,
     new_figure,
@@ -178,7 +179,7 @@ def draw_mirrored(axes: Axes, window: Window, column: int, track: str) -> None:
     axes.tick_params(axis="x", length=0)
     axes.spines["bottom"].set_visible(False)
     r2 = window.r2(track)
-    axes.set_title(track, loc="left", fontsize=8.5, pad=2)
+    axes.set_title(literal(track), loc="left", fontsize=8.5, pad=2)
     fit = "" if r2 is None else f"R² {r2:.2f}"
     axes.set_title(fit, loc="right", fontsize=8, color=QUIET, weight="normal", pad=2)
 

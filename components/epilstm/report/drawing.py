@@ -187,6 +187,11 @@ def _drawn(draw: Draw, layout: Layout) -> tuple[str, tuple[int, int]]:
     return data_uri(lean_svg(stream.getvalue())), (round(width * 72), round(height * 72))
 
 
+def literal(text: str) -> str:
+    """A user's text as a label: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def lean_svg(text: str) -> str:
     """SVG text without prologue, comments, metadata, white space between tags and decimals that nobody sees."""
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)

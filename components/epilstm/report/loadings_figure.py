@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.evaluate.pca import Moments
 from epilstm.evaluate.representations import Representation
-from epilstm.report.drawing import NO_DATA, Layout, mark_levels, name_dimensions, new_figure
+from epilstm.report.drawing import NO_DATA, Layout, literal, mark_levels, name_dimensions, new_figure
 from epilstm.report.tracks import by_assay
 from epilstm.track_identity import TrackSet
 
@@ -76,7 +76,7 @@ def loadings_figure(
     name_dimensions(axes, size, 25)
     mark_levels(axes, size, context_size)
     if named:
-        axes.set_xticks(np.arange(len(ordered)) + 0.5, [labels[name] for name in ordered], rotation=90)
+        axes.set_xticks(np.arange(len(ordered)) + 0.5, [literal(labels[name]) for name in ordered], rotation=90)
     else:
         axes.set_xticks([])
     ends = np.cumsum([len(names) for names in groups.values()])
@@ -85,7 +85,7 @@ def loadings_figure(
     above = axes.secondary_xaxis("top")
     middles = ends - np.array([len(names) for names in groups.values()]) / 2
     crowded = 0.075 * sum(len(assay) + 2 for assay in groups) > layout.width * 0.85
-    above.set_xticks(middles, list(groups), rotation=90 if crowded else 0)
+    above.set_xticks(middles, [literal(assay) for assay in groups], rotation=90 if crowded else 0)
     for each in (axes, above):
         each.tick_params(length=0)
     for side in above.spines.values():

@@ -17,6 +17,7 @@ from epilstm.report.drawing import (
     Layout,
     Look,
     legend_above,
+    literal,
     new_figure,
     round_ticks,
     runs_of,
@@ -83,7 +84,7 @@ def _one_by_one(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout
     rows = np.arange(len(ordered))
     for name, look in RECONSTRUCTION_LOOKS.items():
         _plot_r2(axes, _r2(reconstruction, name, ordered), rows, look, alpha=1, size=34)
-    axes.set_yticks(rows, ordered)
+    axes.set_yticks(rows, [literal(name) for name in ordered])
     for edge in np.cumsum([len(names) for names in by_assay(tracks).values()])[:-1]:
         axes.axhline(edge - 0.5, color="#cfd6dd", linewidth=0.8)
     _finish(figure, axes, len(ordered), layout)
@@ -119,7 +120,7 @@ def _per_assay(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout)
                     label=label,
                     zorder=4,
                 )
-    axes.set_yticks(range(len(groups)), [f"{assay} ({len(names)})" for assay, names in groups.items()])
+    axes.set_yticks(range(len(groups)), [f"{literal(assay)} ({len(names)})" for assay, names in groups.items()])
     _finish(figure, axes, len(groups), layout)
     return figure
 
@@ -181,7 +182,7 @@ def draw_track(axes: Axes, window: Window, column: int, track: str) -> None:
     axes.set_ylim(0, _top(truth, made))
     axes.yaxis.set_major_locator(round_ticks(3))
     r2 = window.r2(track)
-    axes.set_title(track, loc="left", fontsize=8.5, pad=3)
+    axes.set_title(literal(track), loc="left", fontsize=8.5, pad=3)
     axes.set_title(
         "" if r2 is None else f"R² {r2:.2f} in this window",
         loc="right",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from epilstm.report.drawing import literal
 from epilstm.segment.colours import Colour
 from epilstm.track_identity import TrackSet
 
@@ -80,7 +81,7 @@ def _draw_shares(axes: Axes, names: list[str], colours: Sequence[Colour], shares
     axes.barh(rows, 100 * shares, color=colors, edgecolor="#8a96a3", linewidth=0.6, height=0.8)
     for row, share in zip(rows, shares.tolist(), strict=True):
         axes.text(100 * share, row, f" {100 * share:.1f}", va="center", fontsize=7.5)
-    axes.set_yticks(rows, names)
+    axes.set_yticks(rows, [literal(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 130 * max(shares.max(), 1e-9))
     axes.set_xticks([])
@@ -91,7 +92,7 @@ def _draw_shares(axes: Axes, names: list[str], colours: Sequence[Colour], shares
 def _draw_emissions(axes: Axes, tracks: list[str], values: NDArray[np.float64]) -> None:
     largest = np.nanmax(np.abs(values), axis=0, initial=1e-12)
     image = axes.imshow(values / largest, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xticks(range(len(tracks)), tracks, rotation=90, fontsize=8)
+    axes.set_xticks(range(len(tracks)), [literal(name) for name in tracks], rotation=90, fontsize=8)
     axes.set_title("mean signal, share of the largest state's")
     figure = axes.figure
     assert isinstance(figure, Figure)
