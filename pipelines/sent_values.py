@@ -1,8 +1,8 @@
 """Whether what is sent with a run arrives as it was given, and can work: refused here, it costs no pod.
 
-Between the API and a step's command line, three programs rewrite text. Argo fills in ``{{...}}``, and the server answers
-500 to what Argo does not know. Kubernetes expands ``$(NAME)`` and halves ``$$`` in a container's arguments. The launcher
-of Kubeflow Pipelines fills in its own ``{{$...}}``.
+Between the API and a step's command line, three programs rewrite text. Argo fills in ``{{...}}``, and the server
+answers 500 to what Argo does not know. Kubernetes expands ``$(NAME)`` and halves ``$$`` in a container's arguments. The
+launcher of Kubeflow Pipelines fills in its own ``{{$...}}``.
 """
 
 from __future__ import annotations

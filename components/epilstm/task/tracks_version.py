@@ -34,7 +34,7 @@ def tracks_version(tracks: Sequence[Track], sheet: Path) -> str:
         try:
             state = source_state(uri) if track.sha256 is None or is_local(uri) else None
         except TrackError as error:
-            raise TrackError(f"track {track.name}: {error}") from None
+            raise type(error)(f"track {track.name}: {error}") from None
         if track.sha256 is not None:
             return track.sha256
         if state is None:
@@ -53,5 +53,5 @@ def tracks_version(tracks: Sequence[Track], sheet: Path) -> str:
                 failures.append(error)
     if failures:
         more = f" (and {len(failures) - 1} more tracks failed)" if len(failures) > 1 else ""
-        raise TrackError(f"{failures[0]}{more}")
+        raise type(failures[0])(f"{failures[0]}{more}")
     return sha256_json(versions)
