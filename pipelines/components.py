@@ -41,8 +41,6 @@ LITERAL_PATHS = {
 #: What a step tells beside its outputs: name -> annotation.
 TOLD: dict[str, dict[str, Any]] = {
     "simulate": {"simulated": dsl.OutputPath(str)},
-    "ingest": {"chromosomes": dsl.OutputPath(list)},
-    "preprocess": {"chromosomes": dsl.OutputPath(list)},
     "evaluate": {"classification": dsl.Output[dsl.ClassificationMetrics]},
     "promote": {"verdict": dsl.OutputPath(str)},
     "monitor": {"verdict": dsl.OutputPath(str)},
@@ -69,8 +67,6 @@ class Form:
     ----------
     part : bool
         One part of the work, named by the parameter ``part``, instead of all of it.
-    follows_parts : bool
-        Waits for parts, whose ``done`` it takes as the list ``after``.
     inputs : collection of str
         Optional inputs that are given.
     by_path : collection of str
@@ -83,7 +79,6 @@ class Form:
     """
 
     part: bool = False
-    follows_parts: bool = False
     inputs: Collection[str] = ()
     by_path: Collection[str] = ()
     processes: int = 1
@@ -122,8 +117,6 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
         annotations |= {"code": str}
     if form.part:
         annotations |= {"part": str, "done": dsl.OutputPath(str)}
-    if form.follows_parts:
-        annotations |= {"after": list}
     for port in outputs:
         if port.name not in literal:
             annotations |= _output_annotations(port)
@@ -149,8 +142,6 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
             wrapper += ["--launcher", form.launcher]
         elif form.processes > 1:
             wrapper += ["--processes", str(form.processes)]
-        if form.follows_parts:
-            wrapper += ["--after", given["after"]]
         if step.name in CODED:
             wrapper += ["--code", given["code"]]
         for name in versions:
@@ -175,14 +166,16 @@ def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
     Returns
     -------
     ContainerComponent
-        Outputs ``ingest_parts`` (the shards of the tracks), ``data_version``, for what it also looks at
-        ``labels_version`` and ``encoder_version``, the fingerprint of the image's code of each step in `CODED`
-        (``train_code``), and all of these as ``code``.
+        Outputs ``ingest_parts`` (the shards of the tracks) and ``genome_groups`` (the groups of chromosomes),
+        both empty where one task does it all, ``data_version``, for what it also looks at ``labels_version`` and
+        ``encoder_version``, the fingerprint of the image's code of each step in `CODED` (``train_code``), and all of
+        these as ``code``.
     """
     files = ["samplesheet", "regions", "blacklist", *also]
-    annotations: dict[str, Any] = {"data_root": str, "params": dict, "ingest_shards": int}
+    annotations: dict[str, Any] = {"data_root": str, "params": dict, "ingest_shards": int, "genome_parts": int}
     annotations |= dict.fromkeys(files, str)
-    annotations |= {"ingest_parts": dsl.OutputPath(list), "data_version": dsl.OutputPath(str)}
+    annotations |= {"ingest_parts": dsl.OutputPath(list), "genome_groups": dsl.OutputPath(list)}
+    annotations |= {"data_version": dsl.OutputPath(str)}
     told = [f"{name}_version" for name in ("labels", "encoder") if name in also]
     annotations |= dict.fromkeys([*told, *(f"{name}_code" for name in CODED)], dsl.OutputPath(str))
     annotations |= {"code": dsl.OutputPath(dict)}
@@ -191,12 +184,13 @@ def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
         arguments = ["--data-root", given["data_root"]]
         arguments += ["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
         arguments += ["--params", given["params"], "--ingest-shards", given["ingest_shards"]]
+        arguments += ["--genome-parts", given["genome_parts"]]
         for name in files:
             arguments += [f"--{name}", given[name]]
         return dsl.ContainerSpec(image=image, command=["epilstm", "task", "plan"], args=arguments)
 
     return component_of(
-        "plan", "Look at the data: how ingest is shared out, and which version they are.", annotations, container
+        "plan", "Look at the data: how work is shared out, and which version they are.", annotations, container
     )
 
 

@@ -22,6 +22,9 @@ STAND_INS = {
 #: Shards of the tracks that are ingested at the same time, at most.
 INGEST_SHARDS = 4
 
+#: Groups of chromosomes that are preprocessed and embedded at the same time, at most.
+GENOME_PARTS = 8
+
 #: Branch of the registry that pipelines commit to; of its own, for what they commit names only models.
 BRANCH = "retraining"
 
@@ -37,14 +40,15 @@ def default_parameters(params: Path | None) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``ingest_shards``, ``branch``, those of `PATH_KEYS` (str), and a dict per section; a pipeline takes some.
+        ``ingest_shards``, ``genome_parts``, ``branch``, those of `PATH_KEYS` (str), and a dict per section;
+        a pipeline takes some.
 
     Raises
     ------
     ParamsError
         The file is unusable.
     """
-    values: dict[str, Any] = {"ingest_shards": INGEST_SHARDS, "branch": BRANCH}
+    values: dict[str, Any] = {"ingest_shards": INGEST_SHARDS, "genome_parts": GENOME_PARTS, "branch": BRANCH}
     for name, model in SECTIONS.items():
         section = load_section(params, name, model) if params else model()
         values[name] = section.model_dump(mode="json")

@@ -8,12 +8,11 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from pipelines.components import Form
-from pipelines.run_tasks import PART, REST, all_of
+from pipelines.run_tasks import GROUPS, SHARDS
 from pipelines.tasks import TaskMaker
 
 GIVEN = ("encoder",)
-PART_ENCODED = Form(part=True, inputs=GIVEN, by_path=GIVEN)
-REST_ENCODED = Form(follows_parts=True, inputs=GIVEN, by_path=GIVEN)
+ENCODED = Form(inputs=GIVEN, by_path=GIVEN)
 
 
 def embedding(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
@@ -35,6 +34,7 @@ def embedding(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         regions: str = defaults["regions"],
         blacklist: str = defaults["blacklist"],
         ingest_shards: int = defaults["ingest_shards"],
+        genome_parts: int = defaults["genome_parts"],
         ingest: dict = defaults["ingest"],
         preprocess: dict = defaults["preprocess"],
         embed: dict = defaults["embed"],
@@ -54,7 +54,10 @@ def embedding(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         blacklist
             BED of bins to treat as without data; empty for none.
         ingest_shards
-            Shards of the tracks that are read at the same time, at most.
+            Shards of the tracks that are read at the same time, at most; fewer where there is little to read.
+        genome_parts
+            Groups of chromosomes that are preprocessed and embedded at the same time, at most; fewer where there is
+            little to do.
         ingest
             Params of ingest, as its section of params.yaml.
         preprocess
@@ -64,28 +67,25 @@ def embedding(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         """
         root: dict[str, Any] = {"data_root": data_root}
         tracks: dict[str, Any] = {"samplesheet": samplesheet, "regions": regions, "blacklist": blacklist}
-        plan = make.plan(also=GIVEN, **root, params=ingest, ingest_shards=ingest_shards, **tracks, encoder=encoder)
+        plan = make.plan(
+            also=GIVEN,
+            **root,
+            params=ingest,
+            ingest_shards=ingest_shards,
+            genome_parts=genome_parts,
+            **tracks,
+            encoder=encoder,
+        )
         given = {"encoder": encoder, "encoder_version": plan.outputs["encoder_version"]}
 
         tracks |= {"data_version": plan.outputs["data_version"]}
-        with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
-            shard_done = make.step("ingest", PART, plan=plan, **root, params=ingest, **tracks, part=shard)
-        ingested = make.step("ingest", REST, plan=plan, **root, params=ingest, **tracks, after=all_of(shard_done))
+        ingested = make.in_parts("ingest", plan.outputs[SHARDS], plan=plan, **root, params=ingest, **tracks)
 
+        groups = plan.outputs[GROUPS]
         scaled = {"signal": ingested.outputs["signal"], **given}
-        with dsl.ParallelFor(ingested.outputs["chromosomes"], name="preprocess-chromosomes") as chromosome:
-            matrix_done = make.step(
-                "preprocess", PART_ENCODED, plan=plan, **root, params=preprocess, **scaled, part=chromosome
-            )
-        preprocessed = make.step(
-            "preprocess", REST_ENCODED, plan=plan, **root, params=preprocess, **scaled, after=all_of(matrix_done)
-        )
+        preprocessed = make.in_parts("preprocess", groups, ENCODED, plan=plan, **root, params=preprocess, **scaled)
 
         encoded = {"matrix": preprocessed.outputs["matrix"], **given}
-        with dsl.ParallelFor(preprocessed.outputs["chromosomes"], name="embed-chromosomes") as chromosome:
-            embedding_done = make.step(
-                "embed", PART_ENCODED, plan=plan, **root, params=embed, **encoded, part=chromosome
-            )
-        make.step("embed", REST_ENCODED, plan=plan, **root, params=embed, **encoded, after=all_of(embedding_done))
+        make.in_parts("embed", groups, ENCODED, plan=plan, **root, params=embed, **encoded)
 
     return epilstm_embedding

@@ -8,7 +8,7 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from pipelines.components import Form
-from pipelines.run_tasks import PART, REST, all_of
+from pipelines.run_tasks import SHARDS
 from pipelines.tasks import TaskMaker
 
 NEW_TRACKS = Form(inputs=("signal",))
@@ -51,7 +51,7 @@ def monitoring(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         blacklist
             BED of bins to treat as without data; empty for none.
         ingest_shards
-            Shards of the tracks that are read at the same time, at most.
+            Shards of the tracks that are read at the same time, at most; fewer where there is little to read.
         ingest
             Params of ingest, as its section of params.yaml.
         monitor
@@ -59,12 +59,10 @@ def monitoring(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         """
         root: dict[str, Any] = {"data_root": data_root}
         tracks: dict[str, Any] = {"samplesheet": samplesheet, "regions": regions, "blacklist": blacklist}
-        plan = make.plan(also=(), **root, params=ingest, ingest_shards=ingest_shards, **tracks)
+        plan = make.plan(also=(), **root, params=ingest, ingest_shards=ingest_shards, genome_parts=1, **tracks)
 
         tracks |= {"data_version": plan.outputs["data_version"]}
-        with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
-            shard_done = make.step("ingest", PART, plan=plan, **root, params=ingest, **tracks, part=shard)
-        ingested = make.step("ingest", REST, plan=plan, **root, params=ingest, **tracks, after=all_of(shard_done))
+        ingested = make.in_parts("ingest", plan.outputs[SHARDS], plan=plan, **root, params=ingest, **tracks)
         make.step(
             "monitor", NEW_TRACKS, plan=plan, **root, params=monitor, matrix=matrix, signal=ingested.outputs["signal"]
         )

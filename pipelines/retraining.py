@@ -33,6 +33,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         tasks: str = defaults["tasks"],
         labels: str = defaults["labels"],
         ingest_shards: int = defaults["ingest_shards"],
+        genome_parts: int = defaults["genome_parts"],
         ingest: dict = defaults["ingest"],
         preprocess: dict = defaults["preprocess"],
         train: dict = defaults["train"],
@@ -66,7 +67,10 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         labels
             Folder that the tasks' label files are relative to.
         ingest_shards
-            Shards of the tracks that are read at the same time, at most.
+            Shards of the tracks that are read at the same time, at most; fewer where there is little to read.
+        genome_parts
+            Groups of chromosomes that are preprocessed and embedded at the same time, at most; fewer where there is
+            little to do.
         ingest
             Params of ingest, as its section of params.yaml.
         preprocess
@@ -103,6 +107,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
             tasks,
             labels,
             ingest_shards,
+            genome_parts,
             {
                 "ingest": ingest,
                 "preprocess": preprocess,

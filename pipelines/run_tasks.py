@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp import dsl
 from kfp.dsl import PipelineTask
 
-from pipelines.components import Form
 from pipelines.lifecycle import VERDICT
 from pipelines.tasks import TaskMaker
 
-PART, REST = Form(part=True), Form(follows_parts=True)
+#: Outputs of the plan: the parts of ingest, and of preprocess and embed.
+SHARDS, GROUPS = "ingest_parts", "genome_groups"
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Run:
     ----------
     data_root, samplesheet, regions, blacklist, tasks, labels : Any
         Parameters of the pipeline.
-    ingest_shards : Any
-        Parameter of the pipeline.
+    ingest_shards, genome_parts : Any
+        Parameters of the pipeline.
     sections : mapping of str to Any
         Params of each step.
     """
@@ -37,6 +36,7 @@ class Run:
     tasks: Any
     labels: Any
     ingest_shards: Any
+    genome_parts: Any
     sections: Mapping[str, Any]
 
     @property
@@ -57,7 +57,7 @@ class Run:
 
 def plan_run(make: TaskMaker, run: Run) -> PipelineTask:
     """Look at the data."""
-    shards = {"ingest_shards": run.ingest_shards}
+    shards = {"ingest_shards": run.ingest_shards, "genome_parts": run.genome_parts}
     looked_at = {**run.root, **run.tracks, **run.judged_on}
     return make.plan(also=("tasks", "labels"), **looked_at, params=run.sections["ingest"], **shards)
 
@@ -72,18 +72,11 @@ def train_and_judge(make: TaskMaker, run: Run, plan: PipelineTask, registry: Any
     """From tracks to a report and the gate's verdict; the whole tasks by name."""
     root, params = run.root, run.sections
     tracks = {**run.tracks, "data_version": plan.outputs["data_version"]}
-    with dsl.ParallelFor(plan.outputs["ingest_parts"], name="ingest-shards") as shard:
-        shard_done = make.step("ingest", PART, plan=plan, **root, params=params["ingest"], **tracks, part=shard)
-    ingested = make.step("ingest", REST, plan=plan, **root, params=params["ingest"], **tracks, after=all_of(shard_done))
+    ingested = make.in_parts("ingest", plan.outputs[SHARDS], plan=plan, **root, params=params["ingest"], **tracks)
 
     signal = {"signal": ingested.outputs["signal"]}
-    with dsl.ParallelFor(ingested.outputs["chromosomes"], name="preprocess-chromosomes") as chromosome:
-        matrix_done = make.step(
-            "preprocess", PART, plan=plan, **root, params=params["preprocess"], **signal, part=chromosome
-        )
-    preprocessed = make.step(
-        "preprocess", REST, plan=plan, **root, params=params["preprocess"], **signal, after=all_of(matrix_done)
-    )
+    groups = plan.outputs[GROUPS]
+    preprocessed = make.in_parts("preprocess", groups, plan=plan, **root, params=params["preprocess"], **signal)
 
     matrix = {"matrix": preprocessed.outputs["matrix"]}
     trained = make.train(plan=plan, **root, params=params["train"], **matrix)
@@ -91,13 +84,7 @@ def train_and_judge(make: TaskMaker, run: Run, plan: PipelineTask, registry: Any
     exported = make.step("export", plan=plan, **root, params=params["export"], **model)
 
     encoder = {"encoder": exported.outputs["encoder"]}
-    with dsl.ParallelFor(preprocessed.outputs["chromosomes"], name="embed-chromosomes") as chromosome:
-        embedding_done = make.step(
-            "embed", PART, plan=plan, **root, params=params["embed"], **matrix, **encoder, part=chromosome
-        )
-    embedded = make.step(
-        "embed", REST, plan=plan, **root, params=params["embed"], **matrix, **encoder, after=all_of(embedding_done)
-    )
+    embedded = make.in_parts("embed", groups, plan=plan, **root, params=params["embed"], **matrix, **encoder)
 
     embeddings = {"embeddings": embedded.outputs["embeddings"]}
     versions = {"labels_version": plan.outputs["labels_version"]}
@@ -173,8 +160,3 @@ def publish_run(
 def is_to_be_promoted(judged: PipelineTask) -> Any:
     """The condition under which a run is published."""
     return judged.outputs[VERDICT] == "promote"
-
-
-def all_of(part: PipelineTask) -> Any:
-    """What every part of a step told."""
-    return dsl.Collected(part.outputs["done"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kfp import kubernetes
+from kfp import dsl, kubernetes
 from kfp.dsl import PipelineTask
 
 from epilstm.steps import STEPS
@@ -23,11 +23,11 @@ TITLES = {
     "simulate": "Simulate an epigenome",
     "ingest-part": "Ingest a shard of the tracks",
     "ingest": "Ingest",
-    "preprocess-part": "Preprocess a chromosome",
+    "preprocess-part": "Preprocess a group of chromosomes",
     "preprocess": "Preprocess",
     "train": "Train",
     "export": "Export to ONNX",
-    "embed-part": "Embed a chromosome",
+    "embed-part": "Embed a group of chromosomes",
     "embed": "Embed",
     "evaluate": "Evaluate",
     "report": "Report",
@@ -79,6 +79,16 @@ class TaskMaker:
         gpu = key in ACCELERATED and self.profile.accelerators
         component = step_component(step, self.images.reference(f"{step.image}-gpu" if gpu else step.image), form)
         return self._placed(component(**_code(name, plan), **arguments), key)
+
+    def in_parts(self, name: str, parts: Any, form: Form = WHOLE, **arguments: Any) -> PipelineTask:
+        """Run a step's parts at the same time, then the step, which takes over what they did.
+
+        Where `parts` is empty the loop runs nothing, and the step does it all. So the step waits for the loop and takes
+        nothing from it: what a loop without items told cannot be collected on a cluster.
+        """
+        with dsl.ParallelFor(parts, name=f"{name}-parts") as part:
+            done = self.step(name, replace(form, part=True), **arguments, part=part)
+        return self.step(name, form, **arguments).after(done)
 
     def train(self, *, plan: PipelineTask, **arguments: Any) -> PipelineTask:
         """Train on what the profile has: in the pod, or by a TrainJob over several nodes."""

@@ -83,7 +83,7 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         follows_from = [code, manifest.signal_fingerprint, scaler.model_dump(), params.frame_bins, params.codec]
         parts = Parts.of(context.work["parts"], "preprocess", MATRIX, follows_from)
     if parts is not None and context.part is not None:
-        group = group_of(context.part, manifest)
+        group = group_of(context.part, source)
         done = parts.add(group, write)
         count = sum(manifest.region_bins(array) for array in done)
         told = f"{count:,} bins x {len(manifest.tracks)} tracks" if done else "done before, nothing to do"

@@ -9,10 +9,11 @@ from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import IngestParams, PreprocessParams
 from epilstm.errors import PipelineError
 from epilstm.genome import BUILT_IN_ASSEMBLIES
+from epilstm.parts import group_of
 from epilstm.samplesheet.sheet import Track
 from epilstm.steps import Port
 from epilstm.task.data_root import DataRoot, Wanted, everything
-from epilstm.task.datasets_kept import BULK, KeptDataset, content_key
+from epilstm.task.datasets_kept import BULK, KeptDataset, content_key, manifest_of
 from epilstm.task.line import StepLine
 from epilstm.task.tracks_version import tracks_version
 from epilstm.task.work_folder import WorkFolder
@@ -57,7 +58,7 @@ class Assignment:
         """Bring what only the step itself needs: datasets, and what earlier tasks left of the work."""
         for port in self.line.step.inputs:
             if port.kind in BULK and port.name in self.paths:
-                self.paths[port.name] = self.root.bring(port, self.paths[port.name], self._wanted())
+                self.paths[port.name] = self.root.bring(port, self.paths[port.name], self._wanted(port))
         for folder in self.work:
             folder.bring(self._tracks_wanted() if self._is_track_cache(folder) else everything)
 
@@ -75,17 +76,19 @@ class Assignment:
         params.write_text(yaml.safe_dump({self.line.step.name: self.line.params.model_dump(mode="json")}))
         return self.line.step.argv(str(params), self.paths, self.line.flags, self.line.part)
 
-    def _wanted(self) -> Wanted:
-        """Of a dataset only one chromosome's arrays, where the task does but one."""
-        part, params = self.line.part, self.line.params
+    def _wanted(self, port: Port) -> Wanted:
+        """Of a dataset in a bucket only the arrays of the group that the task does."""
+        params = self.line.params
         # Where parts of chromosomes are held out, what is fitted to the others follows from the signal of all of them.
         by_region = isinstance(params, PreprocessParams) and params.split.by == "region"
-        if part is None or "/" in part or by_region:
+        if self.line.part is None or not self.root.remote or by_region:
             return everything
+        arrays = set(group_of(self.line.part, manifest_of(self.root, port, self.paths[port.name])))
 
         def wanted(name: str) -> bool:
             group, _, inside = name.partition(".zarr/")
-            return "/" not in inside or "/" in group or inside.split("/")[0] == part
+            # All masks are read together, and are small.
+            return "/" not in inside or "/" in group or group == "mask" or inside.split("/")[0] in arrays
 
         return wanted
 

@@ -55,7 +55,6 @@ executor_input = click.option("--executor-input", required=True, metavar="JSON",
     show_default=True,
     help="Between copies of a work folder to a bucket.",
 )
-@click.option("--after", multiple=True, metavar="TEXT", help="Output of a task that this one waits for; not read.")
 @click.option("--code", default="", metavar="SHA256", help="Fingerprint of the step's code that the plan reported.")
 @click.option("--version-of", multiple=True, metavar="NAME=VALUE", help="Enters kfp's cache key; not read.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
@@ -66,7 +65,6 @@ def run(
     processes: int,
     launcher: str,
     mirror_seconds: float,
-    after: tuple[str, ...],
     code: str,
     version_of: tuple[str, ...],
     words: tuple[str, ...],
@@ -86,7 +84,7 @@ def run(
         line = StepLine.parse(words)
         if processes > 1 and not line.step.distributed:
             raise ParamsError(f"--processes {processes}: step {line.step.name} runs in one process; leave it out")
-        del after, version_of  # they mean something to kfp alone
+        del version_of  # it means something to kfp alone
         executor = Executor.parse(executor_input)
         told = failures_told(line.step.name, line.part)
         require_code(line.step.name, code)
@@ -101,14 +99,17 @@ def run(
 @executor_input
 @click.option("--params", required=True, metavar="JSON", help="Section of ingest.")
 @click.option("--ingest-shards", type=int, required=True, metavar="N", help="Parts of ingest at most.")
+@click.option("--genome-parts", type=int, required=True, metavar="N", help="Parts of preprocess and embed at most.")
 @click.option("--samplesheet", required=True, metavar="VALUE", help="Relative to the root, absolute, or s3://.")
 @click.option("--regions", default="", metavar="VALUE")
 @click.option("--blacklist", default="", metavar="VALUE")
 @click.option("--tasks", default="", metavar="VALUE")
 @click.option("--labels", default="", metavar="VALUE")
 @click.option("--encoder", default="", metavar="VALUE")
-def plan(data_root: str, executor_input: str, params: str, ingest_shards: int, **values: str) -> None:
-    """Split ingest into parts, and tell the versions of the data, the labels and the encoder."""
+def plan(
+    data_root: str, executor_input: str, params: str, ingest_shards: int, genome_parts: int, **values: str
+) -> None:
+    """Split the work into parts, and tell the versions of the data, the labels and the encoder."""
     from epilstm.task.data_root import open_data_root
     from epilstm.task.executor import Executor
     from epilstm.task.plan import make_plan
@@ -118,12 +119,14 @@ def plan(data_root: str, executor_input: str, params: str, ingest_shards: int, *
     with _last_words():
         executor = Executor.parse(executor_input)
         with observed("plan"), open_data_root(data_root) as root:
-            made = make_plan(root, params, {name: value for name, value in values.items() if value}, ingest_shards)
+            given = {name: value for name, value in values.items() if value}
+            made = make_plan(root, params, given, ingest_shards, genome_parts)
         executor.tell("ingest_parts", made.ingest_parts)
+        executor.tell("genome_groups", made.genome_parts)
         for name, version in made.versions.items():
             executor.tell(name, version)
         for name, code in made.code.items():
             executor.tell(f"{name}_code", code)
         executor.tell("code", made.code)
         executor.write()
-        log.info(f"ingest in {len(made.ingest_parts)} parts; data {made.versions['data_version'][:12]}")
+        log.info(f"parts: {made.said}; data {made.versions['data_version'][:12]}")

@@ -178,10 +178,20 @@ class DataRoot:
         """
         from hashlib import sha256
 
+        return sha256(self.manifest_text(port, value)).hexdigest()
+
+    def manifest_text(self, port: Port, value: str) -> bytes:
+        """Content of a dataset's manifest.
+
+        Raises
+        ------
+        DataError
+            It has none.
+        """
         manifest = storage.read(storage.join(self.absolute(value), MANIFEST))
         if manifest is None:
             raise missing(port, f"{value}/{MANIFEST}")
-        return sha256(manifest).hexdigest()
+        return manifest
 
 
 def missing(port: Port, value: str) -> DataError:

@@ -29,6 +29,18 @@ BULK: dict[str, type[Manifest]] = {
 }
 
 
+def manifest_of(root: DataRoot, port: Port, value: str) -> Manifest:
+    """Manifest of a dataset that lies under the data root or elsewhere.
+
+    Raises
+    ------
+    DataError
+        It has none, or one of another kind.
+    """
+    source = Path(value) / MANIFEST
+    return parse_manifest(json.loads(root.manifest_text(port, value)), BULK[port.kind], source)
+
+
 def content_key(line: StepLine, fingerprints: dict[str, str]) -> str:
     """What a step's outputs follow from, as 16 hexadecimal digits.
 

@@ -19,6 +19,9 @@ from epilstm.task.assignment import Assignment
 from epilstm.task.datasets_kept import BULK, KeptDataset
 from epilstm.task.executor import Executor, flat_numbers
 
+#: Chromosomes that a dataset's description lists at most; of more it says how many.
+NAMED = 100
+
 #: Outputs that hold a verdict for the pipeline to branch on, and its key in them.
 VERDICTS = {"decision": "decision", "drift": "verdict"}
 
@@ -95,7 +98,6 @@ def _report_dataset(
         write_json(assignment.artifacts["metrics"], dataset.metrics())
     if port.kind in BULK:
         manifest = parse_manifest(json.loads(text), BULK[port.kind], dataset.path)
-        executor.tell("chromosomes", manifest.chromosomes)
         if manifest_file is not None:
             manifest_file.parent.mkdir(parents=True, exist_ok=True)
             manifest_file.write_bytes(text)
@@ -113,7 +115,8 @@ def _report_dataset(
 def extent(manifest: Manifest) -> dict[str, Any]:
     """How large a dataset is: chromosomes, bins, and tracks or numbers per bin."""
     bins = sum(last - first for first, last in (bins_of(r, manifest.bin_size) for r in manifest.region_list()))
-    known: dict[str, Any] = {"chromosomes": manifest.chromosomes, "bins": bins}
+    chroms = manifest.chromosomes
+    known: dict[str, Any] = {"chromosomes": chroms if len(chroms) <= NAMED else len(chroms), "bins": bins}
     if isinstance(manifest, SignalManifest | MatrixManifest):
         known["tracks"] = len(manifest.tracks)
     elif isinstance(manifest, EmbeddingsManifest):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from epilstm.artifacts import sha256_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.errors import ParamsError
+from epilstm.samplesheet.sheet import is_local, resolve_uri
 from epilstm.steps import STEPS, Port
 from epilstm.task.assignment import input_fingerprints
 from epilstm.task.data_root import DataRoot
@@ -17,13 +18,19 @@ from epilstm.task.line import StepLine, parse_section
 NO_LABELS = "none"
 
 
+#: Values (bins x tracks) that a part is to have at least: some 10 to 20 s of one core's work, so that a pod is worth
+#: its start.
+INGEST_VALUES = 500_000_000
+GENOME_VALUES = 500_000_000
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a pipeline needs to know before its first step.
 
     Parameters
     ----------
-    ingest_parts : list of str
+    ingest_parts, genome_parts : list of str
         Values of ingest's ``--part``: at most as many as asked for, at most one per track.
     versions : dict of str to str
         ``data_version`` changes when the tracks do, ``labels_version`` when tasks or labels do (`NO_LABELS` where
@@ -33,11 +40,33 @@ class Plan:
     """
 
     ingest_parts: list[str]
+    genome_parts: list[str]
     versions: dict[str, str]
     code: dict[str, str]
 
+    @property
+    def said(self) -> str:
+        """How the work is split, for the log."""
+        return f"ingest {len(self.ingest_parts) or 1}, preprocess and embed {len(self.genome_parts) or 1}"
 
-def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: int) -> Plan:
+
+def parts_of(most: int, values: int, worth: int) -> list[str]:
+    """Parts of some work: as many as it is worth, at most `most`; none where one task does it all.
+
+    Parameters
+    ----------
+    most : int
+        Parts at most.
+    values : int
+        Values (bins x tracks) to work on.
+    worth : int
+        Values that a part should have at least.
+    """
+    parts = min(most, values // worth)
+    return [f"{number}/{parts}" for number in range(1, parts + 1)] if parts > 1 else []
+
+
+def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: int, groups: int) -> Plan:
     """Read everything that the user gives but the tracks themselves, and plan.
 
     Parameters
@@ -47,8 +76,8 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
         Ingest's section, JSON.
     values : mapping of str to str
         Value of each input port of ingest, ``tasks``, ``labels`` and ``encoder``; optional ones may be absent.
-    shards : int
-        Parts of ingest at most.
+    shards, groups : int
+        Parts of ingest, and of preprocess and embed, at most.
 
     Raises
     ------
@@ -57,6 +86,8 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
     """
     if shards < 1:
         raise ParamsError(f"--ingest-shards {shards}: must be at least 1")
+    if groups < 1:
+        raise ParamsError(f"--genome-parts {groups}: must be at least 1")
     ports = {port.name: port for port in STEPS["ingest"].inputs}
     line = StepLine(
         STEPS["ingest"], parse_section("ingest", params), {name: values[name] for name in ports if name in values}
@@ -64,8 +95,13 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
     found = input_fingerprints(root, line)
     from epilstm.task.track_selection import binning_of
 
-    binning_of(root, line, found.paths)
-    parts = min(shards, len(found.tracks))
+    binning = binning_of(root, line, found.paths)
+    amount = binning.region_bins * len(found.tracks)
+    sheet = root.local(found.paths["samplesheet"])
+    # What a server sends is worth a task for each shard, however little of it is binned.
+    local = all(is_local(resolve_uri(track.uri, sheet)) for track in found.tracks)
+    ingest_parts = parts_of(min(shards, len(found.tracks)), amount, INGEST_VALUES if local else 1)
+    genome_parts = parts_of(min(groups, len(binning.arrays)), amount, GENOME_VALUES)
     bins = line.params.model_dump(mode="json", include={"assembly", "bin_size"})
     versions = {"data_version": sha256_json([found.fingerprints, bins])}
     versions["labels_version"] = _labels_version(root, values)
@@ -73,7 +109,7 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
         [port] = [port for port in STEPS["embed"].inputs if port.name == "encoder"]
         versions["encoder_version"] = root.bring_small(port, values["encoder"])[1]
     code = {step: step_fingerprint(step).sha256 for step in STEPS}
-    return Plan([f"{number}/{parts}" for number in range(1, parts + 1)], versions, code)
+    return Plan(ingest_parts, genome_parts, versions, code)
 
 
 def _labels_version(root: DataRoot, values: Mapping[str, str]) -> str:
