@@ -22,7 +22,7 @@ OBJECT_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]
 PIPELINE_ROOT = re.compile(r"(gs|s3|minio)://[a-z0-9][-a-z0-9._]{1,62}(/.*)?")
 
 #: Parameters that are counts: the least that a task can work with.
-LEAST = {"ingest_shards": 1}
+LEAST = {"ingest_shards": 1, "genome_parts": 1}
 
 #: A data root: a folder of a volume, or a place in an object store.
 DATA_ROOT = re.compile(r"/.*|[a-z][a-z0-9+.-]*://[^/]+.*")
