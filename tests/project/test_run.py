@@ -18,9 +18,10 @@ import yaml
 
 from epilstm.cli import main
 from epilstm.errors import DataError, DiskFullError, EpilstmError, GenomeError, ParamsError
+from epilstm.genome import Region
 from epilstm.project import plan as planning
 from epilstm.project.freshness import Done
-from epilstm.project.plan import ORDER, Plan, Request, check_disk, check_folder, make_plan
+from epilstm.project.plan import ORDER, Plan, Request, _choose_folds, check_disk, check_folder, make_plan
 from epilstm.project.running import duration, what_is_kept
 from project.own_data import QUICK, epilstm
 from watching import wait_until
@@ -261,6 +262,13 @@ def test_params_that_cannot_be_meant_are_refused_before_the_first_step(epigenome
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_one_or_two_chromosomes_stretches_are_held_out(epigenome, tmp_path, count):
+    (tmp_path / "few.bed").write_text("".join(f"chr{number + 1}\t0\t100000\n" for number in range(count)))
+    plan = make_plan(request(epigenome, tmp_path / "results", regions=tmp_path / "few.bed"))
+    assert plan.sections["preprocess"]["split"] == {"by": "region", "validation": 0.1, "test": 0.1}
+
+
 def test_files_that_the_params_name_are_taken_relative_to_them(epigenome, tmp_path):
     (tmp_path / "project").mkdir()
     (tmp_path / "project/some.bed").write_text("chr1\t0\t200000\nchr2\t0\t100000\nchr3\t0\t50000\n")
@@ -280,7 +288,25 @@ def test_label_files_that_are_not_there_are_named_before_the_first_step(epigenom
         request(epigenome, tmp_path / "results", tasks=epigenome / "data/tasks.yaml", labels=epigenome / "data/labels")
     )
     assert plan.paths("evaluate")["tasks"] == epigenome / "data/tasks.yaml"
-    assert plan.sections["evaluate"]["folds"] == {"by": "region"}  # four chromosomes
+    assert plan.sections["evaluate"]["folds"] == {"by": "chromosome", "count": 4}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "folds"),
+    [
+        ({"chr1": 46_000_000}, {"by": "region", "count": 5}),
+        ({"chr1": 2_400_000, "chr2": 1_600_000}, {"by": "region", "count": 3}),
+        ({"chr1": 900_000, "chr2": 800_000}, {"by": "chromosome", "count": 2}),
+        ({f"chr{number}": 1_000 for number in range(5)}, None),
+    ],
+)
+def test_folds_follow_from_the_chromosomes_there_are(sizes, folds):
+    assert _choose_folds([Region(chrom, 0, size) for chrom, size in sizes.items()]) == folds
+
+
+def test_tasks_on_one_short_chromosome_are_refused_before_the_first_step():
+    with pytest.raises(ParamsError, match=r"chr1:0-600000 is too short .* leave out --tasks and --labels"):
+        _choose_folds([Region("chr1", 0, 600_000)])
 
 
 def test_a_folder_with_other_content_or_of_another_samplesheet_is_not_taken(epigenome, tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from epilstm.artifacts import read_json
-from epilstm.config import SECTIONS, IngestParams, TrainParams, read_sections, validate
+from epilstm.config import SECTIONS, FoldParams, IngestParams, TrainParams, read_sections, validate
 from epilstm.errors import DataError, DiskFullError, GenomeError, LabelsError, ParamsError, SamplesheetError
 from epilstm.extras import missing_package
 from epilstm.genome import (
@@ -312,10 +312,34 @@ def _choose_params(sections: dict[str, Any], regions: Sequence[Region], with_tas
     else:
         _check_split(preprocess["split"], chromosomes)
     folds = sections.setdefault("evaluate", {})
-    if with_tasks and len(chromosomes) < 5 and "folds" not in folds:
-        folds["folds"] = {"by": "region"}
-        remarks.append(f"{len(chromosomes)} chromosomes are too few for folds of whole ones: folds by region")
+    if with_tasks and "folds" not in folds and (chosen := _choose_folds(regions)) is not None:
+        folds["folds"] = chosen
+        remarks.append(f"folds of the tasks: by {chosen['by']}, {chosen['count']} (evaluate.folds)")
     return remarks
+
+
+def _choose_folds(regions: Sequence[Region]) -> dict[str, Any] | None:
+    """Folds where there are fewer chromosomes than the default holds out; None where there are enough.
+
+    Raises
+    ------
+    ParamsError
+        The regions are too small for two folds.
+    """
+    from epilstm.evaluate.coverage import FOLD_STRETCH
+
+    wanted, chromosomes = FoldParams().count, len(chromosomes_of(regions))
+    if chromosomes >= wanted:
+        return None
+    stretches = sum(max(1, len(region) // FOLD_STRETCH) for region in regions)
+    if stretches >= wanted or stretches > chromosomes:
+        return {"by": "region", "count": min(wanted, stretches)}
+    if chromosomes >= 2:
+        return {"by": "chromosome", "count": chromosomes}
+    raise ParamsError(
+        f"--tasks: {regions[0]} is too short to learn on one part and to test on another (stretches of "
+        f"{FOLD_STRETCH // 1_000_000} Mb are held out whole); give more --regions, or leave out --tasks and --labels"
+    )
 
 
 def _check_split(split: Mapping[str, Any], chromosomes: Sequence[str]) -> None:
