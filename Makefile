@@ -43,14 +43,14 @@ HISTORY ?= $(RESULTS)/metrics/history.csv
 GENES = $(DATA)/labels/gencode_10_genes.gtf.gz
 EMBEDDED = --matrix $(MATRIX) --embeddings $(EMBEDDINGS)
 WINDOW = $(EMBEDDED) --model $(MODEL) --genes $(GENES) --region chr22:32852500-32952500
-FINE := --quiet --dpi 110
+FINE := --quiet --dpi 110 --overwrite
 SEGMENTATION := $(RESULTS)/segmentation
 
 gallery: env ## draw the README's figure and docs/gallery from a finished `make pilot`
 	@test -f $(EVALUATION)/scores.json && test -f $(GENES) || { \
 		echo "error: no $(EVALUATION)/scores.json or $(GENES); run: make pilot DATA=..." >&2; exit 1; }
 	@mkdir -p docs/gallery
-	epilstm segment --quiet $(EMBEDDED) --annotation $(GENES) --segmentation $(SEGMENTATION)
+	epilstm segment --quiet --overwrite $(EMBEDDED) --annotation $(GENES) --segmentation $(SEGMENTATION)
 	epilstm plot window $(FINE) $(WINDOW) --segments $(SEGMENTATION)/segmentation.bed \
 		$(foreach track,E116-H3K4me3 E116-H3K4me1 E116-H3K36me3 E116-H3K27me3 E003-H3K27me3 E116-H3K9me3,--track $(track)) \
 		--to docs/figure.png

@@ -135,6 +135,27 @@ def check_replaceable(path: Path, folder: bool, kind: str | None = None) -> None
             raise DataError(f"{path}: {found.partition('/')[0]} stands there, not {kind}; {advice}")
 
 
+def require_free(path: Path, overwrite: bool, folder: bool = False) -> None:
+    """Refuse to replace a finished output of a command whose user names it, unless they say so.
+
+    Parameters
+    ----------
+    path : Path
+        Where the output is to go.
+    overwrite : bool
+        Whether the user said so.
+    folder : bool
+        Whether the output is a folder; what else may stand in its place is for `check_replaceable` to refuse.
+
+    Raises
+    ------
+    DataError
+        Such an output is there.
+    """
+    if not overwrite and ((path / MANIFEST) if folder else path).is_file():
+        raise DataError(f"{path}: is there already; give another name, or --overwrite to replace it")
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold an output so that no second run writes it at the same time; first mend what a killed one left of it.

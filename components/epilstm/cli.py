@@ -105,6 +105,11 @@ def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")(command)
 
 
+def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--overwrite``, of commands that write what their user names; see `epilstm.artifacts.require_free`."""
+    return click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")(command)
+
+
 class StepCommand(click.Command):
     """A step; its help ends with its parameters and their defaults."""
 

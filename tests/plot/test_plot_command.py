@@ -124,7 +124,7 @@ WINDOW = ["window", *EMBEDDED, "--model", "{model}"]
         (["training", "--history", "{history}"], "x.jpeg", "not a figure's name; end it with .png, .svg, .pdf"),
         (["training", "--history", "{history}"], "none/x.png", "there is no folder"),
         (["training", "--history", "{history}"], "", "not a figure's name"),
-        (["training", "--history", "{here}/none.csv"], "x.png", "cannot be read as CSV"),
+        (["training", "--history", "{here}/none.csv"], "x.png", "none.csv: no such file"),
         (["scores", "--evaluation", "{matrix}"], "x.png", "scores.json: no such file"),
         (["scores", "--evaluation", "{evaluation}", "--task", "fires"], "x.png", "no such task; did you mean fire?"),
         (["curves", "--evaluation", "{evaluation}", "--task", "x"], "x.png", "no such task; it has gene_expression"),
@@ -148,3 +148,28 @@ def test_what_cannot_be_drawn_is_one_line_and_no_file(finished, tmp_path, capsys
     assert message in told
     assert "\n" not in told
     assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_that_is_there_is_not_overwritten_unasked(finished, tmp_path, capsys):
+    figure, numbers = tmp_path / "x.png", tmp_path / "x.csv"
+    for there in (figure, numbers):
+        there.write_text("mine")
+        line = [
+            "plot",
+            "training",
+            "--history",
+            str(finished["history"]),
+            "--to",
+            str(figure),
+            "--numbers",
+            str(numbers),
+        ]
+        with pytest.raises(SystemExit) as ended:
+            main(line)
+        assert ended.value.code == 1
+        assert f"{there}: is there already; give another name, or --overwrite" in capsys.readouterr().err
+        assert there.read_text() == "mine"
+        main([*line, "--overwrite"])
+        assert figure.read_bytes()[:4] == b"\x89PNG"
+        assert numbers.read_text().startswith("epoch,")
+        figure.unlink()

@@ -128,3 +128,16 @@ def test_the_command_imports_no_scientific_library():
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.startswith("Usage:")
     assert told.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_samplesheet_that_is_there_is_not_overwritten_unasked(tmp_path, capsys):
+    path = tmp_path / "mine.csv"
+    path.write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        main(["samplesheet", "roadmap", "--core", "--output", str(path)])
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert said == f"error: {path}: is there already; give another name, or --overwrite to replace it\n"
+    assert path.read_text() == "mine"
+    main(["samplesheet", "roadmap", "--cell-type", "E116", "--output", str(path), "--overwrite"])
+    assert len(read_samplesheet(path)) > 10

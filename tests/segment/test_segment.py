@@ -34,7 +34,7 @@ BED9 = ["chrom", "start", "end", "name", "score", "strand", "thick_start", "thic
 
 def segment(planted: PlantedStates, to: Path, *arguments: str, states: int = 3) -> Path:
     where = ["--embeddings", str(planted.embeddings), "--segmentation", str(to), "--states", str(states)]
-    main(["segment", *where, *arguments])
+    main(["segment", *where, "--overwrite", *arguments])
     return to
 
 
@@ -238,7 +238,19 @@ def test_the_embeddings_know_what_their_model_was_trained_on(planted, tmp_path, 
     manifest["split"] = {"train": ["chr2"], "validation": [], "test": ["chr1"]}
     (own / "manifest.json").write_text(json.dumps(manifest))
     for more in ([], ["--matrix", str(planted.matrix)]):  # whose own split says chr1
-        main(["segment", "--embeddings", str(own), "--segmentation", str(tmp_path / "out"), "--states", "3", *more])
+        main(
+            [
+                "segment",
+                "--embeddings",
+                str(own),
+                "--segmentation",
+                str(tmp_path / "out"),
+                "--states",
+                "3",
+                "--overwrite",
+                *more,
+            ]
+        )
         assert json.loads((tmp_path / "out" / "manifest.json").read_text())["fitted_chromosomes"] == ["chr2"]
     assert "bins of the training chromosomes" in capsys.readouterr().err
     manifest["split"]["train"] = ["chr7"]

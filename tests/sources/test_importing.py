@@ -123,7 +123,10 @@ def test_a_source_that_says_nothing_of_itself_is_read_again_unless_its_checksum_
 def test_a_track_that_leaves_the_samplesheet_leaves_the_folder(sheet: Path, tmp_path: Path):
     import_sheet(sheet, tmp_path / "tracks", 0)
     sheet.write_text("\n".join(sheet.read_text().splitlines()[:2]))
-    assert import_sheet(sheet, tmp_path / "tracks", 0).removed == ["E1-H3K4me3"]
+    with pytest.raises(DataError, match=r"has 1 tracks that .* does not list \(E1-H3K4me3\), which would be removed"):
+        import_sheet(sheet, tmp_path / "tracks", 0)
+    assert len(list((tmp_path / "tracks").glob("*.bigwig"))) == 2
+    assert import_sheet(sheet, tmp_path / "tracks", 0, overwrite=True).removed == ["E1-H3K4me3"]
     assert not (tmp_path / "tracks" / "E1-H3K4me3.bigwig").exists()
 
 
@@ -155,7 +158,7 @@ def test_a_wrong_checksum_keeps_what_was_there(sheet: Path, files: Files, tmp_pa
     sheet.write_text(f"{header},sha256\n{first},{digest}\n")
     files.content["/a.bigwig"] = b"tampered with"
     with pytest.raises(TrackError, match="wrong checksum"):
-        import_sheet(sheet, tmp_path / "tracks", 0)
+        import_sheet(sheet, tmp_path / "tracks", 0, overwrite=True)
     assert (tmp_path / "tracks" / "E1-DNase.bigwig").read_bytes() == b"signal of a"
     assert not list((tmp_path / "tracks").glob("*incoming*"))
 

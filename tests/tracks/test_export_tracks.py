@@ -315,15 +315,17 @@ def test_a_model_of_other_tracks_is_refused(small, tmp_path, capsys):
 
 def test_only_exported_tracks_are_replaced(small, tmp_path, capsys):
     target = export(small, tmp_path / "out", "--format", "parquet")
-    export(small, target, "--format", "bigwig", "--tracks", "0")
+    where = ["--embeddings", str(small.embeddings), "--to", str(target), "--format", "bigwig"]
+    assert "is there already; give another name, or --overwrite" in refused(capsys, *where)
+    export(small, target, "--format", "bigwig", "--tracks", "0", "--overwrite")
     assert sorted(path.name for path in target.iterdir()) == ["e0.bw", "manifest.json"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("words")
     for place in (tmp_path / "thesis", small.matrix):
-        where = ["--embeddings", str(small.embeddings), "--to", str(place), "--format", "bigwig"]
+        where = ["--embeddings", str(small.embeddings), "--to", str(place), "--format", "bigwig", "--overwrite"]
         assert "stands there" in refused(capsys, *where)
     for place in (small.embeddings, small.embeddings / "tracks", small.folder):
-        where = ["--embeddings", str(small.embeddings), "--to", str(place), "--format", "bigwig"]
+        where = ["--embeddings", str(small.embeddings), "--to", str(place), "--format", "bigwig", "--overwrite"]
         assert "path of its own" in refused(capsys, *where)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "words"
 
@@ -338,7 +340,7 @@ def test_a_damaged_dataset_leaves_what_was_there(small, tmp_path, capsys):
     before = (target / "e0.bw").read_bytes()
     shard = own / "embeddings.zarr" / "chr10" / "c" / "0" / "0"
     shard.write_bytes(shard.read_bytes()[:-10])
-    told = refused(capsys, "--embeddings", str(own), "--to", str(target), "--format", "bigwig")
+    told = refused(capsys, "--embeddings", str(own), "--to", str(target), "--format", "bigwig", "--overwrite")
     assert "chr10" in told
     assert (target / "e0.bw").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["embeddings", "out", "out.record.json"]

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option
+
 PATH = click.Path(path_type=Path)
 
 
@@ -28,6 +31,7 @@ PATH = click.Path(path_type=Path)
     metavar="FOLDER",
     help="Encoder folder to write, with encoder.onnx.",
 )
+@overwrite_option
 @click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")
 @click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
 def import_checkpoint(
@@ -38,6 +42,7 @@ def import_checkpoint(
     assembly: str,
     model: Path,
     encoder: Path,
+    overwrite: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -50,4 +55,6 @@ def import_checkpoint(
     from epilstm.checkpoint_import.importing import PublishedFiles, run
 
     console.set_up("import-checkpoint", int(verbose) - int(quiet))
+    for path in (model, encoder):
+        require_free(path, overwrite, folder=True)
     run(PublishedFiles(encoder_file, decoder_file, config, tracks), model, encoder, assembly)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option
 from epilstm.errors import ParamsError
 from epilstm.extras import missing_package
 
@@ -42,6 +44,7 @@ def client() -> None:
     "--patience-s", type=click.FloatRange(0), default=300.0, show_default=True, help="For all attempts at a request."
 )
 @click.option("--downloads", type=PATH, metavar="FOLDER", help="Keep remote bigWigs here; forgotten if not given.")
+@overwrite_option
 @click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")
 @click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
 def embed(
@@ -63,6 +66,7 @@ def embed(
     timeout_s: float,
     patience_s: float,
     downloads: Path | None,
+    overwrite: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -79,6 +83,7 @@ def embed(
     from epilstm.serve.bearer import read_token
 
     console.set_up("client", int(verbose) - int(quiet))
+    require_free(output, overwrite, folder=output.is_dir())
     token = None if token_file is None else read_token(token_file)
     access = Access(Address.parse(url), token, ca_file, timeout_s, patience_s, parse_headers(headers))
     try:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epilstm import console
-from epilstm.cli import verbosity_options
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option, verbosity_options
 
 if TYPE_CHECKING:
     from epilstm.plot.embedding_plots import EmbeddedBins
@@ -59,19 +60,31 @@ def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
 
     @wraps(command)
     def written(
-        to: Path, width: float, dpi: int, caption: bool, numbers: Path | None, verbose: bool, quiet: bool, **rest: Any
+        to: Path,
+        width: float,
+        dpi: int,
+        caption: bool,
+        numbers: Path | None,
+        overwrite: bool,
+        verbose: bool,
+        quiet: bool,
+        **rest: Any,
     ) -> None:
         from epilstm.plot.figure_file import FigureFile
 
         console.set_up("plot", int(verbose) - int(quiet))
         file = FigureFile(to, width, dpi, caption, numbers)
         file.check()
+        for path in (to, numbers):
+            if path is not None:
+                require_free(path, overwrite)
         plot = command(**rest)
         file.write(plot)
         console.log.info(f"{to}: {plot.caption}")
 
     options: Iterable[Callable[..., Any]] = (
         verbosity_options,
+        overwrite_option,
         click.option(
             "--numbers", type=FilePath, metavar="FILE", help="CSV to write as well: the numbers behind the figure."
         ),

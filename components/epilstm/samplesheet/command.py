@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option
 from epilstm.errors import SamplesheetError
 from epilstm.samplesheet import catalog
 from epilstm.samplesheet.check import track_problem
@@ -30,12 +32,14 @@ def samplesheet() -> None:
     metavar="FILE",
     help="Samplesheet to write; - is standard output.",
 )
-def roadmap(cell_types: tuple[str, ...], assays: tuple[str, ...], core: bool, output: Path) -> None:
+@overwrite_option
+def roadmap(cell_types: tuple[str, ...], assays: tuple[str, ...], core: bool, output: Path, overwrite: bool) -> None:
     """Write the samplesheet of Roadmap Epigenomics tracks (-log10 p, hg19), all 1,032 or those chosen."""
     tracks = [entry.track for entry in catalog.select(catalog.load_catalog(), cell_types, assays, core_only=core)]
     if str(output) == "-":
         click.echo(format_samplesheet(tracks), nl=False)
     else:
+        require_free(output, overwrite)
         write_samplesheet(output, tracks)
         click.echo(f"{output}: {len(tracks)} tracks", err=True)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option
 from epilstm.errors import ParamsError
 from epilstm.extras import missing_package
 
@@ -38,6 +40,7 @@ PATH = click.Path(path_type=Path)
     "--sample-bins", type=click.IntRange(1000), default=200_000, show_default=True, help="Bins to fit on, at most."
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the fitting.")
+@overwrite_option
 @click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")
 @click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
 def segment(
@@ -50,6 +53,7 @@ def segment(
     min_bins: int,
     sample_bins: int,
     seed: int,
+    overwrite: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -64,6 +68,7 @@ def segment(
     from epilstm import console
 
     console.set_up("segment", int(verbose) - int(quiet))
+    require_free(segmentation, overwrite, folder=True)
     try:
         from epilstm.segment import segmenting
     except ModuleNotFoundError as error:

@@ -26,8 +26,9 @@ def data() -> None:
     help="Folder of the tracks to write.",
 )
 @click.option("--retries", type=click.IntRange(min=0), default=4, show_default=True, help="Further attempts at a read.")
+@click.option("--overwrite", is_flag=True, help="Remove tracks of the folder that SAMPLESHEET does not list.")
 @click.option("--no-dvc", is_flag=True, help="Do not put the folder under DVC.")
-def import_tracks(samplesheet: Path | None, output: Path, retries: int, no_dvc: bool) -> None:
+def import_tracks(samplesheet: Path | None, output: Path, retries: int, overwrite: bool, no_dvc: bool) -> None:
     """Bring the tracks of SAMPLESHEET in, with checksums and where they came from.
 
     Without SAMPLESHEET, bring in again what has changed at its source since. What has not changed is not read. The
@@ -39,7 +40,7 @@ def import_tracks(samplesheet: Path | None, output: Path, retries: int, no_dvc: 
     if samplesheet is None:
         done = importing.refresh(output, retries)
     else:
-        done = importing.import_sheet(samplesheet, output, retries)
+        done = importing.import_sheet(samplesheet, output, retries, overwrite)
     added = not no_dvc and importing.put_under_dvc(output)
     removed = f", {len(done.removed)} removed" if done.removed else ""
     tracked = f"; tracked by {output}.dvc" if added else ""

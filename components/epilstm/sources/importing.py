@@ -18,6 +18,7 @@ from epilstm.artifacts import exclusive, read_json, sha256_file, write_json
 from epilstm.console import log, progress
 from epilstm.datasets import parse_manifest
 from epilstm.errors import DataError
+from epilstm.name_matching import named
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri, write_samplesheet
 from epilstm.track_identity import TrackIdentity, file_name, unique_names
 from epilstm.treatment import Transform, Uncovered
@@ -96,7 +97,7 @@ def read_sources(folder: Path) -> SourceList:
     return parse_manifest(read_json(folder / SOURCES_FILE), SourceList, folder / SOURCES_FILE)
 
 
-def import_sheet(sheet: Path, folder: Path, retries: int) -> Imported:
+def import_sheet(sheet: Path, folder: Path, retries: int, overwrite: bool = False) -> Imported:
     """Bring in every track of a samplesheet.
 
     Parameters
@@ -106,6 +107,8 @@ def import_sheet(sheet: Path, folder: Path, retries: int) -> Imported:
         Made where it is not there; a track that is there already and has not changed is left alone.
     retries : int
         Further attempts at a remote read that failed.
+    overwrite : bool
+        Remove tracks of the folder that the samplesheet does not list.
 
     Raises
     ------
@@ -114,9 +117,17 @@ def import_sheet(sheet: Path, folder: Path, retries: int) -> Imported:
     TrackError
         A track cannot be read or is not what the samplesheet says.
     DataError
-        The folder has other content, or another run is writing it.
+        The folder has other content, or tracks that would be removed, or another run is writing it.
     """
     tracks = [replace(track, uri=_absolute(resolve_uri(track.uri, sheet))) for track in read_samplesheet(sheet)]
+    if not overwrite and (folder / SOURCES_FILE).is_file():
+        listed = {track.identity for track in tracks}
+        gone = [name for name, known in read_sources(folder).tracks.items() if known.identity not in listed]
+        if gone:
+            raise DataError(
+                f"{folder}: has {len(gone)} tracks that {sheet} does not list ({named(gone)}), which would be removed; "
+                "give another folder, or --overwrite"
+            )
     return _bring(tracks, folder, retries)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from epilstm import console
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option
 from epilstm.errors import PipelineError
 
 PATH = click.Path(path_type=Path)
@@ -113,7 +115,8 @@ def run(name: str, file: Path, replace: bool, **choice: Any) -> None:
 @click.option(
     "--against", metavar="REPRESENTATION", help="Show the embedding's differences to it, too, such as pca or raw."
 )
-def show(name: str, file: Path, target: Path | None, against: str | None, **choice: Any) -> None:
+@overwrite_option
+def show(name: str, file: Path, target: Path | None, against: str | None, overwrite: bool, **choice: Any) -> None:
     """Show what the experiments of the study NAME came to.
 
     R2 of the reconstruction of the test chromosomes, and by task the average precision (or R2, of levels) of the
@@ -125,6 +128,8 @@ def show(name: str, file: Path, target: Path | None, against: str | None, **choi
     from epilstm.study.plan import plan
 
     console.set_up("study", 0)
+    if target is not None:
+        require_free(target, overwrite)
     repository = experiments.open_project(Path.cwd())
     there = experiments.kept(repository)
     found, missing, baselines = [], [], set()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from epilstm.artifacts import require_free
+from epilstm.cli import overwrite_option
 from epilstm.errors import ParamsError
 from epilstm.extras import missing_package
 
@@ -39,6 +41,7 @@ FORMATS = ("bigwig", "bedgraph", "genomedata-bedgraph", "parquet", "h5ad", "hub"
 @click.option("--email", metavar="ADDRESS", help="Contact of the hub, which UCSC demands.")
 @click.option("--genome", metavar="NAME", help="UCSC's name of the hub's assembly, where it is not hg19, hg38 or mm10.")
 @click.option("--two-bit", metavar="URL", help="Sequence of an assembly that UCSC does not have.")
+@overwrite_option
 @click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")
 @click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
 def export_tracks(
@@ -55,6 +58,7 @@ def export_tracks(
     email: str | None,
     genome: str | None,
     two_bit: str | None,
+    overwrite: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -65,6 +69,7 @@ def export_tracks(
     from epilstm import console
 
     console.set_up("export-tracks", int(verbose) - int(quiet))
+    require_free(to, overwrite, folder=True)
     try:
         from epilstm.tracks import exporting
 
