@@ -77,10 +77,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     with open(folder / "sheet.csv", "w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
-        rows.writerow(["cell_type", "assay", "replicate", "uri"])
+        rows.writerow(["cell_type", "assay", "replicate", "uri", "donor"])
         for number, track in enumerate(TRACKS):
             write_track(folder / f"{number}.bw", number)
-            rows.writerow([track.cell_type, track.assay, track.replicate or "", f"{number}.bw"])
+            rows.writerow([track.cell_type, track.assay, track.replicate or "", f"{number}.bw", f"D{number}"])
     steps = [
         ["ingest", "--samplesheet", "sheet.csv", "--signal", "signal"],
         ["preprocess", "--signal", "signal", "--matrix", "matrix"],
@@ -104,6 +104,8 @@ def test_every_manifest_has_the_fields_and_names_that_tell_the_tracks_apart(proj
     kinds = {"signal": SignalManifest, "matrix": MatrixManifest, "embeddings": EmbeddingsManifest}
     found = [read_manifest(project / name, kind).track_set for name, kind in kinds.items()]
     found += [read_model_manifest(project / "model").track_set, read_encoder_manifest(project / "encoder").track_set]
+    entries = read_manifest(project / "signal", SignalManifest).tracks
+    assert [entry.metadata for entry in entries] == [{"donor": f"D{number}"} for number in range(len(TRACKS))]
     for tracks in found:
         assert tracks.known
         assert list(tracks.identities) == TRACKS
