@@ -149,7 +149,10 @@ def test_a_data_file_of_the_package_counts_for_the_steps_that_read_it(package: P
 
 
 def test_every_data_file_of_the_package_counts_for_whatever_reads_it(package: Path):
-    readers = ("epilstm.genome", "epilstm.report.page", "epilstm.monitor.page", "epilstm.samplesheet.catalog")
+    readers = (
+        *("epilstm.genome", "epilstm.report.page", "epilstm.monitor.page", "epilstm.samplesheet.catalog"),
+        "epilstm.project.initialising",
+    )
     found = {name for reader in readers for name in fingerprint_of(reader).modules if not name.startswith("epilstm")}
     there = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
     assert found == {name for name in there if not name.endswith((".py", "py.typed"))}

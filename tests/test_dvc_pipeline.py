@@ -73,6 +73,17 @@ def test_there_is_a_stage_for_each_step_in_the_order_data_flows(stages):
     assert list(stages) == [FINGERPRINT, *STAGED]
 
 
+def test_dvc_does_not_look_at_the_pipeline_that_a_new_project_gets(tmp_path):
+    from dvc.repo import Repo
+
+    template = Path("components/epilstm/project/template")
+    (tmp_path / template).mkdir(parents=True)
+    for path in (template / "dvc.yaml", Path("dvc.yaml"), Path("params.yaml"), Path(".dvcignore")):
+        shutil.copy(PROJECT / path, tmp_path / path)
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        assert {Path(stage.path).parent for stage in repo.index.stages} == {tmp_path}
+
+
 @pytest.mark.parametrize("name", STAGED)
 def test_the_command_of_a_stage_is_the_command_line_of_its_step(stages, name):
     stage = stages[name]
