@@ -70,10 +70,10 @@ def test_an_experiment_is_made_once(submit: Command, kfp_server: FakeKfpServer) 
 
 
 def test_account_and_root_are_passed_on(submit: Command, kfp_server: FakeKfpServer) -> None:
-    submit("--service-account", "runner", "--pipeline-root", "s3://b/kfp")
+    submit("--service-account", "runner", "--pipeline-root", "s3://bucket/kfp")
     run = only_run(kfp_server)
     assert run["service_account"] == "runner"
-    assert run["runtime_config"]["pipeline_root"] == "s3://b/kfp"
+    assert run["runtime_config"]["pipeline_root"] == "s3://bucket/kfp"
 
 
 def test_a_run_can_be_bound_to_a_registered_version(
