@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+from dataclasses import replace
+
 import numpy as np
+import pyBigWig
 import pytest
 
 from client.conftest import REGIONS, SIZES
 from epilstm.client.embedding import parse_region
-from epilstm.client.signal import ChromosomeSignal, Digest, files_of
+from epilstm.client.signal import ChromosomeSignal, Digest, check_files, files_of
 from epilstm.errors import GenomeError, SamplesheetError
 from epilstm.genome import Assembly, Region, load_assembly, read_blacklist, read_regions
 from epilstm.ingest.bigwig import BigWig
@@ -36,6 +40,19 @@ def test_signal_is_what_ingest_stores(place, binning, ingested, tmp_path, chrom,
     np.testing.assert_array_equal(np.concatenate(pieces).T.view("u4"), stored[:, first:last].view("u4"))
     # What no file covers is 0, and what the blacklist touches has no data.
     assert (stored[:, first:last] == 0).any()
+
+
+def test_a_track_given_as_gzipped_bedgraph_is_read_as_its_bigwig(place, binning, tmp_path):
+    files = files_of(SCALER.track_set, place.sheet, tmp_path)[:1]
+    with pyBigWig.open(str(files[0].path)) as bigwig:
+        rows = [(chrom, *each) for chrom in bigwig.chroms() for each in bigwig.intervals(chrom) or ()]
+    text = tmp_path / "track.txt"
+    text.write_bytes(gzip.compress("".join("\t".join(map(repr, row)) + "\n" for row in rows).replace("'", "").encode()))
+    found = []
+    for given in (files, [replace(files[0], path=text)]):
+        with ChromosomeSignal(check_files(given, binning, tmp_path), binning, "chr9") as signal:
+            found.append(signal.rows(0, 1_000, 1_000).copy())
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_overlapping_windows_see_the_same_bins(place, binning, tmp_path):

@@ -188,7 +188,8 @@ class SamplesheetSource(Source):
         self.binning = Binning.of(
             self.assembly, merge(regions, self.assembly), self.blacklist, manifest.bin_size, "none"
         )
-        check_files(self.files, self.binning)
+        scratch = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="epilstm-")))
+        self.files = check_files(self.files, self.binning, scratch)
 
     def reach(self, region: Region) -> tuple[int, int]:
         """All of the chromosome."""

@@ -85,7 +85,7 @@ def run(access: Access, request: Request, output: Path, form: Form) -> None:
         files = files_of(
             served.track_set, request.sheet, request.downloads or Path(scratch), uncovered=served.uncovered
         )
-        check_files(files, binning)
+        files = check_files(files, binning, Path(scratch))
         digest = Digest(served.track_set, binning)
         shape = window_shape(served, request.chunk_bins, request.warmup_bins)
         if request.stateful:

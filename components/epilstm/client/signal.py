@@ -19,6 +19,7 @@ from epilstm.cores import available_cores
 from epilstm.errors import SamplesheetError
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binned_track import Binning, check_chromosomes, empty_intervals_skipped, window_means
+from epilstm.ingest.converting import as_bigwig, needs_converting
 from epilstm.ingest.fetch import check_digest, download, name_of
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri
 from epilstm.track_identity import TrackSet, missing_tracks
@@ -101,17 +102,36 @@ def _local(track: Track, sheet: Path, downloads: Path, retries: int) -> TrackFil
     return TrackFile(track, path, uri)
 
 
-def check_files(files: Sequence[TrackFile], binning: Binning) -> None:
-    """Refuse files that are no bigWigs or are of another assembly, before any work.
+def check_files(files: Sequence[TrackFile], binning: Binning, scratch: Path) -> list[TrackFile]:
+    """Refuse files that hold no signal or are of another assembly, before any work.
+
+    Parameters
+    ----------
+    files : sequence of TrackFile
+    binning : Binning
+    scratch : Path
+        Folder for what is converted to bigWig; it has to stay while the files are read.
+
+    Returns
+    -------
+    list of TrackFile
+        The files as bigWigs.
 
     Raises
     ------
     TrackError
         Names the first one.
     """
-    for file in files:
+    found = []
+    for number, file in enumerate(files):
+        if needs_converting(file.path, file.name):
+            folder = scratch / f"converted-{number}"
+            folder.mkdir()
+            file = replace(file, path=as_bigwig(file.path, file.name, binning.sizes, folder))
         with BigWig(file.path, file.name) as bigwig:
             check_chromosomes(bigwig, binning)
+        found.append(file)
+    return found
 
 
 class ChromosomeSignal:

@@ -258,6 +258,7 @@ def bin_track(
     name: str | None = None,
     transform: Transform = "arcsinh",
     uncovered: Uncovered = "zero",
+    size: int | None = None,
 ) -> BinnedTrack:
     """Bin one bigWig into a folder.
 
@@ -277,6 +278,8 @@ def bin_track(
         What messages call the file, where that is not its path.
     transform, uncovered
         The track's, as in `epilstm.samplesheet.sheet.Track`.
+    size : int, optional
+        Bytes of the file that the user gave, where the bigWig was converted from it.
 
     Raises
     ------
@@ -310,7 +313,7 @@ def bin_track(
         has_intervals = bigwig.has_intervals
     track = BinnedTrack(
         sha256=digest,
-        bytes=path.stat().st_size,
+        bytes=path.stat().st_size if size is None else size,
         chromosomes=summaries,
         absent=absent,
         empty_intervals=bigwig.empty_intervals,

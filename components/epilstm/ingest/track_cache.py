@@ -13,6 +13,7 @@ from epilstm.console import log
 from epilstm.errors import EpilstmError, TrackError
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binned_track import BinnedTrack, Binning, bin_track, check_chromosomes, read_binned_track
+from epilstm.ingest.converting import as_bigwig, needs_converting
 from epilstm.ingest.fetch import SourceState, check_digest, download, local_state, name_of, source_state
 from epilstm.samplesheet.sheet import Track, is_local
 
@@ -93,8 +94,8 @@ class TrackCache:
             found = self._found(digest, source.track, binning)
             if found is not None:
                 return found
-        if is_local(source.uri):  # what can be said before hours of work is said now
-            with BigWig(Path(source.uri)) as bigwig:
+        if is_local(source.uri) and not needs_converting(Path(source.uri), source.uri):
+            with BigWig(Path(source.uri)) as bigwig:  # what can be said before hours of work is said now
                 check_chromosomes(bigwig, binning)
         return None
 
@@ -142,8 +143,12 @@ class TrackCache:
             if read_binned_track(folder) is None:
                 remove(staged)
                 staged.mkdir(parents=True)
+                converted = self.folder / "downloads" / f"{key}.converted"
+                converted.mkdir(parents=True, exist_ok=True)
+                size = path.stat().st_size
                 try:
-                    bin_track(path, digest, binning, staged, source.uri, track.transform, track.uncovered)
+                    bigwig = as_bigwig(path, source.uri, binning.sizes, converted)
+                    bin_track(bigwig, digest, binning, staged, source.uri, track.transform, track.uncovered, size)
                     if local_state(path) != before:
                         raise TrackError(f"{source.uri}: the file changed while it was read; run it again")
                     remove(folder)
@@ -151,6 +156,8 @@ class TrackCache:
                 except BaseException:
                     remove(staged)
                     raise
+                finally:
+                    remove(converted)
         if state is not None:
             with self._locked("sources", name_of(source.uri)):
                 write_json(self._note(source.uri), {"uri": source.uri, "state": asdict(state), "sha256": digest})

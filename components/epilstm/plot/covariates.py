@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +48,21 @@ def _within(values: NDArray[np.float32], stretch: Block) -> NDArray[np.float32]:
 def bigwig_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[NDArray[np.float32]]:
     """Mean over the bases that a bigWig (such as phyloP) has a value for, of each bin of each stretch; NaN without.
 
+    Or a bedGraph or wiggle file, gzipped or not.
+
     Raises
     ------
     DataError, TrackError
         Not a bigWig, or one of other chromosomes.
     """
     from epilstm.ingest.bigwig import BigWig
+    from epilstm.ingest.converting import as_bigwig
 
-    size = matrix.manifest.bin_size
-    with BigWig(path) as bigwig:
+    size, sizes = matrix.manifest.bin_size, matrix.manifest.chromosome_sizes
+    with (
+        tempfile.TemporaryDirectory(prefix="epilstm-") as scratch,
+        BigWig(as_bigwig(path, str(path), sizes, Path(scratch)), str(path)) as bigwig,
+    ):
         absent = [stretch.chrom for stretch in stretches if stretch.chrom not in bigwig.chromosomes]
         if absent:
             raise DataError(
