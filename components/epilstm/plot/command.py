@@ -251,7 +251,7 @@ def training(history: Path) -> Plot:
     metavar="CHROM:START-END",
     help="Window; a telling place of the test chromosomes if not given.",
 )
-@click.option("--track", "tracks", multiple=True, metavar="NAME", help="Track to draw, cell_type-assay; repeatable.")
+@click.option("--track", "tracks", multiple=True, metavar="NAME", help="Track, cell type or assay to draw; repeatable.")
 @click.option("--genes", type=FilePath, metavar="FILE", help="GTF annotation, to draw genes.")
 @click.option(
     "--segments", type=FilePath, metavar="FILE", help="BED of segments to draw below, such as 'epilstm segment' writes."
