@@ -264,6 +264,9 @@ class ClassifierParams(Section):
     )
 
 
+#: What is compared unless the params say otherwise: the embedding, and baselines of equal size and reach.
+COMPARED = ("embedding", "raw", "raw+means", "pca", "pca(raw+means)", "nmf", "untrained", "majority")
+
 #: What evaluate can compare, by name; read once here, written as it was given.
 Compared = Annotated[RepresentationName, PlainValidator(parse_name), PlainSerializer(str, return_type=str)]
 
@@ -303,11 +306,12 @@ class EvaluateParams(Section):
     tasks: str = Field("data/simulated/tasks.yaml", description="read by dvc.yaml: the tasks file")
     labels: str = Field("data/simulated/labels", description="read by dvc.yaml: folder of the label files")
     representations: list[Compared] = Field(
-        default=[parse_name(each) for each in ("embedding", "raw", "pca", "nmf", "untrained", "majority")],
+        default=[parse_name(each) for each in COMPARED],
         min_length=1,
-        description="what is compared: embedding, bin_code, context_code, raw, pca, pca_varimax, nmf, untrained, "
-        "majority; pca, pca_varimax and nmf have the size of the embedding, or their own (pca:12); + puts numbers side "
-        "by side (pca:12+context_code)",
+        description="what is compared: embedding, bin_code, context_code, raw, means, pca, pca_varimax, nmf, "
+        "untrained, majority; pca, pca_varimax and nmf have the size of the embedding, or their own; means are over so "
+        "many base pairs on either side (means:20k,100k), or as far as the context level was taught; pca is of the "
+        "tracks, or of what is in brackets (pca:24(raw+means)); + puts numbers side by side (pca:12+context_code)",
     )
     also: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
         default={}, description="other models' embeddings of the same matrix to compare: name and dataset folder"

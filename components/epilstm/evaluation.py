@@ -418,8 +418,8 @@ class FoldsUsed(_Model):
 class EvaluationResults(_Model):
     """``scores.json``; `task_order` is that of the tasks file, which JSON with sorted keys does not keep.
 
-    `tasks` have classes, `regression` levels; `representation_order` is that of tables, the embedding first. What was
-    not asked for is None or empty.
+    `tasks` have classes, `regression` levels; `representation_order` is that of tables, the embedding first; `left_out`
+    is what was asked for and not compared, with the reason. What was not asked for is None or empty.
     """
 
     format: Literal["epilstm.evaluation/1"] = "epilstm.evaluation/1"
@@ -433,6 +433,7 @@ class EvaluationResults(_Model):
     tasks: dict[str, TaskResult]
     reconstruction: Reconstruction
     representation_order: list[str] = [EMBEDDING, "raw", "pca", "untrained", "majority"]
+    left_out: dict[str, str] = {}
     classifier: str = "xgboost"
     context_bp: int = 10_000
     pair_distance: bool = False

@@ -1,9 +1,13 @@
-"""Names of what evaluate compares: parts such as ``raw`` or ``pca:12``, and sums such as ``raw+context_code``."""
+"""Names of what evaluate compares: parts such as ``raw`` or ``pca:12``, and sums such as ``raw+context_code``.
+
+``means:20k,100k`` are the means of the tracks over so many base pairs on either side, ``pca:24(raw+means:20k,100k)``
+the principal components of both; without distances they reach as far as the model's context was taught.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: What a name is made of.
 PARTS = (
@@ -16,7 +20,10 @@ PARTS = (
     "bin_code",
     "context_code",
     "pca_varimax",
+    "means",
 )
+#: What a PCA can be of, in brackets; without them it is of the tracks.
+TRACK_PARTS = ("raw", "means")
 #: Parts that take a size after a colon; without one they have the embedding's.
 SIZED = ("pca", "nmf", "pca_varimax")
 #: Parts that are predictions already, so that nothing can be put beside them.
@@ -24,19 +31,40 @@ ALONE = ("majority",)
 #: Parts that only a model with a context level has.
 OF_TWO_LEVELS = ("bin_code", "context_code")
 
-_PART = re.compile(r"(?P<kind>[^:]*)(?P<sized>:(?P<size>.*))?")
+_PART = re.compile(r"(?P<kind>[^:(]*)(?P<sized>:(?P<size>[^(]*))?(?P<bracket>\((?P<inner>.*)\))?")
 _SIZE = re.compile(r"[1-9][0-9]{0,5}")
+_DISTANCE = re.compile(r"([1-9][0-9]{0,8})(k|M)?")
+_UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
+#: The farthest that means can reach, in base pairs: a block is read with as much on either side.
+FARTHEST = 10_000_000
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of `PARTS`, with the size asked for; None stands for the embedding's."""
+    """One of `PARTS`, with the size asked for; None stands for the embedding's.
+
+    `distances` are those of means, in base pairs, rising; none stand for those that the embedding sees. `of` is what a
+    PCA is of; None stands for the tracks.
+    """
 
     kind: str
     size: int | None = None
+    distances: tuple[int, ...] = ()
+    of: RepresentationName | None = None
 
     def __str__(self) -> str:
-        return self.kind if self.size is None else f"{self.kind}:{self.size}"
+        if self.kind == "means":
+            return f"means:{','.join(map(short_distance, self.distances))}" if self.distances else "means"
+        sized = self.kind if self.size is None else f"{self.kind}:{self.size}"
+        return sized if self.of is None else f"{sized}({self.of})"
+
+
+def short_distance(base_pairs: int) -> str:
+    """A distance as names have it: ``100k`` for 100,000 base pairs."""
+    for unit, factor in (("M", 1_000_000), ("k", 1_000)):
+        if base_pairs % factor == 0:
+            return f"{base_pairs // factor}{unit}"
+    return str(base_pairs)
 
 
 @dataclass(frozen=True)
@@ -61,7 +89,7 @@ def parse_name(text: object) -> RepresentationName:
         return text
     if not isinstance(text, str):
         raise ValueError("expected the name of a representation")
-    parts = tuple(_parse_part(each) for each in text.split("+"))
+    parts = tuple(_parse_part(each) for each in _split(text))
     if len(set(parts)) < len(parts):
         raise ValueError("a part is in the sum twice")
     alone = [part.kind for part in parts if part.kind in ALONE]
@@ -84,12 +112,69 @@ def _parse_part(text: str) -> Part:
     if found is None or kind not in PARTS:
         raise ValueError(
             f"unknown part '{kind}'; there are {', '.join(PARTS)}, a size after {', '.join(SIZED[:-1])} and "
-            f"{SIZED[-1]} (pca:12), and sums (pca:12+context_code)"
+            f"{SIZED[-1]} (pca:12), distances after means (means:20k,100k), what it is of in brackets after pca "
+            "(pca:12(raw+means)), and sums (pca:12+context_code)"
         )
+    if found["bracket"] is not None and kind != "pca":
+        raise ValueError(f"{kind} is of nothing in brackets; pca is, as in pca:12(raw+means)")
+    if kind == "means":
+        return Part(kind, distances=() if found["sized"] is None else _distances(found["size"]))
+    of = None if found["bracket"] is None else _inner(found["inner"])
     if found["sized"] is None:
-        return Part(kind)
+        return Part(kind, of=of)
     if kind not in SIZED:
         raise ValueError(f"{kind} takes no size; {', '.join(SIZED[:-1])} and {SIZED[-1]} do")
     if not _SIZE.fullmatch(found["size"]):
         raise ValueError(f"{kind}: expected a size such as {kind}:12")
-    return Part(kind, int(found["size"]))
+    return Part(kind, int(found["size"]), of=of)
+
+
+def _split(text: str) -> list[str]:
+    """What stands between the plus signs outside of brackets."""
+    pieces, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "+" and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    return pieces
+
+
+def _distances(text: str) -> tuple[int, ...]:
+    found = []
+    for word in text.split(","):
+        match = _DISTANCE.fullmatch(word)
+        if match is None or int(match[1]) * _UNITS[match[2] or ""] > FARTHEST:
+            raise ValueError(
+                f"means: expected distances of at most {short_distance(FARTHEST)} base pairs, such as means:20k,100k, "
+                f"got {word!r}"
+            )
+        found.append(int(match[1]) * _UNITS[match[2] or ""])
+    if len(set(found)) < len(found):
+        raise ValueError("means: a distance is listed twice")
+    return tuple(sorted(found))
+
+
+def _inner(text: str) -> RepresentationName:
+    name = parse_name(text)
+    others = [part.kind for part in name.parts if part.kind not in TRACK_PARTS]
+    if others:
+        raise ValueError(f"pca is of {' and '.join(TRACK_PARTS)}, not of {others[0]}")
+    return name
+
+
+def has_means(name: RepresentationName) -> bool:
+    """Whether means are a part of it, or of what it is of."""
+    return any(part.kind == "means" or (part.of is not None and has_means(part.of)) for part in name.parts)
+
+
+def with_distances(name: RepresentationName, distances: tuple[int, ...]) -> RepresentationName:
+    """The same with `distances` where means have none of their own."""
+
+    def reaching(part: Part) -> Part:
+        if part.kind == "means":
+            return part if part.distances else replace(part, distances=distances)
+        return part if part.of is None else replace(part, of=with_distances(part.of, distances))
+
+    return RepresentationName(tuple(map(reaching, name.parts)))

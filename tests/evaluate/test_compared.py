@@ -236,5 +236,5 @@ def test_a_size_is_no_larger_than_there_are_tracks(ingredients: Ingredients) -> 
 
 def test_the_default_names_are_the_usual_ones() -> None:
     assert [str(name) for name in EvaluateParams().representations] == [
-        "embedding", "raw", "pca", "nmf", "untrained", "majority",
+        "embedding", "raw", "raw+means", "pca", "pca(raw+means)", "nmf", "untrained", "majority",
     ]  # fmt: skip

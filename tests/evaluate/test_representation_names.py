@@ -4,7 +4,7 @@ import pytest
 
 from epilstm.config import EvaluateParams, validate
 from epilstm.errors import ParamsError
-from epilstm.evaluate.compared import ordered
+from epilstm.evaluate.compared import ordered, resolve
 from epilstm.evaluate.judgement import spoken
 from epilstm.representation_names import PARTS, Part, RepresentationName, known_name, parse_name
 
@@ -18,6 +18,39 @@ def test_a_name_is_its_parts_and_their_sizes() -> None:
     for name in (*PARTS, "pca:1", "pca_varimax:12", "raw+context_code", "pca:12+nmf+untrained"):
         assert str(parse_name(name)) == name
     assert known_name("wider") is None
+
+
+def test_means_have_distances_and_a_pca_may_be_of_them() -> None:
+    name = parse_name("pca:24(raw+means:100k,20k)+context_code")
+    inner = RepresentationName((Part("raw"), Part("means", distances=(20_000, 100_000))))
+    assert name.parts == (Part("pca", 24, of=inner), Part("context_code"))
+    assert str(name) == "pca:24(raw+means:20k,100k)+context_code"
+    for text in ("raw+means:500,20k,1M", "means", "pca(raw+means)", "pca:3(means:5k)"):
+        assert str(parse_name(text)) == text
+
+
+def test_means_reach_as_far_as_the_embedding_sees_and_without_a_context_they_are_left_out() -> None:
+    names = EvaluateParams().representations
+    found = resolve(names, 24, 100, [100_000, 5_000, 20_000])
+    assert [str(name) for name in found.names] == [
+        "embedding", "raw", "raw+means:5k,20k,100k", "pca", "pca(raw+means:5k,20k,100k)", "nmf", "untrained",
+        "majority",
+    ]  # fmt: skip
+    assert [str(name) for name in ordered(found.names)] == [str(name) for name in found.names]
+    assert found.left_out == {}
+    blind = resolve([*names, parse_name("raw+means:2k")], 24, 100, [])
+    assert [str(name) for name in blind.names][-1] == "raw+means:2k"
+    assert set(blind.left_out) == {"raw+means", "pca(raw+means)"}
+
+
+def test_a_pca_of_as_many_components_as_numbers_is_left_out_and_the_reason_said() -> None:
+    names = [parse_name(each) for each in ("embedding", "pca", "pca:5", "pca(raw+means)", "pca:24(raw+means:2k)")]
+    found = resolve(names, 6, 6, [5_000, 20_000])
+    assert [str(name) for name in found.names] == ["embedding", "pca:5", "pca(raw+means:5k,20k)"]
+    assert found.left_out == {
+        "pca": "as many components as there are numbers: that is the raw tracks, turned",
+        "pca:24(raw+means:2k)": "as many components as there are numbers: that is raw+means:2k, turned",
+    }
 
 
 @pytest.mark.parametrize(
@@ -36,6 +69,13 @@ def test_a_name_is_its_parts_and_their_sizes() -> None:
         ("pca:12+pca:12", "a part is in the sum twice"),
         ("majority+raw", "majority cannot be part of a sum"),
         (12, "expected the name of a representation, got 12"),
+        ("means:", "means: expected distances of at most 10M base pairs, such as means:20k,100k, got ''"),
+        ("means:20k,20000", "means: a distance is listed twice"),
+        ("means:20kb", "means: expected distances of at most 10M base pairs"),
+        ("means:20M", "means: expected distances of at most 10M base pairs"),
+        ("nmf(raw+means)", "nmf is of nothing in brackets; pca is, as in pca:12(raw+means)"),
+        ("pca:12(raw+nmf)", "pca is of raw and means, not of nmf"),
+        ("pca:12(raw", "unknown part 'pca:12(raw'"),
     ],
 )
 def test_a_name_that_says_nothing_is_told_with_what_there_is(name: object, message: str) -> None:

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 from tiny_evaluation import BIN, CHUNK_BINS, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
 
 from epilstm.errors import DataError
+from epilstm.evaluate.compared import fit_wide
 from epilstm.evaluate.matrix import Block, Matrix, cut
 from epilstm.evaluate.pca import Moments, fit_pca
 from epilstm.evaluate.pooling import WindowTable
@@ -19,9 +20,18 @@ from epilstm.evaluate.reconstruction import (
     reconstruction_score,
     training_moments,
 )
-from epilstm.evaluate.representations import Embedding, Network, PrincipalComponents, RawTracks, pooled_features
+from epilstm.evaluate.representations import (
+    Embedding,
+    Means,
+    Network,
+    PrincipalComponents,
+    RawTracks,
+    SideBySide,
+    pooled_features,
+)
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+from epilstm.representation_names import parse_name
 from epilstm.shards import BinArray
 from epilstm.store import create_bin_array, open_group
 
@@ -98,6 +108,31 @@ def test_features_of_the_embedding_ignore_bins_without_data(tiny: TinyEvaluation
     part = tiny.embedding["chr1"][100:1900]
     expected = np.concatenate([np.nanmean(part, axis=0), np.nanmax(part, axis=0)])
     np.testing.assert_allclose(features[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_means_are_those_of_the_bins_with_data_around_within_the_region(tiny: TinyEvaluation, matrix: Matrix) -> None:
+    means = Means(matrix, lambda rows: rows[:, :2], 2, [3, 40])
+    region = next(region for region in matrix.regions if region.chrom == "chr2")
+    values, mask = (each["chr2"][region.first : region.last] for each in (tiny.values, tiny.mask))
+    expected = np.zeros((region.bins, 4))
+    for place in range(region.bins):
+        for column, reach in enumerate((3, 40)):
+            window = slice(max(place - reach, 0), place + reach + 1)
+            rows = values[window, :2].astype(np.float64)[mask[window]]
+            expected[place, 2 * column : 2 * column + 2] = rows.mean(axis=0) if len(rows) else 0
+    got = np.concatenate([means.block(block) for block in matrix.blocks(["chr2"])])
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_a_pca_of_tracks_and_means_is_that_of_their_standardised_columns(matrix: Matrix) -> None:
+    blocks = matrix.blocks(SPLIT.train)
+    [pca] = fit_wide([parse_name("pca:4(raw+means:250,2k)")], matrix, blocks).values()
+    whole = SideBySide([RawTracks(matrix), Means(matrix, lambda rows: rows, len(TRACKS), [10, 80])])
+    rows = np.concatenate([whole.block(block)[matrix.mask(block)] for block in blocks]).astype(np.float64)
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    expected = PCA(4, svd_solver="full").fit_transform(standard)
+    got = pca.transform(rows, 4)
+    np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=2e-3)
 
 
 def test_a_networks_blocks_join_to_what_it_makes_of_the_whole_region(tiny: TinyEvaluation, matrix: Matrix) -> None:

@@ -21,7 +21,16 @@ from epilstm.config import EvaluateParams
 from epilstm.console import log, progress
 from epilstm.datasets import write_manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.evaluate.compared import Ingredients, as_they_are, fit, make, ordered, require_two_levels
+from epilstm.evaluate.compared import (
+    Ingredients,
+    as_they_are,
+    fit,
+    fit_wide,
+    make,
+    ordered,
+    require_two_levels,
+    resolve,
+)
 from epilstm.evaluate.cross_cell import Encoders, cell_tracks, fits, judge_cross_cell, labelled_cell_types, views_of
 from epilstm.evaluate.gene_regions import gene_regions
 from epilstm.evaluate.imputation import NetworkImputer, judge_imputation, judged_stretches
@@ -110,12 +119,13 @@ class Compared:
     trials : list of Trial
     held_out : list of mapping
         For each trial, representation -> out-of-fold predictions.
-    leak, missing_tracks, cross_cell_type
+    left_out, leak, missing_tracks, cross_cell_type
         As in `EvaluationResults`.
     """
 
     order: list[str]
     sizes: dict[str, int]
+    left_out: dict[str, str] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     held_out: HeldOut = field(default_factory=list)
     leak: dict[str, LeakResult] = field(default_factory=dict)
@@ -125,7 +135,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Described:
-    """What representations are made of: the data, the network, and what is fitted on the training chromosomes."""
+    """What representations are made of: the data, the network, and what is fitted on the training chromosomes.
+
+    `sees` are the distances (base pairs) whose means the embedding's context was taught; none without a context level.
+    """
 
     matrix: Matrix
     folder: Path
@@ -133,6 +146,7 @@ class Described:
     encoders: Encoders
     moments: Moments
     pca: Pca
+    sees: list[int]
 
 
 def run(params: EvaluateParams, context: StepContext) -> StepResult:
@@ -192,13 +206,15 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     if windows is not None:
         judged = Judged(matrix, trials, windows, params, params.threads or available_cores())
         encoders = Encoders(trained_on, untrained_on, embedding.size, bin_code)
-        described = Described(matrix, context.inputs["matrix"], embedding, encoders, moments, pca)
+        sees = model.training.context.surroundings_bp if model.training.context is not None else []
+        described = Described(matrix, context.inputs["matrix"], embedding, encoders, moments, pca, sees)
         compared = compare_representations(judged, described, also)
     of_classes, of_levels = ([task for task in tasks if task.of_levels is levels] for levels in (False, True))
     results = EvaluationResults(
         embedding_size=embedding.size,
         representation_sizes=compared.sizes,
         representation_order=compared.order,
+        left_out=compared.left_out,
         classifier=params.classifier.kind,
         pooling=list(params.pooling),
         context_bp=params.context_bp,
@@ -239,16 +255,20 @@ def compare_representations(judged: Judged, described: Described, also: Mapping[
     matrix, params, embedding = judged.matrix, judged.params, described.embedding
     encoders, moments = described.encoders, described.moments
     sample = cache(lambda: training_sample(matrix))
+    resolved = resolve(params.representations, embedding.size, matrix.tracks, described.sees)
+    for name, reason in resolved.left_out.items():
+        log.info(f"{name} is left out: {reason}")
     fitted = fit(
-        params.representations,
+        resolved.names,
         moments,
         described.pca,
         lambda size: fit_nmf(sample(), offsets(described.folder), size, params.seed),
         embedding.size,
     )
+    fitted = replace(fitted, wide=fit_wide(resolved.names, matrix, readout_blocks(matrix)))
     untrained = encoders.untrained(as_they_are)
     ingredients = Ingredients(matrix, as_they_are, matrix.tracks, embedding, untrained, encoders.bin_code, fitted)
-    names = {str(name): name for name in ordered(params.representations)}
+    names = {str(name): name for name in ordered(resolved.names)}
     order = [EMBEDDING, *also, *(name for name in names if name != EMBEDDING)]
     own = {text: make(name, ingredients) for text, name in names.items() if text != MAJORITY}
     made: dict[str, Representation] = {**own, **also}
@@ -273,6 +293,7 @@ def compare_representations(judged: Judged, described: Described, also: Mapping[
     return Compared(
         order=order,
         sizes={name: each.size for name, each in chosen.items()},
+        left_out=resolved.left_out,
         trials=judged.trials,
         held_out=held_out,
         leak=_leak(judged, chosen, held_out) if params.leak else {},

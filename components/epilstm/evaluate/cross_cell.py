@@ -41,7 +41,7 @@ from epilstm.evaluation import (
     Difference,
     Transfer,
 )
-from epilstm.representation_names import RepresentationName, parse_name
+from epilstm.representation_names import RepresentationName, has_means, parse_name
 from epilstm.track_identity import TrackSet
 
 #: The embedding of a cell type whose tracks are where they are, with all others hidden.
@@ -180,8 +180,11 @@ def views_of(
 
 
 def _viewed(params: EvaluateParams) -> list[RepresentationName]:
-    """What cell types are described by: the raw tracks, which the others are compared with, and what is asked for."""
-    asked = {str(name): name for name in params.representations} | {"raw": parse_name("raw")}
+    """What cell types are described by: the raw tracks, which the others are compared with, and what is asked for.
+
+    Means around a bin are left out: here a cell type is described bin by bin.
+    """
+    asked = {str(name): name for name in params.representations if not has_means(name)} | {"raw": parse_name("raw")}
     usual = [asked[name] for name in ("raw", "pca", "nmf", EMBEDDING, "untrained") if name in asked]
     return [*usual, *(name for text, name in asked.items() if text not in REPRESENTATIONS)]
 

@@ -20,7 +20,7 @@ from epilstm.evaluation import (
     Summary,
     TaskResult,
 )
-from epilstm.representation_names import Part, known_name
+from epilstm.representation_names import Part, known_name, short_distance
 
 #: How a sentence calls each baseline.
 SPOKEN = {
@@ -208,6 +208,11 @@ def spoken(name: str) -> str:
 
 
 def _spoken_part(part: Part) -> str:
+    if part.kind == "means":
+        return f"means over {listed([short_distance(each) for each in part.distances])} on either side"
+    if part.of is not None:
+        size = "of the same size" if part.size is None else f"of size {part.size}"
+        return f"PCA {size} of {' plus '.join(map(_spoken_part, part.of.parts))}"
     return SPOKEN[part.kind] if part.size is None else SPOKEN_OF_SIZE[part.kind].format(part.size)
 
 

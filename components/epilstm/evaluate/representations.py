@@ -77,6 +77,52 @@ class BinByBin:
         return self.transform(self.matrix.rows(block))
 
 
+class Means:
+    """Means of the tracks around each bin: over its own and so many bins on either side, as far as its region goes.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    transform : callable
+        From (bins, tracks) rows to the (bins, width) tracks that are shown.
+    width : int
+    reaches : sequence of int
+        Bins on either side.
+    """
+
+    def __init__(self, matrix: Matrix, transform: Transform, width: int, reaches: Sequence[int]) -> None:
+        self.matrix, self.transform, self.reaches = matrix, transform, list(reaches)
+        self.size = width * len(self.reaches)
+
+    def block(self, block: Block) -> NDArray[np.float32]:
+        """Means over bins with data, reach by reach; 0, the tracks' mean, where there are none."""
+        wide = self.matrix.widened(block, max(self.reaches))
+        known = self.matrix.mask(wide)
+        rows = np.where(known[:, None], self.transform(self.matrix.rows(wide)), 0)
+        # Sums before each bin: a window of any length is the difference of two of them.
+        sums = np.zeros((len(rows) + 1, rows.shape[1]))
+        np.cumsum(rows, axis=0, dtype=np.float64, out=sums[1:])
+        counts = np.concatenate([[0], np.cumsum(known)])
+        own = np.arange(block.first - wide.first, block.last - wide.first)
+        found = []
+        for reach in self.reaches:
+            low, high = np.maximum(own - reach, 0), np.minimum(own + reach + 1, len(rows))
+            number = np.maximum(counts[high] - counts[low], 1)
+            found.append(((sums[high] - sums[low]) / number[:, None]).astype(np.float32))
+        return np.concatenate(found, axis=1)
+
+
+class Transformed:
+    """A function of another representation's values at each bin."""
+
+    def __init__(self, whole: Representation, transform: Transform, size: int) -> None:
+        self.whole, self.transform, self.size = whole, transform, size
+
+    def block(self, block: Block) -> NDArray[np.float32]:
+        """What the function makes of a block."""
+        return self.transform(self.whole.block(block))
+
+
 class Columns:
     """Consecutive numbers of another representation, `first` to one before `last`."""
 

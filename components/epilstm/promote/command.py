@@ -64,6 +64,7 @@ def run(params: PromoteParams, context: StepContext) -> StepResult:
             confidence=results.confidence,
             matrix_fingerprint=matrix.fingerprint,
             evaluation_fingerprint=fingerprint(inputs["evaluation"]),
+            left_out=results.left_out,
         ),
         params,
     )

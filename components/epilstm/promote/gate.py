@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from epilstm.config import PromoteParams
@@ -43,6 +43,8 @@ class Evidence:
     weights_not_finite : int
     confidence : float
     matrix_fingerprint, evaluation_fingerprint : str
+    left_out : mapping of str to str
+        Representations that evaluate did not compare, with the reason.
     """
 
     challenger: Contender
@@ -61,6 +63,7 @@ class Evidence:
     confidence: float
     matrix_fingerprint: str
     evaluation_fingerprint: str
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(evidence: Evidence, params: PromoteParams) -> Decision:
@@ -132,7 +135,11 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
         )
     for task, differences in evidence.baselines.items():
         compared = {difference.baseline for difference in differences}
-        checks += [_not_measured("a", f"{task} against {name}") for name in BEATEN if name not in compared]
+        checks += [
+            _not_measured("a", f"{task} against {name}", evidence.left_out.get(name))
+            for name in BEATEN
+            if name not in compared
+        ]
         for difference in differences:
             if difference.baseline in BEATEN:
                 checks.append(
@@ -157,10 +164,16 @@ def _interval_note(compared: Difference | Comparison) -> str:
     return f"{compared.verdict}; {interval}"
 
 
-def _not_measured(rule: Literal["a", "b"], name: str) -> Check:
-    """What the gate needs and the evaluation left out (`evaluate.representations`, the tasks file) does not pass."""
-    note = "the evaluation does not have it"
-    return Check(rule=rule, name=name, value=None, relation="not below", limit=0.0, passed=False, note=note)
+def _not_measured(rule: Literal["a", "b"], name: str, reason: str | None = None) -> Check:
+    """What the gate needs and the evaluation does not have (`evaluate.representations`, the tasks file) does not pass.
+
+    What evaluate itself left out for a `reason` is not judged.
+    """
+    note = reason or "the evaluation does not have it"
+    known = reason is not None
+    return Check(
+        rule=rule, name=name, value=None, relation="not below", limit=0.0, passed=known, note=note, judged=not known
+    )
 
 
 def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from epilstm.datasets import dimension_names
-from epilstm.representation_names import Part, known_name
+from epilstm.representation_names import Part, known_name, short_distance
 
 #: Dots per inch of what is not drawn as lines: 1.6 per CSS pixel on a laptop.
 RASTER_DPI = 160
@@ -85,12 +85,14 @@ PART_COLORS = {
     "bin_code": "#56B4E9",
     "context_code": "#7f5aa8",
     "pca_varimax": "#8c2d04",
+    "means": "#8a7a5a",
 }
 PART_LABELS = {
     **{name: look.label for name, look in LOOKS.items()},
     "bin_code": "bin code",
     "context_code": "context code",
     "pca_varimax": "PCA, varimax",
+    "means": "means",
 }
 PART_MARKERS = ("P", "X", "*", "h", "p", "<", ">")
 PART_LINES = ((6, 1), (2, 1), (6, 1, 2, 1), (4, 1, 2, 1, 2, 1), (1, 2))
@@ -133,6 +135,11 @@ def look_of(name: str) -> Look:
 
 
 def _label_of(part: Part) -> str:
+    if part.kind == "means":
+        return f"means ±{', '.join(map(short_distance, part.distances))}" if part.distances else "means"
+    if part.of is not None:
+        size = "" if part.size is None else f" {part.size}"
+        return f"{PART_LABELS['pca']}{size} of ({' + '.join(map(_label_of, part.of.parts))})"
     return PART_LABELS[part.kind] if part.size is None else f"{PART_LABELS[part.kind]} {part.size}"
 
 

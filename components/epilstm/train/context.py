@@ -169,6 +169,7 @@ def train_context(
         train_mse=error_of(level, training),
         validation_mse=validation_mse,
         validation_r2=1 - validation_mse * _values(validation) / max(_spread(validation), 1e-12),
+        surroundings_bp=list(params.context_surroundings_bp),
     )
 
 
