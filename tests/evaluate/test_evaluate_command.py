@@ -178,6 +178,10 @@ def only_fire(tiny: TinyEvaluation, folder: Path, bed: str) -> dict[str, Path]:
             "chr7\t0\t100\t1\nchr1\t79000\t79500\t0\n",
             r"task fire, A: none of the 2 labelled examples \(the first at chr7:0",
         ),
+        (
+            "1\t0\t500\t1\n2\t0\t500\t0\n",
+            r"A, fire.bed: none of its chromosomes \(1, 2\) is in the data set \(chr1, chr2, .*'1' is called 'chr1'",
+        ),
         ("", "task fire, A: no labelled examples in fire.bed"),
         ("".join(f"chr{c}\t0\t500\t1\n" for c in range(1, 6)), "task fire, A: all 5 examples are positive"),
         ("chr1\t0\t500\t1\nchr2\t0\t500\t0\n", "in 2 chromosomes, too few for 4 folds"),
@@ -250,7 +254,7 @@ def test_embeddings_given_as_the_matrix_are_refused(tiny: TinyEvaluation, tmp_pa
 
 def test_a_missing_label_file_is_named(tiny: TinyEvaluation, tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
-    with pytest.raises(EpilstmError, match=r"genes.gtf.gz: no such label file"):
+    with pytest.raises(EpilstmError, match=r"rpkm.tsv: no such label file"):
         evaluate(tiny, tmp_path, {}, labels=tmp_path / "labels")
 
 

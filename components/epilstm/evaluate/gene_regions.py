@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.evaluate.labels import Gene, read_genes
+from epilstm.evaluate.labels import Gene, read_genes, require_label_files
 from epilstm.evaluate.matrix import Block
 from epilstm.evaluate.tasks import Task
 from epilstm.genome import Region, bins_of
@@ -61,6 +61,7 @@ def gene_regions(tasks: Sequence[Task], labels: Path, bin_size: int) -> GeneRegi
     for task in tasks:
         annotation = getattr(task.labels, "annotation", None)
         if annotation:
+            require_label_files(task, labels)
             return GeneRegions(read_genes(labels / annotation).values(), bin_size)
     return GeneRegions([], bin_size)
 

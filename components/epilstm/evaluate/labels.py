@@ -92,9 +92,7 @@ def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
         A file is missing or malformed (with its line), or does not have a cell type.
     """
     labels = task.labels
-    for name in task.label_paths:
-        if not (folder / name).exists():
-            raise LabelsError(f"task {task.name}: {folder / name}: no such label file; check labels.path and --labels")
+    require_label_files(task, folder)
     if isinstance(labels, RpkmLabels):
         genes = read_genes(folder / labels.annotation)
         table = read_rpkm(folder / labels.path, task.cell_types)
@@ -110,6 +108,19 @@ def read_labels(task: Task, folder: Path) -> dict[str, Examples]:
     if isinstance(labels, BedLabels):
         return {task.cell_types[0]: read_bed_labels(folder / labels.path)}
     return {task.cell_types[0]: read_bedgraph(folder / labels.path, labels.threshold, task.of_levels)}
+
+
+def require_label_files(task: Task, folder: Path) -> None:
+    """Check that the files that a task names are there.
+
+    Raises
+    ------
+    LabelsError
+        One is not.
+    """
+    for name in task.label_paths:
+        if not (folder / name).exists():
+            raise LabelsError(f"task {task.name}: {folder / name}: no such label file; check labels.path and --labels")
 
 
 def _number(text: str, where: str) -> float:
