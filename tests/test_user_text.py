@@ -19,6 +19,7 @@ ALLOWED = {
     "config.py": "parses text that was read",
     "cores.py": "cgroup files",
     "genome.py": "chromosome sizes of the package",
+    "ingest/converting.py": "unpacks bigWigs",
     "ingest/fetch.py": "its own note beside a download",
     "monitor/page.py": "template of the package",
     "project/initialising.py": "files of the project that it writes",
