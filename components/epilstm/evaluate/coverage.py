@@ -33,8 +33,11 @@ def region_of(
         Index into `regions`; -1 where a window is not entirely inside one, or two windows are in different ones.
     """
     found = np.full(starts.shape, -1, dtype=np.int64)
+    places: dict[str, list[int]] = {}
+    for place, region in enumerate(regions):
+        places.setdefault(region.chrom, []).append(place)
     for chrom in np.unique(chroms):
-        index = np.array([i for i, region in enumerate(regions) if region.chrom == chrom], dtype=np.int64)
+        index = np.array(places.get(str(chrom), []), dtype=np.int64)
         if not len(index):
             continue
         index = index[np.argsort([regions[i].start for i in index])]

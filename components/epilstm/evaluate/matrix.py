@@ -135,4 +135,8 @@ class Matrix:
 
     def widened(self, block: Block, margin: int, frame: int = 1) -> Block:
         """A block with more bins around it (see `widened`), as far as its region goes."""
-        return widened(block, self.regions, margin, frame)
+        return widened(block, self.regions_on(block.chrom), margin, frame)
+
+    def regions_on(self, chrom: str) -> list[Block]:
+        """Regions of one chromosome."""
+        return [Block(chrom, first, last) for first, last in self.manifest.bin_ranges.get(chrom, [])]

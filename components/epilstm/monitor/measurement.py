@@ -280,11 +280,11 @@ def measure_same_bins(
         ours, theirs = Tally.empty(len(new), bins), Tally.empty(len(old), bins)
         here = CrossProducts(len(new), len(old))
         for block in group:
-            wide = block if run is None else run.around(block, reference.matrix.regions)
+            wide = block if run is None else run.around(block, reference.matrix.regions_on(block.chrom))
             mask, all_rows = reference.matrix.mask(block), reference.matrix.rows(wide)
             rows = all_rows[block.first - wide.first :][: block.bins]
             # Beyond the new data's own region, what is around them stays the reference's.
-            near = widened(block, signal.regions, max(block.first - wide.first, wide.last - block.last))
+            near = widened(block, signal.regions_on(block.chrom), max(block.first - wide.first, wide.last - block.last))
             near = Block(block.chrom, max(near.first, wide.first), min(near.last, wide.last))
             near_values = signal.signal(near)
             values = near_values[block.first - near.first :][: block.bins]
@@ -319,7 +319,7 @@ def measure_reference(
     for chrom, group in groupby(blocks, key=lambda block: block.chrom):
         tally, here = Tally.empty(len(old), len(reference.edges) - 1), CrossProducts(len(old), len(old))
         for block in group:
-            wide = block if model is None else model.around(block, reference.matrix.regions)
+            wide = block if model is None else model.around(block, reference.matrix.regions_on(block.chrom))
             mask, all_rows = reference.matrix.mask(block), reference.matrix.rows(wide)
             rows = all_rows[block.first - wide.first :][: block.bins]
             values = reference.arcsinh(rows[mask])
@@ -361,7 +361,7 @@ def add_elsewhere(
     for chrom, group in groupby(blocks, key=lambda block: block.chrom):
         tally = Tally.empty(len(new), len(reference.edges) - 1)
         for block in group:
-            wide = block if run is None else run.around(block, signal.regions)
+            wide = block if run is None else run.around(block, signal.regions_on(block.chrom))
             mask, all_values = signal.mask(block), signal.signal(wide)
             known = np.arcsinh(all_values[block.first - wide.first :][: block.bins][mask])
             tally.add(known, reference.edges, no_data)

@@ -55,6 +55,10 @@ class SignalReader:
         """First and one-past-last bin of each region, by chromosome."""
         return self.manifest.bin_ranges
 
+    def regions_on(self, chrom: str) -> list[Block]:
+        """Regions of one chromosome."""
+        return [Block(chrom, first, last) for first, last in self.manifest.bin_ranges.get(chrom, [])]
+
     def mask(self, block: Block) -> NDArray[np.bool_]:
         """Which bins of a block have data in any track."""
         return self._masks[block.chrom][block.first : block.last]

@@ -34,10 +34,11 @@ def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test:
         A held-out chromosome has no regions or no data, or nothing is left to train on.
     """
     with_data = [chrom for chrom in manifest.chromosomes if manifest.bins_with_data[chrom]]
+    known = set(with_data)
     by_region = f"; {BY_REGION}" if len(with_data) < 3 else ""
     for key, chromosomes in (("validation", validation), ("test", test)):
         for chrom in chromosomes:
-            if chrom not in with_data:
+            if chrom not in known:
                 why = "has no data in any track" if chrom in manifest.chromosomes else "is not in the signal"
                 raise GenomeError(
                     f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are "

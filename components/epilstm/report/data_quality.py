@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler
-from epilstm.genome import bins_of
 from epilstm.monitor.distributions import quantiles
 
 #: A larger share of bins without data is pointed out.
@@ -68,11 +67,19 @@ def data_quality(matrix: MatrixManifest, scaler: Scaler, histograms: ReferenceHi
     histograms : ReferenceHistograms
         Of the same tracks.
     """
+    uses = {
+        use: {region.chrom for region in matrix.region_list(places)}
+        for use, places in (
+            ("training", matrix.split.train),
+            ("validation", matrix.split.validation),
+            ("test", matrix.split.test),
+        )
+    }
     chromosomes = [
         ChromosomeData(
             chrom,
-            _use(matrix, chrom),
-            sum(np.ptp(bins_of(region, matrix.bin_size)) for region in matrix.region_list([chrom])),
+            _use(uses, chrom),
+            sum(last - first for first, last in matrix.bin_ranges[chrom]),
             matrix.bins_with_data[chrom],
         )
         for chrom in matrix.chromosomes
@@ -81,14 +88,8 @@ def data_quality(matrix: MatrixManifest, scaler: Scaler, histograms: ReferenceHi
     return DataQuality(chromosomes, tracks, _remarks(chromosomes, tracks))
 
 
-def _use(matrix: MatrixManifest, chrom: str) -> str:
-    uses: Mapping[str, list[str]] = {
-        "training": matrix.split.train,
-        "validation": matrix.split.validation,
-        "test": matrix.split.test,
-    }
-    used = {use: {region.chrom for region in matrix.region_list(places)} for use, places in uses.items()}
-    return " and ".join(use for use, chromosomes in used.items() if chrom in chromosomes) or "not used"
+def _use(uses: Mapping[str, set[str]], chrom: str) -> str:
+    return " and ".join(use for use, chromosomes in uses.items() if chrom in chromosomes) or "not used"
 
 
 def _tracks(scaler: Scaler, histograms: ReferenceHistograms) -> list[TrackData]:
