@@ -118,7 +118,9 @@ def test_tracks_of_another_assembly_are_refused_in_one_line(data: Path, tmp_path
         )  # fmt: skip
     sizes = tmp_path / "other.sizes"
     sizes.write_text((data / "chrom.sizes").read_text().replace("30007", "30008"))
-    with pytest.raises(EpilstmError, match=r"chromosome I is 30007 bp in the file but 30008 in .*: leave it out of the regions"):
+    with pytest.raises(
+        EpilstmError, match=r"chromosome I is 30007 bp in the file but 30008 in .*: leave it out of the regions"
+    ):
         run(
             tmp_path, params(data, assembly=str(sizes)), "ingest",
             samplesheet=data / "samplesheet.csv", signal=tmp_path / "signal",
