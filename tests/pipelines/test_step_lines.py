@@ -17,6 +17,7 @@ from pipelines.compilation import PIPELINES, compile_pipeline
 PROJECT = Path(__file__).resolve().parents[2]
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+del STAGES["fingerprint"]  # no step: in a pipeline the plan does it
 
 #: Pipeline that runs each stage of dvc.yaml.
 PIPELINE_OF = {name: "simulation" if name == "simulate" else "training" for name in STAGES}
