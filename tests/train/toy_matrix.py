@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import sha256_file
 from epilstm.datasets import MatrixManifest, Scaler, Split, write_manifest
+from epilstm.model.encoder_folder import scaler_digest
 from epilstm.store import create_array, create_bin_array, create_group
 
 TRACKS = 6
@@ -40,7 +40,7 @@ def write_matrix(folder: Path, tracks: int = TRACKS) -> Path:
         MatrixManifest(
             assembly="toy", bin_size=25, chromosome_sizes=sizes, regions=REGIONS, tracks=names, frame_bins=50,
             split=Split(train=["chr1"], validation=["chr2"], test=["chr3"]), bins_with_data=counts,
-            signal_fingerprint="s", scaler_sha256=sha256_file(folder / "scaler.json"),
+            signal_fingerprint="s", scaler_sha256=scaler_digest(scaler),
         ),
     )  # fmt: skip
     return folder
