@@ -263,7 +263,7 @@ def test_a_configuration_that_does_not_fit_is_refused(files, changed, told):
 @pytest.mark.parametrize("text", ["", "- 1\n", "a: [", "!!python/object/apply:os.getcwd []\n"])
 def test_what_is_no_configuration_is_refused_in_one_line(files, text):
     (files / "config.yaml").write_text(text)
-    with pytest.raises(EpilstmError, match=r"config\.yaml: ") as refused:
+    with pytest.raises(EpilstmError, match=r"config\.yaml:") as refused:
         imported_model(given(files))
     assert "\n" not in str(refused.value)
 
