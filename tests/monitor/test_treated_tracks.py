@@ -34,7 +34,7 @@ def treated(source: Path, folder: Path, signal: dict[str, np.ndarray]) -> Path:
         tracks.append(track.model_copy(update={"transform": transform, "uncovered": uncovered, "moments": moments}))
         histograms.append([each.histogram for each in summaries.values()])
     np.save(folder / "histograms.npy", np.array(histograms, np.int64))
-    write_manifest(folder, manifest.model_copy(update={"tracks": tracks}))
+    write_manifest(folder, manifest.model_copy(update={"tracks": tracks, "histograms_sha256": None}))
     return folder
 
 
