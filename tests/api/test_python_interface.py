@@ -374,7 +374,7 @@ def test_what_comes_back_of_a_hidden_track_does_not_depend_on_it(project, model,
 
 
 def test_a_track_to_hide_that_there_is_not_is_refused(model, raw):
-    with pytest.raises(EpilstmError, match="'C09-DNase' is none of the model's tracks"):
+    with pytest.raises(EpilstmError, match="hide C09-DNase: no such track, cell type or assay"):
         model.reconstruct(raw, hide=["C09-DNase"])
 
 
