@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -138,6 +139,7 @@ def write_pipelines(folder: Path, chosen: Iterable[tuple[str, str]], settings: S
         They cannot be compiled or written; the files are then as they were.
     """
     texts = {folder / file_name(*pair): compile_pipeline(*pair, settings) for pair in chosen}
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -145,6 +147,11 @@ def write_pipelines(folder: Path, chosen: Iterable[tuple[str, str]], settings: S
         for path in texts:
             put_in_place(staging_path(path), path)
     except OSError as error:
+        with suppress(OSError):  # what refused the files may refuse this, too
+            for path in texts:
+                staging_path(path).unlink(missing_ok=True)
+            if new:
+                folder.rmdir()
         raise PipelineError(f"{folder}: cannot be written: {error.strerror}; choose another --output") from error
     return list(texts)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from epilstm.disk import is_disk_full
 from epilstm.errors import DataError, DiskFullError
 
 #: The file whose content stands for a dataset, model or encoder folder.
@@ -171,21 +171,22 @@ def exclusive(path: Path) -> Iterator[None]:
         stream = open(lock, "w")  # noqa: SIM115 - closed below
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}; choose another output path") from error
+    held = False
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A lock file that was deleted between our opening and our locking it holds nothing.
-            held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
-        except (BlockingIOError, FileNotFoundError):
-            held = False
-        if not held:
-            raise DataError(f"{path}: another run is writing this output; wait for it or stop it")
-        try:
+            with suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # A lock file that was deleted between our opening and our locking it holds nothing.
+                held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+            if not held:
+                raise DataError(f"{path}: another run is writing this output; wait for it or stop it")
             if _lacks_what_was_set_aside(path):
                 _set_aside(path).rename(path)
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            if held:
+                with suppress(OSError):
+                    lock.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -209,14 +210,17 @@ def written_whole(path: Path, folder: bool, kind: str | None = None) -> Iterator
         try:
             yield staged
             put_in_place(staged, path)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        except Exception as error:
+            if is_disk_full(error):
                 raise DiskFullError(
                     f"{path}: no space left on its disk; free some and run it again, nothing was half-written"
                 ) from error
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from error
+            if isinstance(error, OSError):
+                raise DataError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from error
+            raise
         finally:
-            remove(staged)
+            with suppress(OSError):  # a file system that refuses this has refused the output, too
+                remove(staged)
 
 
 def to_json(content: Any) -> str:

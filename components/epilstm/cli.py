@@ -5,14 +5,18 @@ Importing this module loads no scientific library, so that ``--help`` and comple
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from epilstm import __version__
+from epilstm.disk import is_disk_full, system_error_line
 from epilstm.errors import EpilstmError, error_line
 from epilstm.steps import STEPS, Step
 
@@ -194,7 +198,8 @@ def main(arguments: list[str] | None = None) -> None:
         Without the program's name; those of the process if not given.
     """
     try:
-        cli.main(arguments, prog_name="epilstm", standalone_mode=False)
+        with _terminated_like_interrupted():
+            cli.main(arguments, prog_name="epilstm", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.Abort:
@@ -214,3 +219,28 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        click.echo(f"error: {system_error_line(error)}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        click.echo("error: no space left on the disk; free some space and run it again", err=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that it cleans up; commands with handlers of their own set them."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import shutil
@@ -35,6 +34,7 @@ from epilstm.code_fingerprint import fingerprint_of
 from epilstm.config import SECTIONS, load_section
 from epilstm.console import log
 from epilstm.cores import available_cores
+from epilstm.disk import is_disk_full
 from epilstm.errors import DataError, DiskFullError, EpilstmError, MissingInputError, ParamsError
 from epilstm.records import origin_of_run, project_tree
 from epilstm.records import record_path as record_path
@@ -296,7 +296,7 @@ def _disk_full_told(step: Step, folders: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_disk_full(error):
+        if not is_disk_full(error):
             raise
         where = " or ".join(map(str, _fullest(folders)))
         raise DiskFullError(
@@ -320,15 +320,6 @@ def _fullest(folders: Iterable[Path]) -> list[Path]:
 def _nearest(path: Path) -> Path:
     """The path, or the nearest folder above it that exists."""
     return next(there for there in (path.absolute(), *path.absolute().parents) if there.exists())
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    # Libraries wrap the system's error in their own, or quote it only.
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _given(ports: tuple[Port, ...], paths: Mapping[str, Path]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.disk import require_space
 from epilstm.errors import DataError
+
+#: What pyBigWig may write for a file beyond the values it was given: buffers, the header, an empty file's zoom levels.
+BUFFERED_BYTES = 128 << 10
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,13 @@ class BigWigs:
         import pyBigWig
 
         self._folder, self._sizes, self._bin_size = folder, sizes, bin_size
+        self._paths = [folder / f"{name}.bw" for name in names]
+        require_space(folder, BUFFERED_BYTES * len(self._paths))
         self._open = ExitStack()
         self._files: list[Any] = []
-        for name in names:
-            file = pyBigWig.open(str(folder / f"{name}.bw"), "w")
-            self._open.callback(file.close)
+        for path in self._paths:
+            file = pyBigWig.open(str(path), "w")
+            self._open.callback(self._close, file, path)
             file.addHeader(list(sizes.items()))
             self._files.append(file)
 
@@ -71,7 +78,10 @@ class BigWigs:
         ------
         DataError
             The files cannot be written.
+        OSError
+            The disk is full.
         """
+        require_space(self._folder, piece.values.nbytes + BUFFERED_BYTES * len(self._files))
         for first, last in runs(piece.there):
             self._write_run(piece.chrom, piece.first + first, piece.values[first:last])
 
@@ -88,11 +98,38 @@ class BigWigs:
                     start = (first + whole) * bin_size
                     file.addEntries([chrom], [start], ends=[size], values=[float(column[-1])])
         except RuntimeError as error:
+            for file in self._files:
+                abandon(file)
+            self._open.pop_all()
             raise DataError(f"{self._folder}: cannot be written: {error}; is the disk full?") from error
 
     def close(self) -> None:
-        """Close the files."""
+        """Write what is left, and close the files.
+
+        Raises
+        ------
+        OSError
+            The disk is full.
+        """
         self._open.close()
+
+    def _close(self, file: Any, path: Path) -> None:
+        """Close a file, which writes its index and its zoom levels: half as much again as is there."""
+        try:
+            require_space(self._folder, path.stat().st_size + BUFFERED_BYTES)
+        except OSError:
+            abandon(file)
+            raise
+        file.close()
+
+
+def abandon(file: Any) -> None:
+    """Leave a bigWig that cannot be written to its end open until the process ends.
+
+    pyBigWig writes the index when a file is closed, or else when it is forgotten, and ends the process with SIGABRT or
+    SIGSEGV where that fails. One that keeps a reference of its own is never forgotten.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(file))
 
 
 def runs(there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

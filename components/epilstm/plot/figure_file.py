@@ -7,6 +7,7 @@ import io
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,8 @@ class FigureFile:
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
         finally:
-            staged.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only file system refuses this, too
+                staged.unlink(missing_ok=True)
 
 
 def add_caption(figure: Figure, caption: str) -> None:

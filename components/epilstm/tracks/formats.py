@@ -326,7 +326,20 @@ class AnnData(Format, Table):
         empty = np.empty((0, len(self.layout.columns)), np.float32)
         content = anndata.AnnData(np.concatenate([empty, *(part[5] for part in parts)]), obs, var)
         content.uns["epilstm"] = _told(self.layout)
-        content.write_h5ad(self.folder / f"{self.layout.what}.h5ad", compression="gzip")
+        (self.folder / f"{self.layout.what}.h5ad").write_bytes(_h5ad(content))
+
+
+def _h5ad(content: Any) -> bytes:
+    """An AnnData as the bytes of its file; HDF5 itself crashes the process where a disk is full."""
+    import anndata
+    import h5py
+
+    content.strings_to_categoricals()
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        anndata.io.write_elem(file, "/", content, dataset_kwargs={"compression": "gzip"})
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
 
 
 def _told(layout: Layout) -> dict[str, Any]:
