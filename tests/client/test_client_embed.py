@@ -192,7 +192,7 @@ def test_what_cannot_be_is_told_in_one_line(server, place, tmp_path, options, pr
     (tmp_path / "few.csv").write_text("cell_type,assay,uri\nA,B,C.bw\n")
     (tmp_path / "out.tsv").write_text("old")
     filled = [option.format(folder=tmp_path) for option in options]
-    done = client(f"http://127.0.0.1:{server.http_port}", place, tmp_path / "out.tsv", *filled)
+    done = client(f"http://127.0.0.1:{server.http_port}", place, tmp_path / "out.tsv", "--overwrite", *filled)
     assert re.search(problem, error_of(done)), done.stderr
     assert "secret" not in done.stderr
     assert (tmp_path / "out.tsv").read_text() == "old"

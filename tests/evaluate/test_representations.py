@@ -1,6 +1,7 @@
 """What is compared, block by block, and how well it reconstructs; against whole-array references."""
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,9 @@ def test_blocks_end_where_chunks_do_so_that_each_chunk_is_read_once(
     decoded = []
     decode = BinArray._decode
 
-    def counted(array: BinArray, stored: bytes, into: np.ndarray) -> None:
+    def counted(array: BinArray, stored: bytes, into: np.ndarray, *place: int) -> None:
         decoded.append(len(into))
-        decode(array, stored, into)
+        decode(array, stored, into, *place)
 
     monkeypatch.setattr(BinArray, "_decode", counted)
     for block in matrix.blocks():
@@ -159,7 +160,11 @@ def test_the_last_frame_may_reach_past_the_chromosomes_end_where_no_embeddings_a
     import zarr
 
     own, bins = make(tmp_path / "own"), 1_780  # the matrix has 18 frames of 100 bins
-    zarr.open_group(own.folder / "matrix" / "mask.zarr", mode="r+")["chr5"][bins:] = False
+    mask = zarr.open_group(own.folder / "matrix" / "mask.zarr", mode="r+")["chr5"]
+    mask[bins:] = False
+    manifest = json.loads((own.folder / "matrix" / "manifest.json").read_text())
+    manifest["bins_with_data"]["chr5"] = int(mask[:].sum())
+    (own.folder / "matrix" / "manifest.json").write_text(json.dumps(manifest))
     (path := own.folder / "embeddings" / "embeddings.zarr" / "chr5").rename(tmp_path / "longer")
     group = zarr.open_group(path.parent, mode="r+")
     create_bin_array(group, "chr5", bins, EMBEDDING_SIZE, "float32", "none", np.nan)[:] = own.embedding["chr5"][:bins]

@@ -108,5 +108,5 @@ def test_anything_but_a_list_of_tasks_is_refused(tmp_path: Path, text: str) -> N
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match=r"absent.yaml: cannot be read"):
+    with pytest.raises(LabelsError, match=r"absent.yaml: no such file"):
         load_tasks(tmp_path / "absent.yaml")
