@@ -81,16 +81,20 @@ def test_a_quantity_that_is_unknown_or_constant_is_refused(quantity):
         correlate(chosen, [quantity], chosen, stretches(0, 600), 1, "pearson")
 
 
-def test_a_bins_conservation_is_the_mean_over_bases_with_a_score(tmp_path):
-    path = tmp_path / "phyloP.bw"
+@pytest.mark.parametrize("name", ["phyloP.bw", "phyloP.bedGraph"])
+def test_a_bins_conservation_is_the_mean_over_bases_with_a_score(tmp_path, name):
+    path = tmp_path / name
     scores = np.random.default_rng(2).normal(size=2000).astype(np.float32)
     known = np.random.default_rng(3).random(2000) < 0.6
     known[500:600] = False
-    with pyBigWig.open(str(path), "w") as file:
-        file.addHeader([("chr1", 2000)])
-        at = np.flatnonzero(known)
-        file.addEntries(["chr1"] * len(at), at.tolist(), ends=(at + 1).tolist(), values=scores[at].tolist())
-    matrix = types.SimpleNamespace(manifest=types.SimpleNamespace(bin_size=25))
+    at = np.flatnonzero(known)
+    if name.endswith(".bw"):
+        with pyBigWig.open(str(path), "w") as file:
+            file.addHeader([("chr1", 2000)])
+            file.addEntries(["chr1"] * len(at), at.tolist(), ends=(at + 1).tolist(), values=scores[at].tolist())
+    else:
+        path.write_text("".join(f"chr1\t{base}\t{base + 1}\t{scores[base]}\n" for base in at))
+    matrix = types.SimpleNamespace(manifest=types.SimpleNamespace(bin_size=25, chromosome_sizes={"chr1": 2000}))
     # The last stretch reaches past the chromosome's end, as a matrix of whole frames does.
     parts = [Block("chr1", 3, 30), Block("chr1", 30, 84)]
     found = np.concatenate(bigwig_of(path, matrix, parts))

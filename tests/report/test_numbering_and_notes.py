@@ -14,6 +14,7 @@ from epilstm.report.embedding_figure import embedding_figure
 from epilstm.report.loadings_figure import loadings_figure
 from epilstm.report.training_figure import error_note
 from epilstm.report.window import Window
+from epilstm.track_identity import TrackSet
 from report.finished_run import TRACKS
 
 
@@ -31,7 +32,7 @@ def figures(size):
     loadings = np.random.default_rng(2).uniform(-1, 1, size=(size, len(TRACKS)))
     return {
         "density": partial(density_figure, values),
-        "loadings": partial(loadings_figure, loadings, TRACKS, context_size=size // 2),
+        "loadings": partial(loadings_figure, loadings, TrackSet.of_names(TRACKS), context_size=size // 2),
         "embedding": partial(embedding_figure, window(size), context_size=size // 2),
     }
 

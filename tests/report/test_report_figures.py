@@ -58,7 +58,7 @@ def test_the_context_code_is_marked_apart_from_the_bin_code(layout):
     ):
         figure.canvas.draw()
         assert [text.get_text() for text in figure.axes[0].texts] == ["bin code", "context"]
-        assert 3.5 in [line.get_ydata()[0] for line in figure.axes[0].lines]
+        assert 2.5 in [line.get_ydata()[0] for line in figure.axes[0].lines]
     assert not embedding_figure(window(size=4), layout).axes[0].texts
 
 
