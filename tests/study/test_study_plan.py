@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 import yaml
 from tiny_study import PARAMS, STUDIES
 
-from epilstm.config import EvaluateParams
+from epilstm.config import EvaluateParams, TrainParams
 from epilstm.errors import ParamsError
 from epilstm.samplesheet.sheet import read_samplesheet
 from epilstm.study.definition import Studies, read_studies
@@ -185,4 +184,19 @@ def test_the_pilot_is_that_of_make_pilot() -> None:
         pytest.skip("make is not installed")
     line = ["make", "--dry-run", "--old-file=env", "pilot", "DATA={data}"]
     told = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    assert sorted(OWN.bases["pilot"].set) == sorted(re.findall(r"--set-param '([^']+)'", told))
+    words = shlex.split(told[told.index("epilstm run") :].replace("\\\n", " "))
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    preset = yaml.safe_load((PROJECT / options["--params"]).read_text())
+    given = {
+        "ingest.samplesheet": words[2],
+        "ingest.regions": options["--regions"],
+        "ingest.assembly": options["--assembly"],
+        "evaluate.tasks": options["--tasks"],
+        "evaluate.labels": options["--labels"],
+        "preprocess.split.validation": preset["preprocess"]["split"]["validation"],
+        "preprocess.split.test": preset["preprocess"]["split"]["test"],
+        "train.epochs": TrainParams().epochs,
+        "evaluate.folds.count": EvaluateParams().folds.count,
+    }
+    pilot = dict(each.split("=", 1) for each in OWN.bases["pilot"].set)
+    assert {key: value if "{" in value else yaml.safe_load(value) for key, value in pilot.items()} == given
