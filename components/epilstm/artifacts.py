@@ -135,7 +135,7 @@ def check_replaceable(path: Path, folder: bool, kind: str | None = None) -> None
             raise DataError(f"{path}: {found.partition('/')[0]} stands there, not {kind}; {advice}")
 
 
-def require_free(path: Path, overwrite: bool, folder: bool = False) -> None:
+def require_free(path: Path, overwrite: bool, folder: bool = False, kind: str | None = None) -> None:
     """Refuse to replace a finished output of a command whose user names it, unless they say so.
 
     Parameters
@@ -146,13 +146,16 @@ def require_free(path: Path, overwrite: bool, folder: bool = False) -> None:
         Whether the user said so.
     folder : bool
         Whether the output is a folder; what else may stand in its place is for `check_replaceable` to refuse.
+    kind : str, optional
+        As for `check_replaceable`: what is not of this kind is not offered to be replaced.
 
     Raises
     ------
     DataError
-        Such an output is there.
+        Such an output is there, or a dataset of another kind.
     """
     if not overwrite and ((path / MANIFEST) if folder else path).is_file():
+        check_replaceable(path, folder, kind)
         raise DataError(f"{path}: is there already; give another name, or --overwrite to replace it")
 
 

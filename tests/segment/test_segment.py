@@ -339,6 +339,9 @@ def test_embeddings_without_any_data_are_refused(tmp_path, capsys):
 
 
 def test_an_embeddings_dataset_is_not_written_over(planted, capsys):
-    where = ["--embeddings", str(planted.embeddings), "--segmentation", str(planted.embeddings), "--overwrite"]
-    assert "path of its own" in refused(capsys, *where)
+    where = ["--embeddings", str(planted.embeddings), "--segmentation", str(planted.embeddings)]
+    without_option = refused(capsys, *where)
+    assert "stands there, not segmentation; choose another output path" in without_option
+    assert "--overwrite" not in without_option
+    assert "path of its own" in refused(capsys, *where, "--overwrite")
     assert (planted.embeddings / "manifest.json").is_file()

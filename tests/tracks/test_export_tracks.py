@@ -319,6 +319,8 @@ def test_only_exported_tracks_are_replaced(small, tmp_path, capsys):
     assert "is there already; give another name, or --overwrite" in refused(capsys, *where)
     export(small, target, "--format", "bigwig", "--tracks", "0", "--overwrite")
     assert sorted(path.name for path in target.iterdir()) == ["e0.bw", "manifest.json"]
+    at_the_matrix = ["--embeddings", str(small.embeddings), "--to", str(small.matrix), "--format", "bigwig"]
+    assert "stands there, not tracks; choose another output path" in refused(capsys, *at_the_matrix)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("words")
     for place in (tmp_path / "thesis", small.matrix):

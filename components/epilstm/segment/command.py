@@ -68,7 +68,7 @@ def segment(
     from epilstm import console
 
     console.set_up("segment", int(verbose) - int(quiet))
-    require_free(segmentation, overwrite, folder=True)
+    require_free(segmentation, overwrite, folder=True, kind="segmentation")
     try:
         from epilstm.segment import segmenting
     except ModuleNotFoundError as error:

@@ -69,7 +69,7 @@ def export_tracks(
     from epilstm import console
 
     console.set_up("export-tracks", int(verbose) - int(quiet))
-    require_free(to, overwrite, folder=True)
+    require_free(to, overwrite, folder=True, kind="tracks")
     try:
         from epilstm.tracks import exporting
 
