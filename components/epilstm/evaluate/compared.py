@@ -175,7 +175,7 @@ def resolve(names: Iterable[RepresentationName], embedding_size: int, width: int
         whole = [part for part in filled.parts if _is_everything(part, embedding_size, width)]
         if not sees and not _all_reach(name):
             left_out[str(name)] = (
-                "the model has no context level, so the embedding sees no distances to take means over"
+                "the model's manifest names no distances of a context level (surroundings_bp) to take means over"
             )
         elif whole:
             of = "the raw tracks" if whole[0].of is None else str(whole[0].of)

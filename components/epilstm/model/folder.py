@@ -9,7 +9,6 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.artifacts import sha256_file
-from epilstm.config import TrainParams
 from epilstm.datasets import Scaler, Split, read_manifest, write_manifest
 from epilstm.errors import ModelError
 from epilstm.model.config import ModelConfig
@@ -22,7 +21,8 @@ WEIGHTS = "weights.safetensors"
 class ContextSummary(BaseModel):
     """What came of the training of the context level; R2 is of the validation chromosomes' standardised tokens.
 
-    `surroundings_bp` is how far on either side of its frame the code was taught the mean signal.
+    `surroundings_bp` is how far on either side of its frame the code was taught the mean signal; empty where it was
+    not, or where the manifest does not say.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,7 +33,7 @@ class ContextSummary(BaseModel):
     train_mse: float
     validation_mse: float
     validation_r2: float
-    surroundings_bp: list[int] = list(TrainParams().context_surroundings_bp)
+    surroundings_bp: list[int] = []
 
 
 class TrainingSummary(BaseModel):
