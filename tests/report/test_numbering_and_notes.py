@@ -61,13 +61,13 @@ def test_the_training_error_is_explained_by_the_params():
         "error is that of the weights at the epoch's end, of all bins."
     )
     hidden = error_note(0.3, 0.0, 0.0)
-    assert "is with 30% of the tracks hidden at the input (train.track_dropout)" in hidden
+    assert "is measured with 30% of the tracks hidden at the input (train.track_dropout)" in hidden
     assert hidden.endswith(
         "with every track shown, every unit in place and every bin counted once, so the training "
         "error can lie above it."
     )
     assert "counts a bin with a peak 5 times (train.peak_weight)" in error_note(0.0, 0.0, 4.0)
-    assert "is with 20% of the hidden units dropped (train.dropout)" in error_note(0.0, 0.2, 0.0)
+    assert "is measured with 20% of the hidden units dropped (train.dropout)" in error_note(0.0, 0.2, 0.0)
     assert "where train.track_dropout hid some" in error_note(None, None, None)
 
 

@@ -25,14 +25,14 @@ def error_note(track_dropout: float | None, dropout: float | None, peak_weight: 
     """
     parts = ["is the average over the epoch, while the weights were still changing"]
     if track_dropout is None:
-        parts.append("is with tracks hidden where train.track_dropout hid some")
+        parts.append("is measured with tracks hidden where train.track_dropout hid some")
     elif track_dropout:
-        parts.append(f"is with {track_dropout:.0%} of the tracks hidden at the input (train.track_dropout)")
+        parts.append(f"is measured with {track_dropout:.0%} of the tracks hidden at the input (train.track_dropout)")
     if dropout:
-        parts.append(f"is with {dropout:.0%} of the hidden units dropped (train.dropout)")
+        parts.append(f"is measured with {dropout:.0%} of the hidden units dropped (train.dropout)")
     if peak_weight:
         parts.append(f"counts a bin with a peak {1 + peak_weight:g} times (train.peak_weight)")
-    said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
     hidden = track_dropout is None or track_dropout or dropout
     above = ", so the training error can lie above it" if hidden or peak_weight else ""
     sees = "with every track shown, every unit in place and every bin counted once" if above else "of all bins"
