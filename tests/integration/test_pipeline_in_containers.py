@@ -154,12 +154,12 @@ def test_the_simulation_pipeline_makes_what_the_step_makes_on_this_machine(simul
     assert fingerprint(cluster.data_root / "data" / "simulated") == fingerprint(repository / "data" / "simulated")
 
 
-def test_the_training_pipeline_runs_every_task_and_fans_out_over_shards_and_chromosomes(trained):
+def test_the_training_pipeline_runs_every_task_and_no_parts_of_little_data(trained):
     ran = Counter(re.sub(r"-[0-9]+$", "", folder.name) for folder in trained.folders)
-    # Without a registry nothing is published.
-    once = dict.fromkeys([name for name in executors("training") if name != "publish"], 1)
+    # Without a registry nothing is published; tests/pipelines/test_parts_loops.py has loops over parts.
+    once = dict.fromkeys([name for name in executors("training") if name != "publish" and "-part" not in name], 1)
     assert set(once) >= {"plan", "ingest", "preprocess", "train", "export", "embed", "evaluate", "promote", "report"}
-    assert ran == once | {"ingest-part": 4, "preprocess-part": 4, "embed-part": 4}
+    assert ran == once
     assert len(trained.containers) == ran.total()
 
 
