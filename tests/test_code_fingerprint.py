@@ -102,10 +102,22 @@ def test_a_module_imported_within_a_function_counts(package: Path):
     assert changed_by(package, "late.py", "1", "2") == {"train"}
 
 
-def test_a_default_counts_for_the_step_of_its_section_alone(package: Path):
-    assert changed_by(package, "config.py", 'Field(1.0, description="largest gradient norm")', "Field(2.0)") == {
-        "train"
-    }
+@pytest.mark.parametrize(
+    ("old", "new", "steps"),
+    [
+        ('"regions/no-blacklist.bed"', '"regions/blacklist.bed"', {"ingest"}),
+        ('Field(1.0, description="largest gradient norm")', "Field(2.0)", {"train"}),
+        ('1e-4, description="largest difference', '1e-5, description="largest difference', {"export"}),
+        ('Field(2000, description="bins embedded', 'Field(1000, description="bins embedded', {"embed"}),
+        # The gate evaluates the champion with the params of the evaluation.
+        ('"data/simulated/labels"', '"data/labels"', {"evaluate", "promote"}),
+        ('"Epi-LSTM report"', '"Report"', {"report"}),
+        ('0.1, description="average precision', '0.2, description="average precision', {"promote"}),
+        ('100_000, description="bins compared', '50_000, description="bins compared', {"monitor"}),
+    ],
+)
+def test_a_default_counts_for_the_step_of_its_section_alone(package: Path, old: str, new: str, steps: set[str]):
+    assert changed_by(package, "config.py", old, new) == steps
 
 
 def test_the_description_of_a_param_does_not_count(package: Path):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,12 @@ from epilstm.datasets import write_manifest
 from epilstm.errors import ModelError
 from epilstm.export import parity, triton
 from epilstm.export.graph import OPSET, build_encoder
+from epilstm.export.session import TIMED_SHAPE, cpu_session, median_milliseconds
 from epilstm.model.config import ModelConfig
-from epilstm.model.encoder_folder import ENCODER, SIGNAL, STATEFUL_ENCODER, EncoderManifest, scaler_digest
+from epilstm.model.encoder_folder import ENCODER, STATEFUL_ENCODER, EncoderManifest, scaler_digest
 from epilstm.model.folder import ModelManifest, load_model
 from epilstm.model.windows import context_bins
 from epilstm.runner import StepContext, StepResult
-
-#: (batch, time) of the call that is timed, and how often it is made.
-TIMED_SHAPE, TIMED_CALLS = (1, 100), 30
 
 
 def run(params: ExportParams, context: StepContext) -> StepResult:
@@ -124,16 +120,6 @@ def context_metadata(config: ModelConfig) -> dict[str, str]:
     }
 
 
-def cpu_session(path: Path) -> Any:
-    """An onnxruntime session on one CPU thread, so that results do not depend on the machine's cores."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def require_parity(name: str, difference: parity.Difference, tolerance: float) -> None:
     """Refuse an encoder that is too far from the model.
 
@@ -167,14 +153,3 @@ def parameter_count(model: onnx.ModelProto) -> int:
         for tensor in model.graph.initializer
         if "weight" in tensor.name or "bias" in tensor.name
     )
-
-
-def median_milliseconds(session: Any, tracks: int) -> float:
-    """Median time of a call on one CPU thread."""
-    signal = np.random.default_rng(0).exponential(1, (*TIMED_SHAPE, tracks)).astype(np.float32)
-    seconds = []
-    for _ in range(TIMED_CALLS):
-        started = time.perf_counter()
-        session.run(None, {SIGNAL: signal})
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)

@@ -19,7 +19,7 @@ from epilstm.evaluate.prediction import predict_all
 from epilstm.evaluate.tasks import Task, given_tasks
 from epilstm.evaluate.trials import prepare_trials
 from epilstm.evaluation import EMBEDDING, EvaluationManifest, read_results
-from epilstm.export.command import cpu_session, median_milliseconds
+from epilstm.export.session import cpu_session, median_milliseconds
 from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.promote.champion import champion_representation, why_incomparable
 from epilstm.promote.comparison import challenger_scores, compare

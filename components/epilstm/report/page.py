@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from epilstm import __version__
-from epilstm.config import ReportParams
 from epilstm.datasets import MatrixManifest, Use
 from epilstm.evaluation import (
     EMBEDDING,
@@ -35,6 +34,9 @@ from epilstm.report.task_figures import ROWS
 from epilstm.report.training_figure import error_note
 from epilstm.report.window import Window
 from epilstm.representation_names import known_name
+
+if TYPE_CHECKING:
+    from epilstm.config import ReportParams
 
 TEMPLATE, STYLE_SHEET = "report.html.jinja", "style.css"
 
