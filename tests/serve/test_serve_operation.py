@@ -153,7 +153,10 @@ def test_it_writes_no_file(encoder_folder, tmp_path):
         (["--model", "{encoder}", "--provider=cuda"], "--allow-cpu-fallback"),
         (["--model", "{encoder}", "--tls-cert=x"], "--tls-cert and --tls-key go together"),
         (["--model", "{encoder}", "--tls-cert=x", "--tls-key=y"], "--tls-cert x, --tls-key y: cannot be used"),
-        (["--model", "{encoder}", "--token-file=x"], "--token-file x: no such file"),
+        (
+            ["--model", "{encoder}", "--token-file=x"],
+            "x: no such file; give the path of a file (--token-file: a bearer token)",
+        ),
         (["--model", "{encoder}", "--embeddings=x"], "x: no such folder"),
         (["--model", "{encoder}", "--host=256.1.1.1"], "cannot listen on 256.1.1.1"),
     ],

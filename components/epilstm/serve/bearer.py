@@ -16,7 +16,7 @@ def read_token(file: Path, option: str = "--token-file") -> str:
     ParamsError
         The file cannot be read or holds no token.
     """
-    token = read_text(file, f"the text of {option}", ParamsError).strip()
+    token = read_text(file, f"{option}: a bearer token", ParamsError).strip()
     if not token or not token.isascii() or any(character.isspace() for character in token):
         raise ParamsError(f"{option} {file}: holds no token; write one word of ASCII letters into it")
     return token
