@@ -183,7 +183,9 @@ def run_chain(tasks: Launcher, parts: int) -> dict[str, Finished]:
     Of the groups of chromosomes only the first `parts` get tasks of their own; the whole task does the others.
     """
     done = {"plan": succeed(tasks.plan({**DATA, **LABELS}, shards=2))}
-    assert json.loads(done["plan"].parameters["ingest_parts"]) == [], "so little is one task's work"
+    # So little is one task's work, unless the tracks have to be fetched: then the network is what takes time.
+    remote = "://" in tasks.data_root
+    assert json.loads(done["plan"].parameters["ingest_parts"]) == (["1/2", "2/2"] if remote else [])
     for part in ("1/2", "2/2"):
         succeed(tasks.run("ingest", DATA, part))
     done["ingest"] = succeed(tasks.run("ingest", DATA))
