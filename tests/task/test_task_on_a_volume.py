@@ -193,7 +193,7 @@ def test_several_processes_are_refused_to_a_step_that_knows_but_one(volume):
     done = volume.run("ingest", DATA, options=("--processes", "2"))
     assert (done.code, done.stderr.splitlines()[-1]) == (
         2,
-        "error: --processes 2: step ingest runs in one process; leave it out",
+        "error: --processes 2: step ingest runs in one process; leave it out; a retry cannot help",
     )
 
 
