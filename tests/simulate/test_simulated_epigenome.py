@@ -15,11 +15,12 @@ import yaml
 from epilstm.artifacts import fingerprint, read_json, sha256_file
 from epilstm.cli import main
 from epilstm.config import SimulateParams
+from epilstm.disk import require_space
 from epilstm.errors import ParamsError
 from epilstm.genome import bed_intervals, load_assembly, read_regions
 from epilstm.samplesheet.check import track_problem
 from epilstm.samplesheet.sheet import read_samplesheet
-from epilstm.simulate.core import reserve, simulate
+from epilstm.simulate.core import simulate
 
 PARAMS = SimulateParams(
     chromosomes={"chr2": 120_000, "chr10": 100_003, "chr1": 150_000},
@@ -194,7 +195,7 @@ def test_a_full_disk_is_found_before_the_bigwig_is_begun(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", no_space, raising=False)
     with pytest.raises(OSError, match="No space left"):
-        reserve(tmp_path / "a.bigwig", 1_000)
+        require_space(tmp_path, 1_000)
 
 
 def test_the_step_replaces_its_own_folder_on_a_rerun(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 
 from epilstm.artifacts import MANIFEST, sha256_file, to_json
 from epilstm.config import SimulateParams
+from epilstm.disk import require_space
 from epilstm.errors import DataError, ParamsError
 from epilstm.samplesheet.sheet import Track, write_samplesheet
 from epilstm.simulate.labels import (
@@ -127,7 +127,7 @@ def write_track(
     OSError
         The disk has no room for it.
     """
-    reserve(path, sum(params.chromosomes.values()))
+    require_space(path.parent, sum(params.chromosomes.values()))
     library = Library.draw(random_stream(params.seed, "library", str(cell_type), assay))
     bigwig = pyBigWig.open(str(path), "w")
     try:
@@ -146,19 +146,6 @@ def write_track(
         raise DataError(f"{path}: cannot be written: {error}; is the disk full?") from error
     finally:
         bigwig.close()
-
-
-def reserve(path: Path, size: int) -> None:
-    """Make sure that a file of so many bytes can be written: pyBigWig crashes the process on a full disk.
-
-    Raises
-    ------
-    OSError
-        The disk or the quota has no room for it.
-    """
-    with open(path, "wb") as stream:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(stream.fileno(), 0, size)
 
 
 def write_genome(folder: Path, params: SimulateParams) -> None:
