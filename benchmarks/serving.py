@@ -23,9 +23,9 @@ import click
 from benchmarks.load import signal
 from benchmarks.machine import describe_machine
 from benchmarks.synthetic import write_encoder
-from epilstm.artifacts import write_json
+from epilstm.artifacts import ENCODER, write_json
 from epilstm.cores import available_cores
-from epilstm.model.encoder_folder import ENCODER, SIGNAL
+from epilstm.model.encoder_folder import SIGNAL
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

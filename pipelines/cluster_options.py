@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from epilstm.cli import verbosity_options
+from epilstm.command_options import verbosity_options
 from epilstm.errors import ParamsError
 from epilstm.network import parse_headers
 

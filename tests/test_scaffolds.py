@@ -13,8 +13,8 @@ from epilstm.cli import main
 from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, read_manifest
 from epilstm.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arrays_of, places_of
 from epilstm.shards import open_bins
+from epilstm.standardisation import standardise
 from epilstm.store import Masks, open_signal
-from epilstm.transforms import standardise
 
 SCAFFOLDS, BIN = 3_000, 25
 NAMES = [f"scaffold_{number}" for number in range(SCAFFOLDS)]

@@ -14,12 +14,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from epilstm.artifacts import ENCODER
 from epilstm.cli import main
 from epilstm.client.connection import ServedModel
 from epilstm.client.streaming import ServedEncoder
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, TrackEntry, read_manifest
 from epilstm.export.triton import field_metadata
-from epilstm.model.encoder_folder import ENCODER, read_encoder_manifest
+from epilstm.model.encoder_folder import read_encoder_manifest
 from epilstm.model.folder import read_model_manifest
 from epilstm.samplesheet.sheet import Track, read_samplesheet, write_samplesheet
 from epilstm.track_identity import TrackIdentity, TrackSet, file_name, symbol

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from epilstm.datasets import Scaler
-from epilstm.transforms import standardise, stored, to_signal
+from epilstm.standardisation import standardise, stored, to_signal
 from epilstm.treatment import Transform
 
 MIXED = Scaler(

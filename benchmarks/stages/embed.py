@@ -78,10 +78,10 @@ def _whole_step(case: Case, setting: Setting) -> Rate:
 
 def _alone(case: Case, setting: Setting) -> Rate:
     """The encoder on windows held in memory, `threads` calls at a time; only bins that are kept count."""
+    from epilstm.artifacts import ENCODER
     from epilstm.config import EmbedParams
     from epilstm.embed.command import default_batch
     from epilstm.embed.core_encoder import load_core
-    from epilstm.model.encoder_folder import ENCODER
 
     params = EmbedParams()
     core = load_core(_encoder(case, setting.folder) / ENCODER, "cpu")

@@ -18,6 +18,9 @@ from epilstm.errors import DataError, DiskFullError
 #: The file whose content stands for a dataset, model or encoder folder.
 MANIFEST = "manifest.json"
 
+#: The ONNX file of an encoder folder.
+ENCODER = "encoder.onnx"
+
 #: Kinds of folder that say what they are in their manifest's ``format``.
 FOLDER_KINDS = {"signal", "matrix", "model", "encoder", "embeddings", "evaluation", "tracks", "segmentation"}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from epilstm import __version__
+from epilstm.command_options import verbosity_options
 from epilstm.disk import is_disk_full, system_error_line
 from epilstm.errors import EpilstmError, error_line
 from epilstm.steps import STEPS, Step
@@ -101,17 +102,6 @@ def cli() -> None:
 
     Shell completion: eval "$(_EPILSTM_COMPLETE=bash_source epilstm)" (or zsh_source, fish_source).
     """
-
-
-def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-v`` and ``-q``."""
-    command = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")(command)
-    return click.option("-v", "--verbose", is_flag=True, help="Debug messages too.")(command)
-
-
-def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--overwrite``, of commands that write what their user names; see `epilstm.artifacts.require_free`."""
-    return click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")(command)
 
 
 class StepCommand(click.Command):

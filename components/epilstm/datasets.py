@@ -42,7 +42,7 @@ from epilstm.errors import DataError
 from epilstm.genome import Region, bin_count, bins_of, is_region
 from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.track_identity import TrackIdentity, TrackSet, require_known_tracks
-from epilstm.treatment import Transform, Uncovered
+from epilstm.treatment import Transform, Uncovered, binned_alike
 
 #: What the places of a split are used for.
 Use = Literal["train", "validation", "test"]
@@ -391,3 +391,21 @@ def parse_manifest(content: object, model: type[M], source: Path) -> M:
 def write_manifest(folder: Path, manifest: BaseModel) -> None:
     """Write a folder's manifest; call it last, when everything it stands for is there."""
     (folder / MANIFEST).write_text(to_json(manifest.model_dump(mode="json")), encoding="utf-8")
+
+
+def require_binned_alike(manifest: SignalManifest, scaler: Scaler) -> None:
+    """Refuse signal whose bins are other means than the training data's: over all bases, or over covered ones.
+
+    Raises
+    ------
+    DataError
+        Names the first track that differs.
+    """
+    tracks, rows = manifest.track_set, manifest.track_set.places_of(scaler.track_set)
+    for row, transform, uncovered in zip(rows, scaler.transforms, scaler.uncovered_bases, strict=True):
+        if row is not None and not binned_alike(manifest.tracks[row].uncovered, uncovered):
+            raise DataError(
+                f"track {tracks.names[row]}: its uncovered bases are {manifest.tracks[row].uncovered} in the signal, "
+                f"{uncovered} in the training data; set its transform to {transform} and uncovered to {uncovered} in "
+                "the samplesheet, and ingest again"
+            )

@@ -16,9 +16,9 @@ from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binning import bin_means
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import build
+from epilstm.standardisation import standardise, stored
 from epilstm.train.gradients import GradientWorkers
 from epilstm.train.objective import Objective
-from epilstm.transforms import standardise, stored
 
 NETWORKS = {
     "published": {"architecture": "published", "hidden_size": 8, "embedding_size": 8},

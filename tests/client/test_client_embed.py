@@ -13,9 +13,9 @@ import pyBigWig
 import pytest
 
 from client.conftest import REGIONS, SIZES, embedded
-from epilstm.artifacts import fingerprint
+from epilstm.artifacts import ENCODER, fingerprint
 from epilstm.datasets import EmbeddingsManifest, read_manifest
-from epilstm.model.encoder_folder import ENCODER, STATEFUL_ENCODER
+from epilstm.model.encoder_folder import STATEFUL_ENCODER
 from epilstm.store import open_group
 from serve.server_process import ServerProcess, embedding_of
 

@@ -18,7 +18,7 @@ from epilstm.export import parity
 from epilstm.export.graph import build_encoder
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import Autoencoder, build
-from epilstm.transforms import standardise
+from epilstm.standardisation import standardise
 from export.small_model import CONFIGS, ONE_DIRECTION, SCALER, TRACKS, network_of
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from epilstm import __version__
-from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.artifacts import ENCODER, fingerprint, sha256_file
 from epilstm.cli import main
 from epilstm.config import ExportParams
 from epilstm.errors import ModelError
 from epilstm.export import parity
 from epilstm.export.command import require_parity, run
-from epilstm.model.encoder_folder import ENCODER, STATEFUL_ENCODER, checked_file, read_encoder_manifest
+from epilstm.model.encoder_folder import STATEFUL_ENCODER, checked_file, read_encoder_manifest
 from epilstm.model.folder import load_model
 from epilstm.runner import StepContext, StepResult
 from export.small_model import CONFIGS, SCALER, network_of, write_model

@@ -237,7 +237,7 @@ def test_the_serve_image_answers_a_request_over_both_protocols(engine, images, t
     import tritonclient.grpc
     import tritonclient.http
 
-    from epilstm.model.encoder_folder import ENCODER
+    from epilstm.artifacts import ENCODER
     from export.small_model import TRACKS
     from serve.server_process import embedding_of, export_encoder
     from watching import wait_until

@@ -23,8 +23,8 @@ from epilstm.model.networks import build
 from epilstm.promote.champion import Restandardised, champion_representation, why_incomparable
 from epilstm.promote.decision import Decision, read_decision
 from epilstm.runner import run_step
+from epilstm.standardisation import standardise
 from epilstm.steps import STEPS
-from epilstm.transforms import standardise
 from evaluate import tiny_evaluation
 
 EVALUATE = {"folds": {"by": "chromosome", "count": 4}, "bootstrap": 50, "classifier": {"trees": 10}, "threads": 1}

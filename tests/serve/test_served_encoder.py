@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+from epilstm.artifacts import ENCODER
 from epilstm.errors import ModelError
-from epilstm.model.encoder_folder import ENCODER, STATEFUL_ENCODER
+from epilstm.model.encoder_folder import STATEFUL_ENCODER
 from epilstm.serve import encoder as encoders
 from epilstm.serve.providers import choose_provider, open_session
 from epilstm.serve.repository import load_generation

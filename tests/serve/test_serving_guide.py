@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from epilstm.artifacts import ENCODER
 from epilstm.client.command import client
-from epilstm.model.encoder_folder import ENCODER
 from epilstm.serve.command import serve
 from export.small_model import SCALER, TRACKS
 from serve.server_process import embedding_of

@@ -24,8 +24,8 @@ from epilstm.model.folder import ModelManifest, load_model, save_model, save_wei
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
 from epilstm.runner import record_path
+from epilstm.standardisation import to_signal
 from epilstm.track_identity import select_tracks
-from epilstm.transforms import to_signal
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,8 +20,8 @@ from epilstm.errors import DataError, GenomeError, ModelError, ParamsError, Samp
 from epilstm.genome import BUILT_IN_ASSEMBLIES, Assembly, Region, bin_count, bins_of, load_assembly, read_blacklist
 from epilstm.model.encoder_folder import scaler_digest
 from epilstm.model.folder import ModelManifest
+from epilstm.standardisation import standardise, stored
 from epilstm.track_identity import TrackSet, missing_tracks, same_tracks
-from epilstm.transforms import standardise, stored
 
 #: What to do about a model's tracks that the signal lacks.
 Missing = Literal["error", "mask"]
@@ -254,7 +254,7 @@ class SignalDatasetSource(_Dataset):
     """A signal dataset, as ingest writes it."""
 
     def __init__(self, folder: Path, wanted: Wanted) -> None:
-        from epilstm.preprocess.standardise import require_binned_alike
+        from epilstm.datasets import require_binned_alike
         from epilstm.store import open_signal
 
         manifest = read_manifest(folder, SignalManifest)

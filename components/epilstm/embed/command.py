@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import fingerprint, read_json
+from epilstm.artifacts import ENCODER, fingerprint, read_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import Codec, EmbedParams
 from epilstm.console import progress
@@ -30,7 +30,7 @@ from epilstm.embed.core_encoder import Provider, load_context, load_core
 from epilstm.embed.encoding import Counts, ShardContext, ShardEncoder
 from epilstm.embed.windows import Shard, WindowShape, shards_of
 from epilstm.errors import DataError
-from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file, read_encoder_manifest
+from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.runner import StepContext, StepResult
 from epilstm.shards import BinArray, open_arrays

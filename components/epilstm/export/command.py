@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from epilstm import __version__
-from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.artifacts import ENCODER, fingerprint, sha256_file
 from epilstm.config import ExportParams
 from epilstm.console import log
 from epilstm.datasets import write_manifest
@@ -19,7 +19,7 @@ from epilstm.export import parity, triton
 from epilstm.export.graph import OPSET, build_encoder
 from epilstm.export.session import TIMED_SHAPE, cpu_session, median_milliseconds
 from epilstm.model.config import ModelConfig
-from epilstm.model.encoder_folder import ENCODER, STATEFUL_ENCODER, EncoderManifest, scaler_digest
+from epilstm.model.encoder_folder import STATEFUL_ENCODER, EncoderManifest, scaler_digest
 from epilstm.model.folder import ModelManifest, load_model
 from epilstm.model.windows import context_bins
 from epilstm.runner import StepContext, StepResult

@@ -28,7 +28,7 @@ from epilstm.model.encoder_folder import (
     STATE_INPUTS,
     STATE_OUTPUTS,
 )
-from epilstm.transforms import missing_where_uncovered, to_signal
+from epilstm.standardisation import missing_where_uncovered, to_signal
 
 #: Old enough for the onnxruntime of any Triton release since 2022.
 OPSET, IR_VERSION = 17, 8
@@ -117,7 +117,7 @@ def _check(config: ModelConfig, weights: Weights, scaler: Scaler, stateful: bool
 
 
 def _standardise(graph: Graph, scaler: Scaler) -> None:
-    """``signal`` to ``standardised``, as `epilstm.transforms.standardise` makes the matrix."""
+    """``signal`` to ``standardised``, as `epilstm.standardisation.standardise` makes the matrix."""
     graph.add("IsNaN", [SIGNAL], "uncovered")
     # What has no data is a signal of 0, or what the track's mean is made of: standardised, 0.
     filler = 0.0 if scaler.uncovered == "zero" else _filler(scaler)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from epilstm.datasets import Scaler
 from epilstm.model.encoder_folder import EMBEDDING, SIGNAL, STATE_INPUTS, STATE_OUTPUTS
 from epilstm.model.networks import Autoencoder
-from epilstm.transforms import places_of, standardise, to_signal
+from epilstm.standardisation import places_of, standardise, to_signal
 
 #: (batch, time) of the signals compared.
 SHAPES = ((1, 1), (1, 100), (5, 1), (3, 257), (16, 100), (2, 1000))

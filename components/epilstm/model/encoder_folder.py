@@ -24,7 +24,6 @@ from epilstm.errors import ModelError
 from epilstm.model.config import ModelConfig
 from epilstm.track_identity import TrackSet
 
-ENCODER = "encoder.onnx"
 STATEFUL_ENCODER = "encoder_stateful.onnx"
 
 #: Names of the graph's inputs, outputs and the two values between which no raw signal is seen.

@@ -14,7 +14,7 @@ import numpy as np
 from epilstm.artifacts import fingerprint, read_json, to_json
 from epilstm.config import MonitorParams
 from epilstm.console import log, progress
-from epilstm.datasets import ReferenceHistograms, Scaler, parse_manifest
+from epilstm.datasets import ReferenceHistograms, Scaler, parse_manifest, require_binned_alike
 from epilstm.errors import DataError, EpilstmError, ParamsError
 from epilstm.evaluate.matrix import Matrix
 from epilstm.monitor.drift import SERVED_STATISTICS, STATISTICS, DriftReport, TrackDrift, judge_tracks
@@ -38,7 +38,6 @@ from epilstm.monitor.track_scores import (
     model_scores,
     similarity_scores,
 )
-from epilstm.preprocess.standardise import require_binned_alike
 from epilstm.runner import StepContext, StepResult
 
 #: Tracks with a finding that are told in the log; the page has them all.

@@ -17,7 +17,7 @@ from epilstm.model.reconstruction import ReconstructionError
 from epilstm.monitor.distributions import Counts, counts_of
 from epilstm.monitor.signal_reader import SignalReader
 from epilstm.monitor.similarity import CrossProducts
-from epilstm.transforms import missing_where_uncovered, standardise, stored, to_signal
+from epilstm.standardisation import missing_where_uncovered, standardise, stored, to_signal
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]

@@ -13,7 +13,7 @@ from epilstm import __version__
 from epilstm.monitor.drift import SERVED_STATISTICS, STATISTICS, DriftReport, Statistic, TrackDrift
 from epilstm.monitor.figures import ROWS, heat_figure, model_figure, plane_figure, worst_first
 from epilstm.report.drawing import Picture, picture
-from epilstm.report.page import LONG_TABLE, count, number, style
+from epilstm.report.html import LONG_TABLE, count, number, style
 
 TEMPLATE = "drift.html.jinja"
 

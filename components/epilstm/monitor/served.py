@@ -21,8 +21,8 @@ from epilstm.monitor.drift import SERVED_STATISTICS, Finding, TrackDrift, findin
 from epilstm.monitor.limits import worst
 from epilstm.monitor.measurement import Measurement, Reference
 from epilstm.monitor.track_scores import long_enough
+from epilstm.standardisation import missing_where_uncovered
 from epilstm.text_files import read_text
-from epilstm.transforms import missing_where_uncovered
 
 Floats = NDArray[np.float64]
 

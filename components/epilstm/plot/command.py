@@ -11,7 +11,7 @@ import click
 
 from epilstm import console
 from epilstm.artifacts import require_free
-from epilstm.cli import overwrite_option, verbosity_options
+from epilstm.command_options import overwrite_option, verbosity_options
 
 if TYPE_CHECKING:
     from epilstm.plot.embedding_plots import EmbeddedBins

@@ -15,21 +15,24 @@ from epilstm.artifacts import fingerprint, write_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import PreprocessParams
 from epilstm.console import log, progress
-from epilstm.datasets import USES, MatrixManifest, Scaler, SignalManifest, Split, Use, read_manifest, write_manifest
+from epilstm.datasets import (
+    USES,
+    MatrixManifest,
+    Scaler,
+    SignalManifest,
+    Split,
+    Use,
+    read_manifest,
+    require_binned_alike,
+    write_manifest,
+)
 from epilstm.genome import bins_of
 from epilstm.model.encoder_folder import read_encoder_manifest, scaler_digest
 from epilstm.parts import Facts, Finish, FolderOf, Parts, fill, group_of
 from epilstm.preprocess.frames import widen_to_frames
 from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, require_files, shards_of, workers_within
 from epilstm.preprocess.splitting import split_chromosomes, split_regions
-from epilstm.preprocess.standardise import (
-    NAMED,
-    fit_scaler,
-    reference_histograms,
-    require_bin_size,
-    require_binned_alike,
-    rows_of,
-)
+from epilstm.preprocess.standardise import NAMED, fit_scaler, reference_histograms, require_bin_size, rows_of
 from epilstm.preprocess.training_counts import TrainingCounts, training_counts, warn_of_few_values
 from epilstm.processes import outcomes
 from epilstm.runner import StepContext, StepResult

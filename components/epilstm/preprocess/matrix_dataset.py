@@ -13,8 +13,8 @@ import numpy.typing as npt
 from epilstm.datasets import Manifest, Scaler, SignalManifest
 from epilstm.errors import DataError
 from epilstm.shards import open_arrays
+from epilstm.standardisation import places_of, standardise, stored
 from epilstm.store import SHARD_BINS, open_track_arrays
-from epilstm.transforms import places_of, standardise, stored
 
 #: Tracks read at once, which bounds memory to so many rows of a shard in float32 (and fills a cache line of the
 #: matrix), and bins of them standardised at once, which stay in a core's cache.

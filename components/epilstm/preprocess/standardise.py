@@ -11,7 +11,6 @@ from epilstm.datasets import ReferenceHistograms, Scaler, SignalManifest
 from epilstm.errors import DataError
 from epilstm.preprocess.training_counts import TrainingCounts
 from epilstm.track_identity import TrackSet, missing_tracks
-from epilstm.treatment import binned_alike
 
 #: Tracks that a message names at most.
 NAMED = 10
@@ -79,24 +78,6 @@ def require_bin_size(manifest: SignalManifest, bin_size: int) -> None:
             f"bins are {manifest.bin_size} bp in the signal, {bin_size} bp in the encoder; "
             f"ingest again with ingest.bin_size: {bin_size}"
         )
-
-
-def require_binned_alike(manifest: SignalManifest, scaler: Scaler) -> None:
-    """Refuse signal whose bins are other means than the training data's: over all bases, or over covered ones.
-
-    Raises
-    ------
-    DataError
-        Names the first track that differs.
-    """
-    tracks, rows = manifest.track_set, manifest.track_set.places_of(scaler.track_set)
-    for row, transform, uncovered in zip(rows, scaler.transforms, scaler.uncovered_bases, strict=True):
-        if row is not None and not binned_alike(manifest.tracks[row].uncovered, uncovered):
-            raise DataError(
-                f"track {tracks.names[row]}: its uncovered bases are {manifest.tracks[row].uncovered} in the signal, "
-                f"{uncovered} in the training data; set its transform to {transform} and uncovered to {uncovered} in "
-                "the samplesheet, and ingest again"
-            )
 
 
 def rows_of(scaler: Scaler, manifest: SignalManifest) -> tuple[int, ...]:

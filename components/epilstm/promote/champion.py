@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.artifacts import ENCODER
 from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.embed.core_encoder import CoreEncoder, load_context, load_core, windows_by_time
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.representations import Network
-from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file
+from epilstm.model.encoder_folder import EncoderManifest, checked_file
 from epilstm.model.windows import chunks_of, context_bins
+from epilstm.standardisation import clipped, missing_where_uncovered, standardise, stored, to_signal
 from epilstm.track_identity import missing_tracks
-from epilstm.transforms import clipped, missing_where_uncovered, standardise, stored, to_signal
 from epilstm.treatment import binned_alike
 
 #: Chunks per call of the encoder.

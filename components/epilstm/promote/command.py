@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file, to_json
+from epilstm.artifacts import ENCODER, MANIFEST, fingerprint, read_json, sha256_file, to_json
 from epilstm.config import EvaluateParams, PromoteParams, validate
 from epilstm.console import log, progress
 from epilstm.datasets import Scaler, parse_manifest, read_manifest
@@ -20,7 +20,7 @@ from epilstm.evaluate.tasks import Task, given_tasks
 from epilstm.evaluate.trials import prepare_trials
 from epilstm.evaluation import EMBEDDING, EvaluationManifest, read_results
 from epilstm.export.session import cpu_session, median_milliseconds
-from epilstm.model.encoder_folder import ENCODER, EncoderManifest, checked_file, read_encoder_manifest
+from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.promote.champion import champion_representation, why_incomparable
 from epilstm.promote.comparison import challenger_scores, compare
 from epilstm.promote.decision import Champion, Comparison, Contender, Decision

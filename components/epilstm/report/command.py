@@ -15,10 +15,11 @@ from epilstm.report.density_figure import density_figure
 from epilstm.report.drawing import Picture, picture, words
 from epilstm.report.embedding_figure import embedding_figure
 from epilstm.report.held_out import HeldOut, read_held_out
+from epilstm.report.html import number
 from epilstm.report.imputation_figure import imputation_figure, measures_drawn
 from epilstm.report.inputs import Run, read_run
 from epilstm.report.loadings_figure import loadings_figure
-from epilstm.report.page import Pictures, ScorePictures, TaskPictures, number, page
+from epilstm.report.page import Pictures, ScorePictures, TaskPictures, page
 from epilstm.report.reconstruction_figures import size_figure, track_figure, window_figure
 from epilstm.report.smoothness_figure import smoothness_figure
 from epilstm.report.task_figures import curves_figure, level_figure, level_rows, score_figure, score_rows

@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from epilstm import __version__
 from epilstm.datasets import MatrixManifest, Use
@@ -27,6 +26,7 @@ from epilstm.report.data_quality import data_quality
 from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of, words
 from epilstm.report.further import further_comparisons
 from epilstm.report.held_out import HeldOut
+from epilstm.report.html import LONG_TABLE, TIMES, count, number, percent, signed, style
 from epilstm.report.imputation_tables import imputation_parts
 from epilstm.report.inputs import Run
 from epilstm.report.reconstruction_figures import TRACKS_ONE_BY_ONE
@@ -38,12 +38,7 @@ from epilstm.representation_names import known_name
 if TYPE_CHECKING:
     from epilstm.config import ReportParams
 
-TEMPLATE, STYLE_SHEET = "report.html.jinja", "style.css"
-
-#: Rows from which a table is folded away until the reader asks for it.
-LONG_TABLE = 30
-
-MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+TEMPLATE = "report.html.jinja"
 
 
 @dataclass(frozen=True)
@@ -132,37 +127,6 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         rows_drawn=ROWS,
     )
     return text.strip() + "\n"
-
-
-def style() -> Markup:
-    """The style sheet that every page has inside."""
-    return Markup((files("epilstm.report") / STYLE_SHEET).read_text(encoding="utf-8"))
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with fixed decimals and a real minus sign; "undefined" for None."""
-    if value is None:
-        return "undefined"
-    text = f"{value:.{digits}f}"
-    return text.replace("-", MINUS) if float(text) else text.removeprefix("-")
-
-
-def signed(value: float) -> str:
-    """A difference, with its sign."""
-    text = number(value)
-    return text if text.startswith(MINUS) else f"+{text}"
-
-
-def count(value: int) -> str:
-    """A whole number with thousands separated."""
-    return f"{value:,}"
-
-
-def percent(share: float) -> str:
-    """A share in percent; one that only rounds to 0% or 100% is said to be next to it."""
-    if 0 < share < 0.0005:
-        return "below 0.1%"
-    return "above 99.9%" if 0.9995 < share < 1 else f"{share:.1%}"
 
 
 def without_tasks(results: EvaluationResults | None) -> str:

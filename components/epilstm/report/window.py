@@ -15,8 +15,8 @@ from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.errors import DataError, ParamsError
 from epilstm.genome import Region, bins_of
 from epilstm.shards import open_bins
+from epilstm.standardisation import to_signal
 from epilstm.store import read_mask
-from epilstm.transforms import to_signal
 
 #: Length (bp) of a window that the page chooses, and how many places it looks at.
 WINDOW_BASES = 100_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from epilstm.artifacts import require_free
-from epilstm.cli import overwrite_option
+from epilstm.command_options import overwrite_option
 from epilstm.errors import ParamsError
 from epilstm.extras import missing_package
 

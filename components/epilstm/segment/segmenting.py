@@ -32,9 +32,9 @@ from epilstm.segment.segments import Segment, bed9_line, segments_of, without_sh
 from epilstm.segment.states import NO_STATE, HmmStates, KMeansStates, States, decode_stretch, training_sequences
 from epilstm.segment.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.shards import open_bins
+from epilstm.standardisation import to_signal
 from epilstm.stretches import Stretch, open_embeddings, piece_bins, read_rows, stretches_of, within
 from epilstm.track_identity import TrackSet, described
-from epilstm.transforms import to_signal
 
 METHODS: dict[str, type[KMeansStates] | type[HmmStates]] = {"kmeans": KMeansStates, "hmm": HmmStates}
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import MANIFEST, sha256_file
+from epilstm.artifacts import ENCODER, MANIFEST, sha256_file
 from epilstm.console import log
 from epilstm.errors import EpilstmError, ModelError
-from epilstm.model.encoder_folder import ENCODER, STATEFUL_ENCODER, checked_file, read_encoder_manifest
+from epilstm.model.encoder_folder import STATEFUL_ENCODER, checked_file, read_encoder_manifest
 from epilstm.serve.encoder import ENCODER_NAME, STATEFUL_NAME, Encoder, spec_of
 from epilstm.serve.providers import Provider, Wanted, choose_provider, open_session
 from epilstm.serve.refusal import Refusal, Status

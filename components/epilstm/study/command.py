@@ -10,7 +10,7 @@ import click
 
 from epilstm import console
 from epilstm.artifacts import require_free
-from epilstm.cli import overwrite_option
+from epilstm.command_options import overwrite_option
 from epilstm.errors import PipelineError
 
 PATH = click.Path(path_type=Path)

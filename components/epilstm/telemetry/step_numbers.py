@@ -48,7 +48,7 @@ def _train(numbers: Numbers, series: Series, now: float) -> None:
 
 
 def _export(numbers: Numbers, series: Series, now: float) -> None:
-    from epilstm.model.encoder_folder import ENCODER
+    from epilstm.artifacts import ENCODER
 
     series.set("epilstm_encoder_difference_ratio", finite(numbers.get("largest_difference")))
     series.set("epilstm_encoder_bytes", finite(numbers.get("bytes", {}).get(ENCODER)))

@@ -178,7 +178,7 @@ class Reconstruction(Source):
 
     def _signal(self, rows: NDArray[np.float16], kept: slice) -> NDArray[np.float32]:
         from epilstm.model.windows import reconstruct_bins
-        from epilstm.transforms import to_signal
+        from epilstm.standardisation import to_signal
 
         if self.hidden:
             standardised = np.empty((kept.stop - kept.start, len(self.places)), np.float32)
