@@ -57,7 +57,7 @@ def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         data_root
             Where bulk data lies: a folder on the mounted volume, or s3://bucket/prefix. Paths are relative to it.
         samplesheet
-            CSV of the tracks: cell_type, assay, uri and optionally sha256, transform, uncovered.
+            CSV of the tracks: cell_type, assay, uri and optionally replicate, sha256, transform, uncovered.
         regions
             BED of the regions to read; empty for whole chromosomes.
         blacklist

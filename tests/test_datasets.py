@@ -84,7 +84,8 @@ def test_a_track_is_named_after_cell_type_and_assay() -> None:
 @pytest.mark.parametrize("model", [MatrixManifest, EmbeddingsManifest])
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path, model: type[Manifest]) -> None:
     write_manifest(tmp_path, SIGNAL)
-    with pytest.raises(DataError, match=f"not a {model.__name__}.*is it the right folder"):
+    article = {MatrixManifest: "a", EmbeddingsManifest: "an"}[model]
+    with pytest.raises(DataError, match=f"not {article} {model.__name__}.*is it the right folder"):
         read_manifest(tmp_path, model)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from epilstm.samplesheet.sheet import COLUMNS
 from epilstm.steps import METRICS, STEPS, Port, Step
 
 STEP = Step(
@@ -55,6 +56,11 @@ def test_argv_of_a_part_needs_every_work_folder():
 def test_argv_of_a_part_needs_a_step_that_has_parts():
     with pytest.raises(ValueError, match="step toy has no parts"):
         replace(STEP, part=None).argv("P.yaml", {"signal": "S", "cache": "C"}, part="3/8")
+
+
+def test_the_help_of_ingest_names_every_column_of_a_samplesheet():
+    (sheet,) = (port for port in STEPS["ingest"].inputs if port.name == "samplesheet")
+    assert [column for column in COLUMNS if column not in sheet.help] == []
 
 
 def test_steps_are_in_the_order_that_data_flows():

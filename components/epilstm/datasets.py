@@ -385,7 +385,10 @@ def parse_manifest(content: object, model: type[M], source: Path) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{source}: not a {model.__name__} ({key}: {first['msg']}); is it the right folder?") from error
+        article = "an" if model.__name__[0] in "AEIOU" else "a"
+        raise DataError(
+            f"{source}: not {article} {model.__name__} ({key}: {first['msg']}); is it the right folder?"
+        ) from error
 
 
 def write_manifest(folder: Path, manifest: BaseModel) -> None:

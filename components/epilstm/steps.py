@@ -121,7 +121,11 @@ STEPS: dict[str, Step] = {
             "Read bigWig tracks into mean signal per bin.",
             "train",
             (
-                Port("samplesheet", "file", "CSV with the columns cell_type, assay, uri; optionally sha256, transform"),
+                Port(
+                    "samplesheet",
+                    "file",
+                    "CSV with the columns cell_type, assay, uri; optionally replicate, sha256, transform, uncovered",
+                ),
                 Port("regions", "file", "BED of the regions to read; without it, whole chromosomes", optional=True),
                 Port("blacklist", "file", "BED of bins to treat as without data", optional=True),
             ),

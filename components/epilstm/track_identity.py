@@ -8,6 +8,7 @@ older version wrote, which have names alone.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -210,6 +211,27 @@ def described(tracks: TrackSet) -> list[dict[str, str]]:
         {"name": name, **dict(zip(keys, each.fields, strict=False))}
         for name, each in zip(tracks.names, tracks.identities, strict=True)
     ]
+
+
+def tracks_of_properties(names: Sequence[str], properties: Mapping[str, str]) -> TrackSet:
+    """Tracks of an encoder by what it says of itself: a JSON list each of `cell_types`, `assays` and `replicates`.
+
+    Without them, it is of an older version, which has names alone; without replicates, no track has one.
+
+    Raises
+    ------
+    ValueError
+        A list is unreadable, or of another length.
+    """
+    if "cell_types" not in properties:
+        return TrackSet.of_names(names)
+    lists = [json.loads(properties.get(key, "null")) for key in ("cell_types", "assays", "replicates")]
+    cell_types, assays, replicates = lists[0], lists[1], lists[2] or [None] * len(names)
+    if not all(isinstance(each, list) for each in (cell_types, assays, replicates)):
+        raise ValueError("the fields of the tracks are not lists")
+    identities = [TrackIdentity(*fields) for fields in zip(cell_types, assays, replicates, strict=True)]
+    require_known_tracks(names, identities)
+    return TrackSet(tuple(names), tuple(identities))
 
 
 def same_tracks(one: TrackSet, other: TrackSet) -> bool:

@@ -1,6 +1,7 @@
 """``epilstm plot``: every kind of figure as a file, and what is refused."""
 
 import csv
+import gzip
 import json
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -87,6 +88,25 @@ def test_the_numbers_behind_the_scores_are_those_of_the_evaluation(draw, finishe
         assert float(rows[name]["high"]) == each.average_precision_ci.high
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_conservation_in_a_bedgraph_has_the_numbers_of_the_same_bigwig(
+    draw, finished, along_the_genome, tmp_path, packed
+):
+    lines = []
+    with pyBigWig.open(str(along_the_genome / "toy.bw")) as bigwig:
+        for chrom in SIZES:
+            lines += [f"{chrom}\t{start}\t{end}\t{value!r}\n" for start, end, value in bigwig.intervals(chrom)]
+    text = tmp_path / ("toy.bedGraph.gz" if packed else "toy.bedGraph")
+    text.write_bytes(gzip.compress("".join(lines).encode()) if packed else "".join(lines).encode())
+    numbers = {}
+    for file in (along_the_genome / "toy.bw", text):
+        line = ["conservation", *arguments("conservation", finished, along_the_genome), "--bigwig", file]
+        draw("x.svg", *line, "--overwrite", "--numbers", tmp_path / "numbers.csv")
+        numbers[file] = list(csv.DictReader((tmp_path / "numbers.csv").open()))
+    assert len(numbers[text]) > SIZE
+    assert numbers[text] == numbers[along_the_genome / "toy.bw"]
+
+
 def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
     from epilstm.plot.embedding_plots import plot_loadings, read_bins
 
@@ -125,7 +145,7 @@ WINDOW = ["window", *EMBEDDED, "--model", "{model}"]
         (["training", "--history", "{history}"], "none/x.png", "there is no folder"),
         (["training", "--history", "{history}"], "", "not a figure's name"),
         (["training", "--history", "{here}/none.csv"], "x.png", "none.csv: no such file"),
-        (["scores", "--evaluation", "{matrix}"], "x.png", "manifest.json: not a EvaluationManifest"),
+        (["scores", "--evaluation", "{matrix}"], "x.png", "manifest.json: not an EvaluationManifest"),
         (["scores", "--evaluation", "{evaluation}", "--task", "fires"], "x.png", "no such task; did you mean fire?"),
         (["curves", "--evaluation", "{evaluation}", "--task", "x"], "x.png", "no such task; it has gene_expression"),
         (["density", *EMBEDDED, "--chromosome", "chr7"], "x.png", "no regions there; it has chr1, chr2, chr3"),
@@ -137,7 +157,12 @@ WINDOW = ["window", *EMBEDDED, "--model", "{model}"]
             "x.png",
             "history.csv:1: expected 'chromosome start end",
         ),
-        (["conservation", *EMBEDDED, "--bigwig", "{model}/weights.safetensors"], "x.png", "not a bigWig"),
+        (
+            ["conservation", *EMBEDDED, "--bigwig", "{model}/weights.safetensors"],
+            "x.png",
+            "not a bigWig file; check --bigwig",
+        ),
+        (["conservation", *EMBEDDED, "--bigwig", "{here}/no.bw"], "x.png", "no.bw: no such file; check --bigwig"),
         ([*WINDOW, "--region", "chr9:1-2"], "x.png", "no regions on chromosome 'chr9'"),
         ([*WINDOW, "--track", "DNas"], "x.png", "--track DNas: no such track, cell type or assay; did you mean DNase?"),
         ([*WINDOW, "--genes", "{history}"], "x.png", "history.csv:1: expected the 9 tab-separated columns of GTF"),

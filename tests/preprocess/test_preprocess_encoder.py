@@ -182,5 +182,5 @@ def test_signal_below_0_is_refused_where_the_encoder_takes_log1p(tmp_path):
 
 def test_a_folder_that_is_no_encoder_is_named(tmp_path, encoder):
     new_signal(tmp_path, SCALER.tracks)
-    with pytest.raises(DataError, match=r"manifest.json: not a EncoderManifest"):
+    with pytest.raises(DataError, match=r"manifest.json: not an EncoderManifest"):
         preprocess(tmp_path, tmp_path / "signal")

@@ -106,7 +106,7 @@ def test_damaged_weights_are_refused(own_run, tmp_path):
 
 def test_folders_given_in_the_wrong_place_are_refused(finished_run, tmp_path):
     swapped = {**finished_run, "embeddings": finished_run["matrix"], "matrix": finished_run["embeddings"]}
-    assert "not a EmbeddingsManifest" in refused(swapped, tmp_path)
+    assert "not an EmbeddingsManifest" in refused(swapped, tmp_path)
 
 
 def test_embeddings_without_the_windows_chromosome_are_refused(own_run, tmp_path):

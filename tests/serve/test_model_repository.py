@@ -11,6 +11,7 @@ import pytest
 from epilstm.errors import EpilstmError
 from epilstm.serve.refusal import Refusal, Status
 from epilstm.serve.repository import Repository
+from epilstm.track_identity import TrackIdentity
 from export.small_model import SCALER
 from serve.server_process import export_encoder
 
@@ -92,6 +93,28 @@ def test_a_model_of_other_tracks_is_refused_for_clients_rely_on_their_order(tmp_
     watched.turn(other_tracks)
     watched.watch_until(lambda: watched.refused == 1)
     assert len(watched.loaded) == 1
+
+
+def test_a_model_of_tracks_that_only_their_names_share_is_refused(tmp_path):
+    """`cell-A` + `DNase` and `cell` + `A-DNase` are both named `cell-A-DNase`; an older encoder has names alone."""
+
+    def encoder(name: str, fields: list[tuple[str, str]] | None, scale: float):
+        identities = None if fields is None else [TrackIdentity(*each) for each in fields]
+        scaler = SCALER.model_copy(update={"tracks": names, "identities": identities})
+        return export_encoder(tmp_path / name, scale=scale, scaler=scaler)
+
+    names = [f"cell-{letter}-DNase" for letter in "ABCDEFG"]
+    cells = [(f"cell-{letter}", "DNase") for letter in "ABCDEFG"]
+    served = encoder("served", cells, 3.0)
+    watched = Watched(tmp_path / "champion", served)
+    watched.turn(encoder("others", [*cells[:3], ("cell", "D-DNase"), *cells[4:]], 2.0))
+    watched.watch_until(lambda: watched.refused == 1)
+    assert len(watched.loaded) == 1
+    watched.turn(encoder("same", cells, 2.0))
+    watched.watch_until(lambda: len(watched.loaded) == 2)
+    watched.turn(encoder("older", None, 2.5))
+    watched.watch_until(lambda: len(watched.loaded) == 3)
+    assert watched.refused == 1
 
 
 def test_the_same_model_anew_is_not_loaded_twice(tmp_path, encoder_folder, other_folder):

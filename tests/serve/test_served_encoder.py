@@ -64,7 +64,7 @@ def test_a_graph_of_other_names_is_no_encoder(encoder_folder, tmp_path):
         model.graph.input[0].name = "x"
 
     path = changed(encoder_folder / ENCODER, tmp_path / "other.onnx", rename)
-    with pytest.raises(ModelError, match="not an encoder of ours: it takes x"):
+    with pytest.raises(ModelError, match="not an encoder: it takes x"):
         load_generation(path, "cpu", False)
 
 

@@ -18,7 +18,7 @@ from epilstm.embed.windows import Window, WindowShape, shards_of, windows_of
 from epilstm.errors import ParamsError
 from epilstm.ingest.binned_track import Binning
 from epilstm.track_files import Piece
-from epilstm.track_identity import TrackIdentity, TrackSet
+from epilstm.track_identity import TrackSet, tracks_of_properties
 from epilstm.treatment import Uncovered
 
 # Names of the served models and of their tensors, which are the exported encoders'.
@@ -52,12 +52,7 @@ class ServedEncoder:
     @property
     def track_set(self) -> TrackSet:
         """The tracks with their fields, in input order; of an encoder of an older version, by their names alone."""
-        properties = self.encoder.properties
-        if "cell_types" not in properties:
-            return TrackSet.of_names(self.tracks)
-        columns = [json.loads(properties[key]) for key in ("cell_types", "assays")]
-        replicates = json.loads(properties.get("replicates", "null")) or [None] * len(self.tracks)
-        return TrackSet(self.tracks, tuple(map(TrackIdentity, *columns, replicates)))
+        return tracks_of_properties(self.tracks, self.encoder.properties)
 
     @property
     def bin_size(self) -> int:

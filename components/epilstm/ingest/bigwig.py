@@ -60,6 +60,10 @@ class _Blocks:
     size: npt.NDArray[np.int64]
 
 
+#: Where the path of a track's file comes from, for advice.
+SAMPLESHEET_URI = "the samplesheet's uri"
+
+
 class BigWig:
     """A bigWig file open for reading.
 
@@ -71,6 +75,8 @@ class BigWig:
         What messages call it, where that is not its path.
     only : str, optional
         The one chromosome whose intervals will be asked for: no more of the index is kept in memory.
+    given_as : str, optional
+        What the user gave its path as, which messages advise to check.
 
     Attributes
     ----------
@@ -85,14 +91,17 @@ class BigWig:
         Missing, unreadable, not a bigWig, or cut short. Reading raises it too, for damage found on the way.
     """
 
-    def __init__(self, path: Path, name: str | None = None, only: str | None = None) -> None:
+    def __init__(
+        self, path: Path, name: str | None = None, only: str | None = None, given_as: str = SAMPLESHEET_URI
+    ) -> None:
         self.name = name or str(path)
+        self._given_as = given_as
         self.empty_intervals = 0
         self._only = only
         try:
             self._file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            raise MissingTrackError(f"{self.name}: no such file; check the samplesheet's uri") from None
+            raise MissingTrackError(f"{self.name}: no such file; check {given_as}") from None
         except OSError as error:
             raise TrackError(f"{self.name}: cannot be opened: {error.strerror}") from error
         try:
@@ -177,7 +186,7 @@ class BigWig:
         for self._order in "<>":
             magic = struct.unpack_from(self._order + "I", start)[0] if len(start) >= 4 else 0
             if magic == BIGBED_MAGIC:
-                raise TrackError(f"{self.name}: a bigBed file, which has no signal; give the track's bigWig")
+                raise TrackError(f"{self.name}: a bigBed file, which has no signal; give the bigWig")
             if magic == BIGWIG_MAGIC:
                 break
         else:
@@ -186,7 +195,7 @@ class BigWig:
                 seems = ": a web page or a server's error message in its place"
             elif start.startswith(b"\x1f\x8b"):
                 seems = ": it is gzipped, unpack it"
-            raise TrackError(f"{self.name}: not a bigWig file{seems}; check the samplesheet's uri")
+            raise TrackError(f"{self.name}: not a bigWig file{seems}; check {self._given_as}")
         header = self._unpack(HEADER, 0)
         self._chromosome_tree, self._data, self._index = header[3:6]
         self._compressed = header[10] > 0

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from epilstm.errors import TrackError
-from epilstm.ingest.bigwig import BIGBED_MAGIC, BIGWIG_MAGIC
+from epilstm.ingest.bigwig import BIGBED_MAGIC, BIGWIG_MAGIC, SAMPLESHEET_URI
 from epilstm.ingest.bigwig_writing import BigWigWriter
 from epilstm.ingest.text_signal import text_signal
 
@@ -20,7 +20,7 @@ LOOKED_AT = 4_096
 _GZIP = b"\x1f\x8b"
 
 
-def needs_converting(path: Path, name: str) -> bool:
+def needs_converting(path: Path, name: str, given_as: str = SAMPLESHEET_URI) -> bool:
     """Whether a file is not read as it is; what is neither, `BigWig` says what is wrong with.
 
     Raises
@@ -28,11 +28,11 @@ def needs_converting(path: Path, name: str) -> bool:
     TrackError
         It cannot be read.
     """
-    first = _first_bytes(path, name)
+    first = _first_bytes(path, name, given_as)
     return first.startswith(_GZIP) or _is_text(first)
 
 
-def as_bigwig(path: Path, name: str, sizes: Mapping[str, int], folder: Path) -> Path:
+def as_bigwig(path: Path, name: str, sizes: Mapping[str, int], folder: Path, given_as: str = SAMPLESHEET_URI) -> Path:
     """Path of a track's file as a bigWig; what the file is follows from its content, whatever it is called.
 
     Parameters
@@ -45,15 +45,17 @@ def as_bigwig(path: Path, name: str, sizes: Mapping[str, int], folder: Path) -> 
         Chromosome sizes of the assembly (bp), which text does not have.
     folder : Path
         Exists; a converted file is written there.
+    given_as : str, optional
+        What the user gave the path as, which messages advise to check.
 
     Raises
     ------
     TrackError
         Names file, line and cause.
     """
-    if not needs_converting(path, name):
+    if not needs_converting(path, name, given_as):
         return path
-    first = _first_bytes(path, name)
+    first = _first_bytes(path, name, given_as)
     converted = folder / "converted.bigwig"
     if first.startswith(_GZIP):
         try:
@@ -62,7 +64,7 @@ def as_bigwig(path: Path, name: str, sizes: Mapping[str, int], folder: Path) -> 
                 if not _is_text(inside):
                     if not _has_magic(inside, BIGWIG_MAGIC) and not _has_magic(inside, BIGBED_MAGIC):
                         raise TrackError(
-                            f"{name}: gzipped, but neither bigWig nor bedGraph nor wiggle; check the samplesheet's uri"
+                            f"{name}: gzipped, but neither bigWig nor bedGraph nor wiggle; check {given_as}"
                         )
                     with open(converted, "wb") as unpacked:
                         unpacked.write(inside)
@@ -76,12 +78,12 @@ def as_bigwig(path: Path, name: str, sizes: Mapping[str, int], folder: Path) -> 
     return converted
 
 
-def _first_bytes(path: Path, name: str) -> bytes:
+def _first_bytes(path: Path, name: str, given_as: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(LOOKED_AT)
     except FileNotFoundError:
-        raise TrackError(f"{name}: no such file; check the samplesheet's uri") from None
+        raise TrackError(f"{name}: no such file; check {given_as}") from None
     except OSError as error:
         raise TrackError(f"{name}: cannot be opened: {error.strerror}") from error
 

@@ -19,6 +19,9 @@ from epilstm.plot.fasta import gc_content
 
 Method = Literal["pearson", "spearman"]
 
+#: The option that names a bigWig here.
+GIVEN_AS = "--bigwig"
+
 #: Resamples of an interval, and its ends.
 RESAMPLES = 500
 PERCENTILES = (2.5, 97.5)
@@ -61,7 +64,9 @@ def bigwig_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[ND
     size, sizes = matrix.manifest.bin_size, matrix.manifest.chromosome_sizes
     with (
         tempfile.TemporaryDirectory(prefix="epilstm-") as scratch,
-        BigWig(as_bigwig(path, str(path), sizes, Path(scratch)), str(path)) as bigwig,
+        BigWig(
+            as_bigwig(path, str(path), sizes, Path(scratch), given_as=GIVEN_AS), str(path), given_as=GIVEN_AS
+        ) as bigwig,
     ):
         absent = [stretch.chrom for stretch in stretches if stretch.chrom not in bigwig.chromosomes]
         if absent:

@@ -130,7 +130,7 @@ def spec_of(session: Any, version: str, properties: Mapping[str, str], source: s
     floats = all(each.type == "tensor(float)" for each in (*inputs.values(), *outputs.values()))
     if set(inputs) != wanted_inputs or set(outputs) != wanted_outputs or not floats:
         raise ModelError(
-            f"{source}: not an encoder of ours: it takes {', '.join(inputs)} and gives {', '.join(outputs)}; "
+            f"{source}: not an encoder: it takes {', '.join(inputs)} and gives {', '.join(outputs)}; "
             "give one that 'epilstm export' wrote"
         )
     specs = [tuple(TensorSpec(each.name, tuple(each.shape)) for each in found.values()) for found in (inputs, outputs)]
@@ -143,7 +143,12 @@ def spec_of(session: Any, version: str, properties: Mapping[str, str], source: s
     if tracks and len(tracks) != inputs[SIGNAL].shape[-1]:
         raise ModelError(f"{source}: names {len(tracks)} tracks, takes {inputs[SIGNAL].shape[-1]}; run export again")
     name = STATEFUL_NAME if stateful else ENCODER_NAME
-    return ModelSpec(name, version, specs[0], specs[1], {**said, **properties}, tracks)
+    model = ModelSpec(name, version, specs[0], specs[1], {**said, **properties}, tracks)
+    try:
+        _ = model.track_set
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{source}: the fields of its tracks are unreadable: {error}; run export again") from error
+    return model
 
 
 def _tracks(text: str, source: str) -> tuple[str, ...]:

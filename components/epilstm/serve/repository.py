@@ -17,6 +17,7 @@ from epilstm.serve.encoder import ENCODER_NAME, STATEFUL_NAME, Encoder, spec_of
 from epilstm.serve.providers import Provider, Wanted, choose_provider, open_session
 from epilstm.serve.refusal import Refusal, Status
 from epilstm.serve.tensors import shown
+from epilstm.track_identity import same_tracks
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Generation:
         return next(iter(self.encoders.values())).spec.tracks
 
     def contract(self) -> dict[str, Any]:
-        """What clients rely on: names and shapes of tensors, tracks, and how their signal is binned."""
+        """What clients rely on besides the tracks' fields: names, shapes of tensors, how signal is binned."""
         return {
             name: (
                 [(spec.name, spec.shape) for spec in (*encoder.spec.inputs, *encoder.spec.outputs)],
@@ -219,7 +220,12 @@ class Repository:
 
 def _require_contract(served: Generation, new: Generation) -> None:
     before, after = served.contract(), new.contract()
-    changed = [name for name in before if before[name] != after.get(name)]
+    changed = [
+        name
+        for name in before
+        if before[name] != after.get(name)
+        or not same_tracks(served.encoders[name].spec.track_set, new.encoders[name].spec.track_set)
+    ]
     if changed:
         raise ModelError(
             f"version {new.version} takes or gives something else than version {served.version} "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.serve.refusal import Refusal, bad_request
+from epilstm.track_identity import TrackSet, tracks_of_properties
 
 Tensor = NDArray[np.float32]
 Tensors = Mapping[str, Tensor]
@@ -82,6 +83,11 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     properties: Mapping[str, str] = field(default_factory=dict)
     tracks: tuple[str, ...] = ()
+
+    @property
+    def track_set(self) -> TrackSet:
+        """The tracks with their fields; of an encoder of an older version, by their names alone."""
+        return tracks_of_properties(self.tracks, self.properties)
 
     def input(self, name: str) -> TensorSpec:
         """Spec of an input.
