@@ -1,12 +1,12 @@
 """One container component per step, made from the step table.
 
 A component runs ``epilstm task run ... -- LINE``, where LINE is the step's own command line with kfp's placeholders in
-the places of its paths. `epilstm.task` turns these into paths and tells kfp what came of the step.
+the places of its paths. `epilstm.task` turns these into paths and reports the step's outputs to kfp.
 """
 
 # kfp reads annotations as objects: no `from __future__ import annotations` here.
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,48 +15,23 @@ from kfp.dsl.container_component_class import ContainerComponent
 
 from epilstm.steps import STEPS, Port, Step
 from pipelines.lifecycle import VERDICT
-from pipelines.profiles import UNCACHED
 
 #: Datasets too big for kfp to carry: their URIs travel as parameters, their manifests as artifacts.
 BULK_KINDS = {"signal", "matrix", "embeddings"}
 
+#: Artifacts by the kind of a port.
 ARTIFACTS: dict[str, type[dsl.Artifact]] = {
     "model": dsl.Model,
     "encoder": dsl.Model,
     "evaluation": dsl.Artifact,
     "csv": dsl.Dataset,
     "html": dsl.HTML,
+    "markdown": dsl.Markdown,
     "metrics": dsl.Metrics,
 }
 
-#: Paths under the data root that the whole project agrees on: of a step's work folders and of simulated data.
-LITERAL_PATHS = {
-    "ingest": {"cache": "cache/ingest"},
-    "preprocess": {"parts": "cache/preprocess"},
-    "train": {"checkpoint": "cache/train"},
-    "embed": {"parts": "cache/embed"},
-    "simulate": {"simulated": "data/simulated"},
-}
-
-#: What a step tells beside its outputs: name -> annotation.
-TOLD: dict[str, dict[str, Any]] = {
-    "simulate": {"simulated": dsl.OutputPath(str)},
-    "evaluate": {"classification": dsl.Output[dsl.ClassificationMetrics]},
-    "promote": {"verdict": dsl.OutputPath(str)},
-    "monitor": {"verdict": dsl.OutputPath(str)},
-}
-
-#: Ports that are artifacts although most of their kind are not, and what they are shown as.
-ARTIFACTS_BY_NAME: dict[str, type[dsl.Artifact]] = {"champion": dsl.Model, "reasons": dsl.Markdown}
-
-#: Switches of the step's line. Drift is a verdict to branch on here, no failure.
-FLAGS = {"train": ("resume",)}
-
-#: Steps whose outputs kfp may take from its cache; which code made them enters its key, as the plan reports it.
-CODED = tuple(name for name in STEPS if name not in UNCACHED)
-
-#: What a step reads besides its ports, so that kfp runs it again where DVC would: names of parameters.
-VERSIONS = {"ingest": ("data_version",), "evaluate": ("labels_version",)}
+#: Steps whose outputs kfp may take from its cache; the code that made them, as the plan reports it, is in its key.
+CACHED = tuple(name for name, step in STEPS.items() if step.cached)
 
 
 @dataclass(frozen=True)
@@ -87,6 +62,8 @@ class Form:
 
 WHOLE = Form()
 
+POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
 
 def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerComponent:
     """The container component of a step.
@@ -107,26 +84,24 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
     """
     inputs = [port for port in step.inputs if not port.optional or port.name in _GIVEN | set(form.inputs)]
     outputs = [] if form.part else list(step.outputs)
-    literal = LITERAL_PATHS.get(step.name, {})
-    versions = (*VERSIONS.get(step.name, ()), *(f"{name}_version" for name in form.by_path))
+    fixed = {port.name: f"cache/{step.name}" for port in step.work}
+    fixed |= {port.name: port.place for port in outputs if port.place}
+    versions = (*step.versions, *(f"{name}_version" for name in form.by_path))
 
     annotations: dict[str, Any] = {"data_root": str, "params": dict}
     annotations |= {port.name: _input_annotation(port, form) for port in inputs}
     annotations |= dict.fromkeys(versions, str)
-    if step.name in CODED:
+    if step.cached:
         annotations |= {"code": str}
     if form.part:
         annotations |= {"part": str, "done": dsl.OutputPath(str)}
     for port in outputs:
-        if port.name not in literal:
-            annotations |= _output_annotations(port)
-    if not form.part:
-        annotations |= TOLD.get(step.name, {})
+        annotations |= _output_annotations(port)
 
     def container(**given: Any) -> dsl.ContainerSpec:
-        paths = dict(literal)
+        paths = dict(fixed)
         for port in (*inputs, *outputs):
-            if port.name not in literal:
+            if port.name not in fixed:
                 value = given[port.name]
                 paths[port.name] = value.path if _is_artifact(annotations[port.name]) else value
         wrapper: list[Any] = [
@@ -142,11 +117,13 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
             wrapper += ["--launcher", form.launcher]
         elif form.processes > 1:
             wrapper += ["--processes", str(form.processes)]
-        if step.name in CODED:
+        if step.cached:
             wrapper += ["--code", given["code"]]
         for name in versions:
             wrapper += ["--version-of", f"{name}={given[name]}"]
-        line = step.argv(given["params"], paths, FLAGS.get(step.name, ()), given["part"] if form.part else None)
+        # A pod that is started again resumes. Drift is a verdict to branch on here, no failure.
+        resume = tuple(flag for flag, _ in step.flags if flag == "resume")
+        line = step.argv(given["params"], paths, resume, given["part"] if form.part else None)
         return dsl.ContainerSpec(image=image, command=["epilstm", "task", "run"], args=[*wrapper, "--", *line])
 
     name = f"{step.name}-part" if form.part else step.name
@@ -168,7 +145,7 @@ def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
     ContainerComponent
         Outputs ``ingest_parts`` (the shards of the tracks) and ``genome_groups`` (the groups of chromosomes),
         both empty where one task does it all, ``data_version``, for what it also looks at ``labels_version`` and
-        ``encoder_version``, the fingerprint of the image's code of each step in `CODED` (``train_code``), and all of
+        ``encoder_version``, the fingerprint of the image's code of each step in `CACHED` (``train_code``), and all of
         these as ``code``.
     """
     files = ["samplesheet", "regions", "blacklist", *also]
@@ -176,8 +153,8 @@ def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
     annotations |= dict.fromkeys(files, str)
     annotations |= {"ingest_parts": dsl.OutputPath(list), "genome_groups": dsl.OutputPath(list)}
     annotations |= {"data_version": dsl.OutputPath(str)}
-    told = [f"{name}_version" for name in ("labels", "encoder") if name in also]
-    annotations |= dict.fromkeys([*told, *(f"{name}_code" for name in CODED)], dsl.OutputPath(str))
+    versions = [f"{name}_version" for name in ("labels", "encoder") if name in also]
+    annotations |= dict.fromkeys([*versions, *(f"{name}_code" for name in CACHED)], dsl.OutputPath(str))
     annotations |= {"code": dsl.OutputPath(dict)}
 
     def container(**given: Any) -> dsl.ContainerSpec:
@@ -201,17 +178,22 @@ _GIVEN = {"regions", "blacklist", "tasks", "labels", "evaluation", "champion"}
 
 
 def _input_annotation(port: Port, form: Form) -> Any:
-    if port.name in ARTIFACTS_BY_NAME:
-        return dsl.Input[ARTIFACTS_BY_NAME[port.name]]
-    if port.kind in ARTIFACTS and port.name not in form.by_path:
-        return dsl.Input[ARTIFACTS[port.kind]]
-    return str
+    kind = port.shown_as or port.kind
+    return dsl.Input[ARTIFACTS[kind]] if kind in ARTIFACTS and port.name not in form.by_path else str
 
 
 def _output_annotations(port: Port) -> Mapping[str, Any]:
+    """Outputs of the component that an output of the step becomes, with what is reported about it."""
+    if port.place:
+        return {port.name: dsl.OutputPath(str)}
     if port.kind in BULK_KINDS:
         return {port.name: dsl.OutputPath(str), f"{port.name}_manifest": dsl.Output[dsl.Dataset]}
-    return {port.name: dsl.Output[ARTIFACTS_BY_NAME.get(port.name) or ARTIFACTS.get(port.kind, dsl.Artifact)]}
+    outputs: dict[str, Any] = {port.name: dsl.Output[ARTIFACTS.get(port.shown_as or port.kind, dsl.Artifact)]}
+    if port.kind == "evaluation":
+        outputs["classification"] = dsl.Output[dsl.ClassificationMetrics]
+    if port.verdict:
+        outputs["verdict"] = dsl.OutputPath(str)
+    return outputs
 
 
 def _is_artifact(annotation: Any) -> bool:
@@ -222,18 +204,23 @@ def component_of(
     name: str, summary: str, annotations: Mapping[str, Any], container: Callable[..., dsl.ContainerSpec]
 ) -> ContainerComponent:
     """What ``@dsl.container_component`` makes of a function with these parameters; ``verdict`` becomes `VERDICT`."""
-
-    def build(*values: Any) -> dsl.ContainerSpec:
-        return container(**dict(zip(annotations, values, strict=True)))
-
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    build.__name__ = name.replace("-", "_")
-    build.__doc__ = summary
-    build.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(key, kind, annotation=annotation) for key, annotation in annotations.items()]
-    )
-    component = dsl.container_component(build)
+    parameters = [inspect.Parameter(key, POSITIONAL, annotation=annotation) for key, annotation in annotations.items()]
+    component = dsl.container_component(with_signature(name, summary, parameters, container))
     outputs = component.component_spec.outputs or {}
     if "verdict" in outputs:  # kfp lets no parameter of a function be called so
         outputs[VERDICT] = outputs.pop("verdict")
     return component
+
+
+def with_signature(
+    name: str, doc: str, parameters: Sequence[inspect.Parameter], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function as kfp reads it, with parameters from a table; `function` takes them by name."""
+
+    def build(*values: Any) -> Any:
+        return function(**dict(zip((parameter.name for parameter in parameters), values, strict=True)))
+
+    build.__name__ = name.replace("-", "_")
+    build.__doc__ = doc
+    build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return build

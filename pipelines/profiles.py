@@ -10,6 +10,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from epilstm.errors import ParamsError
+from epilstm.steps import STEPS
 from epilstm.task.secret_variables import FOLDER as SECRET_FOLDER
 
 #: Where the data root's volume is in every pod.
@@ -69,9 +70,8 @@ LAUNCHER = Resources("500m", "1Gi", 100)
 #: Steps that compute on an accelerator where the profile has one.
 ACCELERATED = {"train", "embed", "embed-part"}
 
-#: Tasks that look at, or change, what no parameter tells of: never taken from the cache. (simulate's data lie in one
-#: place, and another seed's may have taken it.)
-UNCACHED = {"plan", "simulate", "changed", "champion", "promote", "publish", "rollout"}
+#: Tasks beside the steps: they read or change what no parameter describes, and are never taken from the cache.
+UNCACHED = {"plan", "changed", "champion", "publish", "rollout"}
 
 #: Tasks that are given the credentials of the registry.
 REGISTRY_TASKS = {"changed", "champion", "publish", "rollout"}
@@ -270,8 +270,8 @@ def place(task: PipelineTask, step: str, profile: Profile, cluster: Cluster, *, 
         backoff_max_duration=f"{resources.hours * HOUR * (profile.retry.times + 1)}s",
     )
     kubernetes.set_timeout(task, resources.hours * HOUR)
-    # Caching is said for each task: left open, it would follow the environment of who compiles.
-    task.set_caching_options(step not in UNCACHED)
+    # Caching is set for each task: left open, it would follow the environment of who compiles.
+    task.set_caching_options(step not in UNCACHED and STEPS[step.removesuffix("-part")].cached)
     # Without a uid of its own, so that clusters which give each namespace its range can choose one.
     kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=cluster.scratch)

@@ -1,12 +1,13 @@
 """The simulation pipeline: a small epigenome in the data root, for the training pipeline's defaults to run on."""
 
-# kfp reads annotations as objects: no `from __future__ import annotations` here.
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
-from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
+from pipelines.pipeline_parameters import pipeline_of
 from pipelines.tasks import TaskMaker
 
 
@@ -21,20 +22,13 @@ def simulation(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
         Default of each parameter.
     """
 
-    @dsl.pipeline(name="epilstm-simulation", display_name="Epi-LSTM simulation")
-    def epilstm_simulation(
-        data_root: str = defaults["data_root"],
-        simulate: dict = defaults["simulate"],
-    ) -> None:
-        """Make a small epigenome under the data root: bigWig tracks, a samplesheet and labels for every task.
-
-        Parameters
-        ----------
-        data_root
-            Where it goes: a folder on the mounted volume, or s3://bucket/prefix.
-        simulate
-            Params of simulate, as its section of params.yaml.
-        """
+    def tasks(data_root: Any, simulate: Any) -> None:
         make.step("simulate", data_root=data_root, params=simulate)
 
-    return epilstm_simulation
+    return pipeline_of(
+        "simulation",
+        "Make a small epigenome under the data root: bigWig tracks, a samplesheet and labels for every task.",
+        ("data_root", "simulate"),
+        defaults,
+        tasks,
+    )

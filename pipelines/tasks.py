@@ -12,7 +12,7 @@ from kfp.dsl import PipelineTask
 
 from epilstm.steps import STEPS
 from epilstm.telemetry.step_run import PIPELINE
-from pipelines.components import CODED, WHOLE, Form, plan_component, step_component
+from pipelines.components import CACHED, WHOLE, Form, plan_component, step_component
 from pipelines.images import Images
 from pipelines.lifecycle.components import champion_component, changed_component, publish_component, rollout_component
 from pipelines.profiles import ACCELERATED, DATA_PATH, RESOURCES, Cluster, Profile, place
@@ -42,7 +42,7 @@ TITLES = {
 
 def _code(step: str, plan: PipelineTask | None) -> dict[str, Any]:
     """Argument of a step's component that names its code."""
-    return {} if plan is None or step not in CODED else {"code": plan.outputs[f"{step}_code"]}
+    return {} if plan is None or step not in CACHED else {"code": plan.outputs[f"{step}_code"]}
 
 
 @dataclass(frozen=True)

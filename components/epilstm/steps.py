@@ -24,12 +24,21 @@ class Port:
         One line.
     optional : bool
         May be left out.
+    shown_as : str
+        Kind of artifact that it is in Kubeflow, where its own kind is none: ``model`` or ``markdown``.
+    place : str
+        Path under the data root at which every pipeline has it; empty where it is given.
+    verdict : str
+        Key of a JSON output by whose value pipelines branch.
     """
 
     name: str
     kind: str
     help: str
     optional: bool = False
+    shown_as: str = ""
+    place: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,11 @@ class Step:
     part : str or None
         Help of ``--part``: the step can do one part of its work, which goes into its work folders and to no output. A
         run without it takes over what is there, does the rest, and writes what a run that did it all would write.
+    versions : tuple of str
+        Versions of files that it reads and that no port names; pipelines pass them, so that a changed file reruns it.
+    cached : bool
+        Kubeflow may reuse its outputs: what it reads is all among its inputs, and what it writes has a place of its
+        own.
     """
 
     name: str
@@ -66,6 +80,8 @@ class Step:
     flags: tuple[tuple[str, str], ...] = ()
     distributed: bool = False
     part: str | None = None
+    versions: tuple[str, ...] = ()
+    cached: bool = True
 
     @property
     def target(self) -> str:
@@ -114,7 +130,15 @@ STEPS: dict[str, Step] = {
             "Make a small epigenome: bigWig tracks, a samplesheet and labels for every task.",
             "train",
             (),
-            (Port("simulated", "folder", "folder to write: bigWigs, samplesheet, regions, tasks and labels"),),
+            (
+                Port(
+                    "simulated",
+                    "folder",
+                    "folder to write: bigWigs, samplesheet, regions, tasks and labels",
+                    place="data/simulated",
+                ),
+            ),
+            cached=False,  # another seed's data may have taken the place
         ),
         Step(
             "ingest",
@@ -132,6 +156,7 @@ STEPS: dict[str, Step] = {
             (Port("signal", "signal", "signal dataset to write"), METRICS),
             (Port("cache", "folder", "binned tracks, kept so that none is read twice", optional=True),),
             part="only the tracks of one of N shards, as 3/8, into the cache",
+            versions=("data_version",),
         ),
         Step(
             "preprocess",
@@ -187,6 +212,7 @@ STEPS: dict[str, Step] = {
                 Port("labels", "folder", "folder that the tasks' label files are relative to", optional=True),
             ),
             (Port("evaluation", "evaluation", "evaluation folder to write"), METRICS),
+            versions=("labels_version",),
         ),
         Step(
             "report",
@@ -212,13 +238,26 @@ STEPS: dict[str, Step] = {
                 Port("evaluation", "evaluation", "challenger's evaluation folder"),
                 Port("tasks", "file", "tasks file (YAML) of the evaluation, if it was given one", optional=True),
                 Port("labels", "folder", "folder that the tasks' label files are relative to", optional=True),
-                Port("champion", "folder", "champion's encoder folder, empty where there is none", optional=True),
+                Port(
+                    "champion",
+                    "folder",
+                    "champion's encoder folder, empty where there is none",
+                    optional=True,
+                    shown_as="model",
+                ),
             ),
             (
-                Port("decision", "file", "decision to write (JSON), with every number compared"),
-                Port("reasons", "file", "the decision for people to write (Markdown)", optional=True),
+                Port("decision", "file", "decision to write (JSON), with every number compared", verdict="decision"),
+                Port(
+                    "reasons",
+                    "file",
+                    "the decision for people to write (Markdown)",
+                    optional=True,
+                    shown_as="markdown",
+                ),
                 METRICS,
             ),
+            cached=False,  # the champion may be another one
         ),
         Step(
             "monitor",
@@ -231,7 +270,7 @@ STEPS: dict[str, Step] = {
                 Port("served", "file", "what a server's /metrics said, to judge what it was given", optional=True),
             ),
             (
-                Port("drift", "file", "verdict to write (JSON), with every number"),
+                Port("drift", "file", "verdict to write (JSON), with every number", verdict="verdict"),
                 Port("page", "html", "page of plots to write", optional=True),
                 METRICS,
             ),

@@ -1,4 +1,4 @@
-"""What a pipeline asks of the registry: who is champion, whether anything is new, to publish, to roll out.
+"""Tasks of a pipeline around the registry: fetch the champion, detect changes, publish, roll out.
 
 ``python -m pipelines.lifecycle`` is what the containers run, in the image `pipeline`.
 """
@@ -14,5 +14,5 @@ RUN_SECTIONS = ("ingest", "preprocess", "train", "export", "embed", "evaluate", 
 #: Steps whose metrics the registry keeps.
 METRICS = ("ingest", "preprocess", "train", "export", "embed", "evaluate")
 
-#: Name of an output that conditions look at: kfp.local takes one on an output of any other name for false.
+#: Name of an output that conditions read: kfp.local evaluates one on an output of any other name as false.
 VERDICT = "Output"

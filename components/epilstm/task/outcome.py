@@ -22,9 +22,6 @@ from epilstm.task.executor import Executor, flat_numbers
 #: Chromosomes that a dataset's description lists at most; of more it says how many.
 NAMED = 100
 
-#: Outputs that hold a verdict for the pipeline to branch on, and its key in them.
-VERDICTS = {"decision": "decision", "drift": "verdict"}
-
 
 def report(assignment: Assignment, executor: Executor, manifest_file: Path | None) -> None:
     """Write every output that kfp expects of a step that is done.
@@ -49,10 +46,10 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
         else:
             record = read_json(record_path(path))
             executor.describe(name, {"fingerprint": fingerprint(path), "record": without_paths(record)})
-    for name, key in VERDICTS.items():
-        if name in assignment.artifacts:
+    for port in line.step.outputs:
+        if port.verdict and port.name in assignment.artifacts:
             # kfp.local takes a condition on an output of another name for false.
-            executor.tell("Output", str(read_json(assignment.artifacts[name])[key]))
+            executor.tell("Output", str(read_json(assignment.artifacts[port.name])[port.verdict]))
     if "classification" in executor.artifacts and "evaluation" in assignment.artifacts:
         from epilstm.task.roc import confidence_metrics
 
