@@ -396,7 +396,8 @@ class Reconstruction(_Model):
 
     `models` maps ``model`` (its own decoder), ``pca`` and ``untrained`` (the untrained encoder with the best linear
     read-out) to their scores; `measures` are the imputation field's, of the same three. `size` is how many numbers per
-    bin each of them has: those of the bin code, which is the whole embedding where it has no context code.
+    bin each of them has: those of the bin code, which is the whole embedding where it has no context code. PCA with as
+    many components as there are tracks is the raw tracks, and is left out of all; `left_out` has the reason.
     """
 
     chromosomes: list[str]
@@ -405,6 +406,7 @@ class Reconstruction(_Model):
     models: dict[str, ReconstructionScore]
     pca_curve: list[PcaPoint]
     measures: dict[str, MeasureTable] = {}
+    left_out: dict[str, str] = {}
 
 
 class FoldsUsed(_Model):

@@ -193,6 +193,19 @@ def test_pca_of_more_dimensions_than_tracks_keeps_them_all(matrix: Matrix) -> No
     assert PrincipalComponents(matrix, pca, 50).size == len(TRACKS)
 
 
+def test_a_pca_that_gives_all_tracks_back_is_left_out_of_the_reconstruction(
+    tiny: TinyEvaluation, matrix: Matrix
+) -> None:
+    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    raw = RawTracks(matrix)
+    scaler = load_model(tiny.folder / "model")[1].scaler
+    found = judge_reconstruction(matrix, raw, raw, pca, len(TRACKS), lambda bins: None, scaler)
+    assert list(found.models) == list(found.measures) == ["model", "untrained"]
+    assert found.left_out == {"pca": "as many components as there are tracks: that is the raw tracks, turned"}
+    assert [point.size for point in found.pca_curve] == [1, 2, 3, 4, 5]
+    assert found.models["model"].r2 == 1.0
+
+
 def test_reconstruction_equals_computing_it_from_whole_arrays(tiny: TinyEvaluation, matrix: Matrix) -> None:
     trained, manifest = load_model(tiny.folder / "model")
     network = untrained_model(manifest)
@@ -229,8 +242,8 @@ def test_reconstruction_equals_computing_it_from_whole_arrays(tiny: TinyEvaluati
     assert found.models["model"].mse == pytest.approx(((rebuilt - truth) ** 2).mean(), rel=1e-5)
     per_track = 1 - ((rebuilt - truth) ** 2).sum(axis=0) / total
     assert list(found.models["model"].track_r2.values()) == pytest.approx(per_track.tolist(), abs=1e-5)
-    assert [point.size for point in found.pca_curve] == [1, 2, 3, 4, 5, 6]
-    assert found.pca_curve[-1].r2 == pytest.approx(1.0)
+    assert [point.size for point in found.pca_curve] == [1, 2, 3, 4, 5]  # 6 are the tracks themselves
+    assert found.left_out == {}
     assert found.pca_curve[2].r2 == found.models["pca"].r2
 
 

@@ -89,6 +89,30 @@ def test_a_baseline_that_the_evaluation_left_out_holds():
     assert failed(evidence) == [("a", "timing against untrained")]
 
 
+def test_what_evaluate_left_out_with_a_reason_is_not_judged_and_the_decision_says_so():
+    evidence = replace(
+        GOOD,
+        r2={name: r2 for name, r2 in GOOD.r2.items() if name != "pca"},
+        r2_left_out={"pca": "that is the raw tracks, turned"},
+        baselines={"timing": [baseline("untrained", 0.1)]},
+        left_out={"pca": "that is raw"},
+    )
+    assert failed(evidence) == []
+    decision = decide(evidence, PromoteParams())
+    assert decision.decision == "promote"
+    unjudged = {check.name: check.note for check in decision.checks if not check.judged}
+    assert unjudged == {
+        "held-out reconstruction over pca": "that is the raw tracks, turned",
+        "timing against pca": "that is raw",
+    }
+    assert "timing against pca (that is raw)" in decision.reasons[-1]
+
+
+def test_what_is_missing_without_a_reason_holds():
+    evidence = replace(GOOD, r2={name: r2 for name, r2 in GOOD.r2.items() if name != "pca"})
+    assert failed(evidence) == [("a", "held-out reconstruction over pca")]
+
+
 def test_a_champion_with_which_no_task_was_compared_holds():
     assert failed(replace(GOOD, comparisons=[])) == [("b", "mean over tasks of classes against the champion")]
 

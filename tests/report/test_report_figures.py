@@ -104,6 +104,22 @@ def test_r2_far_below_zero_or_undefined_is_drawn_at_the_edge_or_not_at_all():
         figure.canvas.draw()
 
 
+def test_a_pca_that_was_left_out_is_in_no_figure():
+    scores = reconstruction(TRACKS)
+    without = {name: score for name, score in scores.models.items() if name != "pca"}
+    shown = scores.model_copy(update={"models": without, "left_out": {"pca": "that is the raw tracks, turned"}})
+    many = [f"K562-A{assay:03}" for assay in range(100)]
+    of_many = reconstruction(many)
+    models = {name: score for name, score in of_many.models.items() if name != "pca"}
+    for figure in (
+        track_figure(shown, TrackSet.of_names(TRACKS), WIDE),
+        track_figure(of_many.model_copy(update={"models": models}), TrackSet.of_names(many), NARROW),
+    ):
+        entries = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        assert len(entries) >= 2
+        assert not any("PCA" in entry for entry in entries)
+
+
 def test_a_single_epoch_is_drawn():
     one = np.array([1])
     curve = TrainingCurve(one, one, *(np.array([0.5]) for _ in range(4)))

@@ -180,6 +180,20 @@ def test_the_page_explains_sizes_and_sums_where_there_are_any(own_run, report_te
     assert said not in report_text
 
 
+def test_a_pca_that_would_be_the_raw_tracks_is_not_on_the_page_and_the_reason_is(own_run, tmp_path):
+    write_evaluation(own_run["evaluation"], own_run, with_tasks=False)
+    scores, manifest = own_run["evaluation"] / SCORES_FILE, own_run["evaluation"] / "manifest.json"
+    results = json.loads(scores.read_text())
+    del results["reconstruction"]["models"]["pca"]
+    results["reconstruction"]["left_out"] = {"pca": "that is the raw tracks, turned"}
+    scores.write_text(json.dumps(results))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"scores_sha256": sha256_file(scores)}))
+    text = Page(write_report(own_run, tmp_path / "report.html")).text
+    assert "Left out: pca (that is the raw tracks, turned)" in text
+    assert "with R² 0.812; an untrained encoder with the best linear read-out reaches 0.412." in text
+    assert f"{TRACKS[0]} 0.812 0.412" in text
+
+
 def test_the_page_tells_the_bin_code_from_the_context_code(own_run, tmp_path):
     path = own_run["model"] / "manifest.json"
     manifest = json.loads(path.read_text())

@@ -465,7 +465,9 @@ def _summary(results: EvaluationResults) -> str:
     reconstruction = results.reconstruction
     r2 = {name: "undefined" if fit.r2 is None else f"{fit.r2:.3f}" for name, fit in reconstruction.models.items()}
     said = [
-        f"R2 on {', '.join(reconstruction.chromosomes)}: {r2['model']} (PCA {r2['pca']}, untrained {r2['untrained']})"
+        f"R2 on {', '.join(reconstruction.chromosomes)}: {r2['model']} ("
+        + (f"PCA {r2['pca']}, " if "pca" in r2 else "")
+        + f"untrained {r2['untrained']})"
     ]
     precision = ", ".join(
         f"{name} {task.summary[EMBEDDING].average_precision:.3f}" for name, task in results.tasks.items()

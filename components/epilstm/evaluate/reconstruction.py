@@ -19,6 +19,9 @@ from epilstm.evaluation import PcaPoint, Reconstruction, ReconstructionScore
 #: Training bins that the untrained encoder's read-out is fitted on, at most: far more than it has weights.
 READOUT_BINS = 200_000
 
+#: Why PCA is left out where it would have no fewer components than there are tracks.
+ALL_COMPONENTS = "as many components as there are tracks: that is the raw tracks, turned"
+
 
 def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
     """Moments of the tracks over the training chromosomes' bins with data.
@@ -89,8 +92,9 @@ def judge_reconstruction(
     readout = fit_readout(training, untrained.size)
 
     model_errors = np.zeros(tracks)
-    pca_size = min(size, tracks)
-    measured = {name: SignalErrors(tracks) for name in ("model", "pca", "untrained")} if scaler else {}
+    smaller = size < tracks
+    compared = ("model", "pca", "untrained") if smaller else ("model", "untrained")
+    measured = {name: SignalErrors(tracks) for name in compared} if scaler else {}
     for block in matrix.blocks(split.test):
         mask = matrix.mask(block)
         rows = matrix.rows(block)[mask]
@@ -99,11 +103,9 @@ def judge_reconstruction(
         test.add(joint_rows(codes, rows))
         model_errors += np.square(reconstructed - rows, dtype=np.float64).sum(axis=0)
         if scaler:
-            given_back = {
-                "model": reconstructed,
-                "pca": pca.reconstruct(rows, pca_size),
-                "untrained": readout.predict(codes),
-            }
+            given_back = {"model": reconstructed, "untrained": readout.predict(codes)}
+            if smaller:
+                given_back["pca"] = pca.reconstruct(rows, size)
             kinds = {} if regions is None else {kind: each[mask] for kind, each in regions.masks(block).items()}
             observed = unstandardised(rows, scaler)
             for name, each in given_back.items():
@@ -123,12 +125,13 @@ def judge_reconstruction(
         size=size,
         models={
             "model": scored(model_errors),
-            "pca": scored(pca.squared_errors(true, pca_size)),
+            **({"pca": scored(pca.squared_errors(true, size))} if smaller else {}),
             "untrained": scored(readout.squared_errors(test)),
         },
         pca_curve=[
-            PcaPoint(size=k, r2=scored(pca.squared_errors(true, k)).r2) for k in range(1, min(tracks, 2 * size) + 1)
+            PcaPoint(size=k, r2=scored(pca.squared_errors(true, k)).r2) for k in range(1, min(tracks - 1, 2 * size) + 1)
         ],
+        left_out={} if smaller else {"pca": ALL_COMPONENTS},
         measures={name: each.table(matrix.manifest.track_set) for name, each in measured.items()},
     )
 

@@ -53,6 +53,7 @@ def run(params: PromoteParams, context: StepContext) -> StepResult:
             champion_state=state,
             champion_note=note,
             r2={name: fit.r2 for name, fit in results.reconstruction.models.items()},
+            r2_left_out=results.reconstruction.left_out,
             baselines={name: task.differences for name, task in results.tasks.items()},
             comparisons=comparisons,
             parity=encoder.parity,

@@ -45,6 +45,8 @@ class Evidence:
     matrix_fingerprint, evaluation_fingerprint : str
     left_out : mapping of str to str
         Representations that evaluate did not compare, with the reason.
+    r2_left_out : mapping of str to str
+        The same of reconstruction.
     """
 
     challenger: Contender
@@ -64,6 +66,7 @@ class Evidence:
     matrix_fingerprint: str
     evaluation_fingerprint: str
     left_out: Mapping[str, str] = field(default_factory=dict)
+    r2_left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(evidence: Evidence, params: PromoteParams) -> Decision:
@@ -119,13 +122,17 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
     own = _finite(evidence.r2.get("model"))
     checks = []
     for baseline in BEATEN:
+        name = f"held-out reconstruction over {baseline}"
+        if baseline in evidence.r2_left_out:
+            checks.append(_not_measured("a", name, evidence.r2_left_out[baseline]))
+            continue
         other = _finite(evidence.r2.get(baseline))
         gain = None if own is None or other is None else own - other
         note = f"R2 {_number(own)} against {_number(other)}"
         checks.append(
             Check(
                 rule="a",
-                name=f"held-out reconstruction over {baseline}",
+                name=name,
                 value=gain,
                 relation=">",
                 limit=params.min_r2_gain,

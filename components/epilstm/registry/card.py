@@ -180,9 +180,10 @@ def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> 
     said = [task.sentence for task in results.tasks.values()]
     said += [task.sentence for task in results.regression.values()]
     sentences = "\n".join(f"- {each}" for each in said)
+    as_many = "PCA and the untrained encoder have" if "pca" in fits else "the untrained encoder has"
     reconstructed = (
         f"## Evaluation\n\nReconstruction of {', '.join(results.reconstruction.chromosomes)}, which training never "
-        f"saw, {read} (PCA and the untrained encoder have as many):\n\n{reconstruction}\n\n"
+        f"saw, {read} ({as_many} as many):\n\n{reconstruction}\n\n"
     )
     if not said:
         return f"{reconstructed}No tasks were evaluated."

@@ -121,8 +121,8 @@ def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
             ),
             smoothness=drawn(
                 partial(smoothness_figure, bins.smoothness, the_run.matrix.bin_size),
-                "Mean distance between bins, rising with how far apart they lie, for the embedding, the raw tracks "
-                "and PCA.",
+                "Mean distance between bins, rising with how far apart they lie, for the embedding, the raw tracks"
+                f"{' and PCA' if 'pca' in bins.smoothness else ''}.",
             )
             if bins.smoothness
             else None,
@@ -143,7 +143,7 @@ def _score_pictures(the_run: Run, results: EvaluationResults, drawn: Drawn) -> S
         ),
         tracks=drawn(
             partial(track_figure, reconstruction, the_run.matrix.track_set),
-            "R² on test chromosomes per track for the model, PCA and the untrained encoder; the table has the numbers.",
+            f"R² on test chromosomes per track for {' and '.join(reconstruction.models)}; the table has the numbers.",
         ),
         imputation=drawn(
             partial(imputation_figure, results.imputation),

@@ -103,7 +103,11 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         facts=facts(run),
         summary=summary(run),
         looks={name: look_of(name) for name in order},
-        reconstruction_looks=RECONSTRUCTION_LOOKS,
+        reconstruction_looks={
+            name: look
+            for name, look in RECONSTRUCTION_LOOKS.items()
+            if run.results is None or name in run.results.reconstruction.models
+        },
         representation_order=order,
         compared_further=any(name not in REPRESENTATIONS and known_name(name) is not None for name in order),
         embedding=EMBEDDING,
@@ -248,20 +252,22 @@ def summary(run: Run) -> list[str]:
     r2 = {name: fit.r2 for name, fit in fits.models.items()}
     sentences.append(
         f"On chromosomes that training never saw ({', '.join(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
-        f"gives the tracks back{read} with R² {number(r2['model'])}; PCA of the same size reaches {number(r2['pca'])}, "
-        f"an untrained encoder with the best linear read-out {number(r2['untrained'])}."
+        f"gives the tracks back{read} with R² {number(r2['model'])}; "
+        + (f"PCA of the same size reaches {number(r2['pca'])}, " if "pca" in r2 else "")
+        + f"an untrained encoder with the best linear read-out {'' if 'pca' in r2 else 'reaches '}"
+        f"{number(r2['untrained'])}."
     )
-    better = _better(fits.models["model"], fits.models["pca"])
+    better = _better(fits.models["model"], fits.models.get("pca"))
     if better is not None:
         sentences.append(better)
     return sentences
 
 
-def _better(model: ReconstructionScore, pca: ReconstructionScore) -> str | None:
-    if model.r2 is None or pca.r2 is None:
-        return None
-    if model.r2 <= 0:
+def _better(model: ReconstructionScore, pca: ReconstructionScore | None) -> str | None:
+    if model.r2 is not None and model.r2 <= 0:
         return "That is no better than the mean of each track: this model has not learned to reconstruct."
+    if model.r2 is None or pca is None or pca.r2 is None:
+        return None
     if model.mse < pca.mse:
         return f"Its squared error is {1 - model.mse / pca.mse:.0%} smaller than that of PCA."
     return "It does not reconstruct better than PCA does."

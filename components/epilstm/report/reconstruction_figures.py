@@ -82,7 +82,7 @@ def _one_by_one(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout
     figure = new_figure(layout, 1.1 + 0.19 * len(ordered) + (0.5 if layout.narrow else 0))
     axes = figure.subplots()
     rows = np.arange(len(ordered))
-    for name, look in RECONSTRUCTION_LOOKS.items():
+    for name, look in _looks(reconstruction).items():
         _plot_r2(axes, _r2(reconstruction, name, ordered), rows, look, alpha=1, size=34)
     axes.set_yticks(rows, [literal(name) for name in ordered])
     for edge in np.cumsum([len(names) for names in by_assay(tracks).values()])[:-1]:
@@ -98,7 +98,7 @@ def _per_assay(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout)
     figure = new_figure(layout, 1.3 + 0.3 * len(groups) + (0.5 if layout.narrow else 0))
     axes = figure.subplots()
     for row, names in enumerate(groups.values()):
-        for name, look in RECONSTRUCTION_LOOKS.items():
+        for name, look in _looks(reconstruction).items():
             r2 = _r2(reconstruction, name, names)
             # Points are spread over the row by rank, so that the same data give the same figure.
             spread = row + 0.3 * np.sin(np.arange(len(names)) * 2.4)
@@ -123,6 +123,11 @@ def _per_assay(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout)
     axes.set_yticks(range(len(groups)), [f"{literal(assay)} ({len(names)})" for assay, names in groups.items()])
     _finish(figure, axes, len(groups), layout)
     return figure
+
+
+def _looks(reconstruction: Reconstruction) -> dict[str, Look]:
+    """Looks of what was evaluated: PCA is left out where it would have as many components as there are tracks."""
+    return {name: look for name, look in RECONSTRUCTION_LOOKS.items() if name in reconstruction.models}
 
 
 def _r2(reconstruction: Reconstruction, model: str, tracks: Sequence[str]) -> np.ndarray:
