@@ -15,9 +15,9 @@ from epilstm.errors import PipelineError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipelines.connection import Cluster
     from pipelines.run_steps import Step
     from pipelines.runs import Run
+    from pipelines.server import Server
 
 
 #: States and their colours; of several steps in a row, the first state that one of them has decides.
@@ -30,7 +30,7 @@ class InterruptedCommandError(PipelineError):
     exit_code = 130
 
 
-def wait_for(cluster: Cluster, run_id: str, name: str, poll: float, as_json: bool = False) -> None:
+def wait_for(server: Server, run_id: str, name: str, poll: float, as_json: bool = False) -> None:
     """Show a run's steps until it has ended.
 
     Raises
@@ -43,15 +43,15 @@ def wait_for(cluster: Cluster, run_id: str, name: str, poll: float, as_json: boo
     from pipelines import runs, step_errors
     from pipelines.watching import shown
 
-    link = cluster.connection.link(f"runs/details/{run_id}")
+    link = server.connection.link(f"runs/details/{run_id}")
     try:
-        ended = shown(runs.watch(cluster, run_id, poll))
+        ended = shown(runs.watch(server, run_id, poll))
     except KeyboardInterrupt:
         raise InterruptedCommandError(
             f"stopped waiting; run {name} continues. Wait again: epilstm pipeline status {run_id} --wait. "
             f"End it: epilstm pipeline terminate {run_id}"
         ) from None
-    step_errors.with_reasons(cluster, ended).check(link)
+    step_errors.with_reasons(server, ended).check(link)
     print_result({**run_row(ended), "link": link}, f"run {ended.name} {ended.state.lower()}", as_json)
 
 

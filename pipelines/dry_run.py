@@ -8,35 +8,64 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.cluster_options import parameters_given
+
 if TYPE_CHECKING:
     from pipelines.connection import Connection
     from pipelines.packages import Package
 
+API = "/apis/v2beta1"
+Requests = list[dict[str, Any]]
 
-def placeholder_reference(pipeline: str, version: str) -> dict[str, str]:
-    """Reference to a registered version whose identifiers the server knows."""
+
+def request(method: str, path: str, **about: Any) -> dict[str, Any]:
+    """A request; `about` may have its ``body`` and ``query``, and ``unless``, when it is not sent."""
+    return {"method": method, "path": f"{API}/{path}", **{key: value for key, value in about.items() if value}}
+
+
+def version_placeholder(pipeline: str, version: str) -> dict[str, str]:
+    """Reference to a registered version."""
     return {"pipeline_id": f"<id of pipeline {pipeline}>", "pipeline_version_id": f"<id of version {version}>"}
 
 
-def placeholder_digest(package: Package, version: str | None) -> str:
-    """Hash of the compiled file that a run is made of."""
-    return f"<SHA-256 of version {version}>" if version else package.digest
+def parameters_of_version(package: Package, version: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the package has them, with the hash of a version that only the server knows."""
+    return parameters_given(package.spec, options, f"<SHA-256 of version {version}>" if version else package.digest)
 
 
-def experiment_requests(name: str, connection: Connection) -> list[dict[str, Any]]:
-    """What finds or makes an experiment."""
+def experiment_requests(name: str, connection: Connection) -> Requests:
+    """What creates an experiment."""
     body = {"display_name": name, "namespace": connection.namespace}
     given = {key: value for key, value in body.items() if value}
-    path = "/apis/v2beta1/experiments"
-    return [{"method": "POST", "path": path, "unless": f"experiment {name} is there", "body": given}]
+    return [request("POST", "experiments", unless=f"experiment {name} is there", body=given)]
 
 
-def run_request(reference: str, method: str, suffix: str) -> dict[str, Any]:
+def run_requests(
+    connection: Connection,
+    package: Package,
+    version: str | None,
+    options: Mapping[str, Any],
+    name: str,
+    unless: str = "",
+) -> Requests:
+    """What creates a run, and its experiment."""
+    from pipelines import runs
+
+    source: dict[str, Any] = {"pipeline_spec": package.as_sent}
+    if version:
+        source = {"pipeline_version_reference": version_placeholder(package.name, version)}
+    experiment, parameters = options["experiment"], parameters_of_version(package, version, options)
+    arguments = {"service_account": options["service_account"], "pipeline_root": options["pipeline_root"]}
+    body = runs.run_body(name, f"<id of experiment {experiment}>", parameters, source, **arguments)
+    return [*experiment_requests(experiment, connection), request("POST", "runs", unless=unless, body=body)]
+
+
+def request_about_run(reference: str, method: str, suffix: str = "") -> Requests:
     """A request about a run, given by identifier or name."""
     from pipelines.runs import IDENTIFIER
 
     place = reference if IDENTIFIER.fullmatch(reference) else f"<id of run {reference}>"
-    return {"method": method, "path": f"/apis/v2beta1/runs/{place}{suffix}"}
+    return [request(method, f"runs/{place}{suffix}")]
 
 
 def print_requests(requests: Sequence[Mapping[str, Any]]) -> None:

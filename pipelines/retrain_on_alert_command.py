@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from pipelines import dry_run as dry
 from pipelines.cluster_options import (
     PATH,
-    cluster_of,
+    body_of_run,
     connect,
     connection_options,
     package_of,
     package_options,
     parameters_given,
-    pinned,
     run_options,
+    server_of,
+    version_option,
 )
-from pipelines.dry_run import experiment_requests, placeholder_reference, print_requests
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("retrain-on-alert", short_help="Start a run when an alert asks for it.")
@@ -38,9 +35,7 @@ if TYPE_CHECKING:
 @click.option("--journal", required=True, type=PATH, metavar="FILE", help="What was started when; kept over restarts.")
 @click.option("--cooldown", default="24h", show_default=True, metavar="TIME", help="Between two runs at least.")
 @package_options
-@click.option(
-    "--version", "version_name", metavar="NAME", help="Run this registered version, not the local compiled file."
-)
+@version_option
 @run_options
 @connection_options
 def retrain_on_alert(
@@ -67,49 +62,32 @@ def retrain_on_alert(
 
     connection = connect(options)
     package = package_of(options)
-    parameters = parameters_given(package.spec, options, package.digest) if not version_name else {}
-    arguments = {"service_account": options["service_account"], "pipeline_root": options["pipeline_root"]}
-
-    def body(name: str, experiment: str, source: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        return runs.run_body(name, experiment, given, source, **arguments)
-
     if dry_run:
-        source = {"pipeline_spec": package.as_sent}
-        if version_name:
-            source = {"pipeline_version_reference": placeholder_reference(package.name, version_name)}
-        experiment = options["experiment"]
-        sent = body("retraining-<alert>", f"<id of experiment {experiment}>", source, parameters)
-        print_requests(
-            [
-                *experiment_requests(experiment, connection),
-                {"method": "POST", "path": "/apis/v2beta1/runs", "unless": "it is there", "body": sent},
-            ]
-        )
+        name, unless = f"{options['pipeline']}-<alert>", "it is there"
+        dry.print_requests(dry.run_requests(connection, package, version_name, options, name, unless))
         return
+    if not version_name:  # checked before an alert asks for it
+        parameters_given(package.spec, options, package.digest)
 
     def start(name: str) -> str:
-        cluster = cluster_of(connection)
-        source, given = {"pipeline_spec": package.as_sent}, parameters
-        if version_name:
-            source, given = pinned(cluster, package, version_name, options)
-        experiment = runs.experiment_id(cluster, options["experiment"])
-        return runs.submit_unless_there(cluster, body(name, experiment, source, given)).id
+        server = server_of(connection)
+        return runs.submit_unless_there(server, body_of_run(server, package, version_name, options, name)).id
 
     def token() -> str:
         return read_token(webhook_token_file, "--webhook-token-file")
 
     token()
     receiver = alert_webhook.Receiver(start, journal, cron.interval_seconds(cooldown, "--cooldown"))
-    server = alert_webhook.listen(receiver, listen, port, token)
+    listener = alert_webhook.listen(receiver, listen, port, token)
 
     def stop(number: int, frame: object) -> None:
         # From a thread: shutting down waits for the loop that this handler interrupts.
-        threading.Thread(target=server.shutdown).start()
+        threading.Thread(target=listener.shutdown).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     log.info(
-        f"waiting for alerts on {listen}, port {server.server_port}", extra={"fields": {"port": server.server_port}}
+        f"waiting for alerts on {listen}, port {listener.server_port}", extra={"fields": {"port": listener.server_port}}
     )
-    with server:
-        server.serve_forever(poll_interval=0.2)
+    with listener:
+        listener.serve_forever(poll_interval=0.2)

@@ -1,4 +1,4 @@
-"""Runs of a pipeline: submitted once, watched, ended."""
+"""Runs of a pipeline: submitted once, watched, terminated."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from epilstm.console import log
-from pipelines.connection import Cluster, ClusterError, NotFoundError, UnansweredError
 from pipelines.packages import Package
 from pipelines.run_steps import Step, steps_of
 from pipelines.sent_values import check_run
+from pipelines.server import NotFoundError, Server, ServerError, UnansweredError
 
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})
-#: State of a run that was terminated and has not ended yet.
-CANCELING = "CANCELING"
+#: States of a run that was terminated; it has not ended in the first.
+TERMINATED = frozenset({"CANCELING", "CANCELED"})
 #: Seconds that a server may be away while a run is waited for.
 LONGEST_ABSENCE = 600.0
 
 IDENTIFIER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-class RunFailedError(ClusterError):
-    """A run ended otherwise than well."""
+class RunFailedError(ServerError):
+    """A run failed or was terminated."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Run:
         return tuple(sorted(failed, key=lambda step: step.ended or datetime.max.replace(tzinfo=UTC)))
 
     def check(self, link: str) -> None:
-        """Nothing, if the run ended well.
+        """Raise if the run did not succeed.
 
         Raises
         ------
@@ -86,7 +87,7 @@ class Run:
 
 
 def last_line(text: str, longest: int = 500) -> str:
-    """The last line of a text that says something."""
+    """The last line of a text that is not blank."""
     line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     return line if len(line) <= longest else f"...{line[-longest:]}"
 
@@ -97,6 +98,12 @@ def new_name(package: Package) -> str:
     return f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
+def runtime_config(parameters: Mapping[str, Any], pipeline_root: str | None) -> dict[str, Any]:
+    """Part of the request that creates a run or a schedule."""
+    root = {"pipeline_root": pipeline_root} if pipeline_root else {}
+    return {"parameters": dict(parameters), **root}
+
+
 def run_body(
     name: str,
     experiment_id: str,
@@ -105,216 +112,169 @@ def run_body(
     service_account: str | None = None,
     pipeline_root: str | None = None,
 ) -> dict[str, Any]:
-    """Body of the request that creates a run.
-
-    Parameters
-    ----------
-    source : mapping
-        ``pipeline_spec`` or ``pipeline_version_reference``.
+    """Body of the request that creates a run of a `source`: ``pipeline_spec`` or ``pipeline_version_reference``.
 
     Raises
     ------
     ParamsError
-        Something in it would not arrive as it is, or could only fail in a pod.
+        A value would be changed on its way, or could only fail in a pod.
     """
     check_run(name, parameters, service_account, pipeline_root)
-    runtime: dict[str, Any] = {"parameters": dict(parameters)}
-    if pipeline_root:
-        runtime["pipeline_root"] = pipeline_root
     body = {
         "display_name": name,
         "description": f"epilstm submission {secrets.token_hex(8)}",
         "experiment_id": experiment_id,
         **source,
-        "runtime_config": runtime,
+        "runtime_config": runtime_config(parameters, pipeline_root),
         "service_account": service_account,
     }
     return {key: value for key, value in body.items() if value is not None}
 
 
-def experiment_id(cluster: Cluster, name: str) -> str:
-    """Identifier of an experiment, which is made if there is none of the name."""
-    body = {"display_name": name} | ({"namespace": cluster.namespace} if cluster.namespace else {})
+def experiment_id(server: Server, name: str) -> str:
+    """Identifier of an experiment, which is created if it is new."""
+    body = {"display_name": name} | ({"namespace": server.namespace} if server.namespace else {})
     # Not `create_experiment`, which looks for the name with a filter that finds no name with a "+" in it.
-    create = cluster.client.experiments.experiment_service_create_experiment
-    found = find_experiment(cluster, name)
+    create = server.client.experiments.experiment_service_create_experiment
+    found = find_experiment(server, name)
     if found is None:
-        found, _ = cluster.create_once(lambda: create(experiment=body), lambda: find_experiment(cluster, name))
-    return str(found.experiment_id)  # type: ignore[union-attr]  # made or found
+        found, _ = server.once(lambda: create(experiment=body), lambda: find_experiment(server, name))
+    return str(found.experiment_id)
 
 
-def find_experiment(cluster: Cluster, name: str) -> Any | None:
+def find_experiment(server: Server, name: str) -> Any:
     """The experiment of a name; None if there is none.
 
     Raises
     ------
-    ClusterError
+    ServerError
         There are several.
     """
-    found = cluster.find_named(cluster.client.list_experiments, "experiments", name, namespace=cluster.namespace)
+    found = server.named(server.client.list_experiments, "experiments", name, namespace=server.namespace)
     if len(found) > 1:
-        raise ClusterError(f"the server has {len(found)} experiments called {name}; delete all but one")
+        raise ServerError(f"the server has {len(found)} experiments called {name}; delete all but one")
     return found[0] if found else None
 
 
-def submit(cluster: Cluster, body: Mapping[str, Any]) -> Run:
-    """Create a run, once.
+def submit(server: Server, body: Mapping[str, Any]) -> Run:
+    """Create the run of a `run_body`, once.
 
-    When the server's answer does not say whether it did, the run is looked up by its name and the mark in its
-    description before it is asked again.
-
-    Parameters
-    ----------
-    body : mapping
-        From `run_body`.
+    If no answer says whether the server did, the run is looked up by its name and the mark in its description.
 
     Raises
     ------
-    ClusterError
+    ServerError
         The server refused, or did not answer and has no such run.
     """
+    name = body["display_name"]
 
-    def find() -> Any | None:
-        found = _runs_named(cluster, body["display_name"], experiment_id=body["experiment_id"])
+    def find() -> Any:
+        found = _runs_named(server, name, experiment_id=body["experiment_id"])
         return next((run for run in found if run.description == body["description"]), None)
 
     try:
-        run, _ = cluster.create_once(lambda: cluster.client.runs.run_service_create_run(run=dict(body)), find)
+        run, _ = server.once(lambda: server.client.runs.run_service_create_run(run=dict(body)), find)
     except UnansweredError as error:
-        name = body["display_name"]
-        raise ClusterError(
-            f"{error}; run {name} is not there so far: look with epilstm pipeline status {name}"
-        ) from None
+        advice = f"run {name} is not there so far: look with epilstm pipeline status {name}"
+        raise ServerError(f"{error}; {advice}") from None
     return _as_run(run)
 
 
-def submit_unless_there(cluster: Cluster, body: Mapping[str, Any]) -> Run:
-    """Create a run, unless there is one of its name; that one is returned then.
-
-    Parameters
-    ----------
-    body : mapping
-        From `run_body`.
-
-    Raises
-    ------
-    ClusterError
-    """
-    found = _runs_named(cluster, body["display_name"], experiment_id=body["experiment_id"])
-    return _as_run(found[0]) if found else submit(cluster, body)
+def submit_unless_there(server: Server, body: Mapping[str, Any]) -> Run:
+    """The run of the name in a `run_body`, which is created if there is none."""
+    found = _runs_named(server, body["display_name"], experiment_id=body["experiment_id"])
+    return _as_run(found[0]) if found else submit(server, body)
 
 
-def get(cluster: Cluster, reference: str) -> Run:
+def get(server: Server, reference: str) -> Run:
     """A run by identifier or name.
 
     Raises
     ------
-    ClusterError
+    ServerError
         There is none, or several of the name.
     """
     if IDENTIFIER.fullmatch(reference):
-        return _as_run(cluster.client.get_run(reference), with_steps=True)
-    found = _runs_named(cluster, reference, namespace=cluster.namespace or "")
+        return _as_run(server.client.get_run(reference), with_steps=True)
+    found = _runs_named(server, reference, namespace=server.namespace or "")
     if not found:
-        raise ClusterError(f"there is no run {reference!r}; epilstm pipeline runs lists them")
+        raise ServerError(f"there is no run {reference!r}; epilstm pipeline runs lists them")
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:5])
-        raise ClusterError(f"{len(found)} runs are called {reference!r}; give the identifier of one: {ids}")
-    return _as_run(cluster.client.get_run(found[0].run_id), with_steps=True)
+        raise ServerError(f"{len(found)} runs are called {reference!r}; give the identifier of one: {ids}")
+    return _as_run(server.client.get_run(found[0].run_id), with_steps=True)
 
 
-def _runs_named(cluster: Cluster, name: str, **where: str) -> list[Any]:
-    return cluster.find_named(cluster.client.list_runs, "runs", name, **where)
-
-
-def latest(cluster: Cluster, count: int, experiment: str | None) -> list[Run]:
-    """The latest runs, newest first.
-
-    Parameters
-    ----------
-    count : int
-        At most.
-    experiment : str, optional
-        Only those of an experiment.
-    """
-    options: dict[str, Any] = {"namespace": cluster.namespace or ""}
+def latest(server: Server, count: int, experiment: str | None) -> list[Run]:
+    """The latest runs, at most `count`, newest first; only those of an experiment if it is given."""
+    options: dict[str, Any] = {"namespace": server.namespace or ""}
     if experiment is not None:
-        found = find_experiment(cluster, experiment)
+        found = find_experiment(server, experiment)
         if found is None:
-            raise ClusterError(f"there is no experiment {experiment!r}")
+            raise ServerError(f"there is no experiment {experiment!r}")
         options = {"experiment_id": found.experiment_id}
-    runs: list[Any] = []
-    token = ""
-    while len(runs) < count:
-        page = cluster.client.list_runs(
-            page_token=token, page_size=min(count - len(runs), 100), sort_by="created_at desc", **options
-        )
-        runs += page.runs or []
-        token = page.next_page_token
-        if not token:
-            break
-    return [_as_run(run) for run in runs[:count]]
+    runs = server.listed(server.client.list_runs, "runs", sort_by="created_at desc", **options)
+    return [_as_run(run) for run in islice(runs, count)]
 
 
-def terminate(cluster: Cluster, reference: str) -> Run:
-    """Ask the server to end a run.
+def terminate(server: Server, reference: str) -> Run:
+    """Have the server end a run; one that is being terminated is left alone.
 
     Raises
     ------
-    ClusterError
-        There is no such run, or it has ended; one that is being terminated already is no error.
+    ServerError
+        There is no such run, or it has ended.
     """
-    run = get(cluster, reference)
+    run = get(server, reference)
     if run.ended:
-        raise ClusterError(f"run {run.name} has ended already: {run.state}")
-    if run.state == CANCELING:
+        raise ServerError(f"run {run.name} has ended already: {run.state}")
+    if run.state in TERMINATED:
         return run
+
+    def terminated() -> Run | None:
+        now = get(server, run.id)
+        if now.ended and now.state not in TERMINATED:
+            raise ServerError(f"run {run.name} has ended already: {now.state}")
+        return now if now.state in TERMINATED else None
+
     try:
-        cluster.client.terminate_run(run.id)
-    except ClusterError:
+        server.once(lambda: server.client.terminate_run(run.id), terminated)
+    except ServerError:
         # A second request is refused, also where the answer to the first was lost.
-        now = get(cluster, run.id)
-        if now.state in {CANCELING, "CANCELED"}:
-            return run
-        if now.ended:
-            raise ClusterError(f"run {run.name} has ended already: {now.state}") from None
-        raise
+        if terminated() is None:
+            raise
     return run
 
 
-def watch(cluster: Cluster, run_id: str, interval: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[Run]:
-    """A run again and again, until it has ended.
-
-    Parameters
-    ----------
-    interval : float
-        Seconds between two looks.
-    sleep : callable
-        Waits.
+def watch(server: Server, run_id: str, interval: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[Run]:
+    """A run every `interval` seconds, until it has ended.
 
     Raises
     ------
-    ClusterError
-        The server refused, or was away for too long, and the run continues; or the run is not there any more.
+    ServerError
+        The server refused, or was away for too long, and the run continues; or the run was deleted.
     """
     answered = time.monotonic()
     while True:
         try:
-            run = _as_run(cluster.client.get_run(run_id), with_steps=True)
+            run = _as_run(server.client.get_run(run_id), with_steps=True)
         except NotFoundError as error:
-            raise ClusterError(f"run {run_id} is not there any more, somebody deleted it ({error})") from None
-        except UnansweredError as error:
-            if time.monotonic() - answered > LONGEST_ABSENCE:
-                raise ClusterError(f"{error}; the run continues: epilstm pipeline status {run_id} --wait") from None
+            raise ServerError(f"run {run_id} is not there any more, somebody deleted it ({error})") from None
+        except ServerError as error:
+            away = isinstance(error, UnansweredError) and time.monotonic() - answered <= LONGEST_ABSENCE
+            if not away:
+                raise ServerError(f"{error}; the run continues: epilstm pipeline status {run_id} --wait") from None
             log.warning(f"{error}; the run continues, still waiting")
-        except ClusterError as error:
-            raise ClusterError(f"{error}; the run continues: epilstm pipeline status {run_id} --wait") from None
         else:
             answered = time.monotonic()
             yield run
             if run.ended:
                 return
         sleep(interval)
+
+
+def _runs_named(server: Server, name: str, **where: str) -> list[Any]:
+    return server.named(server.client.list_runs, "runs", name, **where)
 
 
 def _as_run(run: Any, with_steps: bool = False) -> Run:

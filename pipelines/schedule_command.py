@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines import dry_run as dry
 from pipelines.answers import InterruptedCommandError, is_json, json_option, print_result, print_table
 from pipelines.cluster_options import (
     LONGEST_SCHEDULE,
-    cluster_of,
     connect,
     connection_options,
     name_of,
@@ -20,8 +20,8 @@ from pipelines.cluster_options import (
     parameters_given,
     pinned,
     run_options,
+    server_of,
 )
-from pipelines.dry_run import experiment_requests, placeholder_digest, placeholder_reference, print_requests
 
 if TYPE_CHECKING:
     from pipelines.connection import Connection
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @click.option("--cron", metavar="EXPRESSION", help="In UTC: minute hour day month weekday, or six with seconds first.")
 @click.option("--interval", metavar="TIME", help="As 30m, 6h or 7d.")
 @click.option("--list", "action", flag_value="list", help="List schedules.")
-@click.option("--disable", "action", flag_value="disable", help="Keep the schedule, but let it not fire.")
-@click.option("--enable", "action", flag_value="enable", help="Let a disabled schedule fire again.")
+@click.option("--disable", "action", flag_value="disable", help="Keep the schedule, but start no runs.")
+@click.option("--enable", "action", flag_value="enable", help="Start runs of a disabled schedule again.")
 @click.option("--delete", "action", flag_value="delete", help="Delete the schedule; its runs stay.")
 @package_options
 @click.option(
@@ -65,50 +65,50 @@ def schedule(name: str | None, action: str | None, dry_run: bool, as_json: bool,
         _set_schedule(connection, str(name), dry_run, as_json, options)
 
 
-def _set_schedule(connection: Connection, name: str, dry_run: bool, as_json: bool, options: Mapping[str, Any]) -> None:
-    from pipelines import cron, runs, schedules
+def _trigger(options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """When the schedule starts runs, as the server reads it and in words."""
+    from pipelines import cron
 
     if bool(options["cron"]) == bool(options["interval"]):
         raise click.UsageError("give either --cron or --interval")
-    trigger: dict[str, Any]
-    if options["cron"]:
-        expression = cron.six_fields(options["cron"])
-        trigger = {"cron_schedule": {"cron": expression}}
-        when = f"cron {expression} UTC"
-        if expression != " ".join(options["cron"].split()):
-            when += f" (from {options['cron'].strip()!r}; the first field is seconds)"
-    else:
+    if options["interval"]:
         seconds = cron.interval_seconds(options["interval"])
-        trigger = {"periodic_schedule": {"interval_second": str(seconds)}}
-        when = f"every {seconds} s"
-    package = package_of(options)
+        return {"periodic_schedule": {"interval_second": str(seconds)}}, f"every {seconds} s"
+    expression = cron.six_fields(options["cron"])
+    same = expression == " ".join(options["cron"].split())
+    note = "" if same else f" (from {options['cron'].strip()!r}; the first field is seconds)"
+    return {"cron_schedule": {"cron": expression}}, f"cron {expression} UTC{note}"
+
+
+def _set_schedule(connection: Connection, name: str, dry_run: bool, as_json: bool, options: Mapping[str, Any]) -> None:
+    from pipelines import runs, schedules
+
+    trigger, when = _trigger(options)
+    package, version, experiment = package_of(options), options["version_name"], options["experiment"]
     arguments = {key: options[key] for key in ("max_concurrency", "no_catchup", "service_account", "pipeline_root")}
-    experiment = options["experiment"]
     if dry_run:
-        reference = placeholder_reference(package.name, options["version_name"] or package.version_name)
-        parameters = parameters_given(package.spec, options, placeholder_digest(package, options["version_name"]))
-        body = schedules.schedule_body(
-            name, f"<id of experiment {experiment}>", parameters, reference, trigger, **arguments
-        )
-        path = "/apis/v2beta1/recurringruns"
-        print_requests(
+        reference = dry.version_placeholder(package.name, version or package.version_name)
+        parameters = dry.parameters_of_version(package, version, options)
+        experiment_id = f"<id of experiment {experiment}>"
+        body = schedules.schedule_body(name, experiment_id, parameters, reference, trigger, **arguments)
+        unless = f"schedule {name} is there, and the same"
+        old = f"recurringruns/<id of the old schedule {name}>"
+        dry.print_requests(
             [
-                *experiment_requests(experiment, connection),
-                {"method": "POST", "path": path, "unless": f"schedule {name} is there, and the same", "body": body},
-                {"method": "DELETE", "path": f"{path}/<id of the old schedule {name}>", "unless": "there is none"},
+                *dry.experiment_requests(experiment, connection),
+                dry.request("POST", "recurringruns", unless=unless, body=body),
+                dry.request("DELETE", old, unless="there is none"),
             ]
         )
         return
-    if not options["version_name"]:
+    if not version:  # checked before anything is sent
         parameters_given(package.spec, options, package.digest)
-    cluster = cluster_of(connection)
-    source, parameters = pinned(cluster, package, options["version_name"], options)
-    reference = source["pipeline_version_reference"]
-    body = schedules.schedule_body(
-        name, runs.experiment_id(cluster, experiment), parameters, reference, trigger, **arguments
-    )
+    server = server_of(connection)
+    reference, parameters = pinned(server, package, version, options)
+    experiment_id = runs.experiment_id(server, experiment)
+    body = schedules.schedule_body(name, experiment_id, parameters, reference, trigger, **arguments)
     try:
-        identifier, done = schedules.replace(cluster, body)
+        identifier, done = schedules.replace(server, body)
     except KeyboardInterrupt:
         raise InterruptedCommandError(
             f"interrupted; run the same command again to settle schedule {name}, which may be there twice"
@@ -123,12 +123,12 @@ def _set_schedule(connection: Connection, name: str, dry_run: bool, as_json: boo
 
 def _list_schedules(connection: Connection, name: str | None, dry_run: bool, as_json: bool) -> None:
     if dry_run:
-        print_requests([{"method": "GET", "path": "/apis/v2beta1/recurringruns"}])
+        dry.print_requests([dry.request("GET", "recurringruns")])
         return
     from epilstm.console import log
     from pipelines import schedules
 
-    found = schedules.listed(cluster_of(connection), name)
+    found = schedules.listed(server_of(connection), name)
     for twice in schedules.doubled(found):
         log.warning(f"schedule {twice} is there more than once: a replacement did not end; run it again")
     if not is_json(as_json):
@@ -139,33 +139,29 @@ def _list_schedules(connection: Connection, name: str | None, dry_run: bool, as_
         print_table(("schedule", "when", "state", "version id", "id"), rows)
         return
     for item in found:
-        click.echo(
-            json.dumps(
-                {
-                    "schedule": item.name,
-                    "schedule_id": item.id,
-                    "when": item.trigger,
-                    "enabled": item.enabled,
-                    "pipeline_id": item.pipeline_id,
-                    "pipeline_version_id": item.version_id,
-                    "made_by_epilstm": item.ours,
-                }
-            )
-        )
+        row = {
+            "schedule": item.name,
+            "schedule_id": item.id,
+            "when": item.trigger,
+            "enabled": item.enabled,
+            "pipeline_id": item.pipeline_id,
+            "pipeline_version_id": item.version_id,
+            "made_by_epilstm": item.own,
+        }
+        click.echo(json.dumps(row))
 
 
 def _switch_schedule(connection: Connection, name: str, action: str, dry_run: bool, as_json: bool) -> None:
     if dry_run:
-        path = f"/apis/v2beta1/recurringruns/<id of schedule {name}>"
         method, suffix = ("DELETE", "") if action == "delete" else ("POST", f":{action}")
-        print_requests([{"method": method, "path": f"{path}{suffix}"}])
+        dry.print_requests([dry.request(method, f"recurringruns/<id of schedule {name}>{suffix}")])
         return
     from pipelines import schedules
 
-    cluster = cluster_of(connection)
+    server = server_of(connection)
     if action == "delete":
-        identifiers = schedules.delete(cluster, name)
+        identifiers = schedules.delete(server, name)
     else:
-        identifiers = schedules.switch(cluster, name, on=action == "enable")
+        identifiers = schedules.switch(server, name, on=action == "enable")
     done = f"{action}d"
     print_result({"schedule": name, "done": done, "schedule_ids": identifiers}, f"schedule {name} {done}", as_json)

@@ -7,9 +7,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from pipelines.connection import Cluster, ClusterError, LogGoneError
 from pipelines.run_steps import Step
 from pipelines.runs import Run
+from pipelines.server import Server, ServerError
 
 #: Characters that are shown of a line.
 LONGEST_LINE = 500
@@ -24,17 +24,9 @@ _CONTROL = re.compile(
 _RAISED = re.compile(r"([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit)(: .*)?")
 
 
-def with_reasons(cluster: Cluster, run: Run) -> Run:
-    """A run whose failed steps say why they failed, as far as the server can tell.
-
-    Parameters
-    ----------
-    cluster : Cluster
-        Where it ran.
-    run : Run
-        From `pipelines.runs`.
-    """
-    reasons = {step.id: _reason(cluster, run.id, step) for step in run.failures[:LOGS_READ]}
+def with_reasons(server: Server, run: Run) -> Run:
+    """A run whose failed steps say why they failed, as far as the server knows."""
+    reasons = {step.id: _reason(server, run.id, step) for step in run.failures[:LOGS_READ]}
     steps = (replace(step, error=reasons.get(step.id, step.error)) for step in run.steps)
     return replace(run, steps=tuple(steps))
 
@@ -57,21 +49,21 @@ def last_error_line(log: str) -> str:
     return _bounded(next(errors, lines[-1] if lines else ""))
 
 
-def _reason(cluster: Cluster, run_id: str, step: Step) -> str:
+def _reason(server: Server, run_id: str, step: Step) -> str:
     if step.error:
         return last_error_line(step.error)
     if not step.pod:
-        return "the server does not say which pod was its, see the run's page"
+        return "the server does not name its pod, see the run's page"
     try:
-        line = last_error_line(cluster.pod_log(run_id, step.pod))
-    except LogGoneError:
-        if step.driver:
-            # Some releases run drivers in a pod of the whole workflow, whose log is not given.
-            return f"its log is not given; see kubectl describe workflow {step.pod.partition('-system-')[0]}"
-        return f"its log is gone: the cluster has neither pod {step.pod} nor an archive of its log"
-    except ClusterError as error:
+        text = server.pod_log(run_id, step.pod)
+    except ServerError as error:
         return f"its log (pod {step.pod}) cannot be read: {error}"
-    return line or f"its log (pod {step.pod}) is empty"
+    if text is not None:
+        return last_error_line(text) or f"its log (pod {step.pod}) is empty"
+    if step.driver:
+        # Some releases run drivers in a pod of the whole workflow, whose log is not given.
+        return f"its log is not given; see kubectl describe workflow {step.pod.partition('-system-')[0]}"
+    return f"its log is gone: the cluster has neither pod {step.pod} nor an archive of its log"
 
 
 def _error_in(line: str) -> str:

@@ -10,21 +10,13 @@ from typing import Any
 
 from epilstm import __version__
 from epilstm.console import log
-from pipelines.connection import Cluster, ClusterError, NotFoundError, quiet
 from pipelines.packages import Package, same_content
+from pipelines.server import NotFoundError, Server, ServerError, quiet
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A version on a server.
-
-    Parameters
-    ----------
-    pipeline_id, version_id, version_name : str
-        Where it is.
-    created : bool
-        False if it was there already.
-    """
+    """A version on a server, and whether it is new there."""
 
     pipeline_id: str
     version_id: str
@@ -32,85 +24,66 @@ class Uploaded:
     created: bool
 
 
-def find_pipeline(cluster: Cluster, name: str) -> Any | None:
+def find_pipeline(server: Server, name: str) -> Any:
     """The pipeline of a name; None if there is none.
 
     Raises
     ------
-    ClusterError
+    ServerError
         There are several.
     """
-    found = cluster.find_named(cluster.client.list_pipelines, "pipelines", name, namespace=cluster.namespace)
+    found = server.named(server.client.list_pipelines, "pipelines", name, namespace=server.namespace)
     if len(found) > 1:
         ids = ", ".join(pipeline.pipeline_id for pipeline in found)
-        raise ClusterError(f"the server has {len(found)} pipelines called {name} ({ids}); delete all but one")
+        raise ServerError(f"the server has {len(found)} pipelines called {name} ({ids}); delete all but one")
     return found[0] if found else None
 
 
-def find_version(cluster: Cluster, pipeline_id: str, name: str) -> Any | None:
+def find_version(server: Server, pipeline_id: str, name: str) -> Any:
     """The version of a name of a pipeline; None if there is none."""
-    listing = cluster.client.list_pipeline_versions
-    found = cluster.find_named(listing, "pipeline_versions", name, pipeline_id=pipeline_id)
+    listing = server.client.list_pipeline_versions
+    found = server.named(listing, "pipeline_versions", name, pipeline_id=pipeline_id)
     return found[0] if found else None
 
 
-def pinned_version(cluster: Cluster, package: Package, name: str | None) -> Any:
-    """The version that runs are bound to.
-
-    Parameters
-    ----------
-    package : Package
-        Names the pipeline; without a name of a version, the one with this content is taken.
-    name : str, optional
-        Name of the version.
+def pinned_version(server: Server, package: Package, name: str | None) -> Any:
+    """The version that runs are bound to: of this name, else with the content of the package.
 
     Raises
     ------
-    ClusterError
+    ServerError
         It is not on the server.
     """
-    pipeline = find_pipeline(cluster, package.name)
+    pipeline = find_pipeline(server, package.name)
     wanted = name or package.version_name
     if pipeline is not None:
-        version = find_version(cluster, pipeline.pipeline_id, wanted)
+        version = find_version(server, pipeline.pipeline_id, wanted)
         if version is not None:
             return version
-        every = cluster.list_all(
-            cluster.client.list_pipeline_versions,
-            "pipeline_versions",
-            pipeline_id=pipeline.pipeline_id,
-            sort_by="created_at desc",
-        )
-        if name is None:
-            # The same content from another commit is the same pipeline.
-            same = [version for version in every if str(version.display_name).endswith(f"-{package.digest[:12]}")]
-            if same:
-                return same[0]
-        else:
+        order = {"pipeline_id": pipeline.pipeline_id, "sort_by": "created_at desc"}
+        every = list(server.listed(server.client.list_pipeline_versions, "pipeline_versions", **order))
+        if name is not None:
             names = ", ".join(str(version.display_name) for version in every[:5]) or "none"
-            raise ClusterError(f"pipeline {package.name} has no version {name!r} on the server; the latest are {names}")
-    raise ClusterError(f"version {wanted} of pipeline {package.name} is not on the server: run epilstm pipeline upload")
+            raise ServerError(f"pipeline {package.name} has no version {name!r} on the server; the latest are {names}")
+        # The same content from another commit is the same pipeline.
+        same = [version for version in every if str(version.display_name).endswith(f"-{package.digest[:12]}")]
+        if same:
+            return same[0]
+    raise ServerError(f"version {wanted} of pipeline {package.name} is not on the server: run epilstm pipeline upload")
 
 
-def spec_of(cluster: Cluster, version: Any) -> Any:
-    """A version's representation; asked for where what was listed or created came without."""
+def spec_of(server: Server, version: Any) -> Any:
+    """A version's representation; requested where what was listed or created came without."""
     if version.pipeline_spec is not None:
         return version.pipeline_spec
-    full = cluster.client.get_pipeline_version(str(version.pipeline_id), str(version.pipeline_version_id))
+    full = server.client.get_pipeline_version(str(version.pipeline_id), str(version.pipeline_version_id))
     return full.pipeline_spec
 
 
 def digest_of(version: Any, content: Any, package: Package) -> str:
-    """SHA-256 of the compiled file that a version was uploaded from; empty if it is not known.
+    """SHA-256 of the compiled file that a version of some `content` was uploaded from; empty if it is unknown.
 
-    Parameters
-    ----------
-    version : Any
-        As the server describes it.
-    content : Any
-        Its representation.
-    package : Package
-        A file that may be the one.
+    It is in the version's description, or it is that of the package, if that has the same content.
     """
     noted = re.search(r"\bsha256 ([0-9a-f]{64})$", str(version.description or ""))
     if noted:
@@ -141,79 +114,66 @@ def upload_requests(package: Package, version_name: str, namespace: str | None) 
     ]
 
 
-def upload(cluster: Cluster, package: Package, version_name: str) -> Uploaded:
+def upload(server: Server, package: Package, version_name: str) -> Uploaded:
     """Register a compiled pipeline as a version, and the pipeline if it is new.
 
     A rerun after any failure completes what is missing.
 
-    Parameters
-    ----------
-    package : Package
-        Compiled pipeline.
-    version_name : str
-        Name of the version.
-
     Raises
     ------
-    ClusterError
-        The version exists with other content, or the server refuses. A pipeline that was made for the version is
-        taken away again.
+    ServerError
+        The version exists with other content, or the server refuses. A pipeline that was created for the version is
+        deleted again.
     """
-    pipeline: Any = find_pipeline(cluster, package.name)
+    pipeline = find_pipeline(server, package.name)
     pipeline_is_new = False
     if pipeline is None:
-        body = _pipeline_body(package, cluster.namespace)
-
-        def create() -> Any:
-            return cluster.client.pipelines.pipeline_service_create_pipeline(pipeline=body)
-
-        pipeline, pipeline_is_new = cluster.create_once(create, lambda: find_pipeline(cluster, package.name))
-    pipeline_id = str(pipeline.pipeline_id)
-    try:
-        present = None if pipeline_is_new else find_version(cluster, pipeline_id, version_name)
-        if present is not None:
-            return _if_same(cluster, package, present, version_name, created=False)
-        version, created = cluster.create_once(
-            lambda: _send(cluster, package, pipeline_id, version_name),
-            lambda: find_version(cluster, pipeline_id, version_name),
+        body, create = _pipeline_body(package, server.namespace), server.client.pipelines
+        pipeline, pipeline_is_new = server.once(
+            lambda: create.pipeline_service_create_pipeline(pipeline=body), lambda: find_pipeline(server, package.name)
         )
-    except (ClusterError, KeyboardInterrupt):
+    pipeline_id = str(pipeline.pipeline_id)
+    version: Any = None
+    created = False
+    try:
+        if not pipeline_is_new:
+            version = find_version(server, pipeline_id, version_name)
+        if version is None:
+            version, created = server.once(
+                lambda: _send(server, package, pipeline_id, version_name),
+                lambda: find_version(server, pipeline_id, version_name),
+            )
+    except (ServerError, KeyboardInterrupt):
         if pipeline_is_new:
-            _take_away(cluster, pipeline_id, package.name)
+            _delete_if_empty(server, pipeline_id, package.name)
         raise
-    return _if_same(cluster, package, version, version_name, created=created)
+    content = spec_of(server, version)
+    same = digest_of(version, content, package) == package.digest
+    if not same and not (isinstance(content, dict) and same_content(content, package.as_sent)):
+        raise ServerError(
+            f"version {version_name} of pipeline {package.name} is on the server with other content; versions do not "
+            "change: give another name with --version-name"
+        )
+    return Uploaded(str(version.pipeline_id), str(version.pipeline_version_id), version_name, created)
 
 
-def _send(cluster: Cluster, package: Package, pipeline_id: str, version_name: str) -> Any:
-    # What was read and hashed is what is sent, though the file may have been compiled again meanwhile.
+def _send(server: Server, package: Package, pipeline_id: str, version_name: str) -> Any:
+    # What was read and hashed is sent, though the file may have been compiled again meanwhile.
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / package.file_name
         path.write_bytes(package.content)
-        return cluster.client.upload_pipeline_version(
+        return server.client.upload_pipeline_version(
             str(path), version_name, pipeline_id=pipeline_id, description=_description(package)
         )
 
 
-def _if_same(cluster: Cluster, package: Package, version: Any, version_name: str, created: bool) -> Uploaded:
-    version_id = str(version.pipeline_version_id)
-    spec = spec_of(cluster, version)
-    noted = digest_of(version, spec, package) == package.digest
-    if not noted and not (isinstance(spec, dict) and same_content(spec, package.as_sent)):
-        raise ClusterError(
-            f"version {version_name} of pipeline {package.name} is on the server with other content; versions do not "
-            "change: give another name with --version-name"
-        )
-    return Uploaded(str(version.pipeline_id), version_id, version_name, created)
-
-
-def _take_away(cluster: Cluster, pipeline_id: str, name: str) -> None:
+def _delete_if_empty(server: Server, pipeline_id: str, name: str) -> None:
     try:
-        if cluster.list_all(cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id):
-            return
-        cluster.client.delete_pipeline(pipeline_id)
+        if not any(server.listed(server.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id)):
+            server.client.delete_pipeline(pipeline_id)
     except NotFoundError:
         return
-    except ClusterError as error:
+    except ServerError as error:
         log.warning(f"pipeline {name} was made and has no version yet; run the same command again ({error})")
 
 

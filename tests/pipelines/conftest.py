@@ -28,7 +28,7 @@ def epilstm_pipeline(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     """Run ``epilstm pipeline ...`` in an empty folder; its retries do not wait."""
     from epilstm.cli import main
 
-    monkeypatch.setattr("pipelines.connection.Patience.delays", lambda self: iter([0.0] * (self.attempts - 1)))
+    monkeypatch.setattr("pipelines.server.DELAYS", (0.0,) * 4)
     folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)

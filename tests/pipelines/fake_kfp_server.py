@@ -421,8 +421,13 @@ class FakeKfpServer:
         if "cron_schedule" in trigger:
             _check(trigger["cron_schedule"], kfp_server_api.V2beta1CronSchedule)
             cron = trigger["cron_schedule"]["cron"]
+            why = ""
             if len(cron.split()) not in {5, 6}:
                 why = f"Expected 5 to 6 fields, found {len(cron.split())}: {cron}"
+            for each, largest in zip(cron.split(), (59, 59, 23, 31, 12, 6), strict=False):
+                if each.isdecimal() and int(each) > largest:
+                    why = why or f"End of range ({each}) above maximum ({largest}): {each}"
+            if why:
                 documented = "https://godoc.org/github.com/robfig/cron"
                 why = f"Schedule cron is not a supported format({documented}). Error: {why}"
                 raise Refused(400, "Failed to create a recurring run due to conversion error", why)

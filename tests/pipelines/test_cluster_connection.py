@@ -50,15 +50,16 @@ def test_the_token_comes_from_the_environment(epilstm_pipeline: Command, monkeyp
 
 
 def test_a_token_that_is_renewed_in_its_file_is_read_again(tmp_path: Path) -> None:
-    from pipelines.connection import Cluster, Connection
+    from pipelines.connection import Connection
     from pipelines.credentials import Credentials
+    from pipelines.server import Server
 
     file = write(tmp_path / "token", "first")
     with FakeKfpServer(token="first") as server:
-        cluster = Cluster(Connection(server.url, credentials=Credentials(file)))
+        asked = Server(Connection(server.url, credentials=Credentials(file)))
         server.token = "second"
         file.write_text("second")
-        assert cluster.client.list_runs(namespace="").runs is None
+        assert asked.client.list_runs(namespace="").runs is None
 
 
 @pytest.mark.parametrize(
@@ -336,6 +337,17 @@ def test_requests_go_through_the_proxy_of_the_environment(
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         assert epilstm_pipeline("runs", "--host", kfp_server.url).code == 0
         assert seen == []
+
+
+def test_a_proxy_that_is_down_is_named_as_the_cause(
+    epilstm_pipeline: Command, kfp_server: FakeKfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        refused = epilstm_pipeline("runs", "--host", "http://ml-pipeline.example.invalid:8888")
+    assert refused.code == 1
+    assert "the proxy is unreachable; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in refused.error
 
 
 def test_headers_are_sent_with_every_request(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:

@@ -34,32 +34,21 @@ def test_a_day_of_month_beside_a_weekday_is_an_alternative_to_it() -> None:
         ("* * * *", "got 4"),
         ("* * * * * * *", "got 7"),
         ("@fortnightly", "or @hourly"),
-        ("60 0 * * *", "minute '60': 60 is not from 0 to 59"),
-        ("0 24 * * *", "hour '24': 24 is not from 0 to 23"),
-        ("0 0 0 * *", "day of month '0'"),
-        ("0 0 * 13 *", "month '13'"),
-        ("0 0 * * 7", "Sunday is 0"),
-        ("0 0 * * L", "'L' is no number"),
-        ("0 0 L * *", "'L' is no number"),
-        ("0 0 * * 1#2", "'1#2' is no number"),
-        ("*/0 * * * *", "the step '0'"),
-        ("*/x * * * *", "the step 'x'"),
-        ("5-1 * * * *", "5 comes after 1"),
-        ("1,,2 * * * *", "'' is no number"),
-        ("-1 * * * *", "'' is no number"),
-        ("٣ * * * *", "is no number"),
         ("0 0 30 2 *", "never fires: day 30 does not occur in month 2"),
-        ("0 0 31 2,4,6,9,11 *", "never fires"),
-        ("0 0 31 2 */2", "never fires"),
         ("TZ=Europe/Berlin 0 3 * * *", "TZ=Europe/Berlin is not supported: the server counts in UTC"),
         ("CRON_TZ=UTC 0 0 3 * * *", "leave it out and give the hour in UTC"),
     ],
 )
-def test_an_impossible_expression_is_refused(written: str, reason: str) -> None:
-    with pytest.raises(ParamsError) as told:
+def test_what_the_server_would_misread_or_never_run_is_refused(written: str, reason: str) -> None:
+    with pytest.raises(ParamsError) as refused:
         six_fields(written)
-    assert reason in str(told.value)
-    assert "\n" not in str(told.value)
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("written", ["60 0 * * *", "0 0 * * L", "5-1 * * * *"])
+def test_whether_a_field_is_valid_is_left_to_the_server(written: str) -> None:
+    assert six_fields(written) == f"0 {written}"
 
 
 @pytest.mark.parametrize(

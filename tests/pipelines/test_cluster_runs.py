@@ -154,6 +154,21 @@ def test_a_dry_run_prints_the_run_and_sends_nothing(submit: Command, kfp_server:
     assert run["body"] == sent
 
 
+def test_an_alert_starts_the_run_that_submit_starts(
+    submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer, package: Path
+) -> None:
+    chosen = ("--version", "v1", "-P", "train.epochs=3", "--dry-run")
+    submitted = submit(*chosen, "--run-name", "r").json["requests"]
+    receiver = ("--webhook-token-file", "token", "--journal", "journal.json")
+    options = ("--host", kfp_server.url, "--package", package, *ROOT)
+    alerted = epilstm_pipeline("retrain-on-alert", *receiver, *options, *chosen).json["requests"]
+    for requests in (submitted, alerted):
+        del requests[-1]["body"]["display_name"], requests[-1]["body"]["description"]
+    assert alerted[-1]["body"] == submitted[-1]["body"]
+    assert alerted[-1]["body"]["runtime_config"]["parameters"]["train"]["epochs"] == 3
+    assert not kfp_server.requests
+
+
 def test_every_command_has_a_dry_run_that_sends_nothing(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     for command in (("status", "x"), ("runs",), ("terminate", "x"), ("schedule", "--list")):
         told = epilstm_pipeline(*command, "--host", kfp_server.url, "--dry-run")

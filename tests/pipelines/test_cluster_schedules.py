@@ -184,7 +184,7 @@ def test_ctrl_c_in_between_never_leaves_none(schedule: Command, kfp_server: Fake
     ("arguments", "reason", "code"),
     [
         (("nightly", "--cron", "0 3 31 2 *"), "never fires", 2),
-        (("nightly", "--cron", "99 3 * * *"), "99 is not from 0 to 59", 2),
+        (("nightly", "--cron", "TZ=Europe/Berlin 0 3 * * *"), "give the hour in UTC", 2),
         (("nightly", "--interval", "soon"), "--interval 'soon'", 2),
         (("nightly",), "either --cron or --interval", 2),
         (("nightly", *DAILY, "--interval", "1d"), "either --cron or --interval", 2),
@@ -201,6 +201,16 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(
     assert told.code == code
     assert reason in told.error
     assert not kfp_server.requests
+
+
+def test_an_expression_that_the_server_refuses_is_told_in_its_words(
+    schedule: Command, kfp_server: FakeKfpServer
+) -> None:
+    refused = schedule("nightly", "--cron", "99 3 * * *")
+    assert refused.code == 1
+    assert "400: Failed to create a recurring run due to conversion error" in refused.error
+    assert "above maximum (59): 99" in refused.error
+    assert not kfp_server.recurring_runs
 
 
 def test_content_that_is_not_registered_is_refused(
