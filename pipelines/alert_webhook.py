@@ -1,7 +1,7 @@
 """Alertmanager's webhook: an alert that asks for retraining starts a run, once, and not too soon after another.
 
-``POST /alerts`` takes Alertmanager's notifications (version 4), ``GET /metrics`` tells what became of them, ``GET
-/healthz`` says that the receiver is up. An occurrence of an alert is its fingerprint and when it began: Alertmanager
+``POST /alerts`` takes Alertmanager's notifications (version 4), ``GET /metrics`` counts their outcomes, ``GET
+/healthz`` reports that the receiver is up. An occurrence of an alert is its fingerprint and when it began: Alertmanager
 repeats notifications while an alert lasts, and after each change of its group.
 """
 
@@ -51,7 +51,7 @@ class Alert(BaseModel):
 
     @property
     def occurrence(self) -> str:
-        """What tells this occurrence of the alert from every other."""
+        """Identifier of this occurrence of the alert."""
         return hashlib.sha256(f"{self.fingerprint} {self.starts_at}".encode()).hexdigest()[:16]
 
     @property
@@ -104,7 +104,7 @@ class ReceiverMetrics:
         self.registry = CollectorRegistry()
         self.notifications = Counter(
             "epilstm_alert_receiver_notifications",
-            "Notifications of Alertmanager, by what became of them",
+            "Notifications of Alertmanager, by outcome",
             ["outcome"],
             registry=self.registry,
         )
@@ -207,7 +207,7 @@ def listen(receiver: Receiver, host: str, port: int, token: Callable[[], str]) -
     Raises
     ------
     PipelineError
-        The port cannot be had.
+        The port is unavailable.
     """
     try:
         server = ThreadingHTTPServer((host, port), _handler(receiver, token))

@@ -1,4 +1,4 @@
-"""What a command prints of a run: text on a terminal, JSON otherwise; and the wait for its end."""
+"""What a command prints about a run: text on a terminal, JSON otherwise; and the wait for its end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wait_for(server: Server, run_id: str, name: str, poll: float, as_json: bool 
     InterruptedCommandError
         Ctrl-C; the run continues.
     PipelineError
-        The run failed, or the server cannot be asked.
+        The run failed, or the server does not answer.
     """
     from pipelines import runs, step_errors
     from pipelines.watching import shown
@@ -63,7 +63,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_json(as_json: bool) -> bool:
-    """Whether JSON is to be printed: asked for, or standard output is no terminal."""
+    """Whether to print JSON: it was requested, or standard output is no terminal."""
     return as_json or not sys.stdout.isatty()
 
 
@@ -164,7 +164,7 @@ def lasted(started: datetime | None, ended: datetime | None, over: bool) -> str:
 
 
 def seconds(started: datetime | None, ended: datetime | None, over: bool) -> int | None:
-    """Seconds until the end, or until now of what is not over; None if nobody knows."""
+    """Seconds until the end, or until now of what is not over; None if it is unknown."""
     if started is None or (over and ended is None):
         return None
     # The clocks of the cluster and of this machine may differ.

@@ -112,7 +112,7 @@ def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = No
     for key, value in defaults.items():
         check_values(key, value)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # kfp's advice to whoever writes pipelines, not to whoever compiles them.
+        # kfp's advice is for authors of pipelines, not for those who compile them.
         warnings.simplefilter("ignore", FutureWarning)
         path = Path(folder) / file_name(pipeline, profile)
         graph = build(TaskMaker(settings.images, chosen, settings.cluster, pipeline), defaults)

@@ -1,7 +1,7 @@
 """When a schedule starts runs: cron expressions as Kubeflow Pipelines reads them, and intervals.
 
-Kubeflow Pipelines reads six fields, seconds first, the last of them optional: it takes the usual five for seconds to
-months, without a word, and fires every hour instead of once a day. Whether each field is valid, the server checks.
+Kubeflow Pipelines reads six fields, seconds first, the last of them optional: it reads the usual five as
+seconds to months, silently, and fires every hour instead of once a day. The server checks each field.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Images:
     registry : str
         Host and path before the image's name.
     tag : str
-        Immutable tag; the package's version unless told otherwise.
+        Immutable tag; the package's version by default.
     digests : mapping of str to str
         ``sha256:...`` of each image, by its full name such as ``epilstm-train``; empty to go by tag.
 

@@ -1,4 +1,4 @@
-"""The Kubernetes API, from a pod or from a desk."""
+"""The Kubernetes API, from a pod or with a kubeconfig."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def connect() -> tuple[client.ApiClient, str]:
-    """A client that tries nothing again, and the namespace of the pod that this runs in or of the kubeconfig's context.
+    """A client without retries, and the namespace of the pod that this runs in or of the kubeconfig's context.
 
     Raises
     ------
@@ -36,13 +36,13 @@ def connect() -> tuple[client.ApiClient, str]:
         except config.ConfigException as error:
             raise PipelineError(f"neither in a cluster nor with a kubeconfig: {error}") from error
         namespace = active["context"].get("namespace", "default")
-    # What is tried again is tried by the caller, who can say what it is about.
+    # The caller retries, who knows what the request was about.
     settings.retries = False
     return client.ApiClient(settings), namespace
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def api_errors(what: str) -> Iterator[None]:
     """Turn what the client raises into one line.
 
     Raises

@@ -103,8 +103,8 @@ def read_package(pipeline: str, profile: str, folder: Path = COMPILED) -> Packag
         mine = [stem.removeprefix(f"{pipeline}-") for stem in compiled if stem.startswith(f"{pipeline}-")]
         if mine:
             raise PipelineError(f"pipeline {pipeline} has no compiled profile {profile!r}; it has {', '.join(mine)}")
-        told = f"compiled are {', '.join(compiled)}" if compiled else "run epilstm pipeline compile first"
-        raise PipelineError(f"there is no compiled pipeline {pipeline!r}; {told}")
+        known = f"compiled are {', '.join(compiled)}" if compiled else "run epilstm pipeline compile first"
+        raise PipelineError(f"there is no compiled pipeline {pipeline!r}; {known}")
     return read_package_file(path, f"epilstm-{pipeline}-{profile}")
 
 
@@ -116,7 +116,7 @@ def read_package_file(path: Path, name: str | None = None) -> Package:
     path : Path
         YAML file that kfp wrote.
     name : str, optional
-        What it is to be called on a server; its own name if not given.
+        Its name on a server; its own name if not given.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _git_revision(folder: Path) -> str:
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=7", "--dirty=.dirty", "--exclude=*"],
             cwd=folder,
             capture_output=True,
@@ -207,4 +207,4 @@ def _git_revision(folder: Path) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "nogit"
-    return told.stdout.strip() or "nogit"
+    return described.stdout.strip() or "nogit"

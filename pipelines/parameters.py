@@ -21,7 +21,7 @@ from pipelines.packages import Parameter
 #: String parameters that a section of the params file names, as ``dvc.yaml`` reads them: parameter -> section.
 NAMED_IN_SECTION = {key: section for section, keys in PATH_KEYS.items() for key in keys}
 
-#: Parameter that whoever sends a run does not choose: the hash of what is sent.
+#: Parameter that nobody chooses: the hash of the compiled pipeline that is sent.
 IR_SHA256 = "ir_sha256"
 
 

@@ -1,4 +1,4 @@
-"""What each step asks of the cluster: resources, storage, nodes, retries and time, by profile."""
+"""What each step requests from the cluster: resources, storage, nodes, retries and time, by profile."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ SPOT_NODES: dict[str, tuple[str, str, str | None]] = {
     "karpenter": ("karpenter.sh/capacity-type", "spot", None),
 }
 
-#: ConfigMap of manifests/monitoring that says where steps tell what they did, used if it is there, and its keys.
+#: ConfigMap of manifests/monitoring that says where steps send their metrics, used if it exists, and its keys.
 TELEMETRY, TELEMETRY_VARIABLES = "epilstm-telemetry", ("EPILSTM_PUSHGATEWAY", "EPILSTM_METRICS_PORT")
 
 #: Label by which Kubeflow Pipelines marks the pods of a run with its identifier.
@@ -135,7 +135,7 @@ PROFILES: dict[str, Profile] = {
         Profile("gpu", "training and embedding on a GPU", accelerators=1),
         Profile(
             "spot",
-            "like gpu, on preemptible nodes; a stopped training goes on from its checkpoint",
+            "like gpu, on preemptible nodes; a stopped training resumes from its checkpoint",
             accelerators=1,
             spot=True,
             retry=Retry(times=5, seconds=60),

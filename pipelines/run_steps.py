@@ -114,7 +114,7 @@ def steps_of(rows: Sequence[Any], over: bool) -> tuple[Step, ...]:
 
 
 def node_hash(text: str, start: int = 2166136261) -> int:
-    """32-bit FNV-1a of a text, or of one that goes on after the text whose hash is `start`."""
+    """32-bit FNV-1a of a text, or of one that continues the text whose hash is `start`."""
     value = start
     for byte in text.encode():
         value = ((value ^ byte) * 16777619) & 0xFFFFFFFF
@@ -140,7 +140,7 @@ class _Workflow:
         self.by_place = {place: row for row, place in zip(rows, self.by_row, strict=True) if place is not None}
         #: Iterations of each loop.
         self.iterations = Counter(place[:-1] for place in self.known if _ITERATION.fullmatch(place[-1]))
-        #: States of executors that were not run, or are run once; their rows do not tell whose they are.
+        #: States of executors that were not run, or are run once; their rows do not name their step.
         self.executors = sorted(
             (started, ended, _state(row))
             for row, place in zip(rows, self.by_row, strict=True)

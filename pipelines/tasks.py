@@ -81,10 +81,10 @@ class TaskMaker:
         return self._placed(component(**_code(name, plan), **arguments), key)
 
     def in_parts(self, name: str, parts: Any, form: Form = WHOLE, **arguments: Any) -> PipelineTask:
-        """Run a step's parts at the same time, then the step, which takes over what they did.
+        """Run a step's parts at the same time, then the step, which collects what they did.
 
         Where `parts` is empty the loop runs nothing, and the step does it all. So the step waits for the loop and takes
-        nothing from it: what a loop without items told cannot be collected on a cluster.
+        nothing from it: outputs of a loop without items cannot be collected on a cluster.
         """
         with dsl.ParallelFor(parts, name=f"{name}-parts") as part:
             done = self.step(name, replace(form, part=True), **arguments, part=part)
@@ -101,7 +101,7 @@ class TaskMaker:
         return task.set_env_variable(PIPELINE, self.pipeline).set_display_name("Train on several nodes")
 
     def changed(self, **arguments: Any) -> PipelineTask:
-        """Tell whether anything is new."""
+        """Report whether anything is new."""
         return self._placed(changed_component(self._lifecycle)(**arguments), "changed")
 
     def champion(self, **arguments: Any) -> PipelineTask:

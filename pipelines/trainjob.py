@@ -28,7 +28,7 @@ from epilstm.steps import STEPS
 from epilstm.telemetry.destinations import PUSHGATEWAY
 from epilstm.telemetry.step_run import PIPELINE
 from epilstm.telemetry.trace import TRACEPARENT
-from pipelines.kubernetes_api import connect, told
+from pipelines.kubernetes_api import api_errors, connect
 
 if TYPE_CHECKING:
     from kubernetes import client
@@ -41,8 +41,8 @@ NODE = "node"
 #: Label by which the pods of a TrainJob are found; the Trainer makes a JobSet of the job's name.
 POD_LABEL = "jobset.sigs.k8s.io/jobset-name"
 
-#: Variables of the launcher that the nodes get: where they tell what they did, and of which run.
-TOLD_VARIABLES = (PUSHGATEWAY, PIPELINE, TRACEPARENT)
+#: Variables of the launcher that the nodes get: where they send metrics, and of which run.
+TELEMETRY_VARIABLES = (PUSHGATEWAY, PIPELINE, TRACEPARENT)
 
 #: Who asks for the job's patches of its runtime.
 MANAGER = "epilstm.io/pipelines"
@@ -50,7 +50,7 @@ MANAGER = "epilstm.io/pipelines"
 #: Answers of the Kubernetes API that may be others a moment later.
 TRANSIENT = frozenset({0, 429, 500, 502, 503, 504})
 
-#: Polls in a row that may fail before the job is given up.
+#: Polls in a row that may fail before the job counts as lost.
 PATIENCE = 10
 
 
@@ -111,7 +111,7 @@ def train_job(
     settings : JobSettings
         What it asks for.
     owner : mapping of str to str, optional
-        ``name`` and ``uid`` of the pod with which the job is to go.
+        ``name`` and ``uid`` of the pod whose deletion deletes the job.
     environment : mapping of str to str, optional
         Variables of every process.
     """
@@ -188,7 +188,7 @@ class SharedLine:
     params : str
         Content of the params file.
     outputs : mapping of Path to Path
-        Where each output comes to lie in `folder` -> where the line wants it.
+        Path of each output in `folder` -> its path in the line.
     """
 
     name: str
@@ -219,9 +219,9 @@ class SharedLine:
                     raise PipelineError(f"{word} needs a value")
                 paths[word.removeprefix("--")] = rest.pop(0)
         params = Path(paths.pop("params")).read_text(encoding="utf-8")
-        # The params file lies somewhere else at each attempt; what it says does not.
-        said = [sorted(paths.items()), [word for word in words[2:] if word in flags], params, str(root)]
-        name = f"epilstm-{step.name}-{sha256_json(said)[:16]}"
+        # The params file has another path at each attempt, with the same content.
+        content = [sorted(paths.items()), [word for word in words[2:] if word in flags], params, str(root)]
+        name = f"epilstm-{step.name}-{sha256_json(content)[:16]}"
         folder = root / "trainjobs" / name
         outputs: dict[Path, Path] = {}
         shared: dict[str, str] = {}
@@ -245,7 +245,7 @@ class SharedLine:
         (self.folder / "params.yaml").write_text(self.params, encoding="utf-8")
 
     def fetch(self) -> None:
-        """Put the outputs, and the records beside them, where the line wants them.
+        """Put the outputs, and the records beside them, where the line names them.
 
         Raises
         ------
@@ -278,7 +278,7 @@ class TrainJobs:
         self.poll_seconds = poll_seconds
 
     def start(self, manifest: Mapping[str, Any]) -> None:
-        """Create a job; one of the same name that still runs is taken over, one that has ended replaced.
+        """Create a job; one of the same name that still runs is followed, one that has ended replaced.
 
         Raises
         ------
@@ -293,7 +293,7 @@ class TrainJobs:
         if found is not None:
             self.delete(name)
             self._wait_gone(name)
-        with told(f"train job {name} cannot be started"):
+        with api_errors(f"train job {name} cannot be started"):
             self.objects.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, manifest)
         log.info(
             f"train job {name} started; its output: kubectl logs -n {self.namespace} -f -l {POD_LABEL}={name} --prefix"
@@ -312,7 +312,7 @@ class TrainJobs:
         failures = 0
         while True:
             try:
-                with told(f"train job {name} cannot be read"):
+                with api_errors(f"train job {name} cannot be read"):
                     found: dict[str, Any] = self.objects.get_namespaced_custom_object(
                         GROUP, VERSION, self.namespace, PLURAL, name
                     )
@@ -334,7 +334,7 @@ class TrainJobs:
         PipelineError
             It failed, with the last error line of its pods; or someone deleted it.
         """
-        said = ""
+        reported = ""
         while True:
             found = self.find(name)
             if found is None:
@@ -343,16 +343,16 @@ class TrainJobs:
             if end is not None:
                 break
             state = _state(found)
-            if state != said:
+            if state != reported:
                 log.info(f"train job {name}: {state}")
-                said = state
+                reported = state
             time.sleep(self.poll_seconds)
         if end:
             raise PipelineError(f"train job {name} failed: {self.last_error(name) or end}")
         log.info(f"train job {name}: complete")
 
     def last_error(self, name: str) -> str:
-        """Last error line of a job's pods, those that failed first; empty if none tells one."""
+        """Last error line of a job's pods, those that failed first; empty if none has one."""
         from kubernetes.client import ApiException
 
         last = ""
@@ -382,7 +382,7 @@ class TrainJobs:
         from kubernetes.client import ApiException
 
         try:
-            with told(f"train job {name} cannot be deleted"):
+            with api_errors(f"train job {name} cannot be deleted"):
                 self.objects.delete_namespaced_custom_object(
                     GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground"
                 )
@@ -429,7 +429,7 @@ def launch(words: Sequence[str], root: Path, settings: JobSettings, poll_seconds
         raise PipelineError(f"data root {root}: not on the volume at {settings.data_path}, which the nodes share")
     line = SharedLine.of(words, root)
     pod = {"name": os.environ.get("POD_NAME", ""), "uid": os.environ.get("POD_UID", "")}
-    environment = {name: os.environ[name] for name in TOLD_VARIABLES if os.environ.get(name)}
+    environment = {name: os.environ[name] for name in TELEMETRY_VARIABLES if os.environ.get(name)}
     manifest = train_job(line.name, line.words, settings, pod if all(pod.values()) else None, environment)
     jobs = TrainJobs(*connect(), poll_seconds)
     with _interrupted(line.name):
@@ -456,7 +456,9 @@ def _interrupted(name: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"train job {name}: stopped and deleted; run it again to go on from its checkpoint") from None
+        raise Interrupted(
+            f"train job {name}: stopped and deleted; run it again to resume from its checkpoint"
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -1,4 +1,4 @@
-"""``python -m pipelines.lifecycle``: the tasks of a pipeline that have to do with the registry."""
+"""``python -m pipelines.lifecycle``: the tasks of a pipeline around the registry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def metrics_of_steps(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def lifecycle() -> None:
-    """Ask the registry, publish to it, roll out from it (what the compiled pipelines call)."""
+    """Read the registry, publish to it, roll out from it (what the compiled pipelines call)."""
     set_variables()
     os.environ[RETRIED] = "1"
 
@@ -65,7 +65,7 @@ def lifecycle() -> None:
 @click.option("--reasons", type=PATH, required=True, metavar="PATH", help="Why, to write (Markdown).")
 @run_inputs
 def changed(executor_input: str, registry: str, max_age_days: int, reasons: Path, **given: Any) -> None:
-    """Tell whether a run would make something else than the champion: changed or unchanged."""
+    """Report whether a run would make something else than the champion: changed or unchanged."""
     from pipelines.lifecycle.provenance import changes
 
     executor = Executor.parse(executor_input)
@@ -82,7 +82,7 @@ def changed(executor_input: str, registry: str, max_age_days: int, reasons: Path
     )
     reasons.parent.mkdir(parents=True, exist_ok=True)
     reasons.write_text(f"{text}\n", encoding="utf-8")
-    executor.tell(VERDICT, "changed" if found else "unchanged")
+    executor.set_output(VERDICT, "changed" if found else "unchanged")
     executor.write()
 
 
@@ -137,7 +137,7 @@ def publish(executor_input: str, registry: str, branch: str, **given: Any) -> No
             records=records_of(executor.given),
         )
         version = publish(registry, branch, made)
-    executor.tell("version", version)
+    executor.set_output("version", version)
     executor.write()
 
 
@@ -176,7 +176,7 @@ def _run_inputs(given: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Run a command; a user's error is one line, which Kubernetes is told too."""
+    """Run a command; a user's error is one line, for Kubernetes too."""
     from pipelines.lifecycle.clone import prepare_environment
 
     console.set_up(" ".join(["lifecycle", *sys.argv[1:2]]), 0)

@@ -1,4 +1,4 @@
-"""The champion that a challenger is held against."""
+"""The champion that a challenger is compared with."""
 
 from __future__ import annotations
 

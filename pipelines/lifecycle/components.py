@@ -48,7 +48,7 @@ def changed_component(image: str) -> ContainerComponent:
     names = ("registry", "max_age_days", *RUN_INPUTS, "reasons")
     return component_of(
         "changed",
-        "Tell whether data, labels, params or code are others than the champion's.",
+        "Compare data, labels, params and code with the champion's.",
         annotations,
         lambda **given: _container(image, "changed", _options(given, names)),
     )
@@ -85,11 +85,11 @@ def publish_component(image: str, made_by: str) -> ContainerComponent:
         "reasons": dsl.Input[dsl.Markdown],
     }
     metrics: dict[str, Any] = {f"{step}_metrics": dsl.Input[dsl.Metrics] for step in METRICS}
-    told = dict.fromkeys(("registry", "branch", "ir_sha256"), str)
-    annotations = {**told, **RUN_INPUTS, **artifacts, **metrics, "version": dsl.OutputPath(str)}
+    texts = dict.fromkeys(("registry", "branch", "ir_sha256"), str)
+    annotations = {**texts, **RUN_INPUTS, **artifacts, **metrics, "version": dsl.OutputPath(str)}
 
     def container(**given: Any) -> dsl.ContainerSpec:
-        options = _options(given, (*told, *RUN_INPUTS, *artifacts, *metrics))
+        options = _options(given, (*texts, *RUN_INPUTS, *artifacts, *metrics))
         return _container(image, "publish", [*options, "--image", made_by])
 
     return component_of("publish", "Register the run's encoder, and make it champion.", annotations, container)

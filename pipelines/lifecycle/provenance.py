@@ -1,7 +1,7 @@
 """What a run was made from, as the registry keeps it, and whether that differs from the champion's.
 
 Beside the params, which are in the provenance, the registry keeps the versions of data and labels that `epilstm task
-plan` told: in the metrics of the steps that read them, which are committed with the version.
+plan` reported: in the metrics of the steps that read them, which are committed with the version.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from epilstm.task.line import parse_section
 from pipelines.defaults import PATH_KEYS, STAND_INS
 from pipelines.lifecycle.clone import require_plain
 
-#: Steps whose params make another model, or judge it otherwise.
+#: Steps whose params make another model, or change its scores.
 DECISIVE = ("ingest", "preprocess", "train", "export", "embed", "evaluate")
 
 #: Where the registry keeps a version of what a step read: metrics file, key.
@@ -42,7 +42,7 @@ class RunInputs:
     Parameters
     ----------
     data_version, labels_version : str
-        As the plan told them.
+        As the plan reported them.
     sections : dict of str to dict
         Params of the run, with paths that hold outside of the data root too.
     code : dict of str to str
@@ -117,7 +117,7 @@ def changes(url: str, run: RunInputs, max_age_days: int) -> list[str]:
         Git repository of the registry.
     run : RunInputs
     max_age_days : int
-        A champion registered longer ago is to be retrained in any case; 0 for never.
+        Age at which a champion is retrained though nothing is new; 0 for never.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _differences(repository: Repository, champion: Version, run: RunInputs, max_
             found.append(f"{what}: {now[:12]}, {champion.tag} was made from {before[:12]}")
     for name in DECISIVE:
         if name in run.sections:
-            # Of files the plan's versions tell whether their content is another.
+            # Whether the content of files differs, the plan's versions show.
             keys = _differing(run.sections[name], provenance.params.get(name) or {}) - _paths_of(name)
             if keys:
                 found.append(f"params of {name}: {', '.join(sorted(keys))}")
@@ -169,8 +169,8 @@ def _kept(repository: Repository, version: Version, key: str) -> str | None:
     content = repository.read(version.commit, KEPT[key])
     if content is None:
         return None
-    told = json.loads(content).get(key)
-    return told if isinstance(told, str) else None
+    value = json.loads(content).get(key)
+    return value if isinstance(value, str) else None
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:

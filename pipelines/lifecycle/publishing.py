@@ -80,7 +80,7 @@ def records_of(artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         record = with_integers(artifacts.get(name, {}).get("record"))
         if not record:
             raise PipelineError(
-                f"artifact {name}: its metadata hold no record, so nobody can tell what made it; run the pipeline "
+                f"artifact {name}: its metadata hold no record, so its origin is unknown; run the pipeline "
                 "again without the cache"
             )
         found[port] = record

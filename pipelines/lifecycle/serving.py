@@ -23,7 +23,7 @@ from epilstm.registry.rollout import Rollout, rollout
 from epilstm.registry.versions import Registered
 from epilstm.task import storage
 from epilstm.task.data_root import DataRoot
-from pipelines.kubernetes_api import connect, told
+from pipelines.kubernetes_api import api_errors, connect
 from pipelines.lifecycle.clone import afresh, fresh_clone
 from pipelines.profiles import DATA_PATH
 
@@ -74,7 +74,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be rolled out.
+    """What to roll out.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def bring(repository: Repository, artifact: str, version: str, identity: str, pl
     Raises
     ------
     RegistryError, DataError
-        It cannot be had, or cannot be put there.
+        It cannot be fetched, or not be written there.
     """
     root, name = place.root, place.name(artifact, version)
     root.check_writable()
@@ -209,7 +209,7 @@ def _kustomization(service: str, place: Place) -> str:
     }
     head: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
     return (
-        "# What is served; the roll-out writes it. Others' settings belong into the overlay that it stands on.\n"
+        "# What is served; the roll-out writes it. Other settings belong into the overlay below it.\n"
         f"{yaml.safe_dump({**head, **resource, **target}, sort_keys=False)}"
     )
 
@@ -296,9 +296,9 @@ def patch_service(name: str, content: Rollout, place: Place) -> None:
     api_client, namespace = connect()
     services = client.CustomObjectsApi(api_client)
     where = (GROUP, VERSION, namespace, PLURAL, name)
-    with told(f"InferenceService {namespace}/{name} cannot be read"):
+    with api_errors(f"InferenceService {namespace}/{name} cannot be read"):
         service: dict[str, Any] = services.get_namespaced_custom_object(*where)
-    with told(f"InferenceService {namespace}/{name} cannot be changed"):
+    with api_errors(f"InferenceService {namespace}/{name} cannot be changed"):
         # The client's own method says that every patch of a custom object is a merge patch.
         api_client.call_api(
             f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}",

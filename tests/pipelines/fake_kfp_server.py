@@ -472,19 +472,19 @@ def tasks(state: str, **states: str | list[str]) -> Callable[[dict[str, Any]], N
         rows.add("root-driver", "SUCCEEDED", 0, ["root"])
         rows.add("root", state, 0)
         before = "root"
-        for second, (key, told) in enumerate(states.items()):
+        for second, (key, result) in enumerate(states.items()):
             step = key.replace("_", "-")
-            if isinstance(told, str):
-                before = rows.add_step(f"root.{step}", told, 10 * second, before)
+            if isinstance(result, str):
+                before = rows.add_step(f"root.{step}", result, 10 * second, before)
                 continue
             loop = f"root.for-loop-{second + 1}"
-            whole = next((part for part in told if part not in {"SUCCEEDED", "CACHED"}), "SUCCEEDED")
+            whole = next((part for part in result if part not in {"SUCCEEDED", "CACHED"}), "SUCCEEDED")
             rows.follow(before, loop)
             rows.add(loop, whole, 10 * second, [f"{loop}.iteration-driver"])
             rows.add(f"{loop}.iteration-driver", "SUCCEEDED", 10 * second, [f"{loop}.iteration-iterations"])
-            items = [f"{loop}.iteration-iterations({number}:{number})" for number in range(len(told))]
+            items = [f"{loop}.iteration-iterations({number}:{number})" for number in range(len(result))]
             rows.add(f"{loop}.iteration-iterations", whole, 10 * second, items)
-            for item, part in zip(items, told, strict=True):
+            for item, part in zip(items, result, strict=True):
                 inner, state_of_item = f"{item}.iteration-item", part.replace("CACHED", "SUCCEEDED")
                 rows.add(item, state_of_item, 10 * second, [f"{item}.iteration-item-driver"])
                 rows.add(f"{item}.iteration-item-driver", "SUCCEEDED", 10 * second, [inner])

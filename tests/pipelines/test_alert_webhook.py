@@ -54,7 +54,7 @@ class Bench:
         self.started.append(name)
         return f"id of {name}"
 
-    def tell(self, *alerts: dict[str, Any]) -> str:
+    def notify(self, *alerts: dict[str, Any]) -> str:
         return self.receiver.receive(Notification.model_validate(notification(*alerts)))
 
 
@@ -63,68 +63,70 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "journal.json")
 
 
-def test_an_alert_starts_one_run_however_often_it_is_told(bench: Bench) -> None:
-    assert bench.tell(alert()) == "started"
+def test_an_alert_starts_one_run_however_often_it_is_sent(bench: Bench) -> None:
+    assert bench.notify(alert()) == "started"
     bench.now += 30 * HOUR
-    assert bench.tell(alert()) == "duplicate"
+    assert bench.notify(alert()) == "duplicate"
     assert len(bench.started) == 1
 
 
 def test_the_same_alert_on_another_day_starts_another_run(bench: Bench) -> None:
-    bench.tell(alert())
+    bench.notify(alert())
     bench.now += 30 * HOUR
-    assert bench.tell(alert(begun="2026-01-02T06:00:00Z")) == "started"
+    assert bench.notify(alert(begun="2026-01-02T06:00:00Z")) == "started"
     assert len(set(bench.started)) == 2
 
 
-def test_alerts_told_together_start_one_run(bench: Bench) -> None:
-    assert bench.tell(alert("aa"), alert("bb")) == "started"
+def test_alerts_sent_together_start_one_run(bench: Bench) -> None:
+    assert bench.notify(alert("aa"), alert("bb")) == "started"
     bench.now += 2 * HOUR
-    assert bench.tell(alert("bb")) == "duplicate"
+    assert bench.notify(alert("bb")) == "duplicate"
     assert len(bench.started) == 1
 
 
 def test_an_alert_within_the_cooldown_waits_for_its_end(bench: Bench) -> None:
-    bench.tell(alert("aa"))
+    bench.notify(alert("aa"))
     bench.now += 0.9 * HOUR
-    assert bench.tell(alert("bb")) == "cooling_down"
+    assert bench.notify(alert("bb")) == "cooling_down"
     bench.now += 0.2 * HOUR
-    assert bench.tell(alert("bb")) == "started"
+    assert bench.notify(alert("bb")) == "started"
 
 
-@pytest.mark.parametrize("told", [alert(action="page"), alert(status="resolved")], ids=["asks for nothing", "is over"])
-def test_an_alert_is_ignored_that(bench: Bench, told: dict[str, Any]) -> None:
-    assert bench.tell(told) == "ignored"
+@pytest.mark.parametrize(
+    "result", [alert(action="page"), alert(status="resolved")], ids=["asks for nothing", "is over"]
+)
+def test_an_alert_is_ignored_that(bench: Bench, result: dict[str, Any]) -> None:
+    assert bench.notify(result) == "ignored"
     assert bench.started == []
 
 
-def test_a_run_that_could_not_be_started_is_tried_again_when_told_again(bench: Bench) -> None:
+def test_a_run_that_could_not_be_started_is_tried_again_when_sent_again(bench: Bench) -> None:
     bench.broken = True
-    assert bench.tell(alert()) == "failed"
+    assert bench.notify(alert()) == "failed"
     bench.broken = False
-    assert bench.tell(alert()) == "started"
+    assert bench.notify(alert()) == "started"
 
 
 def test_what_was_started_is_remembered_over_a_restart(tmp_path: Path) -> None:
     before = Bench(tmp_path / "journal.json")
-    before.tell(alert("aa"))
+    before.notify(alert("aa"))
     after = Bench(tmp_path / "journal.json")
-    assert after.tell(alert("bb")) == "cooling_down"
+    assert after.notify(alert("bb")) == "cooling_down"
     after.now += 2 * HOUR
-    assert after.tell(alert("aa")) == "duplicate"
+    assert after.notify(alert("aa")) == "duplicate"
 
 
 def test_a_receiver_that_died_before_it_noted_the_run_asks_for_the_same_name(tmp_path: Path) -> None:
     one, other = Bench(tmp_path / "one.json"), Bench(tmp_path / "other.json")
-    one.tell(alert())
-    other.tell(alert())
+    one.notify(alert())
+    other.notify(alert())
     assert one.started == other.started
 
 
 def test_what_is_long_over_is_forgotten(bench: Bench) -> None:
-    bench.tell(alert("aa"))
+    bench.notify(alert("aa"))
     bench.now += MEMORY + 1
-    bench.tell(alert("bb"))
+    bench.notify(alert("bb"))
     assert list(bench.receiver.journal.handled) == [
         Notification.model_validate(notification(alert("bb"))).alerts[0].occurrence
     ]
@@ -136,7 +138,7 @@ def test_a_journal_that_is_none_is_refused(tmp_path: Path) -> None:
         Bench(tmp_path / "journal.json")
 
 
-def test_a_journal_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match="cannot be written"):
         Bench(tmp_path / "file" / "journal.json")
@@ -216,7 +218,7 @@ def test_a_body_too_large_is_refused_before_it_is_sent(caller: Caller) -> None:
     connection.close()
 
 
-def test_metrics_tell_what_became_of_notifications(caller: Caller) -> None:
+def test_metrics_count_the_outcomes_of_notifications(caller: Caller) -> None:
     caller.post(notification(alert()))
     caller.post(notification(alert()))
     text = get(f"http://127.0.0.1:{caller.port}/metrics")[1].decode()
@@ -281,7 +283,7 @@ def test_a_run_is_started_once_even_by_a_receiver_that_lost_its_journal(
 
 
 @pytest.mark.integration
-def test_alertmanager_tells_of_an_alert_until_a_run_is_started(
+def test_alertmanager_repeats_an_alert_until_a_run_is_started(
     start_receiver: StartReceiver, kfp_server: FakeKfpServer, programs: dict[str, str], tmp_path: Path
 ) -> None:
     kfp_server.fail("POST /runs", times=40, status=400)
@@ -304,8 +306,10 @@ def test_alertmanager_tells_of_an_alert_until_a_run_is_started(
 
     def outcomes() -> dict[str, float]:
         lines = get(f"http://127.0.0.1:{caller.port}/metrics")[1].decode().splitlines()
-        told = [line.rpartition(" ") for line in lines if line.startswith("epilstm_alert_receiver_notifications_total")]
-        return {name.split('"')[1]: float(value) for name, _, value in told}
+        result = [
+            line.rpartition(" ") for line in lines if line.startswith("epilstm_alert_receiver_notifications_total")
+        ]
+        return {name.split('"')[1]: float(value) for name, _, value in result}
 
     with Alertmanager(programs, tmp_path / "alertmanager", configuration) as alertmanager:
         amtool = [programs["amtool"], "alert", "add", f"--alertmanager.url={alertmanager.url}"]

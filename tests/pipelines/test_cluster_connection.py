@@ -21,10 +21,10 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_without_a_host_the_ways_to_give_one_are_told(epilstm_pipeline: Command) -> None:
-    told = epilstm_pipeline("runs")
-    assert told.code == 2
-    assert "give --host or set KFP_HOST" in told.error
+def test_without_a_host_the_ways_to_give_one_are_reported(epilstm_pipeline: Command) -> None:
+    result = epilstm_pipeline("runs")
+    assert result.code == 2
+    assert "give --host or set KFP_HOST" in result.error
 
 
 def test_host_and_namespace_come_from_the_environment_when_the_command_runs(
@@ -90,9 +90,9 @@ def test_cookies_that_are_no_session_are_refused(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer, tmp_path: Path, text: str, reason: str
 ) -> None:
     file = write(tmp_path / "cookies.txt", text)
-    told = epilstm_pipeline("runs", "--host", kfp_server.url, "--cookies-file", file)
-    assert told.code == 1
-    assert reason in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url, "--cookies-file", file)
+    assert result.code == 1
+    assert reason in result.error
     assert not kfp_server.requests
 
 
@@ -101,46 +101,46 @@ def test_a_file_that_holds_no_token_is_refused_without_showing_it(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer, tmp_path: Path, text: str
 ) -> None:
     file = write(tmp_path / "token", text)
-    told = epilstm_pipeline("runs", "--host", kfp_server.url, "--token-file", file)
-    assert told.code == 1
-    assert str(file) in told.error
-    assert not text or text not in told.err
+    result = epilstm_pipeline("runs", "--host", kfp_server.url, "--token-file", file)
+    assert result.code == 1
+    assert str(file) in result.error
+    assert not text or text not in result.err
     assert not kfp_server.requests
 
 
 @pytest.mark.parametrize("verbosity", [(), ("-v",)])
-def test_a_refused_token_is_told_and_never_shown(
+def test_a_refused_token_is_reported_and_never_shown(
     epilstm_pipeline: Command, monkeypatch: pytest.MonkeyPatch, verbosity: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("KFP_TOKEN", TOKEN)
     with FakeKfpServer(token="another") as server:
-        told = epilstm_pipeline("runs", "--host", server.url, *verbosity)
-        assert told.code == 1
-        assert "not authenticated (401)" in told.error
-        assert "Bearer ***" in told.error
-        assert TOKEN not in told.err + told.out
+        result = epilstm_pipeline("runs", "--host", server.url, *verbosity)
+        assert result.code == 1
+        assert "not authenticated (401)" in result.error
+        assert "Bearer ***" in result.error
+        assert TOKEN not in result.err + result.out
         assert len(server.requests) == 1
 
 
-def test_a_missing_token_is_told(epilstm_pipeline: Command) -> None:
+def test_a_missing_token_is_reported(epilstm_pipeline: Command) -> None:
     with FakeKfpServer(token=TOKEN) as server:
-        told = epilstm_pipeline("runs", "--host", server.url)
-        assert told.code == 1
-        assert "--token-file or KFP_TOKEN" in told.error
+        result = epilstm_pipeline("runs", "--host", server.url)
+        assert result.code == 1
+        assert "--token-file or KFP_TOKEN" in result.error
 
 
-def test_a_namespace_that_is_not_one_s_own_is_told(epilstm_pipeline: Command) -> None:
+def test_a_namespace_that_is_not_one_s_own_is_reported(epilstm_pipeline: Command) -> None:
     with FakeKfpServer(namespaces=("team",)) as server:
-        told = epilstm_pipeline("runs", "--host", server.url, "--namespace", "others")
-        assert told.code == 1
-        assert "not allowed in namespace others (403): PermissionDenied" in told.error
+        result = epilstm_pipeline("runs", "--host", server.url, "--namespace", "others")
+        assert result.code == 1
+        assert "not allowed in namespace others (403): PermissionDenied" in result.error
 
 
 def test_a_server_of_many_users_needs_a_namespace(epilstm_pipeline: Command) -> None:
     with FakeKfpServer(namespaces=("team",)) as server:
-        told = epilstm_pipeline("runs", "--host", server.url)
-        assert told.code == 1
-        assert "give yours with --namespace" in told.error
+        result = epilstm_pipeline("runs", "--host", server.url)
+        assert result.code == 1
+        assert "give yours with --namespace" in result.error
 
 
 def test_a_server_of_one_user_is_not_asked_for_a_namespace(
@@ -150,28 +150,28 @@ def test_a_server_of_one_user_is_not_asked_for_a_namespace(
     assert not kfp_server.sent("GET /runs")[0].query.get("namespace")
 
 
-def test_a_server_that_is_down_is_told(epilstm_pipeline: Command) -> None:
+def test_a_server_that_is_down_is_reported(epilstm_pipeline: Command) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        told = epilstm_pipeline("runs", "--host", f"http://127.0.0.1:{taken.getsockname()[1]}")
-    assert told.code == 1
-    assert "connection refused" in told.error
+        result = epilstm_pipeline("runs", "--host", f"http://127.0.0.1:{taken.getsockname()[1]}")
+    assert result.code == 1
+    assert "connection refused" in result.error
 
 
-def test_a_host_that_does_not_exist_is_told(epilstm_pipeline: Command) -> None:
-    told = epilstm_pipeline("runs", "--host", "http://kubeflow.invalid")
-    assert told.code == 1
-    assert "http://kubeflow.invalid: no such host" in told.error
+def test_a_host_that_does_not_exist_is_reported(epilstm_pipeline: Command) -> None:
+    result = epilstm_pipeline("runs", "--host", "http://kubeflow.invalid")
+    assert result.code == 1
+    assert "http://kubeflow.invalid: no such host" in result.error
 
 
 @pytest.mark.parametrize(
     "host", ["kubeflow", "ftp://x", "http://", "http://x:99999", "http://x?y=1", "http://user:hunter2@x"]
 )
 def test_a_host_that_is_no_url_is_refused(epilstm_pipeline: Command, host: str) -> None:
-    told = epilstm_pipeline("runs", "--host", host)
-    assert told.code == 1
-    assert "--host" in told.error
-    assert "hunter2" not in told.error
+    result = epilstm_pipeline("runs", "--host", host)
+    assert result.code == 1
+    assert "--host" in result.error
+    assert "hunter2" not in result.error
 
 
 def test_server_errors_are_asked_again(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
@@ -180,18 +180,18 @@ def test_server_errors_are_asked_again(epilstm_pipeline: Command, kfp_server: Fa
     assert epilstm_pipeline("runs", "--host", kfp_server.url).code == 0
 
 
-def test_a_server_that_goes_on_failing_is_told(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
+def test_a_server_that_keeps_failing_is_reported(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail("GET /runs", times=99, status=500, message="database is down")
-    told = epilstm_pipeline("runs", "--host", kfp_server.url)
-    assert told.code == 1
-    assert "the server answers 500: database is down" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url)
+    assert result.code == 1
+    assert "the server answers 500: database is down" in result.error
     assert len(kfp_server.sent("GET /runs")) == 5
 
 
 def test_what_is_refused_for_good_is_asked_once(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail("GET /runs", times=99, status=400, message="bad filter")
-    told = epilstm_pipeline("runs", "--host", kfp_server.url)
-    assert "400: bad filter" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url)
+    assert "400: bad filter" in result.error
     assert len(kfp_server.sent("GET /runs")) == 1
 
 
@@ -199,25 +199,25 @@ def test_a_server_that_does_not_answer_is_not_waited_for_forever(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer
 ) -> None:
     kfp_server.fail("GET /runs", times=99, status=200, hang=2)
-    told = epilstm_pipeline("runs", "--host", kfp_server.url, "--timeout", "0.1")
-    assert told.code == 1
-    assert "no answer within 0.1 s" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url, "--timeout", "0.1")
+    assert result.code == 1
+    assert "no answer within 0.1 s" in result.error
 
 
-def test_a_sign_in_page_is_told_from_an_answer(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
+def test_a_sign_in_page_is_distinguished_from_an_answer(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail("GET", status=200, page=True)
-    told = epilstm_pipeline("runs", "--host", kfp_server.url)
-    assert told.code == 1
-    assert "answers with a page (text/html), not as the pipelines API" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url)
+    assert result.code == 1
+    assert "answers with a page (text/html), not as the pipelines API" in result.error
 
 
-def test_a_redirection_to_a_sign_in_is_told_and_not_followed(
+def test_a_redirection_to_a_sign_in_is_reported_and_not_followed(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer
 ) -> None:
     kfp_server.fail("GET", status=302, location="https://login.example.org/auth?state=private")
-    told = epilstm_pipeline("runs", "--host", kfp_server.url)
-    assert told.code == 1
-    assert "redirects to https://login.example.org/auth (302)" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url)
+    assert result.code == 1
+    assert "redirects to https://login.example.org/auth (302)" in result.error
     assert len(kfp_server.requests) == 1
 
 
@@ -272,9 +272,11 @@ def _tls(certificate: Path) -> ssl.SSLContext:
 
 def test_a_certificate_of_an_unknown_authority_is_refused(epilstm_pipeline: Command, certificate: Path) -> None:
     with FakeKfpServer(tls=_tls(certificate)) as server:
-        told = epilstm_pipeline("runs", "--host", server.url)
-        assert told.code == 1
-        assert "TLS refused: self-signed certificate; give the authority's certificate with --ssl-ca-cert" in told.error
+        result = epilstm_pipeline("runs", "--host", server.url)
+        assert result.code == 1
+        assert (
+            "TLS refused: self-signed certificate; give the authority's certificate with --ssl-ca-cert" in result.error
+        )
         assert not server.requests
 
 
@@ -291,17 +293,17 @@ def test_the_certificates_of_the_environment_are_trusted(
         assert epilstm_pipeline("runs", "--host", server.url).code == 0
 
 
-def test_a_server_without_tls_is_told(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
-    told = epilstm_pipeline("runs", "--host", kfp_server.url.replace("http", "https"))
-    assert told.code == 1
-    assert "does not speak TLS; is it http://" in told.error
+def test_a_server_without_tls_is_reported(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
+    result = epilstm_pipeline("runs", "--host", kfp_server.url.replace("http", "https"))
+    assert result.code == 1
+    assert "does not speak TLS; is it http://" in result.error
 
 
-def test_a_server_with_tls_is_told_from_one_without(epilstm_pipeline: Command, certificate: Path) -> None:
+def test_a_server_with_tls_is_distinguished_from_one_without(epilstm_pipeline: Command, certificate: Path) -> None:
     with FakeKfpServer(tls=_tls(certificate)) as server:
-        told = epilstm_pipeline("runs", "--host", server.url.replace("https", "http"))
-        assert told.code == 1
-        assert "is it https://?" in told.error
+        result = epilstm_pipeline("runs", "--host", server.url.replace("https", "http"))
+        assert result.code == 1
+        assert "is it https://?" in result.error
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])
@@ -311,16 +313,16 @@ def test_a_certificate_file_that_is_none_is_refused(
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    told = epilstm_pipeline("runs", "--host", kfp_server.url, "--ssl-ca-cert", file)
-    assert told.code == 2
-    assert f"--ssl-ca-cert {file}" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url, "--ssl-ca-cert", file)
+    assert result.code == 2
+    assert f"--ssl-ca-cert {file}" in result.error
     assert not kfp_server.requests
 
 
 def test_the_client_does_not_chat(epilstm_pipeline: Command, kfp_server: FakeKfpServer, package: Path) -> None:
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
-    assert told.err == ""
-    assert len(told.out.splitlines()) == 1
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
+    assert result.err == ""
+    assert len(result.out.splitlines()) == 1
 
 
 def test_requests_go_through_the_proxy_of_the_environment(
@@ -359,9 +361,9 @@ def test_headers_are_sent_with_every_request(epilstm_pipeline: Command, kfp_serv
 
 
 def test_what_is_no_header_is_refused(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
-    told = epilstm_pipeline("runs", "--host", kfp_server.url, "--header", "Host")
-    assert (told.code, kfp_server.requests) == (2, [])
-    assert "write it as 'Name: value'" in told.error
+    result = epilstm_pipeline("runs", "--host", kfp_server.url, "--header", "Host")
+    assert (result.code, kfp_server.requests) == (2, [])
+    assert "write it as 'Name: value'" in result.error
 
 
 @pytest.mark.parametrize(
@@ -376,6 +378,6 @@ def test_what_is_no_header_is_refused(epilstm_pipeline: Command, kfp_server: Fak
 def test_names_that_are_too_long_for_the_server_are_refused_before_anything_is_sent(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer, words: tuple[str, ...]
 ) -> None:
-    told = epilstm_pipeline(*words, "--host", kfp_server.url)
-    assert (told.code, kfp_server.requests) == (2, [])
-    assert "servers take" in told.error
+    result = epilstm_pipeline(*words, "--host", kfp_server.url)
+    assert (result.code, kfp_server.requests) == (2, [])
+    assert "servers take" in result.error

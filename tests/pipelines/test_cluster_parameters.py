@@ -124,10 +124,10 @@ def test_what_is_compiled_is_sent_by_nobody_and_filled_in_by_the_server() -> Non
     ],
 )
 def test_an_assignment_that_does_not_fit_is_refused_in_one_line(assignment: str, reason: str) -> None:
-    with pytest.raises(ParamsError) as told:
+    with pytest.raises(ParamsError) as result:
         sent(None, ROOT, assignment)
-    assert reason in str(told.value)
-    assert "\n" not in str(told.value)
+    assert reason in str(result.value)
+    assert "\n" not in str(result.value)
 
 
 def test_a_required_parameter_must_be_given() -> None:

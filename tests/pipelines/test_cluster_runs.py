@@ -38,8 +38,8 @@ def only_run(server: FakeKfpServer) -> dict[str, Any]:
 def test_a_run_of_the_local_file_carries_it_and_its_parameters(
     submit: Command, kfp_server: FakeKfpServer, package: Path
 ) -> None:
-    told = submit("-P", "train.epochs=3", "-P", "shards=2")
-    assert told.code == 0, told.err
+    result = submit("-P", "train.epochs=3", "-P", "shards=2")
+    assert result.code == 0, result.err
     run = only_run(kfp_server)
     documents = list(yaml.safe_load_all(package.read_text()))
     assert run["pipeline_spec"] == {"pipeline_spec": documents[0], "platform_spec": documents[1]}
@@ -50,8 +50,8 @@ def test_a_run_of_the_local_file_carries_it_and_its_parameters(
     (experiment,) = kfp_server.experiments.values()
     assert experiment["display_name"] == "epilstm"
     assert run["experiment_id"] == experiment["experiment_id"]
-    assert told.json["run_id"] == run["run_id"]
-    assert told.json["link"] == f"{kfp_server.url}/#/runs/details/{run['run_id']}"
+    assert result.json["run_id"] == run["run_id"]
+    assert result.json["link"] == f"{kfp_server.url}/#/runs/details/{run['run_id']}"
 
 
 def test_params_yaml_of_the_working_directory_is_taken(submit: Command, kfp_server: FakeKfpServer) -> None:
@@ -87,14 +87,14 @@ def test_a_run_can_be_bound_to_a_registered_version(
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
 
 
-def test_a_run_is_told_the_hash_of_the_file_that_it_carries(
+def test_a_run_gets_the_hash_of_the_file_that_it_carries(
     submit: Command, kfp_server: FakeKfpServer, package: Path
 ) -> None:
     assert submit().code == 0
     assert only_run(kfp_server)["runtime_config"]["parameters"]["ir_sha256"] == sha256_file(package)
 
 
-def test_a_run_of_a_registered_version_is_told_the_hash_of_what_was_uploaded(
+def test_a_run_of_a_registered_version_gets_the_hash_of_what_was_uploaded(
     submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer, package: Path, other_package: Path
 ) -> None:
     epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, "--version-name", "v1")
@@ -123,9 +123,9 @@ def test_a_version_that_is_not_registered_is_refused(
 ) -> None:
     assert "run epilstm pipeline upload" in submit("--version", "v1").error
     epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, "--version-name", "v1")
-    told = submit("--version", "v2")
-    assert told.code == 1
-    assert "has no version 'v2' on the server; the latest are v1" in told.error
+    result = submit("--version", "v2")
+    assert result.code == 1
+    assert "has no version 'v2' on the server; the latest are v1" in result.error
     assert not kfp_server.runs
 
 
@@ -133,9 +133,9 @@ def test_a_version_that_is_not_registered_is_refused(
 def test_a_bad_parameter_is_refused_before_anything_is_sent(
     submit: Command, kfp_server: FakeKfpServer, assignment: str
 ) -> None:
-    told = submit("-P", assignment)
-    assert told.code == 2
-    assert assignment.partition("=")[0] in told.error
+    result = submit("-P", assignment)
+    assert result.code == 2
+    assert assignment.partition("=")[0] in result.error
     assert not kfp_server.requests
 
 
@@ -148,7 +148,7 @@ def test_a_dry_run_prints_the_run_and_sends_nothing(submit: Command, kfp_server:
     made = kfp_server.sent("POST /experiments")[0].body
     assert experiment["body"] == {key: value for key, value in made.items() if value}
     sent = kfp_server.sent("POST /runs")[0].body
-    # What only the server or the moment can tell.
+    # What only the server or the moment knows.
     for body in (run["body"], sent):
         del body["experiment_id"], body["description"]
     assert run["body"] == sent
@@ -171,9 +171,9 @@ def test_an_alert_starts_the_run_that_submit_starts(
 
 def test_every_command_has_a_dry_run_that_sends_nothing(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     for command in (("status", "x"), ("runs",), ("terminate", "x"), ("schedule", "--list")):
-        told = epilstm_pipeline(*command, "--host", kfp_server.url, "--dry-run")
-        assert told.code == 0
-        assert told.json["requests"]
+        result = epilstm_pipeline(*command, "--host", kfp_server.url, "--dry-run")
+        assert result.code == 0
+        assert result.json["requests"]
     assert not kfp_server.requests
 
 
@@ -185,10 +185,10 @@ def test_a_run_whose_answer_was_lost_is_looked_up_and_not_started_twice(
     submit: Command, kfp_server: FakeKfpServer, fault: dict[str, Any]
 ) -> None:
     kfp_server.fail("POST /runs", carried_out=True, **fault)
-    told = submit()
-    assert told.code == 0, told.err
+    result = submit()
+    assert result.code == 0, result.err
     assert len(kfp_server.sent("POST /runs")) == 1
-    assert told.json["run_id"] == only_run(kfp_server)["run_id"]
+    assert result.json["run_id"] == only_run(kfp_server)["run_id"]
 
 
 def test_a_run_that_was_not_started_is_started_again(submit: Command, kfp_server: FakeKfpServer) -> None:
@@ -205,11 +205,11 @@ def test_between_two_attempts_the_run_is_looked_up(submit: Command, kfp_server: 
     assert about_runs == ["POST", "GET", "POST"]
 
 
-def test_a_run_of_which_nobody_knows_is_told_with_its_name(submit: Command, kfp_server: FakeKfpServer) -> None:
+def test_a_run_of_which_nobody_knows_is_reported_with_its_name(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail("POST /runs", status=504)
-    told = submit("--run-name", "lost")
-    assert told.code == 1
-    assert "look with epilstm pipeline status lost" in told.error
+    result = submit("--run-name", "lost")
+    assert result.code == 1
+    assert "look with epilstm pipeline status lost" in result.error
     assert len(kfp_server.sent("POST /runs")) == 1
 
 
@@ -232,15 +232,15 @@ def test_a_run_of_the_same_name_from_another_submission_is_not_taken_for_this_on
 # Waiting
 
 
-def test_waiting_tells_each_change_of_a_task_as_a_line_of_json(submit: Command, kfp_server: FakeKfpServer) -> None:
+def test_waiting_reports_each_change_of_a_task_as_a_line_of_json(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.script = [
         tasks("RUNNING", ingest="RUNNING"),
         tasks("RUNNING", ingest="SUCCEEDED", train="RUNNING"),
         tasks("SUCCEEDED", ingest="SUCCEEDED", train="SUCCEEDED"),
     ]
-    told = submit("--wait", "--poll", "0.1", "--run-name", "r")
-    assert told.code == 0, told.err
-    changes = [json.loads(line) for line in told.err.splitlines()]
+    result = submit("--wait", "--poll", "0.1", "--run-name", "r")
+    assert result.code == 0, result.err
+    changes = [json.loads(line) for line in result.err.splitlines()]
     assert [line["message"] for line in changes] == [
         "ingest: RUNNING",
         "run r: RUNNING",
@@ -249,7 +249,7 @@ def test_waiting_tells_each_change_of_a_task_as_a_line_of_json(submit: Command, 
         "train: SUCCEEDED",
         "run r: SUCCEEDED",
     ]
-    assert told.lines[-1]["state"] == "SUCCEEDED"
+    assert result.lines[-1]["state"] == "SUCCEEDED"
 
 
 def test_a_run_that_fails_fails_the_command_with_its_step_and_last_error_line(
@@ -260,9 +260,9 @@ def test_a_run_that_fails_fails_the_command_with_its_step_and_last_error_line(
         tasks("FAILED", ingest="SUCCEEDED", train="FAILED", embed="NOT_REACHED"),
     ]
     kfp_server.logs[pod_of("train", attempt=2)] = "loading\nerror: --matrix: no such folder\n\n"
-    told = submit("--wait", "--poll", "0.1", "--run-name", "r")
-    assert told.code == 1
-    assert "run r failed at step train: error: --matrix: no such folder; http" in told.error
+    result = submit("--wait", "--poll", "0.1", "--run-name", "r")
+    assert result.code == 1
+    assert "run r failed at step train: error: --matrix: no such folder; http" in result.error
 
 
 def test_a_failure_whose_log_is_gone_still_names_the_step(submit: Command, kfp_server: FakeKfpServer) -> None:
@@ -273,27 +273,27 @@ def test_a_failure_whose_log_is_gone_still_names_the_step(submit: Command, kfp_s
 
 def test_a_run_that_is_terminated_fails_the_command(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.script = [tasks("CANCELED", train="CANCELED")]
-    told = submit("--wait", "--poll", "0.1")
-    assert told.code == 1
-    assert "was terminated" in told.error
+    result = submit("--wait", "--poll", "0.1")
+    assert result.code == 1
+    assert "was terminated" in result.error
 
 
 def test_a_server_that_is_away_for_a_while_does_not_end_the_wait(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.script = [tasks("RUNNING", train="RUNNING"), tasks("SUCCEEDED", train="SUCCEEDED")]
     kfp_server.fail(r"GET /runs/\w", times=12, status=503)
-    told = submit("--wait", "--poll", "0.1")
-    assert told.code == 0
-    assert "still waiting" in told.err
+    result = submit("--wait", "--poll", "0.1")
+    assert result.code == 0
+    assert "still waiting" in result.err
 
 
 def test_an_expired_token_while_waiting_says_that_the_run_goes_on(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail(r"GET /runs/\w", status=401)
-    told = submit("--wait", "--poll", "0.1")
-    assert told.code == 1
-    assert "the run continues: epilstm pipeline status" in told.error
+    result = submit("--wait", "--poll", "0.1")
+    assert result.code == 1
+    assert "the run continues: epilstm pipeline status" in result.error
 
 
-def test_a_run_that_is_deleted_while_it_is_waited_for_is_told(submit: Command, kfp_server: FakeKfpServer) -> None:
+def test_a_run_that_is_deleted_while_it_is_waited_for_is_reported(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.script = [tasks("RUNNING", train="RUNNING"), lambda run: kfp_server.runs.clear()]
     deleted = submit("--wait", "--poll", "0.1")
     assert deleted.code == 1
@@ -305,11 +305,11 @@ def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_end_it(submit: Comm
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     kfp_server.script = [tasks("RUNNING", train="RUNNING"), press, press]
-    told = submit("--wait", "--poll", "0.1")
+    result = submit("--wait", "--poll", "0.1")
     run = only_run(kfp_server)
-    assert told.code == 130
-    assert f"epilstm pipeline terminate {run['run_id']}" in told.error
-    assert f"epilstm pipeline status {run['run_id']} --wait" in told.error
+    assert result.code == 130
+    assert f"epilstm pipeline terminate {run['run_id']}" in result.error
+    assert f"epilstm pipeline status {run['run_id']} --wait" in result.error
     assert run["state"] == "RUNNING"
     assert not kfp_server.sent("terminate")
 
@@ -345,14 +345,14 @@ def test_a_run_is_found_by_its_identifier_and_by_its_name(
     kfp_server.logs[pod_of("train", attempt=2)] = "boom"
     submit("--run-name", "r")
     for reference in ("r", only_run(kfp_server)["run_id"]):
-        told = epilstm_pipeline("status", reference, "--host", kfp_server.url)
-        assert told.code == 0
-        assert told.json["state"] == "FAILED"
-        assert [(step["step"], step["state"]) for step in told.json["steps"]] == [
+        result = epilstm_pipeline("status", reference, "--host", kfp_server.url)
+        assert result.code == 0
+        assert result.json["state"] == "FAILED"
+        assert [(step["step"], step["state"]) for step in result.json["steps"]] == [
             ("ingest", "SUCCEEDED"),
             ("train", "FAILED"),
         ]
-        assert [(failure["step"], failure["error"]) for failure in told.json["failures"]] == [("train", "boom")]
+        assert [(failure["step"], failure["error"]) for failure in result.json["failures"]] == [("train", "boom")]
 
 
 def test_status_can_wait_and_fails_with_the_run(
@@ -361,9 +361,9 @@ def test_status_can_wait_and_fails_with_the_run(
     kfp_server.script = [tasks("RUNNING", train="RUNNING"), tasks("FAILED", train="FAILED")]
     kfp_server.logs[pod_of("train", attempt=2)] = "boom"
     submit("--run-name", "r")
-    told = epilstm_pipeline("status", "r", "--wait", "--poll", "0.1", "--host", kfp_server.url)
-    assert told.code == 1
-    assert "failed at step train: boom" in told.error
+    result = epilstm_pipeline("status", "r", "--wait", "--poll", "0.1", "--host", kfp_server.url)
+    assert result.code == 1
+    assert "failed at step train: boom" in result.error
 
 
 def test_a_name_that_two_runs_have_is_refused_with_their_identifiers(
@@ -371,20 +371,20 @@ def test_a_name_that_two_runs_have_is_refused_with_their_identifiers(
 ) -> None:
     for _ in range(2):
         submit("--run-name", "r")
-    told = epilstm_pipeline("terminate", "r", "--host", kfp_server.url)
-    assert told.code == 1
-    assert all(run_id in told.error for run_id in kfp_server.runs)
+    result = epilstm_pipeline("terminate", "r", "--host", kfp_server.url)
+    assert result.code == 1
+    assert all(run_id in result.error for run_id in kfp_server.runs)
     assert not kfp_server.sent("terminate")
 
 
 @pytest.mark.parametrize(("reference", "reason"), [("nobody", "there is no run 'nobody'"), (MISSING_RUN, "not found")])
-def test_a_run_that_does_not_exist_is_told(
+def test_a_run_that_does_not_exist_is_reported(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer, reference: str, reason: str
 ) -> None:
     for command in ("status", "terminate"):
-        told = epilstm_pipeline(command, reference, "--host", kfp_server.url)
-        assert told.code == 1
-        assert reason in told.error
+        result = epilstm_pipeline(command, reference, "--host", kfp_server.url)
+        assert result.code == 1
+        assert reason in result.error
 
 
 def test_a_run_is_ended(submit: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
@@ -422,10 +422,10 @@ def test_the_latest_runs_come_first_from_as_many_pages_as_it_takes(
     kfp_server.page_limit = 2
     for number in range(5):
         submit("--run-name", f"r{number}", "--experiment", "odd" if number % 2 else "even")
-    told = epilstm_pipeline("runs", "--limit", "4", "--host", kfp_server.url)
-    assert [line["run"] for line in told.lines] == ["r4", "r3", "r2", "r1"]
-    told = epilstm_pipeline("runs", "--experiment", "odd", "--host", kfp_server.url)
-    assert [line["run"] for line in told.lines] == ["r3", "r1"]
+    result = epilstm_pipeline("runs", "--limit", "4", "--host", kfp_server.url)
+    assert [line["run"] for line in result.lines] == ["r4", "r3", "r2", "r1"]
+    result = epilstm_pipeline("runs", "--experiment", "odd", "--host", kfp_server.url)
+    assert [line["run"] for line in result.lines] == ["r3", "r1"]
     assert "no experiment 'none'" in epilstm_pipeline("runs", "--experiment", "none", "--host", kfp_server.url).error
 
 

@@ -33,8 +33,8 @@ def only_schedule(server: FakeKfpServer) -> dict[str, Any]:
 def test_a_schedule_is_bound_to_the_registered_version_and_carries_its_parameters(
     schedule: Command, kfp_server: FakeKfpServer
 ) -> None:
-    told = schedule("nightly", *DAILY, "-P", "train.epochs=3", "--max-concurrency", "2", "--no-catchup")
-    assert told.code == 0, told.err
+    result = schedule("nightly", *DAILY, "-P", "train.epochs=3", "--max-concurrency", "2", "--no-catchup")
+    assert result.code == 0, result.err
     found, (version,) = only_schedule(kfp_server), kfp_server.versions.values()
     assert "pipeline_spec" not in found
     assert found["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
@@ -42,8 +42,8 @@ def test_a_schedule_is_bound_to_the_registered_version_and_carries_its_parameter
     assert found["runtime_config"]["parameters"]["train"]["epochs"] == 3
     assert version["display_name"].endswith(f"-{found['runtime_config']['parameters']['ir_sha256'][:12]}")
     assert (found["max_concurrency"], found["no_catchup"], found["status"]) == ("2", True, "ENABLED")
-    assert told.json["done"] == "created"
-    assert "from '0 3 * * *'; the first field is seconds" in told.json["when"]
+    assert result.json["done"] == "created"
+    assert "from '0 3 * * *'; the first field is seconds" in result.json["when"]
 
 
 def test_an_interval_is_sent_in_seconds(schedule: Command, kfp_server: FakeKfpServer) -> None:
@@ -61,8 +61,8 @@ def test_the_same_schedule_again_changes_nothing(schedule: Command, kfp_server: 
 
 def test_a_changed_schedule_replaces_the_old_one(schedule: Command, kfp_server: FakeKfpServer) -> None:
     schedule("nightly", *DAILY)
-    told = schedule("nightly", "--cron", "0 4 * * *")
-    assert told.json["done"] == "replaced"
+    result = schedule("nightly", "--cron", "0 4 * * *")
+    assert result.json["done"] == "replaced"
     assert only_schedule(kfp_server)["trigger"] == {"cron_schedule": {"cron": "0 0 4 * * *"}}
 
 
@@ -113,21 +113,21 @@ def test_an_old_one_that_cannot_be_deleted_stays_and_the_new_one_is_taken_back(
 ) -> None:
     first = schedule("nightly", *DAILY)
     kfp_server.fail("DELETE", status=403, message="no")
-    told = schedule("nightly", "--interval", "1d")
-    assert told.code == 1
-    assert "schedule nightly stays as it was" in told.error
+    result = schedule("nightly", "--interval", "1d")
+    assert result.code == 1
+    assert "schedule nightly stays as it was" in result.error
     assert list(kfp_server.recurring_runs) == [first.json["schedule_id"]]
 
 
-def test_two_that_cannot_be_undone_are_told_and_swept_up_by_the_next_call(
+def test_two_that_cannot_be_undone_are_reported_and_swept_up_by_the_next_call(
     schedule: Command, kfp_server: FakeKfpServer
 ) -> None:
     first = schedule("nightly", *DAILY)
     kfp_server.fail("DELETE", times=2, status=403)
-    told = schedule("nightly", "--interval", "1d")
-    assert told.code == 1
-    assert first.json["schedule_id"] in told.error
-    assert "both fire until the same command is run again" in told.error
+    result = schedule("nightly", "--interval", "1d")
+    assert result.code == 1
+    assert first.json["schedule_id"] in result.error
+    assert "both fire until the same command is run again" in result.error
     assert len(kfp_server.recurring_runs) == 2
     assert "there more than once" in schedule("--list").err
     assert schedule("nightly", "--interval", "1d").code == 0
@@ -168,9 +168,9 @@ def test_ctrl_c_in_between_never_leaves_none(schedule: Command, kfp_server: Fake
         return carry_out(request)
 
     kfp_server._carry_out = press  # type: ignore[method-assign]
-    told = schedule("nightly", "--interval", "1d")
-    assert told.code in {0, 130}
-    assert "nightly" in told.err
+    result = schedule("nightly", "--interval", "1d")
+    assert result.code in {0, 130}
+    assert "nightly" in result.err
     kfp_server._carry_out = carry_out  # type: ignore[method-assign]
     assert kfp_server.recurring_runs
     assert schedule("nightly", "--interval", "1d").code == 0
@@ -197,13 +197,13 @@ def test_ctrl_c_in_between_never_leaves_none(schedule: Command, kfp_server: Fake
 def test_what_cannot_be_is_refused_before_anything_is_sent(
     schedule: Command, kfp_server: FakeKfpServer, arguments: tuple[str, ...], reason: str, code: int
 ) -> None:
-    told = schedule(*arguments)
-    assert told.code == code
-    assert reason in told.error
+    result = schedule(*arguments)
+    assert result.code == code
+    assert reason in result.error
     assert not kfp_server.requests
 
 
-def test_an_expression_that_the_server_refuses_is_told_in_its_words(
+def test_an_expression_that_the_server_refuses_is_reported_in_its_words(
     schedule: Command, kfp_server: FakeKfpServer
 ) -> None:
     refused = schedule("nightly", "--cron", "99 3 * * *")
@@ -216,11 +216,11 @@ def test_an_expression_that_the_server_refuses_is_told_in_its_words(
 def test_content_that_is_not_registered_is_refused(
     schedule: Command, epilstm_pipeline: Command, kfp_server: FakeKfpServer, other_package: Path
 ) -> None:
-    told = epilstm_pipeline(
+    result = epilstm_pipeline(
         "schedule", "n", *DAILY, "--host", kfp_server.url, "--package", other_package, "-P", "data_root=/data"
     )
-    assert told.code == 1
-    assert "is not on the server: run epilstm pipeline upload" in told.error
+    assert result.code == 1
+    assert "is not on the server: run epilstm pipeline upload" in result.error
     assert not kfp_server.recurring_runs
     assert not kfp_server.experiments
 
@@ -270,11 +270,11 @@ def test_a_schedule_is_disabled_enabled_and_deleted(schedule: Command, kfp_serve
 
 
 @pytest.mark.parametrize("action", ["--disable", "--enable", "--delete"])
-def test_a_schedule_that_does_not_exist_is_told(schedule: Command, action: str) -> None:
+def test_a_schedule_that_does_not_exist_is_reported(schedule: Command, action: str) -> None:
     schedule("weekly", "--interval", "1w")
-    told = schedule("nightly", action)
-    assert told.code == 1
-    assert "there is no schedule 'nightly'; there are weekly" in told.error
+    result = schedule("nightly", action)
+    assert result.code == 1
+    assert "there is no schedule 'nightly'; there are weekly" in result.error
 
 
 # Retraining
@@ -286,8 +286,8 @@ def test_retraining_is_scheduled_with_its_registry_and_its_canary(
     chosen = ("--host", kfp_server.url, "--pipeline", "retraining", "--profile", "cpu")
     assert epilstm_pipeline("upload", *chosen).code == 0
     given = ("-P", "registry=https://git.example.org/team/epilstm.git", "-P", "canary_percent=10")
-    told = epilstm_pipeline("schedule", "weekly", "--cron", "0 3 * * 1", "--no-catchup", *chosen, *given)
-    assert told.code == 0, told.err
+    result = epilstm_pipeline("schedule", "weekly", "--cron", "0 3 * * 1", "--no-catchup", *chosen, *given)
+    assert result.code == 0, result.err
     parameters = only_schedule(kfp_server)["runtime_config"]["parameters"]
     assert parameters["registry"] == "https://git.example.org/team/epilstm.git"
     assert parameters["canary_percent"] == 10
@@ -297,7 +297,7 @@ def test_retraining_is_scheduled_with_its_registry_and_its_canary(
 def test_retraining_without_a_registry_is_not_scheduled(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     chosen = ("--host", kfp_server.url, "--pipeline", "retraining", "--profile", "cpu")
     assert epilstm_pipeline("upload", *chosen).code == 0
-    told = epilstm_pipeline("schedule", "weekly", "--cron", "0 3 * * 1", *chosen)
-    assert told.code != 0
-    assert "the pipeline needs registry (STRING): give it with -P registry=..." in told.err
+    result = epilstm_pipeline("schedule", "weekly", "--cron", "0 3 * * 1", *chosen)
+    assert result.code != 0
+    assert "the pipeline needs registry (STRING): give it with -P registry=..." in result.err
     assert not kfp_server.recurring_runs

@@ -15,8 +15,8 @@ from epilstm import __version__
 def test_a_new_pipeline_is_registered_with_one_version_named_after_its_content(
     kfp_server: FakeKfpServer, epilstm_pipeline: Command, package: Path
 ) -> None:
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
-    assert told.code == 0, told.err
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
+    assert result.code == 0, result.err
     (pipeline,), (version,) = kfp_server.pipelines.values(), kfp_server.versions.values()
     assert pipeline["display_name"] == "small"
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
@@ -24,9 +24,9 @@ def test_a_new_pipeline_is_registered_with_one_version_named_after_its_content(
     assert digest in version["description"]
     documents = list(yaml.safe_load_all(package.read_text()))
     assert version["pipeline_spec"] == {"pipeline_spec": documents[0], "platform_spec": documents[1]}
-    assert told.json["created"]
-    assert told.json["version_id"] == version["pipeline_version_id"]
-    assert told.json["link"].endswith(
+    assert result.json["created"]
+    assert result.json["version_id"] == version["pipeline_version_id"]
+    assert result.json["link"].endswith(
         f"/#/pipelines/details/{pipeline['pipeline_id']}/version/{version['pipeline_version_id']}"
     )
 
@@ -55,9 +55,9 @@ def test_a_version_that_exists_with_other_content_is_refused(
 ) -> None:
     name = ("--version-name", "v1")
     epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, *name)
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", other_package, *name)
-    assert told.code == 1
-    assert "version v1 of pipeline small is on the server with other content" in told.error
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", other_package, *name)
+    assert result.code == 1
+    assert "version v1 of pipeline small is on the server with other content" in result.error
     assert len(kfp_server.versions) == 1
 
 
@@ -75,9 +75,9 @@ def test_a_pipeline_whose_version_is_refused_is_taken_away_again(
     kfp_server: FakeKfpServer, epilstm_pipeline: Command, package: Path
 ) -> None:
     kfp_server.fail("POST /pipelines/upload_version", status=400, message="the pipeline is not valid")
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
-    assert told.code == 1
-    assert "the pipeline is not valid" in told.error
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
+    assert result.code == 1
+    assert "the pipeline is not valid" in result.error
     assert not kfp_server.pipelines
 
 
@@ -86,9 +86,9 @@ def test_a_pipeline_left_without_a_version_is_completed_by_the_next_upload(
 ) -> None:
     kfp_server.fail("POST /pipelines/upload_version", status=400)
     kfp_server.fail("DELETE /pipelines", status=403)
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
-    assert told.code == 1
-    assert "run the same command again" in told.err
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
+    assert result.code == 1
+    assert "run the same command again" in result.err
     assert len(kfp_server.pipelines) == 1
     assert epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package).code == 0
     assert len(kfp_server.pipelines) == len(kfp_server.versions) == 1
@@ -99,8 +99,8 @@ def test_a_server_error_then_success_registers_once(
     kfp_server: FakeKfpServer, epilstm_pipeline: Command, package: Path, request_: str
 ) -> None:
     kfp_server.fail(request_, times=2, status=503)
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
-    assert told.code == 0, told.err
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
+    assert result.code == 0, result.err
     assert len(kfp_server.pipelines) == len(kfp_server.versions) == 1
 
 
@@ -110,16 +110,16 @@ def test_what_was_done_though_the_answer_was_lost_is_not_done_twice(
     kfp_server: FakeKfpServer, epilstm_pipeline: Command, package: Path, request_: str, fault: dict
 ) -> None:
     kfp_server.fail(request_, carried_out=True, **fault)
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
-    assert told.code == 0, told.err
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
+    assert result.code == 0, result.err
     assert len(kfp_server.sent(request_)) == 1
     assert len(kfp_server.pipelines) == len(kfp_server.versions) == 1
 
 
 def test_a_pipeline_goes_into_the_namespace(epilstm_pipeline: Command, package: Path) -> None:
     with FakeKfpServer(namespaces=("team",)) as server:
-        told = epilstm_pipeline("upload", "--host", server.url, "--package", package, "--namespace", "team")
-        assert told.code == 0, told.err
+        result = epilstm_pipeline("upload", "--host", server.url, "--package", package, "--namespace", "team")
+        assert result.code == 0, result.err
         (pipeline,) = server.pipelines.values()
         assert pipeline["namespace"] == "team"
 
@@ -127,10 +127,10 @@ def test_a_pipeline_goes_into_the_namespace(epilstm_pipeline: Command, package: 
 def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(
     kfp_server: FakeKfpServer, epilstm_pipeline: Command, package: Path
 ) -> None:
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, "--dry-run")
-    assert told.code == 0
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package, "--dry-run")
+    assert result.code == 0
     assert not kfp_server.requests
-    planned = told.json["requests"]
+    planned = result.json["requests"]
     epilstm_pipeline("upload", "--host", kfp_server.url, "--package", package)
     posted = kfp_server.sent("POST")
     assert [request["path"] for request in planned] == [request.path for request in posted]
@@ -152,16 +152,16 @@ def test_a_file_that_is_no_compiled_pipeline_is_refused_before_anything_is_sent(
     kfp_server: FakeKfpServer, epilstm_pipeline: Command, tmp_path: Path, content: str, reason: str
 ) -> None:
     (tmp_path / "bad.yaml").write_text(content)
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", tmp_path / "bad.yaml")
-    assert told.code == 1
-    assert reason in told.error
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--package", tmp_path / "bad.yaml")
+    assert result.code == 1
+    assert reason in result.error
     assert not kfp_server.requests
 
 
 def test_an_unknown_pipeline_is_refused(kfp_server: FakeKfpServer, epilstm_pipeline: Command) -> None:
-    told = epilstm_pipeline("upload", "--host", kfp_server.url, "--pipeline", "nonsense")
-    assert told.code == 1
-    assert "no compiled pipeline 'nonsense'" in told.error
+    result = epilstm_pipeline("upload", "--host", kfp_server.url, "--pipeline", "nonsense")
+    assert result.code == 1
+    assert "no compiled pipeline 'nonsense'" in result.error
 
 
 def test_an_unknown_profile_is_refused_and_those_compiled_are_named(tmp_path: Path) -> None:

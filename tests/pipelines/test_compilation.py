@@ -70,7 +70,7 @@ def test_pipelines_and_profiles_are_chosen_by_name():
 
 
 @pytest.mark.parametrize(
-    ("pipelines", "profiles", "told"),
+    ("pipelines", "profiles", "result"),
     [
         (
             ["trainign"],
@@ -81,8 +81,8 @@ def test_pipelines_and_profiles_are_chosen_by_name():
         (["simulation"], ["gpu"], "pipeline simulation has no profile 'gpu'; it has cpu"),
     ],
 )
-def test_an_unknown_name_is_refused(pipelines, profiles, told):
-    with pytest.raises(ParamsError, match=told):
+def test_an_unknown_name_is_refused(pipelines, profiles, result):
+    with pytest.raises(ParamsError, match=result):
         choose(pipelines, profiles)
 
 
@@ -96,7 +96,7 @@ def test_defaults_come_from_the_params_file(tmp_path):
     assert inputs["blacklist"]["defaultValue"] == "black.bed"
 
 
-def test_a_bad_params_file_is_told_before_anything_is_written(tmp_path):
+def test_a_bad_params_file_is_reported_before_anything_is_written(tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text("train: {epochs: many}\n")
     with pytest.raises(ParamsError, match=r"train\.epochs"):
@@ -104,7 +104,7 @@ def test_a_bad_params_file_is_told_before_anything_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match=r"cannot be written: .*; choose another --output"):
         write_pipelines(tmp_path / "file" / "compiled", [("simulation", "cpu")], Settings())
@@ -117,8 +117,8 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         code = 0
     except SystemExit as error:
         code = int(error.code or 0)
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    result = capsys.readouterr()
+    return code, result.out, result.err
 
 
 def test_the_command_writes_what_was_chosen_and_names_it(tmp_path, monkeypatch, capsys):
@@ -131,7 +131,7 @@ def test_the_command_writes_what_was_chosen_and_names_it(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "result"),
     [
         (["--profile", "tpu"], "profile 'tpu': unknown"),
         (["--params", "absent.yaml"], "absent.yaml"),
@@ -143,13 +143,13 @@ def test_the_command_writes_what_was_chosen_and_names_it(tmp_path, monkeypatch, 
         (["--pipeline", "simulation", "--output", "/proc/nothing"], "/proc/nothing: cannot be written"),
     ],
 )
-def test_bad_options_are_one_line_and_an_exit_code(arguments, told, tmp_path, monkeypatch, capsys):
+def test_bad_options_are_one_line_and_an_exit_code(arguments, result, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("{}\n")
     code, out, err = ran(capsys, "compile", *arguments)
     assert code != 0
     assert out == ""
-    assert told in err
+    assert result in err
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 

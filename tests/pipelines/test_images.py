@@ -43,7 +43,7 @@ def test_every_image_of_a_pipeline_is_pinned(pipeline, profile):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "result"),
     [
         ({"tag": "latest"}, "tag 'latest' means another image tomorrow"),
         ({"tag": "a b"}, "tag 'a b': not an image tag"),
@@ -52,8 +52,8 @@ def test_every_image_of_a_pipeline_is_pinned(pipeline, profile):
         ({"registry": ""}, "registry '': not a registry"),
     ],
 )
-def test_what_names_no_image_is_refused(settings, told):
-    with pytest.raises(ParamsError, match=told):
+def test_what_names_no_image_is_refused(settings, result):
+    with pytest.raises(ParamsError, match=result):
         Images(**settings)
 
 
@@ -69,7 +69,7 @@ def test_digests_are_read_from_json(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "result"),
     [
         (None, "no such file"),
         ("{", "cannot be read as JSON"),
@@ -81,11 +81,11 @@ def test_digests_are_read_from_json(tmp_path):
         ('{"epilstm-train": "latest"}', "epilstm-train: 'latest' is no digest"),
     ],
 )
-def test_a_bad_digest_file_is_told_in_one_line(content, told, tmp_path):
+def test_a_bad_digest_file_is_reported_in_one_line(content, result, tmp_path):
     path = tmp_path / "images.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(PipelineError, match=told) as caught:
+    with pytest.raises(PipelineError, match=result) as caught:
         read_digests(path)
     assert str(caught.value).startswith(f"digest file {path}: ")
     assert "\n" not in str(caught.value)

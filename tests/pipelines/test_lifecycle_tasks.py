@@ -1,4 +1,4 @@
-"""Publishing and rolling out, in process: races, retries, what is refused, what is told."""
+"""Publishing and rolling out, in process: races, retries, what is refused, what is result."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 def task(folder: Path, *words: str, outputs: dict[str, Any] | None = None) -> tuple[int, str]:
     """Exit code and last line of error of a task."""
-    told = {"outputs": {"outputFile": str(folder / "executor_output.json"), **(outputs or {})}}
+    result = {"outputs": {"outputFile": str(folder / "executor_output.json"), **(outputs or {})}}
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.lifecycle", words[0], "--executor-input", json.dumps(told), *words[1:]],
+        [sys.executable, "-m", "pipelines.lifecycle", words[0], "--executor-input", json.dumps(result), *words[1:]],
         env={**os.environ, **IDENTITY},
         capture_output=True,
         text=True,
@@ -111,7 +111,7 @@ def test_the_secret_reaches_git_by_its_environment_alone(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", dict(os.environ))
         clone.prepare_environment()
-        told = subprocess.run(
+        result = subprocess.run(
             ["git", "credential", "fill"],
             input="protocol=https\nhost=git.example.org\n\n",
             env=os.environ,
@@ -120,7 +120,7 @@ def test_the_secret_reaches_git_by_its_environment_alone(monkeypatch):
             check=True,
         ).stdout
         assert "hunter2" not in os.environ["GIT_CONFIG_VALUE_0"]
-    assert {"username=bot", "password=hunter2"} <= set(told.split())
+    assert {"username=bot", "password=hunter2"} <= set(result.split())
 
 
 def test_the_hash_of_a_pipeline_is_one_or_is_not_known():

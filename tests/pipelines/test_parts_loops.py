@@ -11,12 +11,12 @@ from kfp import compiler, dsl
 def task(name: str, **annotations: Any) -> Any:
     """A component that writes its output file, if it has one."""
 
-    def container(value: str, told: dsl.OutputPath(list)):  # type: ignore[valid-type, no-untyped-def]
+    def container(value: str, result: dsl.OutputPath(list)):  # type: ignore[valid-type, no-untyped-def]
         code = (
             "import pathlib, sys; text = sys.argv[2]; path = pathlib.Path(sys.argv[3]); "
             "path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text if text[0] == '[' else '[]')"
         )
-        return dsl.ContainerSpec(image="none", command=["python", "-c", code], args=[name, value, told])
+        return dsl.ContainerSpec(image="none", command=["python", "-c", code], args=[name, value, result])
 
     container.__name__ = name
     return dsl.container_component(container)
@@ -29,7 +29,7 @@ def test_a_step_runs_after_its_parts_and_without_any(tmp_path, parts, expected):
     @dsl.pipeline(name="parts")
     def pipeline(planned: str) -> None:
         made = plan(value=planned)
-        with dsl.ParallelFor(made.outputs["told"]) as part:
+        with dsl.ParallelFor(made.outputs["result"]) as part:
             done = part_task(value=part)
         whole_task(value="[]").after(done)
 

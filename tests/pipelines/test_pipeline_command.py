@@ -26,39 +26,39 @@ def test_the_command_is_an_entry_point():
 
 
 def test_the_help_of_epilstm_lists_it():
-    told = python("from epilstm.cli import main\nmain(['--help'])")
-    assert "pipeline Compile the Kubeflow pipelines" in " ".join(told.stdout.split())
+    result = python("from epilstm.cli import main\nmain(['--help'])")
+    assert "pipeline Compile the Kubeflow pipelines" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["pipeline", "--help"], ["pipeline", "compile", "--help"]])
 def test_help_loads_nothing_heavy(arguments):
-    told = python(
+    result = python(
         "import atexit, sys\nfrom epilstm.cli import main\n"
         f"atexit.register(lambda: print([name for name in {sorted(HEAVY)!r} if name in sys.modules]))\n"
         f"main({arguments!r})"
     )
-    assert told.stdout.splitlines()[-1] == "[]"
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_without_the_extra_one_line_says_how_to_install_it(tmp_path):
-    told = python(
+    result = python(
         f"{without('kfp')}from epilstm.cli import main\n"
         f"main(['pipeline', 'compile', '--pipeline', 'simulation', '-o', {str(tmp_path)!r}])"
     )
-    assert told.returncode == 1
-    assert told.stderr == (
+    assert result.returncode == 1
+    assert result.stderr == (
         "error: epilstm pipeline: the package kfp is missing; install epilstm's extras [pipeline]: "
         "pip install '.[pipeline]' in its clone, or 'WHEEL[pipeline]'\n"
     )
 
 
 def test_the_package_works_without_the_pipelines():
-    told = python(f"{without('kfp')}{without('kubernetes')}from epilstm.cli import main\nmain(['params', 'train'])")
-    assert told.returncode == 0
+    result = python(f"{without('kfp')}{without('kubernetes')}from epilstm.cli import main\nmain(['params', 'train'])")
+    assert result.returncode == 0
 
 
 def test_an_unknown_subcommand_is_one_line():
-    told = python("from epilstm.cli import main\nmain(['pipeline', 'complie'])")
-    assert told.returncode == 2
-    assert told.stderr.startswith("error: No such command 'complie'")
-    assert told.stderr.count("\n") == 1
+    result = python("from epilstm.cli import main\nmain(['pipeline', 'complie'])")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: No such command 'complie'")
+    assert result.stderr.count("\n") == 1

@@ -33,8 +33,8 @@ def retraining() -> CompiledPipeline:
 
 def source(task: dict, parameter: str) -> tuple[str, str]:
     """Task and output that a parameter of a task comes from."""
-    told = task["inputs"]["parameters"][parameter]["taskOutputParameter"]
-    return told["producerTask"], told["outputParameterKey"]
+    result = task["inputs"]["parameters"][parameter]["taskOutputParameter"]
+    return result["producerTask"], result["outputParameterKey"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_step_waits_for_the_loop_over_its_parts_and_takes_nothing_from_it(trai
 
 
 @pytest.mark.parametrize("pipeline", ["training", "retraining"])
-def test_only_the_publisher_is_told_the_hash_of_the_pipeline_so_that_no_step_s_cache_depends_on_it(pipeline, request):
+def test_only_the_publisher_gets_the_hash_of_the_pipeline_so_that_no_step_s_cache_depends_on_it(pipeline, request):
     compiled = request.getfixturevalue(pipeline)
     assert compiled.parameters["ir_sha256"]["defaultValue"] == ""
     tasks = compiled.tasks()

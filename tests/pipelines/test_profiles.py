@@ -25,7 +25,7 @@ def training(profile: str, settings: Settings | None = None) -> CompiledPipeline
 
 def accelerators(pipeline: CompiledPipeline) -> dict[str, tuple[str, str]]:
     found = {name: container["resources"].get("accelerator") for name, container in pipeline.executors.items()}
-    return {name: (told["resourceType"], told["resourceCount"]) for name, told in found.items() if told}
+    return {name: (result["resourceType"], result["resourceCount"]) for name, result in found.items() if result}
 
 
 def mounts(pipeline: CompiledPipeline, component: str) -> dict[str, dict]:
@@ -142,7 +142,7 @@ def test_distributed_training_is_started_by_a_small_pod_of_the_pipeline_image():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "result"),
     [
         ({"spot_nodes": "azure"}, "spot nodes 'azure': unknown; they are gke"),
         ({"data_root": "/elsewhere"}, "data root '/elsewhere': expected /data"),
@@ -158,8 +158,8 @@ def test_distributed_training_is_started_by_a_small_pod_of_the_pipeline_image():
         ({"data_claim": ""}, "data root /data: needs a volume claim"),
     ],
 )
-def test_a_cluster_that_cannot_be_is_refused(changes, told):
-    with pytest.raises(ParamsError, match=told):
+def test_a_cluster_that_cannot_be_is_refused(changes, result):
+    with pytest.raises(ParamsError, match=result):
         replace(Cluster(), **changes)
 
 
@@ -168,7 +168,7 @@ def test_nodes_that_train_together_need_a_volume():
         compile_pipeline("training", "gpu-distributed", Settings(cluster=S3))
 
 
-def test_tasks_are_told_where_to_tell_what_they_did_and_of_which_run():
+def test_tasks_know_where_to_send_metrics_and_of_which_run():
     manifest = yaml.safe_load((MONITORING / "base" / "telemetry.yaml").read_text())
     for profile in PIPELINES["training"]:
         pipeline = training(profile)
@@ -177,7 +177,7 @@ def test_tasks_are_told_where_to_tell_what_they_did_and_of_which_run():
             [config] = pipeline.kubernetes(name)["configMapAsEnv"]
             assert config["configMapName"] == manifest["metadata"]["name"]
             assert config["optional"]
-            told = {each["envVar"]: each["configMapKey"] for each in config["keyToEnv"]}
-            assert told == {variable: variable for variable in manifest["data"]}
+            result = {each["envVar"]: each["configMapKey"] for each in config["keyToEnv"]}
+            assert result == {variable: variable for variable in manifest["data"]}
             paths = {each["name"]: each["fieldPath"] for each in pipeline.kubernetes(name)["fieldPathAsEnv"]}
             assert paths["EPILSTM_RUN_ID"] == "metadata.labels['pipeline/runid']"

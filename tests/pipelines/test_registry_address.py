@@ -1,4 +1,4 @@
-"""What a run may be told of the registry's address: parameters of a run are shown to everyone."""
+"""What a run may know of the registry's address: parameters of a run are shown to everyone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.lifecycle.clone import require_plain
 @pytest.mark.parametrize(
     "url", ["https://user:secret@host/models.git", "https://secret@host/models.git", "ssh://git:secret@host/models.git"]
 )
-def test_an_address_with_a_secret_is_refused_without_telling_it(url: str):
+def test_an_address_with_a_secret_is_refused_without_showing_it(url: str):
     with pytest.raises(RegistryError, match="leave user and password out") as refused:
         require_plain(url)
     assert "secret@" not in str(refused.value)

@@ -101,7 +101,7 @@ def test_triton_is_pointed_to_its_repository_within_the_encoder():
     assert spec["canary"][0]["predictor"]["model"]["storageUri"] == "pvc://epilstm-data/serving/encoder-v1.1.0/triton"
 
 
-def test_a_service_that_names_no_model_is_told():
+def test_a_service_that_names_no_model_is_reported():
     service = {"metadata": {"name": "other"}, "spec": {"predictor": {"containers": [{"name": "x"}]}}}
     with pytest.raises(PipelineError, match="InferenceService other: names no model"):
         service_patch(STABLE, VOLUME, service)
@@ -198,12 +198,12 @@ def test_a_canary_is_ended_in_the_cluster(kserve):
     assert kserve.service == patched(SERVICE, STABLE)
 
 
-def test_a_service_that_is_not_there_is_told_in_one_line(kserve):
+def test_a_service_that_is_not_there_is_reported_in_one_line(kserve):
     with pytest.raises(PipelineError, match=r"InferenceService team/absent cannot be read: 404: .*absent not found"):
         patch_service("absent", STABLE, VOLUME)
 
 
-def test_what_the_cluster_refuses_is_told_in_one_line(kserve):
+def test_what_the_cluster_refuses_is_reported_in_one_line(kserve):
     kserve.refuse = (403, "inferenceservices is forbidden")
     with pytest.raises(PipelineError, match="team/epilstm-encoder cannot be changed: 403: inferenceservices is forb"):
         patch_service("epilstm-encoder", STABLE, VOLUME)

@@ -64,7 +64,7 @@ def test_a_failed_run_shows_its_steps_and_nothing_around_them(status: Command) -
     assert {steps[2][key] for key in ("started", "ended", "seconds")} == {None}
 
 
-def test_parts_and_what_came_from_the_cache_are_told(status: Command) -> None:
+def test_parts_and_what_came_from_the_cache_are_reported(status: Command) -> None:
     steps = status(CACHED).json["steps"]
     ran = {"plan": 2, "changed": 1, "champion": 1, "promote": 4, "publish": 3, "rollout": 3}
     assert {step["step"]: step["seconds"] for step in steps if not step["cached"]} == ran
@@ -103,7 +103,7 @@ def test_records_of_the_cache_are_no_steps(
     ]
 
 
-def test_how_many_parts_there_are_is_told_once_all_have_begun(
+def test_how_many_parts_there_are_is_reported_once_all_have_begun(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer, package: Path
 ) -> None:
     kfp_server.script = [tasks("RUNNING", ingest_part=["SUCCEEDED", "RUNNING"])]
@@ -146,7 +146,7 @@ def test_on_a_terminal_the_parts_of_a_step_are_counted_while_it_is_waited_for(
 # Why it failed
 
 
-def test_the_last_attempt_s_log_tells_why_a_step_failed(status: Command, kfp_server: FakeKfpServer) -> None:
+def test_the_last_attempt_s_log_reports_why_a_step_failed(status: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.logs = {pod: f"error: attempt {number}\n" for number, pod in enumerate(PLAN_PODS)}
     waited = status(FAILED, "--wait")
     assert waited.code == 1
@@ -184,7 +184,7 @@ def test_a_step_that_is_not_tried_again_has_its_log_in_a_pod_of_another_name(
     assert [failure["error"] for failure in status(FAILED).json["failures"]] == ["error: once"]
 
 
-def test_a_driver_that_failed_is_told_from_its_step(status: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_failed_is_distinguished_from_its_step(status: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     run = recorded_run(FAILED)
     for row in run["run_details"]["task_details"]:
         if row["display_name"] == "train-driver":
@@ -197,7 +197,7 @@ def test_a_driver_that_failed_is_told_from_its_step(status: Command, monkeypatch
     assert [step["step"] for step in status(FAILED).json["steps"]].count("train") == 1
 
 
-def test_a_log_that_may_not_be_read_is_told(failed: Command, kfp_server: FakeKfpServer) -> None:
+def test_a_log_that_may_not_be_read_is_reported(failed: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail("GET /runs/.*/log", status=403, message="PermissionDenied")
     outcome = failed(train="FAILED")
     assert "failed at step train: its log (pod small-x7k2p-" in outcome.error
@@ -216,7 +216,7 @@ def test_a_log_that_may_not_be_read_is_told(failed: Command, kfp_server: FakeKfp
         ({"hang_up": True, "times": 99}, "cannot be read: "),
     ],
 )
-def test_what_keeps_a_log_from_being_read_is_told_and_keeps_the_rest(
+def test_what_keeps_a_log_from_being_read_is_reported_and_keeps_the_rest(
     failed: Command, kfp_server: FakeKfpServer, fault: dict[str, Any], reason: str
 ) -> None:
     kfp_server.logs[pod_of("train", attempt=2)] = "error: boom"

@@ -50,26 +50,26 @@ def test_other_text_passes(text):
 def test_a_run_that_could_only_fail_in_a_pod_is_refused(
     epilstm_pipeline: Command, kfp_server: FakeKfpServer, words: tuple[str, ...], reason: str
 ) -> None:
-    told = epilstm_pipeline("submit", "--host", kfp_server.url, *words)
-    assert told.code == 2
-    assert reason in told.error
+    result = epilstm_pipeline("submit", "--host", kfp_server.url, *words)
+    assert result.code == 2
+    assert reason in result.error
     assert not kfp_server.sent("POST /runs")
 
 
 def test_a_schedule_is_checked_like_a_run(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     assert epilstm_pipeline("upload", "--host", kfp_server.url).code == 0
-    told = epilstm_pipeline(
+    result = epilstm_pipeline(
         "schedule", "nightly", "--cron", "@daily", "--host", kfp_server.url, "-P", "ingest_shards=-1"
     )
-    assert (told.code, kfp_server.recurring_runs) == (2, {})
-    assert "expected 1 or more" in told.error
+    assert (result.code, kfp_server.recurring_runs) == (2, {})
+    assert "expected 1 or more" in result.error
 
 
 def test_a_compiled_default_that_would_be_rewritten_is_refused(epilstm_pipeline: Command, tmp_path) -> None:
     (tmp_path / "params.yaml").write_text("report: {title: 'of {{workflow.name}}'}\n")
-    told = epilstm_pipeline("compile", "--params", tmp_path / "params.yaml", "-o", tmp_path / "compiled")
-    assert told.code == 2
-    assert "report.title" in told.error
+    result = epilstm_pipeline("compile", "--params", tmp_path / "params.yaml", "-o", tmp_path / "compiled")
+    assert result.code == 2
+    assert "report.title" in result.error
     assert not (tmp_path / "compiled").exists()
 
 

@@ -94,7 +94,7 @@ def test_each_stage_of_dvc_yaml_but_the_simulation_is_in_the_training_pipeline(c
     assert set(compiled["training"].executors) == {*around, *STAGES, *parts} - {"simulate"}
 
 
-def test_the_wrapper_is_told_the_data_root_and_what_kfp_wants(compiled: dict[str, Any]):
+def test_the_wrapper_gets_the_data_root_and_what_kfp_wants(compiled: dict[str, Any]):
     for pipeline in compiled.values():
         for name, container in pipeline.executors.items():
             if name in LIFECYCLE:

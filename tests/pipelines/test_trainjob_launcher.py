@@ -1,4 +1,4 @@
-"""The launcher of a TrainJob, against an API server: started, followed, fetched, told, deleted."""
+"""The launcher of a TrainJob, against an API server: started, followed, fetched, result, deleted."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_last_error_line_of_the_pod_that_failed_is_repeated(trainer, tmp_pat
     assert server.jobs == {}
 
 
-def test_without_any_output_the_reason_of_the_trainer_is_told(trainer, tmp_path):
+def test_without_any_output_the_reason_of_the_trainer_is_reported(trainer, tmp_path):
     server = trainer([FAILED])
     assert Launcher(tmp_path, server.url).end()[1].endswith("failed: jobset failed due to one or more job failures")
 
@@ -173,19 +173,19 @@ def test_a_server_that_falters_is_asked_again(trainer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "result"),
     [
         (("POST", 403, "trainjobs is forbidden: User cannot create"), "cannot be started: 403: trainjobs is forbidden"),
         (("POST", 404, "the server could not find the requested resource"), "cannot be started: 404: the server could"),
         (("GET", 403, "User cannot get"), "cannot be read: 403: User cannot get"),
     ],
 )
-def test_a_refusal_is_one_line(fault, told, trainer, tmp_path):
+def test_a_refusal_is_one_line(fault, result, trainer, tmp_path):
     server = trainer([RUNNING])
     server.faults = [fault]
     code, last = Launcher(tmp_path, server.url).end()
     assert code == 1
-    assert told in last
+    assert result in last
     assert server.jobs == {}
 
 
@@ -205,7 +205,7 @@ def test_a_server_that_is_not_there_is_one_line(trainer, tmp_path):
     assert "the Kubernetes API does not answer" in last
 
 
-def test_a_job_that_somebody_deletes_is_told(trainer, tmp_path):
+def test_a_job_that_somebody_deletes_is_reported(trainer, tmp_path):
     server = trainer([RUNNING])
     launcher = Launcher(tmp_path, server.url)
     wait_until(lambda: bool(server.jobs))
@@ -220,11 +220,11 @@ def test_a_complete_job_without_outputs_is_an_error(trainer, tmp_path):
 
 
 def test_a_data_root_off_the_volume_is_refused(tmp_path):
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pipelines.trainjob", "--image=i:1", "--data-claim=c", "--", "epilstm", "train"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 1
-    assert told.stderr == f"error: data root {tmp_path}: not on the volume at /data, which the nodes share\n"
+    assert result.returncode == 1
+    assert result.stderr == f"error: data root {tmp_path}: not on the volume at /data, which the nodes share\n"

@@ -121,7 +121,7 @@ def test_the_same_line_has_the_same_name_and_another_another(words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "result"),
     [
         (lambda words: [], "no line"),
         (lambda words: ["epilstm", "export", *words[2:]], "epilstm export: not a step that runs over several nodes"),
@@ -130,13 +130,13 @@ def test_the_same_line_has_the_same_name_and_another_another(words, tmp_path):
         (lambda words: [*words, "--matrix", "/elsewhere/m"], "--matrix /elsewhere/m: not under the data root"),
     ],
 )
-def test_a_line_that_cannot_be_shared_is_refused(change, told, words, tmp_path):
-    with pytest.raises(PipelineError, match=told):
+def test_a_line_that_cannot_be_shared_is_refused(change, result, words, tmp_path):
+    with pytest.raises(PipelineError, match=result):
         SharedLine.of(change(words), tmp_path)
 
 
-def test_every_node_is_told_where_to_push_metrics_and_of_which_run():
-    told = {"EPILSTM_PUSHGATEWAY": "http://gateway:9091", "EPILSTM_PIPELINE": "training"}
-    job = train_job("epilstm-train-1", LINE, SETTINGS, environment=told)
-    assert {entry["name"]: entry["value"] for entry in job["spec"]["trainer"]["env"]} == told
+def test_every_node_knows_where_to_push_metrics_and_of_which_run():
+    result = {"EPILSTM_PUSHGATEWAY": "http://gateway:9091", "EPILSTM_PIPELINE": "training"}
+    job = train_job("epilstm-train-1", LINE, SETTINGS, environment=result)
+    assert {entry["name"]: entry["value"] for entry in job["spec"]["trainer"]["env"]} == result
     assert schema_errors(job) == []

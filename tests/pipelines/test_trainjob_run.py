@@ -65,7 +65,7 @@ def as_a_node(job: dict[str, Any]) -> None:
 
 
 @pytest.mark.integration
-def test_the_compiled_task_trains_the_same_model_and_tells_kfp(root, tmp_path):
+def test_the_compiled_task_trains_the_same_model_and_reports_kfp(root, tmp_path):
     arguments = CompiledPipeline(compile_pipeline("training", "gpu-distributed")).executors["train"]["args"]
     command = shlex.split(arguments[arguments.index("--launcher") + 1])
     # The volume is elsewhere on this machine, and time is short.

@@ -39,10 +39,10 @@ PARAMS: dict[str, dict[str, Any]] = {
 def epilstm(folder: Path, *words: str) -> None:
     """Run a step as a person types it."""
     command = [sys.executable, "-m", "epilstm", *words]
-    told = subprocess.run(
+    result = subprocess.run(
         command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def volume(tmp_path: Path, simulated: Path) -> Launcher:
 
 
 class S3Server:
-    """A real S3 server on the loopback, which can be told to refuse.
+    """A real S3 server on the loopback, which can be made to refuse.
 
     `refuse` maps a request's method and path to an S3 error (status and code), or to None; `refuse_headers` does so
     with the names of its headers and its query, as some stores do; `requests` holds the requests so far.

@@ -148,12 +148,12 @@ class Launcher:
 
     def outcome(self, code: int, stderr: str, place: Path) -> Finished:
         """What a task has written."""
-        told = place / "parameters"
+        result = place / "parameters"
         output = place / "executor_output.json"
         return Finished(
             code,
             stderr,
-            {path.name: path.read_text() for path in told.iterdir()} if told.is_dir() else {},
+            {path.name: path.read_text() for path in result.iterdir()} if result.is_dir() else {},
             {path.name: path for path in place.iterdir() if path.name != "parameters"},
             json.loads(output.read_text()) if output.is_file() else {},
         )

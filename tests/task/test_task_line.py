@@ -97,9 +97,9 @@ def test_an_artifact_keeps_its_name_uri_and_type_and_gets_metadata(tmp_path):
 def test_parameters_are_text_or_json_and_only_those_that_are_declared(tmp_path):
     files = {name: {"outputFile": str(tmp_path / "new" / name)} for name in ("uri", "chromosomes")}
     executor = Executor.parse(json.dumps({"outputs": {"parameters": files}}))
-    executor.tell("uri", "s3://bucket/x")
-    executor.tell("chromosomes", ["chr1", "chr2"])
-    executor.tell("other", "x")
+    executor.set_output("uri", "s3://bucket/x")
+    executor.set_output("chromosomes", ["chr1", "chr2"])
+    executor.set_output("other", "x")
     assert (tmp_path / "new" / "uri").read_text() == "s3://bucket/x"
     assert json.loads((tmp_path / "new" / "chromosomes").read_text()) == ["chr1", "chr2"]
     assert len(list((tmp_path / "new").iterdir())) == 2
@@ -152,10 +152,10 @@ def test_a_signal_before_the_step_has_started_ends_the_task():
         StopSignals(STEPS["train"])(15, None)
 
 
-def test_kubernetes_is_told_the_last_error(tmp_path, monkeypatch):
+def test_kubernetes_gets_the_last_error(tmp_path, monkeypatch):
     (tmp_path / "termination-log").touch()
     monkeypatch.setattr(command, "TERMINATION_LOG", tmp_path / "termination-log")
-    with pytest.raises(DataError), command._last_words():
+    with pytest.raises(DataError), command._reported_to_kubernetes():
         raise DataError("step train: no data")
     assert (tmp_path / "termination-log").read_text() == "error: step train: no data\n"
 
@@ -168,8 +168,8 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated():
     storage.refuse_credentials("/data/a@b")
 
 
-def test_a_fault_of_ours_is_not_told_as_one_of_the_storage():
-    with pytest.raises(ZeroDivisionError), storage.told("s3://bucket"):
+def test_a_fault_of_the_code_is_not_reported_as_one_of_the_storage():
+    with pytest.raises(ZeroDivisionError), storage.errors_in_one_line("s3://bucket"):
         raise ZeroDivisionError
 
 

@@ -66,7 +66,7 @@ def test_kfp_can_read_the_executor_output(volume, ingested):
     assert metrics.metadata["tracks"] == 4
 
 
-def test_the_verdict_on_new_tracks_is_told_for_the_pipeline_to_branch_on(volume, ingested, matrix):
+def test_the_verdict_on_new_tracks_is_reported_for_the_pipeline_to_branch_on(volume, ingested, matrix):
     done = succeed(volume.run("monitor", {"signal": ingested, "matrix": matrix}))
     assert done.parameters["Output"] == json.loads(done.artifacts["drift"].read_text())["verdict"] == "ok"
     assert done.metadata("metrics")["drift"] == 0
@@ -92,7 +92,7 @@ def test_no_path_of_the_volume_is_in_an_artifacts_record(volume, matrix):
     assert volume.data_root not in json.dumps(done.metadata("model"))
 
 
-def test_a_dataset_that_is_there_is_used_again_and_its_metrics_told_again(volume):
+def test_a_dataset_that_is_there_is_used_again_and_its_metrics_reported_again(volume):
     first, second = (succeed(volume.run("ingest", DATA)) for _ in range(2))
     assert first.parameters == second.parameters
     assert first.metadata("signal_manifest") == second.metadata("signal_manifest")

@@ -1,4 +1,4 @@
-"""What a task is to do: the step's real command line, what it follows from, and where its outputs go."""
+"""The work of a task: the step's real command line, what it follows from, and where its outputs go."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def require_code(step: str, planned: str) -> None:
 
 
 def resolve(root: DataRoot, line: StepLine) -> Assignment:
-    """Work out what a task is to do; brings the small inputs.
+    """Resolve a step's line; brings the small inputs.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from epilstm.console import log
 from epilstm.errors import RETRIED, EpilstmError, ParamsError, error_line
 from epilstm.task.secret_variables import set_variables
 
-#: Kubernetes shows what stands here as the reason for a container's end.
+#: Kubernetes shows the content of this file as the reason for a container's end.
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
@@ -26,7 +26,7 @@ def task() -> None:
 
 
 @contextmanager
-def _last_words() -> Iterator[None]:
+def _reported_to_kubernetes() -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -73,22 +73,22 @@ def run(
     from epilstm.task.assignment import require_code, resolve
     from epilstm.task.data_root import open_data_root
     from epilstm.task.executor import Executor
+    from epilstm.task.failure_reporting import failures_reported
     from epilstm.task.line import StepLine
     from epilstm.task.outcome import report
     from epilstm.task.step_process import stop_signals
-    from epilstm.task.telling import failures_told
     from epilstm.task.work import do
 
     console.set_up(f"task {words[1] if len(words) > 1 else ''}".strip(), 0)
-    with _last_words():
+    with _reported_to_kubernetes():
         line = StepLine.parse(words)
         if processes > 1 and not line.step.distributed:
             raise ParamsError(f"--processes {processes}: step {line.step.name} runs in one process; leave it out")
-        del version_of  # it means something to kfp alone
+        del version_of  # only part of kfp's cache key
         executor = Executor.parse(executor_input)
-        told = failures_told(line.step.name, line.part)
         require_code(line.step.name, code)
-        with told, stop_signals(line.step, line.part) as signals, open_data_root(data_root) as root:
+        reported = failures_reported(line.step.name, line.part)
+        with reported, stop_signals(line.step, line.part) as signals, open_data_root(data_root) as root:
             assignment = resolve(root, line)
             do(assignment, signals, processes, launcher, mirror_seconds)
             report(assignment, executor, manifest)
@@ -109,24 +109,24 @@ def run(
 def plan(
     data_root: str, executor_input: str, params: str, ingest_shards: int, genome_parts: int, **values: str
 ) -> None:
-    """Split the work into parts, and tell the versions of the data, the labels and the encoder."""
+    """Split the work into parts, and report the versions of the data, the labels and the encoder."""
     from epilstm.task.data_root import open_data_root
     from epilstm.task.executor import Executor
     from epilstm.task.plan import make_plan
     from epilstm.telemetry.step_run import observed
 
     console.set_up("task plan", 0)
-    with _last_words():
+    with _reported_to_kubernetes():
         executor = Executor.parse(executor_input)
         with observed("plan"), open_data_root(data_root) as root:
             given = {name: value for name, value in values.items() if value}
             made = make_plan(root, params, given, ingest_shards, genome_parts)
-        executor.tell("ingest_parts", made.ingest_parts)
-        executor.tell("genome_groups", made.genome_parts)
+        executor.set_output("ingest_parts", made.ingest_parts)
+        executor.set_output("genome_groups", made.genome_parts)
         for name, version in made.versions.items():
-            executor.tell(name, version)
+            executor.set_output(name, version)
         for name, code in made.code.items():
-            executor.tell(f"{name}_code", code)
-        executor.tell("code", made.code)
+            executor.set_output(f"{name}_code", code)
+        executor.set_output("code", made.code)
         executor.write()
-        log.info(f"parts: {made.said}; data {made.versions['data_version'][:12]}")
+        log.info(f"parts: {made.summary}; data {made.versions['data_version'][:12]}")

@@ -22,7 +22,7 @@ from epilstm.samplesheet.sheet import SCHEME, Track, read_samplesheet, write_sam
 from epilstm.steps import Port
 from epilstm.task import storage
 
-#: Whether a file of a folder, given by its relative name, is to be brought.
+#: Whether to bring a file of a folder, given by its relative name.
 Wanted = Callable[[str], bool]
 
 

@@ -59,7 +59,7 @@ class KeptDataset:
     """A dataset, there or to be made.
 
     Beside it lie the step's record, its metrics, and the size of each of its files, by which a dataset that lost some
-    is told from a whole one. Of these and of the dataset itself the manifest is written last.
+    differs from a complete one. Of these and of the dataset itself the manifest is written last.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class KeptDataset:
 
     @property
     def metrics_path(self) -> Path:
-        """Where the step's metrics are kept, so that a task that uses the dataset again can tell them."""
+        """Where the step's metrics are kept, so that a task that uses the dataset again can report them."""
         return self.path.with_name(f"{self.path.name}.metrics.json")
 
     @property

@@ -1,4 +1,4 @@
-"""What kfp tells a task (executor input) and what it wants told (executor output, files of output parameters)."""
+"""What kfp passes to a task (executor input) and expects of it (executor output, files of output parameters)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from epilstm.errors import ParamsError
 
 @dataclass
 class Executor:
-    """The two ends of a task.
+    """Inputs and outputs of a task, as kfp sees them.
 
     Parameters
     ----------
     parameter_files : mapping of str to Path
-        Where the value of each output parameter is to be written.
+        File for the value of each output parameter.
     artifacts : mapping of str to dict
         Output artifacts as kfp describes them: name, uri, type.
     output_file : Path or None
-        Where the executor output is to be written.
+        File for the executor output.
     given : mapping of str to dict
         Metadata of each input artifact.
     """
@@ -68,7 +68,7 @@ class Executor:
         if artifact in self.artifacts:
             self._metadata.setdefault(artifact, {}).update(metadata)
 
-    def tell(self, parameter: str, value: str | list[str] | dict[str, str]) -> None:
+    def set_output(self, parameter: str, value: str | list[str] | dict[str, str]) -> None:
         """Write an output parameter, if the component declares it: text as it is, all else as JSON."""
         if parameter in self.parameter_files:
             path = self.parameter_files[parameter]

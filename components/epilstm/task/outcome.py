@@ -1,4 +1,4 @@
-"""What kfp is told of a finished step: artifacts with metadata, output parameters, metrics."""
+"""Outputs of a finished step as kfp expects them: artifacts with metadata, output parameters, metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from epilstm.task.assignment import Assignment
 from epilstm.task.datasets_kept import BULK, KeptDataset
 from epilstm.task.executor import Executor, flat_numbers
 
-#: Chromosomes that a dataset's description lists at most; of more it says how many.
+#: Chromosomes that a dataset's description lists at most; of more only their number.
 NAMED = 100
 
 
@@ -37,7 +37,7 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
     for record in _records(assignment):
         require_made_by(line.step.name, record)
     if line.part is not None:
-        executor.tell("done", f"{line.step.name} {line.part}")
+        executor.set_output("done", f"{line.step.name} {line.part}")
     if assignment.dataset is not None:
         _report_dataset(assignment, assignment.dataset, executor, manifest_file)
     for name, path in assignment.artifacts.items():
@@ -49,7 +49,7 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
     for port in line.step.outputs:
         if port.verdict and port.name in assignment.artifacts:
             # kfp.local takes a condition on an output of another name for false.
-            executor.tell("Output", str(read_json(assignment.artifacts[port.name])[port.verdict]))
+            executor.set_output("Output", str(read_json(assignment.artifacts[port.name])[port.verdict]))
     if "classification" in executor.artifacts and "evaluation" in assignment.artifacts:
         from epilstm.task.roc import confidence_metrics
 
@@ -90,7 +90,7 @@ def _report_dataset(
         assignment.uri_file.parent.mkdir(parents=True, exist_ok=True)
         assignment.uri_file.write_text(dataset.uri, encoding="utf-8")
     else:
-        executor.tell(port.name, dataset.uri)
+        executor.set_output(port.name, dataset.uri)
     if "metrics" in assignment.artifacts:
         write_json(assignment.artifacts["metrics"], dataset.metrics())
     if port.kind in BULK:
@@ -123,7 +123,7 @@ def extent(manifest: Manifest) -> dict[str, Any]:
 
 def without_paths(record: dict[str, Any]) -> dict[str, Any]:
     """A record as it may leave the cluster's volumes: of inputs and outputs the fingerprints alone."""
-    told = dict(record)
+    content = dict(record)
     for role in ("inputs", "outputs"):
-        told[role] = {name: entry["fingerprint"] for name, entry in record.get(role, {}).items()}
-    return told
+        content[role] = {name: entry["fingerprint"] for name, entry in record.get(role, {}).items()}
+    return content

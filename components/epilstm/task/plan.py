@@ -45,7 +45,7 @@ class Plan:
     code: dict[str, str]
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """How the work is split, for the log."""
         return f"ingest {len(self.ingest_parts) or 1}, preprocess and embed {len(self.genome_parts) or 1}"
 

@@ -54,7 +54,7 @@ class StopSignals:
             self.asked = True
             self.process.send_signal(number)
         elif not self.asked:  # a second one must not cut off what is done because of the first
-            raise Interrupted(f"{self.where}: interrupted; run it again to go on")
+            raise Interrupted(f"{self.where}: interrupted; run it again to resume")
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def run_process(
 def _failure(signals: StopSignals, code: int, lines: LastLines) -> StepFailed:
     where = signals.where
     if signals.asked:
-        return StepFailed(f"{where}: {lines.error or 'interrupted; run it again to go on'}", code if code > 0 else 130)
+        return StepFailed(f"{where}: {lines.error or 'interrupted; run it again to resume'}", code if code > 0 else 130)
     if code < 0:
         name = signal.Signals(-code).name
         advice = "; it may have run out of memory, give the task more" if name == "SIGKILL" else ""

@@ -37,7 +37,7 @@ def join(uri: str, name: str) -> str:
 
 def sizes(uri: str) -> dict[str, int]:
     """Bytes of every file under a URI, by relative name; none where there is no such folder."""
-    with told(uri):
+    with errors_in_one_line(uri):
         file_system, path = open_store(uri)
         found: Mapping[str, Any] = file_system.find(path, detail=True)
     start = path.rstrip("/") + "/"
@@ -46,7 +46,7 @@ def sizes(uri: str) -> dict[str, int]:
 
 def read(uri: str) -> bytes | None:
     """Content of a file; None where there is none."""
-    with told(uri):
+    with errors_in_one_line(uri):
         file_system, path = open_store(uri)
         try:
             content: bytes = file_system.cat_file(path)
@@ -63,7 +63,7 @@ def download(uri: str, names: Iterable[str], folder: Path) -> None:
     names = list(names)
     if not names:
         return
-    with told(uri):
+    with errors_in_one_line(uri):
         file_system, path = open_store(uri)
         for parent in {(folder / name).parent for name in names}:
             parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def upload(folder: Path, names: Iterable[str], uri: str) -> None:
     names = list(names)
     if not names:
         return
-    with told(uri):
+    with errors_in_one_line(uri):
         file_system, path = open_store(uri)
         file_system.put([str(folder / name) for name in names], [join(path, name) for name in names])
 
@@ -84,33 +84,33 @@ def remove(uri: str, names: Iterable[str]) -> None:
     """Delete files under a URI."""
     names = list(names)
     if names:
-        with told(uri):
+        with errors_in_one_line(uri):
             file_system, path = open_store(uri)
             delete(file_system, [join(path, name) for name in names])
 
 
 @contextmanager
-def told(uri: str) -> Iterator[None]:
+def errors_in_one_line(uri: str) -> Iterator[None]:
     """Turn what a storage driver raises into one line.
 
     Raises
     ------
     DataError
-        Names the URI, what is wrong and what to do. Drivers raise what they like: errors that are not about storage
-        pass as they are.
+        Names the URI, what is wrong and what to do. Drivers raise many kinds of errors: those that are not about
+        storage pass unchanged.
     """
     try:
         yield
     except DataError:
         raise
     except Exception as error:
-        said = _said(error)
-        if said is None:
+        reason = _reason(error)
+        if reason is None:
             raise
-        raise DataError(f"{uri}: {said}") from error
+        raise DataError(f"{uri}: {reason}") from error
 
 
-def _said(error: Exception) -> str | None:
+def _reason(error: Exception) -> str | None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text = " ".join(str(error).split())
     if isinstance(error, ImportError) or "Protocol not known" in text:

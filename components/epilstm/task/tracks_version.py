@@ -1,4 +1,4 @@
-"""The version of the tracks' files, told without reading them: when it changes, what follows is out of date."""
+"""The version of the tracks' files, known without reading them: when it changes, what follows is out of date."""
 
 from __future__ import annotations
 

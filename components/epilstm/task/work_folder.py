@@ -1,4 +1,4 @@
-"""Work folders under the data root: what lets a killed or split task go on where it stopped."""
+"""Work folders under the data root: from which a killed or split task resumes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WorkFolder:
         return self.root.folder / self.name
 
     def bring(self, wanted: Wanted = everything) -> None:
-        """Take over what earlier tasks left in the bucket."""
+        """Copy what earlier tasks left in the bucket."""
         if not self.root.remote:
             return
         there = storage.sizes(self._uri)

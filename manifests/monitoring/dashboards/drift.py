@@ -21,7 +21,7 @@ from manifests.monitoring.dashboards.panels import (
 
 BY_PIPELINE = "namespace, pipeline"
 
-#: Tracks that are told one by one; a data set may have a thousand.
+#: Tracks that are shown one by one; a data set may have a thousand.
 MOST = 15
 
 
@@ -100,11 +100,11 @@ def _glance() -> list[AnyPanel]:
 
 
 def _quantiles(metric: str) -> list[Query]:
-    told = f"{metric}{{{PIPELINE}}}"
+    series = f"{metric}{{{PIPELINE}}}"
     return [
-        Query(f"max by ({BY_PIPELINE}) ({told})", "{{pipeline}} worst track"),
-        Query(f"quantile by ({BY_PIPELINE}) (0.9, {told})", "{{pipeline}} 90% of the tracks are below"),
-        Query(f"quantile by ({BY_PIPELINE}) (0.5, {told})", "{{pipeline}} median track"),
+        Query(f"max by ({BY_PIPELINE}) ({series})", "{{pipeline}} worst track"),
+        Query(f"quantile by ({BY_PIPELINE}) (0.9, {series})", "{{pipeline}} 90% of the tracks are below"),
+        Query(f"quantile by ({BY_PIPELINE}) (0.5, {series})", "{{pipeline}} median track"),
     ]
 
 

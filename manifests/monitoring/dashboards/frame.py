@@ -37,7 +37,7 @@ STEP = f'{PIPELINE}, step=~"$step"'
 SERVER = 'namespace=~"$namespace"'
 MODEL = f'{SERVER}, model=~"$model"'
 
-#: The process that tells a series; a run under way tells `epilstm_run_info` beside.
+#: The process that exports a series; a run in progress exports `epilstm_run_info` too.
 PROCESS = "namespace, job, instance"
 
 

@@ -86,7 +86,7 @@ class Words:
     ----------
     title : str
     text : str
-        What is shown, and what is to be made of it.
+        What is shown, and how to read it.
     unit : str
         Grafana's name of the unit.
     alert : str, optional
@@ -284,8 +284,8 @@ def _last() -> common.ReduceDataOptions:
 
 
 def _thresholds(steps: Sequence[tuple[float, str]]) -> ThresholdsConfig:
-    told = [Threshold(None, GREEN), *(Threshold(value, color) for value, color in steps)]
-    return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(told)
+    thresholds = [Threshold(None, GREEN), *(Threshold(value, color) for value, color in steps)]
+    return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(thresholds)
 
 
 def _mappings(values: Mapping[str, tuple[str, str]]) -> list[ValueMapping]:

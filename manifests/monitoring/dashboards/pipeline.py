@@ -108,7 +108,7 @@ def _glance() -> list[AnyPanel]:
         number(
             Words(
                 "Since metrics were pushed",
-                "Age of the newest metrics that the Pushgateway holds. It keeps what it was told until it is deleted: "
+                "Age of the newest metrics that the Pushgateway holds. It keeps what was pushed until it is deleted: "
                 "old numbers look like present ones.",
                 "s",
                 "EpilstmGatewayMetricsStale",
@@ -160,13 +160,13 @@ def _glance() -> list[AnyPanel]:
 def _last(moment: str, info: str, *values: str) -> list[str]:
     """When (milliseconds), and other values of the last run, each with the labels of an info metric."""
 
-    def told(metric: str) -> str:
+    def value_of(metric: str) -> str:
         return (
             f"epilstm_step_{info}{{{STEP}}} * on (namespace, pipeline, step, part) group_left () "
             f"max by ({BY_PART}) ({metric}{{{STEP}}})"
         )
 
-    return [f"1000 * {told(moment)}", *map(told, values)]
+    return [f"1000 * {value_of(moment)}", *map(value_of, values)]
 
 
 def _failures() -> list[AnyPanel]:

@@ -39,7 +39,7 @@ class Window:
     seconds : int
         Length.
     rate : int
-        Seconds that rates are taken over (``$__rate_interval``): at least four scrapes.
+        Seconds over which rates are computed (``$__rate_interval``): at least four scrapes.
     """
 
     end: float
@@ -199,15 +199,15 @@ def _lines(axes: Any, panel: Json, answers: Answers, window: Window) -> None:
     import numpy as np
 
     custom = panel["fieldConfig"]["defaults"].get("custom", {})
-    told = list(_series(answers))
+    series = list(_series(answers))
     style = "steps-post" if custom.get("lineInterpolation") == "stepAfter" else "default"
     if custom.get("stacking", {}).get("mode") == "normal":
-        moments = sorted({at for _, times, _ in told for at in times})
-        known = [dict(zip(times, values, strict=True)) for _, times, values in told]
+        moments = sorted({at for _, times, _ in series for at in times})
+        known = [dict(zip(times, values, strict=True)) for _, times, values in series]
         stack = [[0 if math.isnan(values.get(at, 0)) else values.get(at, 0) for at in moments] for values in known]
-        axes.stackplot([at - window.end for at in moments], stack, labels=[name for name, _, _ in told], alpha=0.7)
+        axes.stackplot([at - window.end for at in moments], stack, labels=[name for name, _, _ in series], alpha=0.7)
     else:
-        for name, times, values in told:
+        for name, times, values in series:
             # A gap is a gap.
             cuts = [place for place, (a, b) in enumerate(pairwise(times), 1) if b - a > 1.5 * window.step]
             axes.plot(
@@ -223,7 +223,7 @@ def _lines(axes: Any, panel: Json, answers: Answers, window: Window) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: formatted(value, _unit(panel)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6, loc="upper left", ncols=1 + len(told) // 9, framealpha=0.6)
+    axes.legend(fontsize=6, loc="upper left", ncols=1 + len(series) // 9, framealpha=0.6)
 
 
 def _numbers(axes: Any, panel: Json, answers: Answers, window: Window) -> None:
@@ -242,9 +242,9 @@ def _numbers(axes: Any, panel: Json, answers: Answers, window: Window) -> None:
 
 
 def _bars(axes: Any, panel: Json, answers: Answers, window: Window) -> None:
-    told = [(name, values[-1]) for name, _, values in _series(answers)][::-1]
-    axes.barh([name for name, _ in told], [value for _, value in told])
-    for place, (_, value) in enumerate(told):
+    series = [(name, values[-1]) for name, _, values in _series(answers)][::-1]
+    axes.barh([name for name, _ in series], [value for _, value in series])
+    for place, (_, value) in enumerate(series):
         axes.text(value, place, f" {formatted(value, _unit(panel))}", va="center", fontsize=7)
     axes.tick_params(axis="y", direction="in", pad=-4, labelsize=6)
     for label in axes.get_yticklabels():
@@ -258,11 +258,11 @@ def _stretches(axes: Any, panel: Json, answers: Answers, window: Window) -> None
         for mapping in panel["fieldConfig"]["defaults"]["mappings"]
         for value, result in mapping["options"].items()
     }
-    told = list(_series(answers))
-    for place, (_, times, values) in enumerate(told):
+    series = list(_series(answers))
+    for place, (_, times, values) in enumerate(series):
         for at, value in zip(times, values, strict=True):
             axes.barh(place, window.step, left=at - window.end, color=colors.get(value, "grey"), height=0.8)
-    axes.set_yticks(range(len(told)), [name for name, _, _ in told], fontsize=6)
+    axes.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=6)
     axes.tick_params(axis="y", direction="in", pad=-4)
     for label in axes.get_yticklabels():
         label.set_ha("left")
@@ -322,7 +322,7 @@ _KINDS = {
 @click.command(help=__doc__)
 @click.option("--prometheus", default="http://localhost:9090", show_default=True, help="URL.")
 @click.option("--since-s", type=int, default=6 * 3600, show_default=True, help="Length of the time range, seconds.")
-@click.option("--rate-s", type=int, default=300, show_default=True, help="Seconds that rates are taken over.")
+@click.option("--rate-s", type=int, default=300, show_default=True, help="Seconds over which rates are computed.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("build/dashboards"), show_default=True)
 def main(prometheus: str, since_s: int, rate_s: int, folder: Path) -> None:
     """Draw every dashboard."""

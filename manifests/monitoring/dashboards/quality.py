@@ -174,7 +174,7 @@ def _evaluation() -> list[AnyPanel]:
         over_time(
             Words(
                 "AUROC by task and representation",
-                "Area under the ROC curve, likewise; 50% is guessing. Where positives are rare, mAP tells more.",
+                "Area under the ROC curve, likewise; 50% is guessing. Where positives are rare, compare mAP instead.",
                 "percentunit",
             ),
             Query(f"{each} (epilstm_evaluation_auroc_ratio{{{COMPARED}}})", "{{task}} {{representation}}"),
@@ -286,7 +286,7 @@ def _promotion() -> list[AnyPanel]:
 
 def _training() -> list[AnyPanel]:
     def ended(metric: str, legend: str) -> Query:
-        # A run under way tells the same metrics, of a model that is not yet.
+        # A run in progress exports the same metrics, of a model that is not finished.
         under_way = f"on ({PROCESS}, step) epilstm_run_info{{{PIPELINE}}}"
         return Query(
             f"max by (namespace, pipeline) (epilstm_training_{metric}{{{PIPELINE}}} unless {under_way})",

@@ -31,7 +31,7 @@ ERROR_BUDGET, SLOW_BUDGET = 0.001, 0.01
 WINDOWS = ("5m", "1h", "6h", "3d")
 RATE = "[$__rate_interval]"
 
-#: Tracks that are told one by one; a model may have a thousand.
+#: Tracks that are shown one by one; a model may have a thousand.
 MOST = 15
 
 
@@ -317,7 +317,7 @@ def _saturation() -> list[AnyPanel]:
         over_time(
             Words(
                 "Requests turned away",
-                "Requests per second that were refused since too many waited; clients are told to come back.",
+                "Requests per second that were refused since too many waited; clients are asked to retry.",
                 "reqps",
                 "EpilstmServingShedding",
             ),

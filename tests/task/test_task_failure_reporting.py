@@ -1,4 +1,4 @@
-"""Prometheus is told of tasks, also of those whose step cannot tell of itself."""
+"""Failures of tasks reach Prometheus, also of those whose step cannot report itself."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import DataError
+from epilstm.task.failure_reporting import failures_reported
 from epilstm.task.step_process import StepFailed
-from epilstm.task.telling import failures_told
 from task.launcher import DATA, Launcher
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "textfiles"
     folder.mkdir()
     monkeypatch.setenv("EPILSTM_TEXTFILE_DIR", str(folder))
@@ -22,29 +22,29 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fail(error: Exception, part: str | None = None) -> None:
-    with pytest.raises(type(error)), failures_told("train", part):
+    with pytest.raises(type(error)), failures_reported("train", part):
         raise error
 
 
-def test_a_step_that_was_killed_is_told_of(told: Path) -> None:
+def test_a_step_that_was_killed_is_reported(metrics: Path) -> None:
     fail(StepFailed("killed by SIGKILL", 137))
-    assert 'reason="killed"' in (told / "epilstm-local-train.prom").read_text()
+    assert 'reason="killed"' in (metrics / "epilstm-local-train.prom").read_text()
 
 
 @pytest.mark.parametrize("code", [1, 2, 130], ids=["failed", "bad usage", "interrupted"])
-def test_a_step_that_failed_by_itself_has_told(told: Path, code: int) -> None:
+def test_a_step_that_failed_by_itself_has_reported_it(metrics: Path, code: int) -> None:
     fail(StepFailed("it says why", code))
-    assert list(told.iterdir()) == []
+    assert list(metrics.iterdir()) == []
 
 
-def test_a_task_that_failed_before_its_step_began_is_told_of(told: Path) -> None:
+def test_a_task_that_failed_before_its_step_began_is_reported(metrics: Path) -> None:
     fail(DataError("no such bucket"), part="chr5")
-    assert 'reason="data"' in (told / "epilstm-local-train-chr5.prom").read_text()
+    assert 'reason="data"' in (metrics / "epilstm-local-train-chr5.prom").read_text()
 
 
-def test_a_step_that_need_not_run_again_ends_well(told: Path, volume: Launcher) -> None:
+def test_a_step_that_need_not_run_again_ends_well(metrics: Path, volume: Launcher) -> None:
     assert volume.run("ingest", DATA).code == 0
-    file = told / "epilstm-local-ingest.prom"
+    file = metrics / "epilstm-local-ingest.prom"
     first = file.read_text()
     assert volume.run("ingest", DATA).code == 0
     second = file.read_text()
@@ -57,8 +57,8 @@ def test_a_step_that_need_not_run_again_ends_well(told: Path, volume: Launcher) 
     assert line(first, "last_success_timestamp_seconds") < line(second, "last_success_timestamp_seconds")
 
 
-def test_the_plan_is_told_of(told: Path, volume: Launcher) -> None:
+def test_the_plan_is_reported(metrics: Path, volume: Launcher) -> None:
     assert volume.plan(DATA, 2).code == 0
-    assert "epilstm_step_last_success_timestamp_seconds" in (told / "epilstm-local-plan.prom").read_text()
+    assert "epilstm_step_last_success_timestamp_seconds" in (metrics / "epilstm-local-plan.prom").read_text()
     assert volume.plan({**DATA, "samplesheet": "nowhere.csv"}, 2).code == 1
-    assert "epilstm_step_failure_info" in (told / "epilstm-local-plan.prom").read_text()
+    assert "epilstm_step_failure_info" in (metrics / "epilstm-local-plan.prom").read_text()

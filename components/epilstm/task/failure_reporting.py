@@ -1,4 +1,4 @@
-"""Prometheus is told of tasks whose step cannot tell of itself: killed, never begun, or not needed."""
+"""Failures that a step cannot report to Prometheus itself: it was killed, or never began."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from epilstm.task.step_process import StepFailed
 from epilstm.telemetry.failures import KILLED, reason_of
 from epilstm.telemetry.step_run import tell_failure
 
-#: Exit codes from here on say by which signal a process was ended; one of an interrupted step is no kill.
+#: Exit codes from here on name the signal that ended a process; that of an interrupted step is no kill.
 FIRST_SIGNAL, INTERRUPTED = 129, 130
 
 
 @contextmanager
-def failures_told(step: str, part: str | None) -> Iterator[None]:
-    """Tell of a failure, unless it is one of the step itself: that one has told."""
+def failures_reported(step: str, part: str | None) -> Iterator[None]:
+    """Report a failure, unless the step failed by itself and has reported it."""
     try:
         yield
     except StepFailed as error:
