@@ -104,4 +104,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(project: Path, capsys: pyte
     with pytest.raises(SystemExit) as ended:
         main(["fingerprint", "--fingerprints", "file"])
     assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("error: --fingerprints file: cannot be written: ")
+    assert capsys.readouterr().err.startswith("error: file/simulate.json: cannot be written: ")

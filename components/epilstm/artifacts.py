@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +166,22 @@ def require_free(path: Path, overwrite: bool, folder: bool = False, kind: str | 
 def exclusive(path: Path) -> Iterator[None]:
     """Hold an output so that no second run writes it at the same time; first mend what a killed one left of it.
 
+    Folders above it are made where they are not there, and removed again where nothing came into them.
+
     Raises
     ------
     DataError
         Another process holds it, or its folder cannot be written.
     """
     lock = path.with_name(f".{path.name}.lock")
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(lock, "w")  # noqa: SIM115 - closed below
     except OSError as error:
+        _remove_empty(made)
+        if is_disk_full(error):
+            raise _disk_full(path) from error
         raise DataError(f"{path}: cannot be written: {error.strerror}; choose another output path") from error
     held = False
     with stream:
@@ -193,6 +199,17 @@ def exclusive(path: Path) -> Iterator[None]:
             if held:
                 with suppress(OSError):
                     lock.unlink(missing_ok=True)
+                _remove_empty(made)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _disk_full(path: Path) -> DiskFullError:
+    return DiskFullError(f"{path}: no space left on its disk; free some and run it again, nothing was half-written")
 
 
 @contextmanager
@@ -216,11 +233,11 @@ def written_whole(path: Path, folder: bool, kind: str | None = None) -> Iterator
         try:
             yield staged
             put_in_place(staged, path)
+        except DiskFullError:
+            raise
         except Exception as error:
             if is_disk_full(error):
-                raise DiskFullError(
-                    f"{path}: no space left on its disk; free some and run it again, nothing was half-written"
-                ) from error
+                raise _disk_full(path) from error
             if isinstance(error, OSError):
                 raise DataError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from error
             raise
@@ -238,8 +255,26 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON so that readers see the old file or the new one, never part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = staging_path(path)
-    staged.write_text(to_json(content), encoding="utf-8")
-    os.replace(staged, path)
+    try:
+        staged.write_text(to_json(content), encoding="utf-8")
+        os.replace(staged, path)
+    except BaseException:
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
+        raise
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Write text files, all of them whole or none.
+
+    Raises
+    ------
+    DataError
+        One cannot be written.
+    """
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(written_whole(path, folder=False)).write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -35,5 +35,5 @@ def fingerprint(params: Path | None, folder: Path | None) -> None:
     try:
         changed = write_fingerprints(params, folder)
     except OSError as error:
-        raise DataError(f"--fingerprints {folder}: cannot be written: {error.strerror}; give another folder") from error
+        raise DataError(f"--fingerprints {folder}: cannot be read: {error.strerror}; give another folder") from error
     click.echo(f"changed: {', '.join(changed)}" if changed else "nothing has changed", err=True)

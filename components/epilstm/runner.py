@@ -28,7 +28,6 @@ from epilstm.artifacts import (
     sha256_json,
     staging_path,
     to_json,
-    write_json,
 )
 from epilstm.code_fingerprint import fingerprint_of
 from epilstm.config import SECTIONS, load_section
@@ -176,7 +175,7 @@ def _run_step(
     seen.inputs, seen.outputs = inputs, steps_own
 
     if part is not None:
-        with _disk_full_told(step, work.values()):
+        with _disk_full_told(step, work.values()), _kept_if_of_use(work.values()):
             return _call(step, params, StepContext(inputs, {}, work, flags, part))
     if step.distributed and int(os.environ.get("RANK", "0")) > 0:
         return _call(step, params, StepContext(inputs, {}, work, flags))
@@ -191,6 +190,7 @@ def _run_step(
             stack.enter_context(exclusive(path))
             check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS, kind=_kind(step, name))
         stack.enter_context(_disk_full_told(step, [*(path.parent for path in outputs.values()), *work.values()]))
+        stack.enter_context(_kept_if_of_use(work.values()))
         staged = {name: staging_path(path) for name, path in steps_own.items()}
         for path in staged.values():
             remove(path)
@@ -219,13 +219,19 @@ def _run_step(
             "run_id": current_trace().trace_id,
         }
         seen.fingerprints = {name: told["fingerprint"] for name, told in {**read, **made}.items()}
+        texts = {record_path(path): to_json(record) for path in steps_own.values()}
+        if "metrics" in outputs:
+            texts[outputs["metrics"]] = to_json(result.metrics)
+        for path, text in texts.items():  # all of them before any is put in place: what fails changes nothing
+            stack.callback(remove, staging_path(path))
+            staging_path(path).write_text(text, encoding="utf-8")
         # The record goes first: an output in place without its record would look whole to a reader who checks it.
-        for path in steps_own.values():
-            write_json(record_path(path), record)
+        for path in map(record_path, steps_own.values()):
+            put_in_place(staging_path(path), path)
         for name, path in steps_own.items():
             put_in_place(staged[name], path)
         if "metrics" in outputs:
-            write_json(outputs["metrics"], result.metrics)
+            put_in_place(staging_path(outputs["metrics"]), outputs["metrics"])
         if result.afterwards is not None:
             result.afterwards()
     return result
@@ -302,6 +308,19 @@ def _disk_full_told(step: Step, folders: Iterable[Path]) -> Iterator[None]:
         raise DiskFullError(
             f"{step.name}: no space left on the disk of {where}; free some and run it again, nothing was half-written"
         ) from error
+
+
+@contextmanager
+def _kept_if_of_use(folders: Iterable[Path]) -> Iterator[None]:
+    """Remove work folders that are new where a full disk left nothing in them that another run could use."""
+    made = [path for folder in folders for path in (folder, *folder.absolute().parents) if not path.exists()]
+    try:
+        yield
+    except Exception as error:
+        for path in made if is_disk_full(error) else ():
+            if path.is_dir() and not any(file.stat().st_size for file in path.rglob("*") if file.is_file()):
+                shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def _fullest(folders: Iterable[Path]) -> list[Path]:

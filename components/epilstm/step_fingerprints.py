@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import fingerprint, to_json
+from epilstm.artifacts import fingerprint, to_json, write_together
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import SECTIONS, load_section, parse_yaml, read_yaml
 from epilstm.genome import BUILT_IN_ASSEMBLIES
@@ -95,23 +95,22 @@ def write_fingerprints(params: Path | None, folder: Path) -> list[str]:
     ------
     ParamsError
         The params file is unusable.
+    DataError
+        A file cannot be written.
     """
     texts = {}
     for step in STEPS:
         model = SECTIONS[step]
         section = load_section(params, step, model) if params else model()
         texts[step] = fingerprint_text(step, section.model_dump(mode="json"))
-    folder.mkdir(parents=True, exist_ok=True)
-    changed = []
+    changed = {}
     for step, text in texts.items():
         path = folder / file_of(step)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            # A new file takes its place: what is there may be a hard link into DVC's cache.
-            staged = path.with_name(f".{path.name}.partial")
-            staged.write_text(text, encoding="utf-8")
-            staged.replace(path)
-            changed.append(step)
-    return changed
+            changed[step] = path
+    # New files take their places: what is there may be a hard link into DVC's cache.
+    write_together({path: texts[step] for step, path in changed.items()})
+    return list(changed)
 
 
 def md5_of(text: str) -> str:

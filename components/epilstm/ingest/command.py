@@ -12,7 +12,8 @@ from epilstm.artifacts import remove
 from epilstm.config import IngestParams
 from epilstm.console import log, progress
 from epilstm.datasets import SignalManifest
-from epilstm.errors import EpilstmError, TrackError
+from epilstm.disk import is_disk_full
+from epilstm.errors import TrackError
 from epilstm.genome import load_assembly, read_blacklist, read_regions
 from epilstm.ingest.binned_track import BinnedTrack, Binning, empty_intervals_skipped
 from epilstm.ingest.signal_dataset import write_signal_dataset
@@ -66,11 +67,12 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
     cache = TrackCache(kept or output.with_name(f"{output.name}.cache"))
     try:
         found = ingest_tracks(sources, binning, cache, workers, params.retries)
-    except EpilstmError:
-        if kept is None and not cache.holds_anything():
+        manifest, bins_covered = write_signal_dataset(output, tracks, found, binning)
+    except Exception as error:
+        # On a full disk it would lie in the way of whoever frees some, and hidden.
+        if kept is None and (is_disk_full(error) or not cache.holds_anything()):
             remove(cache.folder)
         raise
-    manifest, bins_covered = write_signal_dataset(output, tracks, found, binning)
     if kept is None:
         remove(cache.folder)
 

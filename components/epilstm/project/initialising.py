@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from epilstm.artifacts import written_whole
+from epilstm.artifacts import write_together
 from epilstm.errors import DataError
 from epilstm.genome import BUILT_IN_ASSEMBLIES, Region, load_assembly
 from epilstm.project.choices import choose_regions, choose_split, local_chromosomes, primary_chromosomes
@@ -129,7 +128,7 @@ def initialise(folder: Path, samplesheet: Path | None, assembly: str | None, for
         )
     if samplesheet is None and not (folder / SAMPLESHEET).exists():
         texts[SAMPLESHEET] = SAMPLESHEET_TEXT
-    write_texts(folder, texts)
+    write_together({folder / place: text for place, text in texts.items()})
     return Project(folder, list(texts), sheet, named, remarks)
 
 
@@ -155,16 +154,3 @@ def _from(folder: Path, path: Path) -> str:
 
 def _template(name: str) -> str:
     return (files("epilstm.project") / "template" / name).read_text(encoding="utf-8")
-
-
-def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write files into a folder, each whole or not at all.
-
-    Raises
-    ------
-    DataError
-        One cannot be written.
-    """
-    for place, text in texts.items():
-        with written_whole(folder / place, folder=False) as staged:
-            staged.write_text(text, encoding="utf-8")

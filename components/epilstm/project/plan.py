@@ -37,6 +37,9 @@ ORDER = ("ingest", "preprocess", "train", "export", "embed", "evaluate", "report
 #: What a run keeps about itself in its folder.
 RUN_FILE, FORMAT = "run.json", "epilstm.run/1"
 
+#: What a run holds in its folder, so that no second one writes there at the same time.
+RUNNING = "run"
+
 #: Packages that the steps need, and that the command line itself does without.
 NEEDED = ("zarr", "numba", "torch", "onnx", "onnxruntime", "sklearn", "xgboost", "pandas", "matplotlib", "jinja2")
 
@@ -154,7 +157,7 @@ class Plan:
 
     def write(self) -> None:
         """Write the params, the chosen regions and what the run is about into its folder."""
-        from epilstm.artifacts import write_json, written_whole
+        from epilstm.artifacts import to_json, write_together
 
         header = (
             "# Params of this run: those that were given, and what was chosen from the data. Every step reads them.\n"
@@ -163,11 +166,14 @@ class Plan:
         if self.chosen_regions:
             lines = [f"{region.chrom}\t{region.start}\t{region.end}\n" for region in self.regions]
             texts[self.regions_path] = "".join(lines)
-        for path, text in texts.items():
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                with written_whole(path, folder=False) as staged:
-                    staged.write_text(text, encoding="utf-8")
-        write_json(self.folder / RUN_FILE, self.identity)
+        texts[self.folder / RUN_FILE] = to_json(self.identity)
+        write_together(
+            {
+                path: text
+                for path, text in texts.items()
+                if not path.is_file() or path.read_text(encoding="utf-8") != text
+            }
+        )
 
     @property
     def identity(self) -> dict[str, str]:
@@ -446,9 +452,9 @@ def check_writable(folder: Path) -> None:
     """
     import tempfile
 
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise DataError(
             f"--to {folder}: cannot be written to: {os.strerror(error.errno or 0)}; give another"

@@ -60,10 +60,13 @@ def run(**options: Any) -> None:
         _say_what_would_run(plan)
         return
     planning.check_writable(plan.folder)
-    with exclusive(plan.folder / planning.RUN_FILE):
+    with exclusive(plan.folder / planning.RUNNING):
+        first = not (plan.folder / planning.RUN_FILE).is_file()
+        warning = planning.check_disk(plan, planning.ORDER) if first else None
         plan.write()
         keep = what_is_kept(done)
-        warning = planning.check_disk(plan, [step for step in planning.ORDER if step not in keep])
+        if not first:
+            warning = planning.check_disk(plan, [step for step in planning.ORDER if step not in keep])
         if warning is not None:
             log.warning(warning)
         outcome = run_plan(plan, done, keep, verbosity)

@@ -7,7 +7,8 @@ The folder holds a bigWig per track, ``samplesheet.csv`` (paths in the folder, w
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from epilstm.artifacts import exclusive, read_json, sha256_file, write_json
 from epilstm.console import log, progress
 from epilstm.datasets import parse_manifest
-from epilstm.errors import DataError
+from epilstm.disk import is_disk_full
+from epilstm.errors import DataError, DiskFullError
 from epilstm.name_matching import named
 from epilstm.samplesheet.sheet import Track, is_local, read_samplesheet, resolve_uri, write_samplesheet
 from epilstm.track_identity import TrackIdentity, file_name, unique_names
@@ -27,6 +29,8 @@ SOURCES_FILE = "sources.json"
 SHEET_FILE = "samplesheet.csv"
 #: Ends a file that is being brought in.
 INCOMING = ".incoming"
+#: End the files that a download is resumed from (`epilstm.ingest.fetch.Partial`).
+RESUMED = (f"{INCOMING}.part", f"{INCOMING}.part.json")
 
 
 class _Model(BaseModel):
@@ -159,7 +163,7 @@ def _bring(tracks: Sequence[Track], folder: Path, retries: int) -> Imported:
         left = [path for path in folder.iterdir() if INCOMING not in path.name and path.suffix != ".bigwig"]
         if left:
             raise DataError(f"{folder}: has other content ({left[0].name}); choose another folder")
-    with exclusive(folder):
+    with exclusive(folder), _nothing_left_of_what_failed(folder):
         folder.mkdir(parents=True, exist_ok=True)
         noted = read_sources(folder) if (folder / SOURCES_FILE).is_file() else SourceList(order=[], tracks={})
         before = noted.tracks
@@ -181,6 +185,35 @@ def _bring(tracks: Sequence[Track], folder: Path, retries: int) -> Imported:
             write_samplesheet(folder / SHEET_FILE, kept)
             write_json(folder / SOURCES_FILE, sources.model_dump(mode="json"))
     return Imported(changed, removed, len(after) - len(changed))
+
+
+@contextmanager
+def _nothing_left_of_what_failed(folder: Path) -> Iterator[None]:
+    """Remove what a failed import brought in and did not note; of a remote file what another run resumes from stays.
+
+    Raises
+    ------
+    DiskFullError, DataError
+        The folder's disk is full, or cannot be written.
+    """
+    new = not folder.exists()
+    before = set() if new else set(folder.iterdir())
+    try:
+        yield
+    except BaseException as error:
+        full = is_disk_full(error)
+        for path in sorted(set(folder.iterdir()) - before) if folder.is_dir() else []:
+            if full or not path.name.endswith(RESUMED):
+                with suppress(OSError):
+                    path.unlink()
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        if full:
+            raise DiskFullError(f"{folder}: no space left on its disk; free some and run it again") from error
+        if isinstance(error, OSError):
+            raise DataError(f"{folder}: cannot be written: {error.strerror or error}; choose another folder") from error
+        raise
 
 
 def _bring_one(track: Track, name: str, folder: Path, before: Source | None, retries: int) -> Source:

@@ -20,6 +20,7 @@ from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import TrainParams
 from epilstm.console import log, progress
 from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.disk import require_space
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
@@ -50,6 +51,9 @@ from epilstm.train.streams import (
 #: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
 SPEED_PARAMS = {"checkpoint_steps", "memory_gb"}
 RESOLVED_PARAMS = {"threads", "device", "precision"}
+
+#: Space that an epoch of TensorBoard's curves needs at most; its thread prints a traceback where there is none.
+CURVE_BYTES = 1 << 14
 
 #: Columns of the tokens from which the context level is trained on several threads.
 WIDE_COLUMNS = 1_000
@@ -405,11 +409,14 @@ class Curve:
 
     def __init__(self, folder: Path | None, fresh: bool) -> None:
         self.writer: Any = None
+        self.folder = folder
         if folder:
             from torch.utils.tensorboard import SummaryWriter
 
             if fresh:
                 remove(folder / "tensorboard")
+            folder.mkdir(parents=True, exist_ok=True)
+            require_space(folder, CURVE_BYTES)
             self.writer = SummaryWriter(str(folder / "tensorboard"))
 
     def __call__(self, row: Epoch) -> None:
@@ -427,7 +434,8 @@ class Curve:
             "epochs": row.epoch,
         }.items():
             live.tell(f"epilstm_training_{name}", value)
-        if self.writer:
+        if self.writer and self.folder:
+            require_space(self.folder, CURVE_BYTES)
             for name in ("train_mse", "validation_mse", "validation_r2", "learning_rate"):
                 self.writer.add_scalar(name, getattr(row, name), row.epoch)
             self.writer.flush()
