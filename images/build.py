@@ -21,7 +21,7 @@ import click
 from epilstm import __version__
 from epilstm.artifacts import write_json
 from epilstm.errors import EpilstmError, PipelineError
-from epilstm.runner import git_revision
+from epilstm.records import work_tree
 from images.engines import NAMES as ENGINES
 from images.engines import BuildEngine, find_engine
 from pipelines.images import DEFAULT_REGISTRY, Images
@@ -31,6 +31,9 @@ SOURCE = "https://github.com/epilstm/epilstm"
 
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 PYPI = "https://pypi.org/simple"
+
+#: What the Containerfile copies.
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "components", "pipelines", "images")
 
 #: A simple index inside the build context; git ignores what lies in it.
 LOCAL_INDEX = PROJECT / "images" / "wheels"
@@ -111,7 +114,9 @@ def build_images(names: Iterable[str], engine: BuildEngine, images: Images, sour
     PipelineError
         A build failed.
     """
-    revision = git_revision() or "unknown"
+    revision = source_revision()
+    if revision is None:
+        click.echo(f"warning: {PROJECT} is no git work tree: records made in these images name no revision", err=True)
     created = commit_time()
     labels = {"org.opencontainers.image.created": created.isoformat()} if created else {}
     built = []
@@ -128,7 +133,7 @@ def build_images(names: Iterable[str], engine: BuildEngine, images: Images, sour
             "TORCH_INDEX": torch_index,
             "IMAGE": f"epilstm-{name}",
             "VERSION": __version__,
-            "REVISION": revision,
+            "REVISION": revision or "unknown",
             "SOURCE": SOURCE,
         }
         reference = tagged(images, name)
@@ -162,9 +167,14 @@ def stage_torch_wheel() -> bool:
     return False
 
 
+def source_revision() -> str | None:
+    """Commit of what the images are made of, with ``-dirty`` where a file of it differs; None outside a repository."""
+    return work_tree(PROJECT, SOURCES).described
+
+
 def commit_time() -> datetime | None:
     """When the sources were committed; None if they differ from any commit."""
-    revision = git_revision()
+    revision = source_revision()
     if revision is None or revision.endswith("-dirty"):
         return None
     line = ["git", "log", "--max-count=1", "--format=%cI", revision]

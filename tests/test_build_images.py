@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from cyclonedx.validation.json import JsonStrictValidator
 
-from images.build import PYPI, RECIPES, TORCH_CPU
+from epilstm.records import REVISION_VARIABLE
+from images.build import CPU_IMAGES, PYPI, RECIPES, TORCH_CPU, Sources, build_images, source_revision
+from images.engines import BuildEngine
 from images.requirements import requirements
 from images.sbom import SCHEMA, bill_of_materials
-from pipelines.images import NAMES
+from pipelines.images import NAMES, Images
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -121,6 +123,32 @@ def test_a_build_that_fails_is_told_with_the_image(tmp_path):
     assert told.returncode == 1
     assert "no space left" in told.stderr
     assert told.stderr.splitlines()[-1].startswith("error: ghcr.io/epilstm/epilstm-base:")
+
+
+def test_every_image_carries_the_revision_of_its_sources_for_the_records_made_in_it(tmp_path):
+    program(tmp_path, "docker", """
+case "$1 $2" in
+    "image inspect") echo 1000000 ;;
+    run*) echo '{"python": [], "debian": []}' ;;
+    build*) echo "$*" ;;
+esac""")  # fmt: skip
+    told = build("--sbom", f"{tmp_path}/sbom", path=Path(f"{tmp_path}{os.pathsep}{os.environ['PATH']}"))
+    assert told.returncode == 0, told.stderr
+    builds = [line for line in told.stderr.splitlines() if line.startswith("build ")]
+    assert len(builds) == len(CPU_IMAGES)
+    assert all(f"--build-arg REVISION={source_revision()} " in line for line in builds)
+    # Stages that follow `runtime` inherit its environment, so that argument must be declared there.
+    runtime = (PROJECT / "images" / "Containerfile").read_text().partition(" AS runtime\n")[2]
+    declared = runtime.index("ARG IMAGE VERSION REVISION SOURCE")
+    assert declared < runtime.index(f"ENV {REVISION_VARIABLE}=${{REVISION}}") < runtime.index("\nFROM ")
+
+
+def test_outside_a_work_tree_the_build_says_that_records_will_name_no_revision(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("images.build.PROJECT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert build_images([], BuildEngine("docker"), Images(), Sources()) == []
+    assert "records made in these images name no revision" in capsys.readouterr().err
+    assert source_revision() is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -13,7 +16,7 @@ import yaml
 
 from epilstm import records
 from epilstm.errors import DataError
-from epilstm.records import code_tree, package_versions, parse_record, project_tree
+from epilstm.records import code_tree, package_versions, parse_record, project_tree, work_tree
 
 RECORD: dict[str, Any] = {
     "step": "train",
@@ -77,6 +80,25 @@ def test_of_an_installed_package_the_image_says_the_revision(tmp_path: Path, mon
     assert code_tree().revision == "abc"
     monkeypatch.setenv("EPILSTM_GIT_REVISION", "unknown")
     assert code_tree().revision is None
+
+
+def test_a_record_made_where_no_repository_is_names_the_revision_of_the_image(tmp_path: Path):
+    packages = tmp_path / "packages"
+    shutil.copytree(Path(records.__file__).parent, packages / "epilstm", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "params.yaml").write_text("simulate: {chromosomes: {chr1: 100000}, cell_types: 1, assays: [DNase]}\n")
+    environment = {**os.environ, "PYTHONPATH": str(packages), "EPILSTM_GIT_REVISION": "0123abc"}
+    line = [sys.executable, "-P", "-m", "epilstm", "simulate", "--params", "params.yaml", "--simulated", "simulated"]
+    told = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    record = json.loads((tmp_path / "simulated.record.json").read_text())
+    assert (record["git_revision"], record["code"]["git_revision"]) == (None, "0123abc")
+
+
+def test_files_that_git_does_not_know_yet_make_sources_dirty_where_they_count(project: Path):
+    (project / "metrics" / "new.py").write_text("")
+    assert work_tree(project, ["code.py"]).changed == ()
+    assert work_tree(project, ["code.py", "metrics"]).changed == ("metrics/new.py",)
+    assert str(work_tree(project, ["metrics"]).described).endswith("-dirty")
 
 
 def test_versions_are_read_without_importing():

@@ -109,6 +109,11 @@ class Assembly:
         return [Region(chrom, 0, size) for chrom, size in self.sizes.items()]
 
 
+def assembly_name(name_or_path: str) -> str:
+    """What figures and pages call an assembly: its name, or that of its file without the folders."""
+    return Path(name_or_path).name
+
+
 def load_assembly(name_or_path: str) -> Assembly:
     """Chromosome sizes of a built-in assembly or of a ``chrom.sizes`` file.
 

@@ -113,9 +113,23 @@ def code_tree() -> WorkTree:
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         told = os.environ.get(REVISION_VARIABLE, "")
         return WorkTree(told if told != "unknown" and told else None)
-    revision = _git(package, "rev-parse", "--verify", "-q", "HEAD")
-    root = _git(package, "rev-parse", "--show-toplevel") or ""
-    changed = _changed(Path(root), "--untracked-files=all", str(package))
+    return work_tree(package, (".",))
+
+
+def work_tree(folder: Path, places: Iterable[str]) -> WorkTree:
+    """The repository of a folder; files in some places below it count as changed, also those that git does not track.
+
+    Parameters
+    ----------
+    folder : Path
+    places : iterable of str
+        Files and folders below it.
+    """
+    revision = _git(folder, "rev-parse", "--verify", "-q", "HEAD")
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    if revision is None or root is None:
+        return WorkTree(None)
+    changed = _changed(Path(root), "--untracked-files=all", "--", *(str(folder / place) for place in places))
     return WorkTree(revision, tuple(name for name in changed if "__pycache__" not in name))
 
 

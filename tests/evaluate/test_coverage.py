@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epilstm.evaluate.coverage import region_of, stretches
+from epilstm.evaluate.coverage import parts_of_regions, region_of, stretches
 from epilstm.genome import Region
 
 REGIONS = [Region("chr2", 100, 200), Region("chr1", 500, 900), Region("chr1", 0, 50)]
@@ -53,3 +53,10 @@ def test_long_regions_are_cut_and_short_ones_are_not() -> None:
     first = np.arange(0, 100, 5)
     assert stretches(np.zeros(20, int), first, first + 5, 51).max() == 0
     assert np.bincount(stretches(np.zeros(20, int), first, first + 5, 25)).tolist() == [5, 5, 5, 5]
+
+
+def test_at_fixed_cuts_examples_that_reach_over_one_are_in_no_part() -> None:
+    region = np.array([0, 0, 0, 0, 1, 0])
+    first, last = np.array([0, 40, 52, 99, 7, 50]), np.array([10, 51, 60, 100, 9, 50])
+    assert parts_of_regions(region, first, last, 50).tolist() == [0, -1, 1, 1, 2, 1]
+    assert parts_of_regions(region, first, last, 51).tolist() == [0, 0, 0, 0, 1, 0]

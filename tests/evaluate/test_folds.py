@@ -105,8 +105,17 @@ def check_no_shared_bins(trials: list[Trial]) -> None:
 
 
 def test_fewer_groups_than_folds_says_what_to_do() -> None:
-    with pytest.raises(LabelsError, match=r"t: .* lie in 2 chromosomes, too few for 3 folds; set folds.count to 2"):
+    with pytest.raises(
+        LabelsError, match=r"t: .* lie in 2 chromosomes, too few for 3 folds; set folds.count to 2, or hold out regions"
+    ):
         assign_folds(np.arange(10) % 2 == 0, np.arange(10) // 5, params(), 0, "t")
+
+
+def test_one_group_is_never_answered_with_a_count_of_folds_that_cannot_be() -> None:
+    with pytest.raises(LabelsError, match=r"lie in 1 region, too few for 3 folds; give more labels or regions"):
+        assign_folds(np.arange(10) % 2 == 0, np.zeros(10, int), params("region"), 0, "t")
+    with pytest.raises(LabelsError, match=r"lie in 1 chromosome, too few for 3 folds; hold out regions \(folds.by"):
+        assign_folds(np.arange(10) % 2 == 0, np.zeros(10, int), params(), 0, "t")
 
 
 def test_one_class_only_is_refused() -> None:

@@ -101,8 +101,19 @@ def test_what_passes_the_end_is_cut_off_and_unknown_chromosomes_are_left_out_wit
     with caplog.at_level(logging.WARNING, logger="epilstm"):
         found = converted(tmp_path, "chr11 4990 5025 2\nchrUn 0 10 1\nchrUn 10 20 1\n")
     assert found == {"chr11": [(4990, 5000, 2.0)]}
-    assert "the file: 2 lines left out: the assembly has no chrUn" in caplog.messages
-    assert "the file: 1 intervals reach past a chromosome's end and are cut off there" in caplog.messages
+    left_out = "the file: 2 of 3 lines are left out: 1 of 2 chromosomes (chrUn) are not in the assembly"
+    assert any(message.startswith(left_out) for message in caplog.messages)
+    assert "the file: 1 interval reaches past a chromosome's end: cut off there" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"), [("Chr11 0 25 1", "'Chr11' is written 'chr11' there"), ("11 0 25 1", "add or remove 'chr'")]
+)
+def test_a_file_of_other_chromosome_names_is_an_error_that_names_both_sides(
+    tmp_path: Path, line: str, cause: str
+) -> None:
+    with pytest.raises(TrackError, match=rf"none of its chromosomes \({line.split()[0]}\) is in .*chr11.*{cause}"):
+        converted(tmp_path, f"{line}\n")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from packaging.utils import canonicalize_name
 
 from engine import STRICT, Engine
 from epilstm import __version__
-from epilstm.runner import git_revision
-from images.build import CPU_IMAGES
+from images.build import CPU_IMAGES, source_revision
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -142,7 +141,8 @@ def test_an_image_says_what_it_is_and_is_never_the_latest(engine, image, name):
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in found["Config"]["Labels"].items()}
     assert labels["title"] == f"epilstm-{name}"
     assert labels["version"] == __version__
-    assert labels["revision"] == (git_revision() or "unknown")
+    assert labels["revision"] == (source_revision() or "unknown")
+    assert f"EPILSTM_GIT_REVISION={labels['revision']}" in found["Config"]["Env"]
     assert labels["source"].startswith("https://")
     assert ("created" in labels) == (not labels["revision"].endswith(("-dirty", "unknown")))
     assert not [tag for tag in found["RepoTags"] if tag.endswith(":latest")]
@@ -192,6 +192,9 @@ def test_the_train_image_simulates_and_ingests_an_epigenome(engine, images, tmp_
     engine.run(images["train"], *line.split(), options=volume)
     manifest = json.loads((tmp_path / "signal" / "manifest.json").read_text())
     assert [track["assay"] for track in manifest["tracks"]] == ["DNase"]
+    # An image has no repository: what its code is comes from the build.
+    record = json.loads((tmp_path / "signal.record.json").read_text())
+    assert (record["git_revision"], record["code"]["git_revision"]) == (None, source_revision())
 
 
 def test_the_pipeline_image_compiles_the_pipelines_as_they_are_committed(engine, images):

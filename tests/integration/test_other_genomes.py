@@ -111,7 +111,7 @@ def test_a_matrix_of_other_bins_than_the_encoders_is_refused(data: Path, tmp_pat
 
 
 def test_tracks_of_another_assembly_are_refused_in_one_line(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(EpilstmError, match=r"wt-H3K4me3.*none of the regions' chromosomes \(chr1, .* is in the file"):
+    with pytest.raises(EpilstmError, match=r"wt-H3K4me3.*none of the regions' chromosomes \(chr1.* is in the file"):
         run(
             tmp_path, params(data, assembly="mm10"), "ingest",
             samplesheet=data / "samplesheet.csv", signal=tmp_path / "signal",

@@ -20,6 +20,7 @@ from kfp import components
 from engine import Engine
 from epilstm.artifacts import fingerprint
 from epilstm.task.executor import flat_numbers
+from images.build import source_revision
 from pipelines.defaults import default_parameters
 from strict_docker_runner import StrictRuns, strict_runner
 
@@ -190,6 +191,7 @@ def test_models_carry_their_fingerprint_and_record(trained, cluster, repository)
     told = outputs(cluster, "train")["model"]
     assert told["metadata"]["fingerprint"] == fingerprint(repository / "models" / "autoencoder")
     assert told["metadata"]["record"]["params"]["hidden_size"] == TINY["train"]["hidden_size"]
+    assert told["metadata"]["record"]["code"]["git_revision"] == source_revision()
 
 
 def test_the_evaluation_comes_with_a_curve_for_the_user_interface(trained, cluster):

@@ -104,7 +104,7 @@ def test_every_score_of_every_task_is_on_the_page(finished_run, html_page):
         for cell in task.cell_types.values():
             assert (
                 f"{cell.cell_type}: 200 examples, {cell.positives} positive ({100 * cell.base_rate:.1f}%), "
-                "5 groups held out whole, 1,234 outside"
+                "5 groups held out whole, 1,234 left out"
             ) in html_page.text
             for name in REPRESENTATIONS:
                 each = cell.representations[name]

@@ -27,7 +27,7 @@ def test_a_run_that_was_not_evaluated_gives_a_page_without_scores(own_run, tmp_p
     page = Page(write_report(own_run, tmp_path / "report.html"))
     assert len(page.all("img")) == 6
     assert "This run was not evaluated" in page.text
-    assert "Run epilstm evaluate for R\N{SUPERSCRIPT TWO} on test chromosomes against PCA" in page.text
+    assert "Run epilstm evaluate for R\N{SUPERSCRIPT TWO} on test data against PCA" in page.text
     assert "own decoder" not in page.text
 
 

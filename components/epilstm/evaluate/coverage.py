@@ -51,6 +51,35 @@ def region_of(
     return np.where(same, found[:, 0], -1)
 
 
+def parts_of_regions(
+    region: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], stretch_bins: int
+) -> NDArray[np.int64]:
+    """Divide regions into equal parts at fixed cuts, whatever reaches over one.
+
+    Parameters
+    ----------
+    region, first, last, stretch_bins : as for `stretches`
+
+    Returns
+    -------
+    (n,) int64 array
+        Number of the part that an example lies in, from 0 in the order of regions and positions; -1 where it reaches
+        over a cut.
+    """
+    count = int(region.max(initial=-1)) + 1
+    low, high = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
+    np.minimum.at(low, region, first)
+    np.maximum.at(high, region, last)
+    extent = np.maximum(high - low, 1)
+    parts = np.maximum(1, extent // stretch_bins)
+    step = -(-extent // parts)
+    part = (first - low[region]) // step[region]
+    whole = part == (np.maximum(last - 1, first) - low[region]) // step[region]
+    numbered = np.full(len(region), -1, np.int64)
+    _, numbered[whole] = np.unique(np.stack([region[whole], part[whole]]), axis=1, return_inverse=True)
+    return numbered
+
+
 def stretches(
     region: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], stretch_bins: int
 ) -> NDArray[np.int64]:

@@ -72,10 +72,12 @@ def assign_folds(
         )
     count = len(np.unique(groups))
     if count < params.count:
-        finer = "" if params.by != "chromosome" else ", or hold out regions (folds.by: region)"
+        remedies = [f"set folds.count to {count}{' or less' if count > 2 else ''}"] if count > 1 else []
+        remedies += ["hold out regions (folds.by: region)"] if params.by == "chromosome" else []
+        remedies += ["give more labels or regions, or take the task out of the tasks file"] if not remedies else []
         raise LabelsError(
-            f"{where}: the labelled examples lie in {count} {unit}, too few for {params.count} folds; set "
-            f"folds.count to {count} or less{finer}"
+            f"{where}: the labelled examples lie in {count} {unit if count != 1 else unit[:-1]}, too few for "
+            f"{params.count} folds; {', or '.join(remedies)}"
         )
     for value, name in () if of_levels else ((True, "positives"), (False, "negatives")):
         if len(np.unique(groups[labels == value])) < 2:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from epilstm.config import EvaluateParams
 from epilstm.console import log
 from epilstm.errors import LabelsError
-from epilstm.evaluate.coverage import BOOTSTRAP_STRETCH, FOLD_STRETCH, region_of, stretches
+from epilstm.evaluate.coverage import BOOTSTRAP_STRETCH, FOLD_STRETCH, parts_of_regions, region_of, stretches
 from epilstm.evaluate.folds import Folds, assign_folds
 from epilstm.evaluate.labels import Examples, read_labels
 from epilstm.evaluate.matrix import Matrix
@@ -45,7 +45,7 @@ class Trial:
     group_names : list of str
         Name of each group number.
     n_outside : int
-        Examples left out.
+        Examples left out: outside of the covered regions, without data, or over a cut between folds.
     """
 
     task: Task
@@ -77,13 +77,13 @@ def prepare_trials(
         Labels are missing or malformed, none lies inside the covered regions, or no folds can be made of them.
     """
     regions = matrix.covered()
-    located = {
-        task.name: {
+    located: dict[str, Mapping[str, _Located]] = {}
+    for task in tasks:
+        own_examples = {
             cell: _locate(examples, matrix, regions, task, cell)
             for cell, examples in read_labels(task, labels_folder).items()
         }
-        for task in tasks
-    }
+        located[task.name] = _cut_apart(own_examples, params, matrix.manifest.bin_size, f"task {task.name}")
     windows, rows = distinct_windows(
         [_bins(each.examples, matrix) for by_cell in located.values() for each in by_cell.values()]
     )
@@ -179,6 +179,41 @@ def _clipped(examples: Examples, sizes: Mapping[str, int], source: str, target: 
     return replace(examples, ends=np.where(past, size, examples.ends))
 
 
+def _cut_apart(
+    by_cell: Mapping[str, _Located], params: EvaluateParams, bin_size: int, where: str
+) -> Mapping[str, _Located]:
+    """A task's examples in enough groups for the folds, where they overlap one another along whole regions.
+
+    The regions are then cut into equal parts, and the examples that reach over a cut are left out.
+    """
+    located = list(by_cell.values())
+    if params.folds.by != "region" or len(_group(located, params, bin_size).names) >= params.folds.count:
+        return by_cell
+    region, first, last = _placed(located, bin_size)
+    part = parts_of_regions(region, first, last, FOLD_STRETCH // bin_size)
+    if part.max(initial=-1) + 1 < params.folds.count:
+        return by_cell
+    log.warning(
+        f"{where}: its examples overlap one another over long stretches, which leaves fewer groups than folds; so the "
+        f"regions are cut into stretches of about {FOLD_STRETCH // 1_000_000} Mb, and the {int((part < 0).sum()):,} of "
+        f"{len(part):,} examples that reach over a cut are left out"
+    )
+    own = np.split(part, np.cumsum([len(each.examples) for each in located])[:-1])
+    return {
+        cell: _Located(
+            each.examples.take(parts >= 0), parts[parts >= 0], each.n_outside + int((parts < 0).sum())
+        )
+        for (cell, each), parts in zip(by_cell.items(), own, strict=True)
+    }  # fmt: skip
+
+
+def _placed(located: list[_Located], bin_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Region of each example of all cell types, and its bins from its first window to its last, half-open."""
+    starts = np.concatenate([each.examples.starts.min(axis=1) for each in located])
+    ends = np.concatenate([each.examples.ends.max(axis=1) for each in located])
+    return np.concatenate([each.region for each in located]), *window_bins(starts, ends, bin_size)
+
+
 @dataclass(frozen=True)
 class _Grouping:
     """For each cell type of a task, the groups that folds hold out and the clusters that the bootstrap resamples.
@@ -202,8 +237,7 @@ def _group(located: list[_Located], params: EvaluateParams, bin_size: int) -> _G
         names, numbers = np.unique(examples, return_inverse=True)
         split = np.split(numbers.astype(np.int64), cuts)
         return _Grouping(split, split, [str(name) for name in names], len(names))
-    first, last = window_bins(starts, ends, bin_size)
-    region = np.concatenate([each.region for each in located])
+    region, first, last = _placed(located, bin_size)
     cluster = stretches(region, first, last, BOOTSTRAP_STRETCH // bin_size)
     clusters, count = np.split(cluster, cuts), int(cluster.max()) + 1
     if params.folds.by == "chromosome":

@@ -20,6 +20,7 @@ from epilstm.errors import TrackError
 from epilstm.genome import Assembly, Region, bin_count, bins_of, chromosomes_of
 from epilstm.ingest.bigwig import BigWig
 from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, UnusableSignal, bin_means_and_empty
+from epilstm.name_matching import likely_cause, named
 from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.seal import seal, sealed_facts
 from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
@@ -240,12 +241,10 @@ def check_chromosomes(bigwig: BigWig, binning: Binning) -> list[str]:
         )
     absent = [chrom for chrom in binning.chromosomes if chrom not in bigwig.chromosomes]
     if len(absent) == len(binning.chromosomes):
-        theirs, ours = next(iter(bigwig.chromosomes), "none"), absent[0]
-        renamed = {chrom.removeprefix("chr") for chrom in bigwig.chromosomes} & {c.removeprefix("chr") for c in absent}
-        hint = "the names differ by 'chr'; rename them in the bigWig or give a sizes file with its names"
+        cause = likely_cause(list(bigwig.chromosomes), absent)
         raise TrackError(
-            f"{bigwig.name}: none of the regions' chromosomes ({ours}, ...) is in the file (it has {theirs}, ...); "
-            + (hint if renamed else "check the assembly and the regions")
+            f"{bigwig.name}: none of the regions' chromosomes ({named(absent)}) is in the file (it has "
+            f"{named(bigwig.chromosomes)}); {cause or 'check the assembly and the regions'}"
         )
     return absent
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from epilstm.console import log
 from epilstm.errors import TrackError
+from epilstm.name_matching import match_names
 from epilstm.text_files import byte_blocks, whole_number
 
 WHAT = "bedGraph or wiggle"
@@ -51,7 +52,8 @@ def text_signal(path: Path, name: str, sizes: Mapping[str, int]) -> Iterator[Sig
     Raises
     ------
     TrackError
-        Names file, line and cause: not such a file, unsorted or overlapping lines, or one past its chromosome's end.
+        Names file, line and cause: not such a file, unsorted or overlapping lines, one past its chromosome's end, or
+        none of its chromosomes is in `sizes`.
     """
     checks = _Checks(name, sizes)
     try:
@@ -74,7 +76,7 @@ class _Checks:
     start: int = 0
     end: int = 0
     seen: set[str] = field(default_factory=set)
-    unknown: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     cut: int = 0
 
     def __call__(self, signal: Signal) -> Signal | None:
@@ -91,9 +93,9 @@ class _Checks:
         self._refuse(overlaps, signal, "overlaps a line above it, and a base can have only one value")
         self._refuse(np.isinf(values), signal, "the value is infinite, or too large for a bigWig")
         self.start, self.end = int(starts[-1]), int(max(self.end, ends.max()))
+        self.counts[chrom] = self.counts.get(chrom, 0) + len(starts)
         size = self.sizes.get(chrom)
         if size is None:
-            self.unknown[chrom] = self.unknown.get(chrom, 0) + len(starts)
             return None
         self._refuse(starts >= size, signal, f"past the end of {chrom}, which has {size:,} bp: wrong assembly?")
         self.cut += int((ends > size).sum())
@@ -110,12 +112,13 @@ class _Checks:
         return TrackError(f"{self.name}:{line}: {why}")
 
     def warn(self) -> None:
-        """Warn of what was left out."""
-        if self.unknown:
-            some = ", ".join(list(self.unknown)[:3]) + (", ..." if len(self.unknown) > 3 else "")
-            log.warning(f"{self.name}: {sum(self.unknown.values()):,} lines left out: the assembly has no {some}")
+        """Warn of what was left out; an error if that is everything."""
+        match_names(self.counts, self.sizes, self.name, "the assembly", what="lines", error=TrackError)
         if self.cut:
-            log.warning(f"{self.name}: {self.cut:,} intervals reach past a chromosome's end and are cut off there")
+            log.warning(
+                f"{self.name}: {self.cut:,} interval{'s reach' if self.cut != 1 else ' reaches'} past a "
+                "chromosome's end: cut off there"
+            )
 
 
 _SORT = "sort the file (sort -k1,1 -k2,2n)"

@@ -82,7 +82,7 @@ def plot_study(table: Path, name: str | None, axis: str | None) -> Plot:
     label = axis or study.replace("-", " ").replace("_", " ")
     caption = (
         f"{words(study.replace('-', '_'))}: held-out average precision of the embedding by task (mean over cell "
-        f"types), and R² of the reconstruction of the test chromosomes; {len(variants)} variants, n = {len(seeds)} "
+        f"types), and R² of the reconstruction of the test data; {len(variants)} variants, n = {len(seeds)} "
         "training seeds. Small points: seeds; large ones: their mean; pale: 95% bootstrap intervals, mean over seeds."
     )
     return Plot(partial(study_figure, panels, variants, label), caption, rows)

@@ -17,13 +17,13 @@ from epilstm.runner import record_path
 
 
 def plot_training(history: Path) -> Plot:
-    """Loss on training and validation chromosomes over epochs."""
+    """Loss on training and validation data over epochs."""
     curve = read_curve(history)
     best = int(curve.epoch[np.argmin(curve.validation_mse)])
     params = params_of(history)
     note = error_note(*(params.get(name) for name in ("track_dropout", "dropout", "peak_weight")))
     caption = (
-        "Mean squared error of the standardised signal and R² on validation chromosomes after each of "
+        "Mean squared error of the standardised signal and R² on validation data after each of "
         f"{len(curve.epoch)} epochs. {note}"
     )
     names = [field.name for field in fields(curve)]

@@ -16,6 +16,7 @@ from epilstm.artifacts import read_json
 from epilstm.config import ReportParams
 from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest
 from epilstm.evaluation import require_one_run
+from epilstm.genome import assembly_name
 from epilstm.plot.annotation import Gene, Segment, genes_in, lanes, segments_in
 from epilstm.plot.figure_file import Plot
 from epilstm.report.drawing import (
@@ -107,7 +108,7 @@ def plot_window(
     code = f"{model.config.bin_code_size} numbers"
     below = f"those and {context_size} of the context's code" if context_size else "those numbers"
     caption = (
-        f"{place} ({matrix.assembly}), {where}, {len(window.embedding):,} bins of {matrix.bin_size} bp. "
+        f"{place} ({assembly_name(matrix.assembly)}), {where}, {len(window.embedding):,} bins of {matrix.bin_size} bp. "
         f"Grey, upwards: measured signal, in the units of the tracks' files; blue, downwards: the same, reconstructed "
         f"from the {code} of each bin's {'code' if context_size else 'embedding'} ({len(drawn)} of "
         f"{len(matrix.tracks)} tracks drawn; R² of the standardised signal here). Below: {below}, as standard scores "

@@ -99,7 +99,7 @@ def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
             training=drawn(
                 partial(training_figure, the_run.curve, training.best_epoch),
                 f"Two line charts over {training.epochs} epochs: mean squared error on training and validation "
-                f"chromosomes, and R² on validation chromosomes; epoch {training.best_epoch} is the best, with "
+                f"chromosomes, and R² on validation data; epoch {training.best_epoch} is the best, with "
                 f"validation error {number(training.validation_mse)} and R² {number(training.validation_r2)}.",
             ),
             window=drawn(
@@ -143,7 +143,7 @@ def _score_pictures(the_run: Run, results: EvaluationResults, drawn: Drawn) -> S
         ),
         tracks=drawn(
             partial(track_figure, reconstruction, the_run.matrix.track_set),
-            f"R² on test chromosomes per track for {' and '.join(reconstruction.models)}; the table has the numbers.",
+            f"R² on test data per track for {' and '.join(reconstruction.models)}; the table has the numbers.",
         ),
         imputation=drawn(
             partial(imputation_figure, results.imputation),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler
+from epilstm.genome import Region
 from epilstm.monitor.distributions import quantiles
 
 #: A larger share of bins without data is pointed out.
@@ -67,18 +68,11 @@ def data_quality(matrix: MatrixManifest, scaler: Scaler, histograms: ReferenceHi
     histograms : ReferenceHistograms
         Of the same tracks.
     """
-    uses = {
-        use: {region.chrom for region in matrix.region_list(places)}
-        for use, places in (
-            ("training", matrix.split.train),
-            ("validation", matrix.split.validation),
-            ("test", matrix.split.test),
-        )
-    }
+    uses = regions_by_use(matrix)
     chromosomes = [
         ChromosomeData(
             chrom,
-            _use(uses, chrom),
+            used_for(uses, Region(chrom, 0, matrix.chromosome_sizes[chrom])) or "not used",
             sum(last - first for first, last in matrix.bin_ranges[chrom]),
             matrix.bins_with_data[chrom],
         )
@@ -88,8 +82,35 @@ def data_quality(matrix: MatrixManifest, scaler: Scaler, histograms: ReferenceHi
     return DataQuality(chromosomes, tracks, _remarks(chromosomes, tracks))
 
 
-def _use(uses: Mapping[str, set[str]], chrom: str) -> str:
-    return " and ".join(use for use, chromosomes in uses.items() if chrom in chromosomes) or "not used"
+def regions_by_use(matrix: MatrixManifest) -> dict[str, dict[str, list[Region]]]:
+    """Regions by what their bins are used for and by chromosome."""
+    found: dict[str, dict[str, list[Region]]] = {}
+    for use, places in (
+        ("training", matrix.split.train),
+        ("validation", matrix.split.validation),
+        ("test", matrix.split.test),
+    ):
+        by_chrom = found.setdefault(use, {})
+        for region in matrix.region_list(places):
+            by_chrom.setdefault(region.chrom, []).append(region)
+    return found
+
+
+def used_for(uses: Mapping[str, Mapping[str, Sequence[Region]]], region: Region) -> str:
+    """What the bins of a region are used for, such as "training" or "training and test"; empty if for nothing.
+
+    Parameters
+    ----------
+    uses : mapping
+        As from `regions_by_use`.
+    region : Region
+    """
+    found = [
+        use
+        for use, by_chrom in uses.items()
+        if any(each.start < region.end and region.start < each.end for each in by_chrom.get(region.chrom, ()))
+    ]
+    return f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else "".join(found)
 
 
 def _tracks(scaler: Scaler, histograms: ReferenceHistograms) -> list[TrackData]:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
@@ -87,6 +88,8 @@ PART_COLORS = {
     "pca_varimax": "#8c2d04",
     "means": "#8a7a5a",
 }
+#: Colour of PCA of anything but the raw tracks.
+PCA_OF_MORE = "#882255"
 PART_LABELS = {
     **{name: look.label for name, look in LOOKS.items()},
     "bin_code": "bin code",
@@ -128,7 +131,9 @@ def look_of(name: str) -> Look:
     number, known = crc32(name.encode()), known_name(name)
     rank = number % len(MORE_COLORS)
     if known is not None:
-        color = PART_COLORS[known.parts[0].kind] if len(known.parts) == 1 else MORE_COLORS[rank]
+        first = known.parts[0]
+        own = PCA_OF_MORE if first.of is not None else PART_COLORS[first.kind]
+        color = own if len(known.parts) == 1 else MORE_COLORS[rank]
         marker, line = PART_MARKERS[number % len(PART_MARKERS)], PART_LINES[number % len(PART_LINES)]
         return Look(" + ".join(map(_label_of, known.parts)), color, marker, (0, line))
     return Look(name.replace("_", " "), MORE_COLORS[rank], MORE_MARKERS[rank], (0, (6, 1, 1, 1, 1, 1)))
@@ -245,8 +250,10 @@ def legend_above(figure: Figure, axes: Axes, layout: Layout, *, handle: float = 
 def fitting_columns(labels: Sequence[str], width: float, handle: float) -> int:
     """Columns of a legend that fit into a width (inches), by the length of its labels, which fill it by columns."""
     for columns in range(len(labels), 1, -1):
-        rows = -(-len(labels) // columns)
-        longest = [max(map(len, labels[first : first + rows])) for first in range(0, len(labels), rows)]
+        rows, taller = divmod(len(labels), columns)
+        # matplotlib gives each of the first columns one row more until none is left.
+        firsts = [number * rows + min(number, taller) for number in range(columns + 1)]
+        longest = [max(map(len, labels[first:end])) for first, end in pairwise(firsts)]
         if sum(0.066 * letters + 0.118 * (handle + 2.2) for letters in longest) <= width:
             return columns
     return 1
@@ -269,14 +276,14 @@ def mark_levels(axes: Axes, size: int, context_size: int) -> None:
     """Part the rows of a heat map of dimensions, of which the last `context_size` tell of the context."""
     if not 0 < context_size < size:
         return
-    own = size - context_size
+    own, left = size - context_size, -8 - 6 * len(dimension_names(size)[-1])
     axes.axhline(own - 0.5, color="black", linewidth=0.8)
     for text, middle in (("bin code", (own - 1) / 2), ("context", own + (context_size - 1) / 2)):
         axes.annotate(
-            text, (0, middle), xycoords=("axes fraction", "data"), xytext=(-26, 0), textcoords="offset points",
+            text, (0, middle), xycoords=("axes fraction", "data"), xytext=(left, 0), textcoords="offset points",
             rotation=90, ha="right", va="center", fontsize=8,
         )  # fmt: skip
-    axes.yaxis.labelpad = 16
+    axes.yaxis.labelpad = 26
 
 
 def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -64,7 +64,7 @@ def _reconstruction(results: EvaluationResults) -> list[Part]:
     return [
         Part(
             "Reconstruction in the imputation field\N{RIGHT SINGLE QUOTATION MARK}s measures",
-            f"On the test chromosomes, {fits.bins:,} bins. {SPACE}",
+            f"On the test data, {fits.bins:,} bins. {SPACE}",
             [],
             ["Tracks and representation", *HEADINGS.values()],
             _rows(fits.measures, labels),
@@ -100,7 +100,7 @@ def _imputation(results: EvaluationResults) -> list[Part]:
             "Imputation of hidden tracks",
             f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {', '.join(found.chromosomes)}, which "
             f"training never saw, and imputed from all others there, on {stretches} spread over them. The network, "
-            "PCA, the linear prediction and the second factorisation have seen these tracks on training chromosomes; "
+            "PCA, the linear prediction and the second factorisation have seen these tracks on training data; "
             f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
             [found.sentence],
             ["Tracks and method", *HEADINGS.values()],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ from epilstm.evaluation import (
     ReconstructionScore,
     TaskResult,
 )
-from epilstm.report.data_quality import data_quality
+from epilstm.genome import assembly_name
+from epilstm.report.data_quality import data_quality, regions_by_use, used_for
 from epilstm.report.drawing import RECONSTRUCTION_LOOKS, Picture, look_of, words
 from epilstm.report.further import further_comparisons
 from epilstm.report.held_out import HeldOut
@@ -86,11 +87,12 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         Whether the page chose the window itself.
     pictures : Pictures
     bins : HeldOut
-        What single bins of the test chromosomes are like.
+        What single bins of the test data are like.
     params : ReportParams
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, count=count, span=span, words=words, signed=signed, percent=percent)
+    environment.filters.update(places=places)
     template = environment.from_string((files("epilstm.report") / TEMPLATE).read_text(encoding="utf-8"))
     results, scores, training = run.results, pictures.scores, run.model.training
     order = [] if results is None else results.representation_order
@@ -123,6 +125,7 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         window=window,
         bins=bins,
         window_chosen=chosen,
+        window_uses=used_for(regions_by_use(run.matrix), window.region),
         pictures=pictures,
         provenance=provenance(run),
         params=params.model_dump(mode="json"),
@@ -133,12 +136,18 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
     return text.strip() + "\n"
 
 
+def places(names: Sequence[str], most: int = 8) -> str:
+    """Chromosomes or stretches of them; of many the first, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def without_tasks(results: EvaluationResults | None) -> str:
     """What the page cannot say, and what to do about it; empty where tasks were evaluated."""
     if results is None:
         return (
             "This run was not evaluated: the page shows the data, the training and the embedding, but no scores. Run "
-            "epilstm evaluate for R² on test chromosomes against PCA; it needs no labels."
+            "epilstm evaluate for R² on test data against PCA; it needs no labels."
         )
     if results.tasks or results.regression:
         return ""
@@ -162,7 +171,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     directions = "one direction" if config.directions == 1 else "two directions"
     return [
         ("Tracks", f"{len(matrix.tracks):,}: {_named(cells, 'cell type')} {TIMES} {_named(assays, 'assay')}"),
-        ("Genome", f"{matrix.assembly}, {matrix.bin_size}-bp bins"),
+        ("Genome", f"{assembly_name(matrix.assembly)}, {matrix.bin_size}-bp bins"),
         (
             "Data",
             f"{_plural(bins, 'bin')} with data ({bins * matrix.bin_size / 1e6:,.1f} Mb) in "
@@ -210,7 +219,7 @@ def _context_training(run: Run) -> list[tuple[str, str]]:
         return []
     text = (
         f"{_plural(level.frames, 'frame')} of {_plural(config.frame_bins, 'bin')}, {_plural(level.epochs, 'epoch')} "
-        f"(best: {level.best_epoch}), R² {number(level.validation_r2)} on frames of the validation chromosomes"
+        f"(best: {level.best_epoch}), R² {number(level.validation_r2)} on frames of the validation data"
     )
     return [("Context level", text)]
 
@@ -220,9 +229,9 @@ def _places(matrix: MatrixManifest) -> str:
 
 
 def _split(run: Run, use: Use) -> str:
-    bins, places = run.matrix.bins_used_for(use), getattr(run.matrix.split, use)
+    bins = run.matrix.bins_used_for(use)
     share = bins / max(sum(run.matrix.bins_with_data.values()), 1)
-    return f"{', '.join(places)} ({bins:,} bins, {share:.0%})"
+    return f"{places(getattr(run.matrix.split, use), most=30)} ({bins:,} bins, {share:.0%})"
 
 
 def _named(names: list[str], noun: str) -> str:
@@ -244,14 +253,14 @@ def summary(run: Run) -> list[str]:
         read = f" from the {config.bin_code_size} of the bin"
     sentences = [
         f"An LSTM autoencoder was trained to describe every {matrix.bin_size}-bp bin of {len(matrix.tracks):,} "
-        f"epigenomic signal tracks ({matrix.assembly}) with {_plural(size, 'number')}{parts}.",
+        f"epigenomic signal tracks ({assembly_name(matrix.assembly)}) with {_plural(size, 'number')}{parts}.",
     ]
     if run.results is None:
         return sentences
     fits = run.results.reconstruction
     r2 = {name: fit.r2 for name, fit in fits.models.items()}
     sentences.append(
-        f"On chromosomes that training never saw ({', '.join(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
+        f"On data that training never saw ({places(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
         f"gives the tracks back{read} with R² {number(r2['model'])}; "
         + (f"PCA of the same size reaches {number(r2['pca'])}, " if "pca" in r2 else "")
         + f"an untrained encoder with the best linear read-out {'' if 'pca' in r2 else 'reaches '}"
@@ -276,7 +285,7 @@ def _better(model: ReconstructionScore, pca: ReconstructionScore | None) -> str 
 def task_note(task: TaskResult, results: EvaluationResults) -> str:
     """How much a task's labels can tell, in one sentence."""
     raw = next((each for each in task.differences if each.baseline == "raw"), None)
-    if raw is None:
+    if raw is None or raw.verdict == NOT_JUDGED:
         return ""
     reach = (raw.ci.high - raw.ci.low) / 2
     return (

@@ -60,7 +60,7 @@ def size_figure(reconstruction: Reconstruction, layout: Layout) -> Figure:
             clip_on=False,
             zorder=3,
         )
-    axes.set(xlabel="numbers per bin", ylabel="R² on test chromosomes")
+    axes.set(xlabel="numbers per bin", ylabel="R² on test data")
     axes.set_xlim(0, max(reconstruction.size, *(size for size, _ in points), 1) + 1)
     axes.set_ylim(top=1.0)
     axes.grid()
@@ -157,7 +157,7 @@ def _finish(figure: Figure, axes: Axes, rows: int, layout: Layout) -> None:
     axes.set_ylim(rows - 0.4, -0.6)
     lowest = axes.dataLim.x0
     axes.set_xlim(LOWEST_R2 if lowest < 0 else 0, 1)
-    axes.set_xlabel("R² on test chromosomes")
+    axes.set_xlabel("R² on test data")
     axes.tick_params(axis="y", length=0)
     axes.grid()
     axes.spines["left"].set_visible(False)

@@ -40,7 +40,7 @@ def error_note(track_dropout: float | None, dropout: float | None, peak_weight: 
 
 
 def training_figure(curve: TrainingCurve, best_epoch: int, layout: Layout) -> Figure:
-    """Loss on training and validation chromosomes, and validation R2, over epochs; the best epoch is marked."""
+    """Loss on training and validation data, and validation R2, over epochs; the best epoch is marked."""
     figure = new_figure(layout, 5.2 if layout.narrow else 3.2)
     loss, fit = figure.subplots(*((2, 1) if layout.narrow else (1, 2)))
     few = len(curve.epoch) <= EPOCHS_MARKED
@@ -49,7 +49,7 @@ def training_figure(curve: TrainingCurve, best_epoch: int, layout: Layout) -> Fi
     loss.plot(curve.epoch, curve.validation_mse, color=VALIDATION, marker=circle, label="validation")
     loss.set(title="Loss", xlabel="epoch", ylabel="mean squared error\n(standardised signal)")
     fit.plot(curve.epoch, curve.validation_r2, color=VALIDATION, marker=circle)
-    fit.set(title="Fit on validation chromosomes", xlabel="epoch", ylabel="R²")
+    fit.set(title="Fit on validation data", xlabel="epoch", ylabel="R²")
     for axes in (loss, fit):
         _mark_best(axes, best_epoch, len(curve.epoch))
     legend_above(figure, loss, layout)
