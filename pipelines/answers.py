@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.server import Server
 
 
-#: States and their colours; of several steps in a row, the first state that one of them has decides.
+#: Colours of states; several steps in a row have the colour of the first of these states that one of them has.
 COLOURS = {"FAILED": "red", "RUNNING": "yellow", "SUCCEEDED": "green", "SKIPPED": "cyan", "NOT_REACHED": "dim"}
 
 
@@ -58,7 +58,7 @@ def wait_for(server: Server, run_id: str, name: str, poll: float, as_json: bool 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option that asks for JSON on a terminal as well."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="JSON on a terminal as well; it is what a file or a pipe gets anyway."
+        "--json", "as_json", is_flag=True, help="JSON on a terminal as well; a file or a pipe gets it anyway."
     )(command)
 
 
@@ -68,7 +68,7 @@ def is_json(as_json: bool) -> bool:
 
 
 def print_result(content: Mapping[str, Any], text: str | Callable[[], None], as_json: bool = False) -> None:
-    """Print what a command found or did: `text` on a terminal, `content` as JSON otherwise or where asked for."""
+    """Print a result: `text` on a terminal, `content` as JSON otherwise or if requested."""
     if is_json(as_json):
         click.echo(json.dumps(content))
     elif isinstance(text, str):
@@ -78,7 +78,7 @@ def print_result(content: Mapping[str, Any], text: str | Callable[[], None], as_
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """What JSON says of a run."""
+    """A run in JSON."""
     return {"run": run.name, "run_id": run.id, "state": run.state, **times(run.created, run.finished)}
 
 
@@ -91,7 +91,7 @@ def times(started: datetime | None, ended: datetime | None) -> dict[str, Any]:
 
 
 def step_row(step: Step, over: bool) -> dict[str, Any]:
-    """What JSON says of a step of a run that is `over` or not."""
+    """A step in JSON, of a run that is `over` or not."""
     return {
         "step": step.name,
         "part": step.part or None,
@@ -103,7 +103,7 @@ def step_row(step: Step, over: bool) -> dict[str, Any]:
 
 
 def failure_row(step: Step) -> dict[str, Any]:
-    """What JSON says of a step that failed."""
+    """A failed step in JSON."""
     return {"step": step.name, "part": step.part or None, "error": step.error or None, "pod": step.pod or None}
 
 
@@ -134,7 +134,7 @@ def steps_table(run: Run) -> Table:
 
 
 def state_shown(step: Step) -> str:
-    """A step's state in words: the server's own, or what the server has no word for."""
+    """A step's state in words."""
     if step.state == "NOT_REACHED":
         return "not reached"
     return f"{step.state}, from the cache" if step.cached else step.state
@@ -153,18 +153,18 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def moment(time: datetime | None) -> str:
-    """A time as the user's clock shows it; nothing of none."""
+    """A time in the local time zone; empty for none."""
     return f"{time.astimezone():%Y-%m-%d %H:%M}" if time else ""
 
 
 def lasted(started: datetime | None, ended: datetime | None, over: bool) -> str:
-    """Hours, minutes and seconds until the end, or until now of what is not over."""
+    """Hours, minutes and seconds until the end, or until now if it is not over."""
     taken = seconds(started, ended, over)
     return "" if taken is None else f"{taken // 3600}:{taken // 60 % 60:02}:{taken % 60:02}"
 
 
 def seconds(started: datetime | None, ended: datetime | None, over: bool) -> int | None:
-    """Seconds until the end, or until now of what is not over; None if it is unknown."""
+    """Seconds until the end, or until now if it is not over; None if it is unknown."""
     if started is None or (over and ended is None):
         return None
     # The clocks of the cluster and of this machine may differ.

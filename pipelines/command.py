@@ -24,7 +24,7 @@ COMMANDS = {
     "terminate": ("pipelines.cluster_commands:terminate", "End a run."),
     "retrain-on-alert": (
         "pipelines.retrain_on_alert_command:retrain_on_alert",
-        "Start a run when an alert asks for it.",
+        "Start a run when an alert requests it.",
     ),
 }
 
@@ -36,7 +36,7 @@ class PipelineGroup(click.Group):
     """Subcommands that are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Subcommands in the order a person meets them."""
+        """Subcommands in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:

@@ -39,9 +39,7 @@ class Settings:
     Parameters
     ----------
     images : Images
-        Where the images are.
     cluster : Cluster
-        Where it runs.
     params : Path or None
         Params file that the parameters' defaults come from; None takes the defaults of the code.
     accelerators : int or None
@@ -84,14 +82,7 @@ def file_name(pipeline: str, profile: str) -> str:
 
 
 def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = None) -> str:
-    """The IR of a pipeline, as YAML.
-
-    Parameters
-    ----------
-    pipeline, profile : str
-        A pair that `choose` gives.
-    settings : Settings
-        What else it depends on.
+    """The IR of a pipeline for a profile, a pair from `choose`, as YAML.
 
     Raises
     ------
@@ -122,16 +113,7 @@ def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = No
 
 
 def write_pipelines(folder: Path, chosen: Iterable[tuple[str, str]], settings: Settings) -> list[Path]:
-    """Compile pipelines, then write them all.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the files go; made if it is not there.
-    chosen : iterable of (str, str)
-        Pipelines and profiles.
-    settings : Settings
-        What else they depend on.
+    """Compile pairs of pipeline and profile, then write them all into a folder.
 
     Raises
     ------

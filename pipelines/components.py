@@ -46,7 +46,7 @@ class Form:
         Optional inputs that are given.
     by_path : collection of str
         Models and encoders given by their path under the data root or their URI, not as artifacts; with their
-        version, since a path says nothing of what lies there.
+        version, since the content of a path may change.
     processes : int
         Processes on the pod's accelerators.
     launcher : str
@@ -131,20 +131,20 @@ def step_component(step: Step, image: str, form: Form = WHOLE) -> ContainerCompo
 
 
 def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
-    """The container component that looks at the data before the steps do.
+    """The container component of the plan, which inspects the data before the steps.
 
     Parameters
     ----------
     image : str
         Reference of the image.
     also : collection of str
-        What it looks at besides the tracks: ``tasks`` and ``labels``, to be evaluated on, or an ``encoder``.
+        What it inspects besides the tracks: ``tasks`` and ``labels``, to be evaluated on, or an ``encoder``.
 
     Returns
     -------
     ContainerComponent
         Outputs ``ingest_parts`` (the shards of the tracks) and ``genome_groups`` (the groups of chromosomes),
-        both empty where one task does it all, ``data_version``, for what it also looks at ``labels_version`` and
+        both empty where one task does all the work, ``data_version``, for what it also inspects ``labels_version`` and
         ``encoder_version``, the fingerprint of the image's code of each step in `CACHED` (``train_code``), and all of
         these as ``code``.
     """

@@ -1,4 +1,4 @@
-"""Which Kubeflow Pipelines server, as whom: what the connection options say, checked."""
+"""The connection to a Kubeflow Pipelines server: its address, how to authenticate, and checks of both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.credentials import Credentials
 
 @dataclass(frozen=True)
 class Connection:
-    """Which server, as whom.
+    """Address of a server, and how to authenticate.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How the client proves to a cluster who it is: a bearer token, or the cookies of a session."""
+"""How the client authenticates: with a bearer token, or the cookies of a session."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Credentials:
         Raises
         ------
         PipelineError
-            The file cannot be read, or what it holds is no token. The message never shows it.
+            The file cannot be read, or contains no token. The message never shows it.
         """
         if self.token_file is not None:
             return _checked_token(_read(self.token_file, "--token-file"), f"--token-file {self.token_file}")
@@ -47,12 +47,7 @@ class Credentials:
         return None
 
     def cookies(self, host: str) -> str | None:
-        """The ``Cookie`` header for a host.
-
-        Parameters
-        ----------
-        host : str
-            URL of the server.
+        """The ``Cookie`` header for the URL of a server.
 
         Raises
         ------

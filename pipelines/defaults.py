@@ -1,4 +1,4 @@
-"""What the parameters of a compiled pipeline are when nobody says otherwise."""
+"""Defaults of the parameters of a compiled pipeline."""
 
 from __future__ import annotations
 
@@ -25,17 +25,12 @@ INGEST_SHARDS = 4
 #: Groups of chromosomes that are preprocessed and embedded at the same time, at most.
 GENOME_PARTS = 8
 
-#: Branch of the registry that pipelines commit to; of its own, for what they commit names only models.
+#: Branch of the registry that pipelines commit to; not the default one, since its commits only name models.
 BRANCH = "retraining"
 
 
 def default_parameters(params: Path | None) -> dict[str, Any]:
-    """Values of the parameters that pipelines take, from a params file.
-
-    Parameters
-    ----------
-    params : Path or None
-        Params file; None takes every default.
+    """Values of the parameters of pipelines, from a params file; without one, every default.
 
     Returns
     -------

@@ -23,8 +23,6 @@ class Parameter:
 
     Parameters
     ----------
-    name : str
-        Its name.
     type : str
         ``STRING``, ``NUMBER_INTEGER``, ``NUMBER_DOUBLE``, ``BOOLEAN``, ``LIST`` or ``STRUCT``.
     default : Any
@@ -46,11 +44,9 @@ class Package:
     Parameters
     ----------
     name : str
-        What the pipeline is called on a server.
-    file_name : str
-        Name of its file.
-    content : bytes
-        The file.
+        Name of the pipeline on a server.
+    file_name, content
+        Name and content of its file.
     spec, platform_spec : dict
         The pipeline's intermediate representation and what is particular to Kubernetes (empty if nothing is).
     revision : str
@@ -83,19 +79,12 @@ class Package:
 
 
 def read_package(pipeline: str, profile: str, folder: Path = COMPILED) -> Package:
-    """A compiled pipeline of the project.
-
-    Parameters
-    ----------
-    pipeline, profile : str
-        Their names.
-    folder : Path
-        Where the compiled files lie.
+    """A compiled pipeline of the project, from the `folder` of its compiled files.
 
     Raises
     ------
     PipelineError
-        It is not there; the message names those that are.
+        It does not exist; the message names those that do.
     """
     path = folder / f"{pipeline}-{profile}.yaml"
     if not path.exists():
@@ -109,14 +98,7 @@ def read_package(pipeline: str, profile: str, folder: Path = COMPILED) -> Packag
 
 
 def read_package_file(path: Path, name: str | None = None) -> Package:
-    """A compiled pipeline from any file.
-
-    Parameters
-    ----------
-    path : Path
-        YAML file that kfp wrote.
-    name : str, optional
-        Its name on a server; its own name if not given.
+    """A compiled pipeline from any YAML file that kfp wrote, under its own name if no other is given.
 
     Raises
     ------
@@ -141,13 +123,7 @@ def read_package_file(path: Path, name: str | None = None) -> Package:
 
 
 def parameters_of(spec: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Parameters that runs of a pipeline take.
-
-    Parameters
-    ----------
-    spec : mapping
-        Its intermediate representation.
-    """
+    """Parameters of a pipeline, from its intermediate representation."""
     declared = ((spec.get("root") or {}).get("inputDefinitions") or {}).get("parameters") or {}
     return {
         name: Parameter(
@@ -170,12 +146,9 @@ def _whole(value: Any) -> Any:
 
 
 def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two representations, as sent or as a server gives them back, are the same pipeline.
+    """Whether two representations, as sent or as a server returns them, are the same pipeline.
 
-    Parameters
-    ----------
-    one, other : mapping
-        With or without a platform's part; field names in either of protobuf's spellings.
+    With or without a platform's part; field names in either of protobuf's spellings.
     """
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2

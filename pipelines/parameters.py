@@ -28,18 +28,16 @@ IR_SHA256 = "ir_sha256"
 def run_parameters(
     declared: Mapping[str, Parameter], params_file: Path | None, assignments: Sequence[str], ir_sha256: str = ""
 ) -> dict[str, Any]:
-    """Parameters to send with a run.
+    """Parameters to send with a run of a pipeline that has the `declared` ones.
 
     Parameters
     ----------
-    declared : mapping
-        What the pipeline takes.
     params_file : Path, optional
         Params file; without it sections are those the pipeline was compiled with.
     assignments : sequence of str
         ``key=value``, the key either a parameter or, with dots, a key of a section.
     ir_sha256 : str
-        Of the compiled pipeline that is sent, for those that take it; empty if it is not known.
+        Hash of the compiled pipeline that is sent; empty if it is unknown.
 
     Raises
     ------

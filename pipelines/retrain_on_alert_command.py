@@ -22,8 +22,8 @@ from pipelines.cluster_options import (
 )
 
 
-@click.command("retrain-on-alert", short_help="Start a run when an alert asks for it.")
-@click.option("--listen", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0 is every one.")
+@click.command("retrain-on-alert", short_help="Start a run when an alert requests it.")
+@click.option("--listen", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=9095, show_default=True, help="0 takes a free one.")
 @click.option(
     "--webhook-token-file",
@@ -32,8 +32,14 @@ from pipelines.cluster_options import (
     metavar="FILE",
     help="Bearer token that Alertmanager must send (http_config.authorization); read again each time.",
 )
-@click.option("--journal", required=True, type=PATH, metavar="FILE", help="What was started when; kept over restarts.")
-@click.option("--cooldown", default="24h", show_default=True, metavar="TIME", help="Between two runs at least.")
+@click.option(
+    "--journal",
+    required=True,
+    type=PATH,
+    metavar="FILE",
+    help="File of the runs that were started; kept over restarts.",
+)
+@click.option("--cooldown", default="24h", show_default=True, metavar="TIME", help="Least time between two runs.")
 @package_options
 @version_option
 @run_options

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-#: State of a step that was not begun and will not be.
+#: State of a step that will never begin.
 NOT_REACHED = "NOT_REACHED"
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
@@ -41,14 +41,12 @@ _GROUP = re.compile(r"(for-loop|condition|condition-branches|exit-handler)-\d+")
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run.
+    """A step of a run, named after the pipeline's task.
 
     Parameters
     ----------
     id : str
-        Not that of another step of the run.
-    name : str
-        Name of the pipeline's task.
+        Unique within the run.
     state : str
         In capitals; `NOT_REACHED` where nothing was done and nothing will be.
     part : str
@@ -58,11 +56,11 @@ class Step:
     started, ended : datetime, optional
         None if not yet, or not reached.
     error : str
-        What went wrong; empty if nothing did, or nobody knows.
+        Empty if there was none, or it is unknown.
     pod : str
         Pod of the last attempt; empty if it is not known.
     driver : bool
-        What failed is not the step but Kubeflow Pipelines' preparation of it.
+        Kubeflow Pipelines' preparation of the step failed, not the step.
     """
 
     id: str
@@ -84,14 +82,9 @@ class Step:
 
 
 def steps_of(rows: Sequence[Any], over: bool) -> tuple[Step, ...]:
-    """Steps of a run in the order in which they began, the parts of one together; those not reached come last.
+    """Steps of a run, which is `over` or not, from the server's ``task_details``.
 
-    Parameters
-    ----------
-    rows : sequence
-        The server's ``task_details``.
-    over : bool
-        Whether the run has ended.
+    In the order in which they began, the parts of one together; those not reached come last.
     """
     workflow = _Workflow([row for row in rows if row.display_name])
     steps = [(workflow.step(row, place, over), place or ()) for row, place in workflow.step_rows()]
@@ -102,7 +95,7 @@ def steps_of(rows: Sequence[Any], over: bool) -> tuple[Step, ...]:
     for number, (step, place) in enumerate(steps):
         begun = (step.started or never, number)
         first[step.name, _loop(place)] = min(begun, first.get((step.name, _loop(place)), begun))
-    # The server's times are whole seconds, and those of what is not reached all the same.
+    # The server's times are whole seconds, and equal for all that is not reached.
     later = {place: len(workflow.later(place)) for step, place in steps if step.state == NOT_REACHED}
 
     def order(item: tuple[Step, Place]) -> tuple[Any, ...]:
@@ -330,7 +323,7 @@ def _moment(time: datetime | None) -> datetime | None:
 
 
 def _error(row: Any) -> str:
-    """What the row says of an error; servers up to 2.17 leave it out."""
+    """Error message of the row; servers up to 2.17 leave it out."""
     if row.error and row.error.message:
         return str(row.error.message)
     for change in reversed(row.state_history or []):

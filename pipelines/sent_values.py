@@ -1,6 +1,6 @@
-"""Whether what is sent with a run arrives as it was given, and can work: refused here, it costs no pod.
+"""Checks of what is sent with a run: that it arrives unchanged, and can work. Refused here, it costs no pod.
 
-Between the API and a step's command line, three programs rewrite text. Argo fills in ``{{...}}``, and the server
+Between the API and a step's command line, three programs change text. Argo fills in ``{{...}}``, and the server
 answers 500 to what Argo does not know. Kubernetes expands ``$(NAME)`` and halves ``$$`` in a container's arguments. The
 launcher of Kubeflow Pipelines fills in its own ``{{$...}}``.
 """
@@ -31,17 +31,10 @@ DATA_ROOT = re.compile(r"/.*|[a-z][a-z0-9+.-]*://[^/]+.*")
 def check_run(name: str, parameters: Mapping[str, Any], service_account: str | None, pipeline_root: str | None) -> None:
     """Check a run or a schedule before it is sent.
 
-    Parameters
-    ----------
-    name : str
-        Its own.
-    parameters : mapping
-    service_account, pipeline_root : str or None
-
     Raises
     ------
     ParamsError
-        A value would be rewritten on the way, or could only fail in a pod.
+        A value would be changed on its way, or could only fail in a pod.
     """
     check_values("the name", name)
     for key, value in parameters.items():
@@ -64,19 +57,12 @@ def check_run(name: str, parameters: Mapping[str, Any], service_account: str | N
 
 
 def check_values(where: str, value: Any) -> None:
-    """Refuse text that a program on the way would rewrite.
-
-    Parameters
-    ----------
-    where : str
-        Named in the error.
-    value : str, or nested lists and mappings of such
-        Numbers, truth values and None pass.
+    """Refuse text, in nested lists and mappings too, that a program on its way would change.
 
     Raises
     ------
     ParamsError
-        Names the text and who rewrites it.
+        Names the text, after `where`, and who changes it.
     """
     for place, text in _texts(where, value):
         found = REWRITTEN.search(text)

@@ -71,7 +71,7 @@ class Server:
     Parameters
     ----------
     connection : Connection
-        Which, as whom.
+        Its address, and how to authenticate.
 
     Raises
     ------
@@ -117,7 +117,7 @@ class Server:
                 return
 
     def named(self, listing: Callable[..., Any], items: str, name: str, **options: Any) -> list[Any]:
-        """Items of `listed` that have a display name, to the letter."""
+        """Items of `listed` that have exactly a display name."""
         predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
         # The server decodes the query parameter, and then the filter once more: `kfp.Client` encodes it only once.
         encoded = quote(json.dumps({"predicates": [predicate]}), safe="")
@@ -212,7 +212,7 @@ class _Token(TokenCredentialsBase):  # type: ignore[misc]
 
 class _Client(kfp.Client):  # type: ignore[misc]
     def _load_context_setting_or_default(self) -> None:
-        # Not from kfp's file: what another tool left there does not decide which namespace we use, and as whom.
+        # Not from kfp's file: another tool's settings do not choose the namespace or authenticate.
         self._context_setting: dict[str, str] = {"namespace": ""}
 
 

@@ -16,7 +16,7 @@ LONGEST_LINE = 500
 #: Failed steps of a run whose logs are read.
 LOGS_READ = 5
 
-#: What colours a terminal, and other characters that a terminal acts on.
+#: Colours and other control characters of terminals.
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
@@ -32,17 +32,12 @@ def with_reasons(server: Server, run: Run) -> Run:
 
 
 def last_error_line(log: str) -> str:
-    """The last line of a log that reports an error; without one, the last line that says something.
-
-    Parameters
-    ----------
-    log : str
-        What a step wrote, and after it Kubeflow's launcher.
+    """The last line of a step's log that reports an error; without one, the last that is not blank.
 
     Returns
     -------
     str
-        One line of at most `LONGEST_LINE` printable characters; empty if the log is.
+        At most `LONGEST_LINE` printable characters; empty if the log is.
     """
     lines = [line for line in map(_printable, log.splitlines()) if line]
     errors = (error for error in map(_error_in, reversed(lines)) if error)

@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def shown(looks: Iterable[Run]) -> Run:
-    """Show a run until it has ended; how it ended.
-
-    Parameters
-    ----------
-    looks : iterable of Run
-        The run again and again, until it has ended.
-    """
+    """Show a run at each look, until it has ended; its last state."""
     return _on_terminal(looks) if sys.stderr.isatty() else _in_lines(looks)
 
 
@@ -77,5 +71,5 @@ def _view(run: Run) -> Group:
 
 def _known(run: Run | None) -> Run:
     if run is None:
-        raise PipelineError("the server said nothing about the run")
+        raise PipelineError("the server reported nothing about the run")
     return run

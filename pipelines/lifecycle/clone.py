@@ -1,4 +1,4 @@
-"""The registry's repository as a pod gets it: cloned afresh, with the secret's credentials, and thrown away."""
+"""The registry's repository in a pod: a new clone, with the secret's credentials, deleted afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDENTITY = {"NAME": "epilstm pipeline", "EMAIL": "pipeline@epilstm.invalid"}
 #: Answers git with the secret's user and password; the values stay in the environment.
 CREDENTIAL_HELPER = '!f() { echo "username=${GIT_USERNAME:-git}"; echo "password=${GIT_PASSWORD}"; }; f'
 
-#: Times that something is done anew because another publisher was faster.
+#: Attempts if another publisher is faster.
 ATTEMPTS = 3
 
 
@@ -76,12 +76,12 @@ def require_plain(url: str) -> None:
     # Of ssh, the user alone is no secret; of https it may be a token.
     if re.search(r"^https?://[^/@]*@|://[^/@]*:[^/@]*@", url, re.IGNORECASE):
         raise RegistryError(
-            f"registry {without_credentials(url)}: leave user and password out of the URL; they belong into the secret"
+            f"registry {without_credentials(url)}: leave user and password out of the URL; put them into the secret"
         )
 
 
-def afresh(what: str, attempt: Callable[[], T]) -> T:
-    """Do something in a clone of its own, and again in another one where another publisher was faster.
+def in_new_clones(what: str, attempt: Callable[[], T]) -> T:
+    """Do something in a new clone, and again in another one if another publisher was faster.
 
     Raises
     ------
@@ -93,6 +93,6 @@ def afresh(what: str, attempt: Callable[[], T]) -> T:
             return attempt()
         except RefsTaken as error:
             if number == ATTEMPTS - 1:
-                raise RefsTaken(f"{what}: {error}; {ATTEMPTS} times in a row, so run it when they are done") from error
+                raise RefsTaken(f"{what}: {error}; {ATTEMPTS} times in a row; run it again later") from error
             log.warning(f"{what}: {error}")
     raise AssertionError

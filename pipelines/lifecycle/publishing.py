@@ -22,7 +22,7 @@ from epilstm.registry.adoption import adopt
 from epilstm.registry.provenance import MAKERS
 from epilstm.registry.repository import Repository
 from epilstm.task.line import with_integers
-from pipelines.lifecycle.clone import afresh, fresh_clone
+from pipelines.lifecycle.clone import fresh_clone, in_new_clones
 from pipelines.lifecycle.provenance import RunInputs, kept_metrics
 
 
@@ -111,7 +111,7 @@ def publish(url: str, branch: str, made: Made) -> str:
     url : str
         Git repository of the registry.
     branch : str
-        Branch to commit to; made where it is not there.
+        Branch to commit to; created if it does not exist.
     made : Made
 
     Returns
@@ -122,16 +122,16 @@ def publish(url: str, branch: str, made: Made) -> str:
     Raises
     ------
     RefsTaken
-        Other publishers were faster, time and again; nothing half is visible.
+        Other publishers were faster at each attempt; nothing was published.
     RegistryError, DataError
-        Something is not as it must be.
+        The registry, or what the run made, is not valid.
     """
 
     def attempt() -> str:
         with fresh_clone(url, branch) as repository, tempfile.TemporaryDirectory() as work:
             return _publish_into(repository, branch, made, Path(work))
 
-    return afresh(f"publishing to {url}", attempt)
+    return in_new_clones(f"publishing to {url}", attempt)
 
 
 def _publish_into(repository: Repository, branch: str, made: Made, work: Path) -> str:

@@ -1,8 +1,8 @@
-"""What serving is to run, brought to where it is served from: encoders, the InferenceService, and the same in git.
+"""The roll-out: encoders copied to where they are served from, the InferenceService, and the same in git.
 
 A patch (RFC 6902) of the InferenceService says which model it takes and how much of the traffic a new one gets. It is
-sent to the cluster, and committed beside a kustomization that applies it, so that `kubectl apply -k` and what follows
-a git repository come to the same.
+sent to the cluster, and committed beside a kustomization that applies it, so that `kubectl apply -k` and tools that
+follow a git repository apply the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from epilstm.registry.versions import Registered
 from epilstm.task import storage
 from epilstm.task.data_root import DataRoot
 from pipelines.kubernetes_api import api_errors, connect
-from pipelines.lifecycle.clone import afresh, fresh_clone
+from pipelines.lifecycle.clone import fresh_clone, in_new_clones
 from pipelines.profiles import DATA_PATH
 
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
@@ -100,7 +100,7 @@ def roll_out(url: str, branch: str, place: Place, service: str, order: Order) ->
         Git repository of the registry, and the branch that says what is served.
     place : Place
     service : str
-        InferenceService to patch; empty to leave that to who follows the branch.
+        InferenceService to patch; empty if serving follows the branch.
     order : Order
 
     Returns
@@ -130,7 +130,7 @@ def roll_out(url: str, branch: str, place: Place, service: str, order: Order) ->
             commit(repository, branch, content, place)
             return content
 
-    content = afresh(f"rolling out from {url}", attempt)
+    content = in_new_clones(f"rolling out from {url}", attempt)
     if service:
         patch_service(service, content, place)
     share = f", {content.canary.version} with {content.canary_percent} % of the traffic" if content.canary else ""
@@ -148,7 +148,7 @@ def _went_back(registered: Registered, order: Order) -> bool:
 
 
 def bring(repository: Repository, artifact: str, version: str, identity: str, place: Place) -> None:
-    """Put a version's encoder where it is served from; what is there whole stays.
+    """Put a version's encoder where it is served from; a complete one stays.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def _kustomization(service: str, place: Place) -> str:
     }
     head: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
     return (
-        "# What is served; the roll-out writes it. Other settings belong into the overlay below it.\n"
+        "# What is served; the roll-out writes it. Put other settings into the overlay below it.\n"
         f"{yaml.safe_dump({**head, **resource, **target}, sort_keys=False)}"
     )
 

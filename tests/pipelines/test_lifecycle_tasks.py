@@ -81,7 +81,7 @@ def test_a_clone_stands_on_the_branch_that_is_committed_to(registry):
         assert (repository.branch(), repository.head()) == ("ahead", registry.git("rev-parse", "ahead").strip())
 
 
-def test_who_was_beaten_starts_afresh():
+def test_who_was_beaten_starts_again_in_a_new_clone():
     attempts = []
 
     def attempt() -> str:
@@ -90,7 +90,7 @@ def test_who_was_beaten_starts_afresh():
             raise RefsTaken("another publisher was faster")
         return "v1.0.0"
 
-    assert clone.afresh("publishing", attempt) == "v1.0.0"
+    assert clone.in_new_clones("publishing", attempt) == "v1.0.0"
 
 
 def test_who_is_beaten_every_time_says_so():
@@ -98,7 +98,7 @@ def test_who_is_beaten_every_time_says_so():
         raise RefsTaken("another publisher was faster")
 
     with pytest.raises(RegistryError, match="publishing: another publisher was faster; 3 times in a row"):
-        clone.afresh("publishing", attempt)
+        clone.in_new_clones("publishing", attempt)
 
 
 def test_the_secret_reaches_git_by_its_environment_alone(monkeypatch):

@@ -1,6 +1,6 @@
-"""The data root: where datasets, work folders and the user's files lie, on a volume or in a bucket.
+"""The data root: where datasets, work folders and the user's files are, on a volume or in a bucket.
 
-On a volume everything is used where it lies. From a bucket, what a step needs is brought into a scratch folder laid
+On a volume everything is used in place. From a bucket, what a step needs is brought into a scratch folder laid
 out in the same way, and what it wrote is taken back; either way the step runs with that folder as its working
 directory, so that a relative path means "under the data root".
 """
@@ -86,7 +86,7 @@ class DataRoot:
         Returns
         -------
         str
-            What to give the step: the value itself where it lies on a disk, else the path of a local copy.
+            What to give the step: the value itself if it is on a disk, else the path of a local copy.
 
         Raises
         ------

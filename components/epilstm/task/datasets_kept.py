@@ -30,7 +30,7 @@ BULK: dict[str, type[Manifest]] = {
 
 
 def manifest_of(root: DataRoot, port: Port, value: str) -> Manifest:
-    """Manifest of a dataset that lies under the data root or elsewhere.
+    """Manifest of a dataset, under the data root or elsewhere.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def content_key(line: StepLine, fingerprints: dict[str, str]) -> str:
 class KeptDataset:
     """A dataset, there or to be made.
 
-    Beside it lie the step's record, its metrics, and the size of each of its files, by which a dataset that lost some
+    Beside it are the step's record, its metrics, and the size of each of its files, by which a dataset that lost some
     differs from a complete one. Of these and of the dataset itself the manifest is written last.
 
     Parameters

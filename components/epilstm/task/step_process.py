@@ -1,4 +1,4 @@
-"""The step as a process of its own: its output passed on, signals handed to it, its last error line kept."""
+"""The step as a separate process: its output and signals are passed on, its last error line is kept."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def run_process(
     StepFailed
         Its last error line, and its exit code; 128 + n where signal n ended it.
     """
-    # A session of its own: Ctrl-C on a terminal reaches it through us, once.
+    # A separate session: Ctrl-C on a terminal reaches it once, through this process.
     process = subprocess.Popen(argv, cwd=folder, stderr=subprocess.PIPE, start_new_session=True)
     signals.process = process
     assert process.stderr is not None

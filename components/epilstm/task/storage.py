@@ -59,7 +59,7 @@ def read(uri: str) -> bytes | None:
 
 
 def download(uri: str, names: Iterable[str], folder: Path) -> None:
-    """Copy files under a URI into a folder, several at once."""
+    """Copy files under a URI into a folder, several in parallel."""
     names = list(names)
     if not names:
         return
@@ -71,7 +71,7 @@ def download(uri: str, names: Iterable[str], folder: Path) -> None:
 
 
 def upload(folder: Path, names: Iterable[str], uri: str) -> None:
-    """Copy files of a folder to a URI, several at once; each appears whole or not at all."""
+    """Copy files of a folder to a URI, several in parallel; each appears whole or not at all."""
     names = list(names)
     if not names:
         return

@@ -16,7 +16,7 @@ from epilstm.task.line import StepLine
 
 
 def tracks_wanted(root: DataRoot, line: StepLine, paths: dict[str, str]) -> Wanted:
-    """What to bring of a track cache that lies in a bucket.
+    """What to bring of a track cache in a bucket.
 
     Parameters
     ----------

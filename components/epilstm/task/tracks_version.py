@@ -13,7 +13,7 @@ from epilstm.errors import TrackError
 from epilstm.ingest.fetch import source_state
 from epilstm.samplesheet.sheet import Track, is_local, resolve_uri
 
-#: Servers asked at once.
+#: Servers asked in parallel.
 LOOKUPS = 16
 
 
