@@ -249,8 +249,23 @@ def test_a_hub_of_an_assembly_that_ucsc_lacks_has_its_sequence(small, tmp_path, 
     assert (genome["genome"], genome["twoBitPath"], genome["defaultPos"]) == (
         "ownYeast",
         "ownYeast.2bit",
-        "chr2:1-6000",
+        "chr2:501-2000",
     )
+
+
+def test_a_hub_opens_where_its_first_data_are(small, tmp_path):
+    """The regions begin with bins without data, and on a chromosome that has none at all."""
+    from xml.etree import ElementTree
+
+    embedding = {chrom: values.copy() for chrom, values in small.embedding.items()}
+    embedding["chr2"][:] = np.nan
+    embedding["chr10"][:7] = np.nan
+    write_embeddings(tmp_path / "own", embedding, assembly="own")
+    hub_of_own = ["export-tracks", "--embeddings", str(tmp_path / "own"), "--format", "hub", "--email", "a@b.org"]
+    main([*hub_of_own, "--genome", "ownYeast", "--two-bit", "own.2bit", "--to", str(tmp_path / "out")])
+    (genome,) = stanzas(tmp_path / "out" / "genomes.txt")
+    session = ElementTree.parse(tmp_path / "out" / "igv_session.xml").getroot()
+    assert genome["defaultPos"] == session.get("locus") == "chr10:176-5010"
 
 
 def test_axis_limits_are_of_evenly_spread_bins(monkeypatch):

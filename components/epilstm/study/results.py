@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
-from epilstm.artifacts import put_in_place, staging_path
+from epilstm.artifacts import write_together
 from epilstm.datasets import parse_manifest
 from epilstm.errors import DataError, ParamsError
 from epilstm.evaluation import EMBEDDING, NOT_JUDGED, SCORES_FILE, Difference, EvaluationResults
@@ -144,13 +144,7 @@ def write_csv(path: Path, study: str, results: Iterable[Result]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows(study, results))
-    staged = staging_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(text.getvalue(), encoding="utf-8")
-        put_in_place(staged, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    write_together({path: text.getvalue()})
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ Stanza = Mapping[str, str]
 NO_REPLICATE = "none"
 
 
+#: Base pairs that a browser shows at most when it opens.
+OPENING = 100_000
+
+
 @dataclass(frozen=True)
 class HubSettings:
     """What a hub says of itself beside its tracks.
@@ -58,7 +62,7 @@ class HubSettings:
     two_bit : str or None
         URL, absolute or relative to ``genomes.txt``, of the sequence of an assembly that UCSC does not have.
     locus : str
-        Where IGV opens.
+        Where browsers open, if no bin has data.
     """
 
     email: str
@@ -101,24 +105,34 @@ class Hub(Format):
         self.data.mkdir()
         self._files = BigWigs(self.data, layout.files, layout.sizes, layout.bin_size)
         self._limits = Limits(len(layout.columns))
+        self._locus: str | None = None
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
         self._files.write(piece)
         self._limits.add(piece.values[piece.there])
+        if self._locus is None and piece.there.any():
+            self._locus = self._opening(piece)
+
+    def _opening(self, piece: Piece) -> str:
+        """Where browsers open: from a piece's first bin with data to its end, `OPENING` base pairs at most."""
+        size = self.layout.bin_size
+        start = (piece.first + int(piece.there.argmax())) * size
+        end = min((piece.first + len(piece.values)) * size, start + OPENING, self.layout.sizes[piece.chrom])
+        return f"{piece.chrom}:{start + 1}-{end}"
 
     def finish(self) -> None:
         """Write the texts."""
         short, long = TITLES[self.layout.what]
         genome = {"genome": self.settings.genome, "trackDb": f"{self.settings.genome}/trackDb.txt"}
+        locus = self._locus or self.settings.locus
         if self.settings.two_bit is not None:
-            first, size = next(iter(self.layout.sizes.items()))
             genome |= {
                 "twoBitPath": self.settings.two_bit,
                 "organism": self.settings.genome,
                 "description": self.settings.genome,
                 "scientificName": self.settings.genome,
-                "defaultPos": f"{first}:1-{min(size, 100_000)}",
+                "defaultPos": locus,
             }
         hub = {
             "hub": f"epilstm_{self.layout.what}",
@@ -131,7 +145,7 @@ class Hub(Format):
         _write_stanzas(self.folder / "hub.txt", [hub])
         _write_stanzas(self.folder / "genomes.txt", [genome])
         _write_stanzas(self.data / "trackDb.txt", track_stanzas(self.layout, limits))
-        (self.folder / "igv_session.xml").write_bytes(igv_session(self.layout, self.settings, limits))
+        (self.folder / "igv_session.xml").write_bytes(igv_session(self.layout, self.settings.genome, locus, limits))
 
     def close(self) -> None:
         """Close the files."""
@@ -268,15 +282,15 @@ def _write_stanzas(path: Path, stanzas: Sequence[Stanza]) -> None:
     path.write_text("\n".join(texts), encoding="utf-8")
 
 
-def igv_session(layout: Layout, settings: HubSettings, limits: Sequence[tuple[float, float]]) -> bytes:
+def igv_session(layout: Layout, genome: str, locus: str, limits: Sequence[tuple[float, float]]) -> bytes:
     """An IGV session (XML) with every track, files relative to it."""
-    session = ElementTree.Element("Session", genome=settings.genome, locus=settings.locus, version="8")
+    session = ElementTree.Element("Session", genome=genome, locus=locus, version="8")
     resources = ElementTree.SubElement(session, "Resources")
     panel = ElementTree.SubElement(session, "Panel", name="DataPanel")
     for column, file, (low, high), colour in zip(
         layout.columns, layout.files, limits, colours_of(layout.kinds), strict=True
     ):
-        path = f"{settings.genome}/{file}.bw"
+        path = f"{genome}/{file}.bw"
         ElementTree.SubElement(resources, "Resource", path=path, type="bigwig")
         track = ElementTree.SubElement(
             panel,
