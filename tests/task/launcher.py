@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,7 @@ LABELS = {"tasks": "data/simulated/tasks.yaml", "labels": "data/simulated/labels
 GROUPS = ("1/3", "2/3", "3/3")
 
 
-def run_chain(tasks: Launcher, parts: int, groups: Sequence[str] = GROUPS) -> dict[str, Finished]:
+def run_chain(tasks: Launcher, parts: int) -> dict[str, Finished]:
     """Every step as the training pipeline runs it, the data simulated before; the whole tasks by name.
 
     Of the groups of chromosomes only the first `parts` get tasks of their own; the whole task does the others.
@@ -191,7 +190,7 @@ def run_chain(tasks: Launcher, parts: int, groups: Sequence[str] = GROUPS) -> di
         succeed(tasks.run("ingest", DATA, part))
     done["ingest"] = succeed(tasks.run("ingest", DATA))
     signal = {"signal": done["ingest"].parameters["signal"]}
-    for part in groups[:parts]:
+    for part in GROUPS[:parts]:
         succeed(tasks.run("preprocess", signal, part))
     done["preprocess"] = succeed(tasks.run("preprocess", signal))
     matrix = {"matrix": done["preprocess"].parameters["matrix"]}
@@ -199,7 +198,7 @@ def run_chain(tasks: Launcher, parts: int, groups: Sequence[str] = GROUPS) -> di
     model = {"model": str(done["train"].artifacts["model"])}
     done["export"] = succeed(tasks.run("export", model))
     encoder = {"encoder": str(done["export"].artifacts["encoder"])}
-    for part in groups[:parts]:
+    for part in GROUPS[:parts]:
         succeed(tasks.run("embed", {**matrix, **encoder}, part))
     done["embed"] = succeed(tasks.run("embed", {**matrix, **encoder}))
     embeddings = {"embeddings": done["embed"].parameters["embeddings"]}
