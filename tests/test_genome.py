@@ -19,6 +19,7 @@ from epilstm.genome import (
     chromosomes_of,
     load_assembly,
     merge,
+    parse_region,
     read_blacklist,
     read_regions,
 )
@@ -242,3 +243,8 @@ def test_merged_regions_cover_the_same_bases_once(drawn: list[tuple[str, int, in
 def test_a_region_is_written_as_browsers_do() -> None:
     assert str(Region("chr1", 5, 10)) == "chr1:5-10"
     assert len(Region("chr1", 5, 10)) == 5
+
+
+def test_a_region_of_an_unknown_chromosome_is_named_with_its_option() -> None:
+    with pytest.raises(GenomeError, match=r"^--region chr99:0-100: chromosome 'chr99' is not in assembly hg38"):
+        parse_region("chr99:0-100", load_assembly("hg38"))

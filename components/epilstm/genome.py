@@ -188,7 +188,10 @@ def parse_region(text: str, assembly: Assembly) -> Region:
     found = _REGION.fullmatch(text)
     if found is None:
         raise GenomeError(f"--region {text!r}: not a region; write it as chr1:1000000-1002500, or chr1")
-    size = assembly[found["chrom"]]
+    try:
+        size = assembly[found["chrom"]]
+    except GenomeError as error:
+        raise GenomeError(f"--region {text}: {error}") from error
     if found["start"] is None:
         return Region(found["chrom"], 0, size)
     start, end = (int(found[key].replace(",", "") or 0) for key in ("start", "end"))

@@ -39,6 +39,15 @@ def test_a_window_past_the_end_of_the_chromosome_stops_there(manifest):
     assert parse_window("chr3:40000-90000", manifest) == Region("chr3", 40_000, 50_000)
 
 
+def test_a_window_past_its_chromosomes_end_is_cut_off_with_a_warning(manifest, warnings_logged):
+    parse_window("chr3:40000-50000", manifest, "--region")
+    assert warnings_logged == []
+    parse_window("chr3:40000-90000", manifest, "--region")
+    assert warnings_logged == [
+        "--region: 'chr3:40000-90000' reaches past the end of chr3 (50,000 bp) and is cut off there"
+    ]
+
+
 def test_the_chosen_window_lies_on_a_test_chromosome(finished_run, manifest):
     window = choose_window(manifest, finished_run["matrix"])
     assert window.chrom == "chr3"

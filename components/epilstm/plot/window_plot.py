@@ -87,7 +87,7 @@ def plot_window(
     scaler_path = matrix_folder / "scaler.json"
     params = ReportParams(window=region, tracks=list(tracks))
     drawn = choose_tracks(matrix.track_set, params.tracks, "--track")
-    place = parse_window(region, matrix) if region else choose_window(matrix, matrix_folder)
+    place = parse_window(region, matrix, "--region") if region else choose_window(matrix, matrix_folder)
     window = read_window(
         place,
         drawn,

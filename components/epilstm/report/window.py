@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.console import log
 from epilstm.datasets import MatrixManifest, Scaler
 from epilstm.errors import DataError, ParamsError
 from epilstm.genome import Region, bins_of
@@ -67,7 +68,7 @@ class Window:
         return float(1 - np.square(truth - self.reconstruction[known, column]).sum() / spread)
 
 
-def parse_window(text: str, matrix: MatrixManifest) -> Region:
+def parse_window(text: str, matrix: MatrixManifest, given_as: str = "report.window") -> Region:
     """Region of ``chrom:start-end``, widened to whole bins.
 
     Parameters
@@ -76,6 +77,8 @@ def parse_window(text: str, matrix: MatrixManifest) -> Region:
         Commas within the numbers are ignored.
     matrix : MatrixManifest
         Says where the regions are.
+    given_as : str
+        The option or key, for messages.
 
     Raises
     ------
@@ -85,21 +88,26 @@ def parse_window(text: str, matrix: MatrixManifest) -> Region:
     found = re.fullmatch(r"\s*(\S+):([\d,]+)-([\d,]+)\s*", text)
     start, end = (_integer(found[2]), _integer(found[3])) if found else (None, None)
     if found is None or start is None or end is None:
-        raise ParamsError(f"report.window: expected chrom:start-end, such as chr5:131300000-131400000, got {text!r}")
+        raise ParamsError(f"{given_as}: expected chrom:start-end, such as chr5:131300000-131400000, got {text!r}")
     chrom = found[1]
     if chrom not in matrix.chromosomes:
-        raise ParamsError(f"report.window: no regions on chromosome {chrom!r}; {_hint(chrom, matrix.chromosomes)}")
+        raise ParamsError(f"{given_as}: no regions on chromosome {chrom!r}; {_hint(chrom, matrix.chromosomes)}")
     if end <= start:
-        raise ParamsError(f"report.window: {text!r} ends where it starts or before; give start < end")
+        raise ParamsError(f"{given_as}: {text!r} ends where it starts or before; give start < end")
     size = matrix.bin_size
     window = Region(chrom, start // size * size, min(-(-end // size), matrix.bins(chrom)) * size)
+    if end > matrix.chromosome_sizes[chrom]:
+        log.warning(
+            f"{given_as}: {text!r} reaches past the end of {chrom} ({matrix.chromosome_sizes[chrom]:,} bp) and is cut "
+            "off there"
+        )
     regions = [region for region in matrix.region_list([chrom]) if len(region)]
     if not any(region.start < window.end and window.start < region.end for region in regions):
         nearest = min(regions, key=lambda region: max(region.start - end, start - region.end))
-        raise ParamsError(f"report.window: {text!r} is outside the matrix's regions; the nearest is {nearest}")
+        raise ParamsError(f"{given_as}: {text!r} is outside the matrix's regions; the nearest is {nearest}")
     if len(window) > MAX_BINS * size:
         raise ParamsError(
-            f"report.window: {text!r} is {len(window) // size:,} bins long; draw at most {MAX_BINS:,}, "
+            f"{given_as}: {text!r} is {len(window) // size:,} bins long; draw at most {MAX_BINS:,}, "
             f"which is {MAX_BINS * size:,} bp"
         )
     return window
