@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyBigWig
 import pytest
 import torch
 import zarr
@@ -233,6 +236,28 @@ def test_a_region_outside_a_dataset_is_refused(project, model, tmp_path):
 def test_a_samplesheet_needs_regions(project, model):
     with pytest.raises(EpilstmError, match="a samplesheet needs regions"):
         model.embed(project / SHEET)
+
+
+def test_tracks_as_bedgraph_embed_as_the_same_bigwigs(project, model, tmp_path):
+    """Plain and gzipped in turn; what a file is follows from its content."""
+    with open(project / SHEET, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows):
+        with pyBigWig.open(str(project / "data/simulated" / row["uri"])) as bigwig:
+            text = "".join(
+                f"{chrom}\t{start}\t{end}\t{value!r}\n"
+                for chrom in bigwig.chroms()
+                for start, end, value in bigwig.intervals(chrom) or []
+            ).encode()
+        row |= {"uri": f"track-{number}.bedGraph", "sha256": ""}
+        (tmp_path / row["uri"]).write_bytes(gzip.compress(text) if number % 2 else text)
+    with open(tmp_path / "sheet.csv", "w", newline="") as stream:
+        sheet = csv.DictWriter(stream, list(rows[0]))
+        sheet.writeheader()
+        sheet.writerows(rows)
+    expected = model.embed(project / SHEET, SOME)
+    pd.testing.assert_frame_equal(model.embed(tmp_path / "sheet.csv", SOME), expected)
+    assert len(expected) > 100
 
 
 # --- arrays that do not fit ----------------------------------------------------------------------------------------
