@@ -1,5 +1,7 @@
 """A genome of thousands of scaffolds: few files, few calls, and every value where it belongs."""
 
+import shutil
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,22 @@ import zarr
 
 from epilstm import store
 from epilstm.cli import main
-from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, read_manifest
+from epilstm.client.outputs import DatasetWriter, Layout
+from epilstm.config import SplitParams
+from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, read_manifest
+from epilstm.genome import Assembly, Region, RegionIndex
+from epilstm.ingest.binned_track import Binning
 from epilstm.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arrays_of, places_of
+from epilstm.preprocess.matrix_dataset import MatrixWriter, shards_of
+from epilstm.preprocess.splitting import split_regions
 from epilstm.shards import open_bins
 from epilstm.standardisation import standardise
 from epilstm.store import Masks, open_signal
+from epilstm.stretches import open_embeddings
+from epilstm.track_files import Piece
 
 SCAFFOLDS, BIN = 3_000, 25
+KINDS = {"signal": SignalManifest, "matrix": MatrixManifest}
 NAMES = [f"scaffold_{number}" for number in range(SCAFFOLDS)]
 
 
@@ -109,6 +120,69 @@ def test_a_part_may_be_a_group_of_scaffolds(made: tuple[Path, int], tmp_path: Pa
     )
     file = Path("matrix.zarr", "shared-0", "c", "0", "0")
     assert (tmp_path / "matrix" / file).read_bytes() == (folder / "matrix" / file).read_bytes()
+
+
+def test_a_process_that_writes_a_shard_does_not_read_the_list_of_all_scaffolds(
+    made: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = made
+    source, manifest = (read_manifest(folder / name, kind) for name, kind in KINDS.items())
+    copy = shutil.copytree(folder / "matrix", tmp_path / "matrix")
+    opened = []
+    monkeypatch.setattr(zarr, "open_group", lambda *given, **named: opened.append(given))
+    scaler = Scaler.model_validate_json((copy / "scaler.json").read_text())
+    for shard in shards_of("shared-0", source, manifest):
+        MatrixWriter(folder / "signal" / "signal.zarr", copy / "matrix.zarr", scaler, (0, 1)).write(shard)
+    assert opened == []
+    file = Path("matrix.zarr", "shared-0", "c", "0", "0")
+    assert (copy / file).read_bytes() == (folder / "matrix" / file).read_bytes()
+
+
+def test_scaffolds_are_split_by_region_without_a_pass_over_all_for_each(
+    made: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(made[0] / "signal", SignalManifest)
+    masks = Masks(made[0] / "signal" / "mask.zarr", manifest.bins_with_data)
+    compared = []
+    overlap = Region.overlap
+    monkeypatch.setattr(Region, "overlap", lambda one, other: compared.append(one) or overlap(one, other))
+    monkeypatch.setattr(Region, "__lt__", lambda one, other: compared.append(one) or astuple(one) < astuple(other))
+    params = SplitParams(by="region", validation=0.1, test=0.1)
+    split, bins = split_regions(manifest, params, 10, masks)
+    assert len(compared) < 20 * SCAFFOLDS
+    assert len(split.train) + len(split.validation) + len(split.test) >= SCAFFOLDS
+    assert sum(bins.values()) == sum(manifest.bins_with_data.values())
+
+
+def test_the_python_interface_finds_a_scaffold_without_a_pass_over_all() -> None:
+    index = RegionIndex([Region(name, 0, size) for name, size in sizes().items()])
+    chrom = NAMES[1_234]
+    assert index.overlapping(Region(chrom, 5, 60)) == [Region(chrom, 0, sizes()[chrom])]
+    assert index.overlapping(Region(chrom, sizes()[chrom], sizes()[chrom] + 5)) == []
+    assert index.overlapping(Region("other", 0, 60)) == []
+
+
+def test_what_a_client_writes_shares_arrays(tmp_path: Path) -> None:
+    lengths = {"chr1": 3_000_000, **sizes()}
+    order = [*NAMES[:5], "chr1", *NAMES[5:]]  # a large chromosome between small ones
+    assembly = Assembly("genome.sizes", {name: lengths[name] for name in order})
+    binning = Binning.of(assembly, assembly.regions(), [], BIN, "lz4")
+    expected = {}
+    writer = DatasetWriter(tmp_path / "out", Layout(binning, 2))
+    for number, name in enumerate(order):
+        expected[name] = np.full((binning.bins(name), 2), number, np.float32)
+        writer.write(Piece(name, 0, expected[name]))
+    writer.finish(
+        EmbeddingsManifest(
+            assembly="genome.sizes", bin_size=BIN, chromosome_sizes=lengths, size=2, matrix_fingerprint="",
+            regions=[(name, 0, size) for name, size in assembly.sizes.items()],
+            model_fingerprint="", encoder_fingerprint="",
+        )
+    )  # fmt: skip
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) < 12
+    _, rows = open_embeddings(tmp_path / "out")
+    for name in (*order[:8], order[-1]):
+        np.testing.assert_array_equal(rows[name][0 : len(expected[name])], expected[name])
 
 
 def test_few_or_large_chromosomes_keep_arrays_of_their_own() -> None:

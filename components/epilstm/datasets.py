@@ -22,6 +22,7 @@ over covered bins: (track, chromosome, histogram bin) int64, between the manifes
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +38,7 @@ from pydantic import (
     model_validator,
 )
 
-from epilstm.artifacts import MANIFEST, read_json, to_json
+from epilstm.artifacts import MANIFEST, read_json, sha256_file, to_json
 from epilstm.errors import DataError
 from epilstm.genome import Region, bin_count, bins_of, is_region
 from epilstm.packing import Place, arrays_of, length_of, places_of
@@ -47,6 +48,10 @@ from epilstm.treatment import Transform, Uncovered, binned_alike
 #: What the places of a split are used for.
 Use = Literal["train", "validation", "test"]
 USES: tuple[Use, ...] = get_args(Use)
+
+#: Files of a matrix beside its arrays.
+SCALER_FILE, REFERENCE_FILE = "scaler.json", "histograms.json"
+NOT_THE_MANIFESTS = "not the one that the manifest names; pull the dataset again or run preprocess again"
 
 
 class Manifest(BaseModel):
@@ -285,6 +290,14 @@ class Scaler(NamedTracks):
         return Scaler.model_validate({**one_per_track, "clip": self.clip})
 
 
+def scaler_digest(scaler: Scaler) -> str:
+    """What identifies a scaler: the SHA-256 of its content, by the tracks' names and without their fields.
+
+    An encoder of an older version, whose tracks have no fields, so fits the same matrix made anew.
+    """
+    return hashlib.sha256(to_json(scaler.model_dump(mode="json", exclude={"identities"})).encode()).hexdigest()
+
+
 class ReferenceHistograms(NamedTracks):
     """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is held against.
 
@@ -302,6 +315,7 @@ class MatrixManifest(Manifest, NamedTracks):
     """Written by preprocess; regions are widened to whole frames of the chromosome.
 
     `bins_by_use` counts bins with data where the split is by region; empty where it is by chromosome.
+    `scaler_sha256` is the scaler's `scaler_digest`; `histograms_sha256`, of the file, is None in an older version's.
 
     The last frame of a chromosome may reach past its end, and the region with it.
     """
@@ -313,6 +327,7 @@ class MatrixManifest(Manifest, NamedTracks):
     bins_by_use: dict[Use, int] = {}
     signal_fingerprint: str
     scaler_sha256: str
+    histograms_sha256: str | None = None
 
     def bins_used_for(self, use: Use) -> int:
         """Bins with data that are used for training, validation or test."""
@@ -389,6 +404,32 @@ def parse_manifest(content: object, model: type[M], source: Path) -> M:
         raise DataError(
             f"{source}: not {article} {model.__name__} ({key}: {first['msg']}); is it the right folder?"
         ) from error
+
+
+def read_scaler(folder: Path, manifest: MatrixManifest) -> Scaler:
+    """Scaler of a matrix.
+
+    Raises
+    ------
+    DataError
+        Missing, damaged or not the manifest's.
+    """
+    path = folder / SCALER_FILE
+    scaler = parse_manifest(read_json(path), Scaler, path)
+    if scaler_digest(scaler) != manifest.scaler_sha256:
+        raise DataError(f"{path}: {NOT_THE_MANIFESTS}")
+    return scaler
+
+
+def read_reference_histograms(folder: Path, manifest: MatrixManifest) -> ReferenceHistograms:
+    """Histograms of a matrix; errors as for `read_scaler`."""
+    path = folder / REFERENCE_FILE
+    histograms = parse_manifest(read_json(path), ReferenceHistograms, path)
+    if manifest.histograms_sha256 is not None and sha256_file(path) != manifest.histograms_sha256:
+        raise DataError(f"{path}: {NOT_THE_MANIFESTS}")
+    if histograms.tracks != manifest.tracks:
+        raise DataError(f"{path}: is of other tracks than the matrix; run preprocess again")
+    return histograms
 
 
 def write_manifest(folder: Path, manifest: BaseModel) -> None:

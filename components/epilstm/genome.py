@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -377,3 +378,24 @@ def merge(regions: Iterable[Region], assembly: Assembly) -> list[Region]:
 def chromosomes_of(regions: Sequence[Region]) -> list[str]:
     """Chromosomes of a list of regions, each once, in order of appearance."""
     return list(dict.fromkeys(region.chrom for region in regions))
+
+
+class RegionIndex:
+    """Regions that do not overlap each other, found by place without a search through all of them.
+
+    Parameters
+    ----------
+    regions : iterable of Region
+        In any order.
+    """
+
+    def __init__(self, regions: Iterable[Region]) -> None:
+        self._regions: dict[str, list[Region]] = {}
+        for region in sorted(regions):
+            self._regions.setdefault(region.chrom, []).append(region)
+
+    def overlapping(self, region: Region) -> list[Region]:
+        """Those that share a base with a region, whole, in order."""
+        there = self._regions.get(region.chrom, [])
+        first = bisect_right(there, region.start, key=lambda each: each.end)
+        return there[first : bisect_left(there, region.end, lo=first, key=lambda each: each.start)]

@@ -22,7 +22,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ShardingCodec
 
 from epilstm.errors import DataError
 from epilstm.packing import Place, places_in
-from epilstm.store import AGAIN, open_group, shard_file
+from epilstm.store import AGAIN, files_written, is_written, open_group, shard_file
 
 #: Offset and length of a chunk that holds the fill value alone (Zarr v3, sharding_indexed).
 ABSENT = np.uint64(2**64 - 1)
@@ -88,9 +88,25 @@ class BinArray:
             if not isinstance(codec, BloscCodec) or len(compressors) > 1:
                 raise DataError(f"{path}: compressed with {codec}; run the step that writes it again")
             self.blosc = codec
+        self._written = files_written(array)
         self._indices: dict[int, NDArray[np.uint64] | None] = {}
         # Of a chunk that was read in part, all: small chromosomes that lie in one chunk are read one after the other.
         self._last_part: tuple[tuple[int, int], NDArray[Any]] = (-1, -1), np.empty(0)
+
+    def require_shards(self) -> None:
+        """Refuse an array of which a shard is lost, before any is read.
+
+        Raises
+        ------
+        ShardError
+            One that it always has is missing.
+        """
+        for number in (number for files in self._written for number in files):
+            if not shard_file(self.path.parent, self.path.name, number, 0).is_file():
+                raise self._lost(number)
+
+    def _lost(self, number: int) -> ShardError:
+        return ShardError(f"{shard_file(self.path.parent, self.path.name, number, 0)} is missing; {AGAIN}")
 
     def __getitem__(self, bins: slice) -> NDArray[Any]:
         """Rows of a range of bins, (bins, column).
@@ -166,18 +182,19 @@ class BinArray:
     def _index(self, number: int) -> NDArray[np.uint64] | None:
         """Offset and length of each chunk of a shard; None where there is no shard."""
         if number not in self._indices:
-            self._indices[number] = self._read_index(shard_file(self.path.parent, self.path.name, number, 0))
+            self._indices[number] = self._read_index(number)
         return self._indices[number]
 
-    def _read_index(self, file: Path) -> NDArray[np.uint64] | None:
+    def _read_index(self, number: int) -> NDArray[np.uint64] | None:
+        file = shard_file(self.path.parent, self.path.name, number, 0)
         length = self.shard_bins // self.chunks[0] * 16
         try:
             with open(file, "rb") as stream:
                 stream.seek(-length - CHECKSUM_BYTES, os.SEEK_END)
                 stored = stream.read()
         except FileNotFoundError:
-            if self.whole:
-                raise ShardError(f"{file} is missing; {AGAIN}") from None
+            if self.whole or is_written(self._written, number):
+                raise self._lost(number) from None
             return None
         except OSError as error:
             raise ShardError(f"{file} is cut short; {AGAIN}") from error
@@ -186,7 +203,7 @@ class BinArray:
         return np.frombuffer(stored[:length], "<u8").reshape(-1, 2)
 
     def write_shard(self, number: int, rows: NDArray[Any]) -> None:
-        """Write a whole shard; chunks of the fill value alone take no space.
+        """Write a whole shard; chunks of the fill value alone take no space, nor does a shard outside the regions.
 
         Parameters
         ----------
@@ -206,7 +223,7 @@ class BinArray:
         file = shard_file(self.path.parent, self.path.name, number, 0)
         encoded = self._encoded(rows, size)
         first = next(encoded, None)
-        if first is None:
+        if first is None and not is_written(self._written, number):
             file.unlink(missing_ok=True)
             return
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +231,7 @@ class BinArray:
         offset = 0
         with open(file, "wb") as stream:
             # Chunk by chunk: all of a shard's encoded chunks are as much again as its rows.
-            for chunk, stored in chain([first], encoded):
+            for chunk, stored in chain([] if first is None else [first], encoded):
                 index[chunk] = offset, len(stored)
                 offset += stream.write(stored)
             table = index.tobytes()
@@ -275,12 +292,16 @@ class BinRows:
         return self.array[self.first + first : self.first + max(first, last)]
 
 
-def open_arrays(path: Path, whole: bool = False) -> Mapping[str, BinArray]:
+def open_arrays(path: Path, whole: bool = False, complete: bool = False) -> Mapping[str, BinArray]:
     """The (bin, column) arrays of a group by their own names; parameters and errors as for `open_bins`."""
-    return BinArrays(path, {name: BinArray(path / name, array, whole) for name, array in open_group(path).arrays()})
+    arrays = {name: BinArray(path / name, array, whole) for name, array in open_group(path).arrays()}
+    if complete:
+        for array in arrays.values():
+            array.require_shards()
+    return BinArrays(path, arrays)
 
 
-def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray | BinRows]:
+def open_bins(path: Path, whole: bool = False, complete: bool = False) -> Mapping[str, BinArray | BinRows]:
     """The rows (bin, column) of each chromosome of a group.
 
     Parameters
@@ -288,14 +309,18 @@ def open_bins(path: Path, whole: bool = False) -> Mapping[str, BinArray | BinRow
     path : Path
         Zarr group.
     whole : bool
-        Every bin that will be read was written, as in a matrix's regions: a missing shard is an error, not fill.
+        Every bin that will be read was written, as in a matrix's regions: a missing shard is an error, not fill,
+        also in a dataset of an older version, which does not say which shards it has.
+    complete : bool
+        All shards must be there now; else one that is lost is an error when it is read. A task that does a part of a
+        step's work has no more files than it needs.
 
     Raises
     ------
     DataError
-        No group there, or one that no step wrote.
+        No group there, one that no step wrote, or a shard is missing.
     """
-    arrays = open_arrays(path, whole)
+    arrays = open_arrays(path, whole, complete)
     places = places_in(open_group(path).attrs, {name: array.shape[0] for name, array in arrays.items()})
     rows: dict[str, BinArray | BinRows] = {
         chrom: arrays[chrom] if place.array == chrom else BinRows(arrays[place.array], chrom, place)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ SIGNAL_SHARD_BINS = 4_000_000
 
 #: Bins per chunk of a mask.
 MASK_CHUNK_BINS = 1_000_000
+
+#: Key of an array's attributes: [first, one-past-last] numbers, along the bins, of the files that it always has.
+WRITTEN = "written"
 
 
 def compressors(codec: Codec, itemsize: int) -> list[Any]:
@@ -83,8 +87,13 @@ def create_array(
     shards: Sequence[int] | None,
     codec: Codec,
     fill_value: float | bool,
+    written: Sequence[tuple[int, int]] | None = None,
+    write_empty_chunks: bool = False,
 ) -> zarr.Array:
-    """Make an array; chunks carry a checksum, and those of the fill value alone take no space."""
+    """Make an array; chunks carry a checksum, and those of the fill value alone take no space unless asked for.
+
+    `written` are the files (shards, or chunks without shards) that it will always have; see `written_files`.
+    """
     return group.create_array(
         name,
         shape=tuple(shape),
@@ -93,8 +102,55 @@ def create_array(
         shards=None if shards is None else tuple(shards),
         compressors=compressors(codec, np.dtype(dtype).itemsize),
         fill_value=fill_value,
-        config={"write_empty_chunks": False},
+        config={"write_empty_chunks": write_empty_chunks},
+        attributes=None if written is None else {WRITTEN: [list(files) for files in written]},
     )
+
+
+def written_files(ranges: Iterable[tuple[int, int]], file_bins: int) -> list[tuple[int, int]]:
+    """Files of an array that hold ranges of its bins, in order.
+
+    They are written even where all of them is the fill value, so that one that is lost is an error when it is read,
+    not "no data".
+
+    Parameters
+    ----------
+    ranges : iterable of (int, int)
+        First and one-past-last bin of each; a dataset's regions.
+    file_bins : int
+        Bins of a file.
+
+    Returns
+    -------
+    list of (int, int)
+        First and one-past-last number of the files that follow each other.
+    """
+    files: list[tuple[int, int]] = []
+    for first, last in sorted((first // file_bins, -(-last // file_bins)) for first, last in ranges if first < last):
+        if files and first <= files[-1][1]:
+            files[-1] = files[-1][0], max(files[-1][1], last)
+        else:
+            files.append((first, last))
+    return files
+
+
+def files_written(array: Any) -> list[range]:
+    """Numbers of the files that an array always has; none are known of a dataset of an older version.
+
+    Raises
+    ------
+    DataError
+        Its attributes are damaged.
+    """
+    try:
+        return [range(first, last) for first, last in array.attrs.get(WRITTEN, ())]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{array.store_path}: its attribute '{WRITTEN}' is damaged; {AGAIN}") from error
+
+
+def is_written(files: Sequence[range], number: int) -> bool:
+    """Whether an array always has a file, by its number along the bins."""
+    return any(number in each for each in files)
 
 
 def chunk_bins(columns: int, itemsize: int) -> int:
@@ -113,10 +169,12 @@ def create_bin_array(
     fill_value: float,
     *,
     shared: bool = False,
+    ranges: Iterable[tuple[int, int]] | None = None,
 ) -> zarr.Array:
     """Make a (bin, column) array in the chunks and shards of every matrix and embedding.
 
-    One that is `shared` by small chromosomes has the shortest chunks, since each of them is read alone.
+    One that is `shared` by small chromosomes has the shortest chunks, since each of them is read alone. `ranges` are
+    the first and one-past-last bin of each region: shards that hold any of them are always written.
     """
     per_chunk = CHUNK_BINS_CHOICES[-1] if shared else chunk_bins(columns, np.dtype(dtype).itemsize)
     return create_array(
@@ -128,11 +186,19 @@ def create_bin_array(
         shards=(SHARD_BINS, columns),
         codec=codec,
         fill_value=fill_value,
+        written=None if ranges is None else written_files(_clipped(ranges, bins), SHARD_BINS),
     )
 
 
-def create_signal_array(group: zarr.Group, name: str, tracks: int, bins: int, codec: Codec) -> zarr.Array:
-    """Make a (track, bin) float32 array; each track has shards, and so files, of its own."""
+def create_signal_array(
+    group: zarr.Group,
+    name: str,
+    tracks: int,
+    bins: int,
+    codec: Codec,
+    ranges: Iterable[tuple[int, int]] | None = None,
+) -> zarr.Array:
+    """Make a (track, bin) float32 array; each track has shards, and so files, of its own; `ranges` as for bins."""
     return create_array(
         group,
         name,
@@ -142,13 +208,47 @@ def create_signal_array(group: zarr.Group, name: str, tracks: int, bins: int, co
         shards=(1, SIGNAL_SHARD_BINS),
         codec=codec,
         fill_value=float("nan"),
+        written=None if ranges is None else written_files(_clipped(ranges, bins), SIGNAL_SHARD_BINS),
     )
 
 
-def create_mask(group: zarr.Group, name: str, bins: int) -> zarr.Array:
-    """Make a (bin,) bool array, False until it is written."""
+def _clipped(ranges: Iterable[tuple[int, int]], bins: int) -> Iterator[tuple[int, int]]:
+    # The last frame of a chromosome may reach past its end.
+    return ((first, min(last, bins)) for first, last in ranges)
+
+
+def write_absent_shards(path: Path, array: zarr.Array) -> None:
+    """Write the shards of a signal array that Zarr leaves out since they hold the fill value alone.
+
+    Parameters
+    ----------
+    path : Path
+        Its group.
+    array : zarr.Array
+        All its values are written.
+    """
+    index = b"\xff" * (SIGNAL_SHARD_BINS // SIGNAL_CHUNK_BINS * 16)
+    for row in range(array.shape[0]):
+        for number in (number for files in files_written(array) for number in files):
+            file = shard_file(path, array.basename, row, number)
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(index + google_crc32c.value(index).to_bytes(4, "little"))
+
+
+def create_mask(group: zarr.Group, name: str, bins: int, ranges: Iterable[tuple[int, int]] | None = None) -> zarr.Array:
+    """Make a (bin,) bool array, False until it is written; `ranges` as for bins."""
     return create_array(
-        group, name, (bins,), "bool", chunks=(MASK_CHUNK_BINS,), shards=None, codec="lz4", fill_value=False
+        group,
+        name,
+        (bins,),
+        "bool",
+        chunks=(MASK_CHUNK_BINS,),
+        shards=None,
+        codec="lz4",
+        fill_value=False,
+        written=None if ranges is None else written_files(_clipped(ranges, bins), MASK_CHUNK_BINS),
+        write_empty_chunks=True,
     )
 
 
@@ -161,10 +261,15 @@ class MaskWriter:
         Group to make.
     places : mapping of str to Place
         Where each chromosome lies.
+    ranges : callable
+        First and one-past-last bin of each region of an array, by the array's name; no other bin is True.
     """
 
-    def __init__(self, path: Path, places: Mapping[str, Place]) -> None:
+    def __init__(
+        self, path: Path, places: Mapping[str, Place], ranges: Callable[[str], Iterable[tuple[int, int]]]
+    ) -> None:
         self._group, self._places, self._arrays = create_group(path, places), places, arrays_of(places)
+        self._ranges = ranges
         self._array, self._mask = "", np.empty(0, bool)
 
     def add(self, chrom: str, mask: NDArray[np.bool_]) -> None:
@@ -178,7 +283,10 @@ class MaskWriter:
     def close(self) -> None:
         """Write the last array."""
         if self._array:
-            create_mask(self._group, self._array, len(self._mask))[:] = self._mask
+            array = create_mask(self._group, self._array, len(self._mask), self._ranges(self._array))
+            for files in files_written(array):
+                bins = slice(files.start * MASK_CHUNK_BINS, files.stop * MASK_CHUNK_BINS)
+                array[bins] = self._mask[bins]
 
 
 class Masks(Mapping[str, NDArray[np.bool_]]):
@@ -212,6 +320,7 @@ class Masks(Mapping[str, NDArray[np.bool_]]):
         array, first, bins = self._places[chrom]
         name, values = self._last
         if name != array:
+            _require_files(self._arrays[array], [self.path.joinpath(array, "c")])
             try:
                 values = np.asarray(self._arrays[array][:], dtype=bool)
             except (ValueError, RuntimeError, OSError) as error:
@@ -235,6 +344,30 @@ class Masks(Mapping[str, NDArray[np.bool_]]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+
+def _require_files(array: Any, folders: Sequence[Path], bins: range | None = None) -> None:
+    """Refuse to read an array that lacks files which it always has.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    folders : sequence of Path
+        Of its files, named by their numbers along the bins.
+    bins : range, optional
+        Numbers of the files that are read; all if None.
+
+    Raises
+    ------
+    DataError
+        One is missing.
+    """
+    for files in files_written(array):
+        wanted = files if bins is None else range(max(files.start, bins.start), min(files.stop, bins.stop))
+        for folder in folders:
+            for number in wanted:
+                if not (folder / str(number)).exists():
+                    raise DataError(f"{folder / str(number)} is missing; {AGAIN}")
 
 
 def read_mask(path: Path, chrom: str, bins_with_data: int | None) -> NDArray[np.bool_]:
@@ -273,6 +406,7 @@ class TrackRows:
         self._array, self._path, self._chrom, self._place = array, path, chrom, place
         self.shape = (array.shape[0], place.bins)
         self.dtype = array.dtype
+        self._there: set[tuple[int, int]] = set()
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
         """Signal of a track or a slice of them, at a slice of bins.
@@ -280,10 +414,11 @@ class TrackRows:
         Raises
         ------
         DataError
-            A file is damaged.
+            A file is missing or damaged.
         """
         rows, bins = index if isinstance(index, tuple) else (index, slice(None))
         first, last, _ = bins.indices(self.shape[1])
+        self._require_files(rows, self._place.first + first, self._place.first + max(first, last))
         try:
             return np.asarray(self._array[rows, self._place.first + first : self._place.first + max(first, last)])
         except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
@@ -292,11 +427,37 @@ class TrackRows:
                 "remove the ingest cache and run ingest again, or pull the dataset again"
             ) from error
 
+    def _require_files(self, rows: int | slice, first: int, last: int) -> None:
+        numbers = range(first // SIGNAL_SHARD_BINS, -(-last // SIGNAL_SHARD_BINS))
+        tracks = range(self.shape[0])[rows]
+        for row in (tracks,) if isinstance(tracks, int) else tracks:
+            if any((row, number) not in self._there for number in numbers):
+                _require_files(self._array, [shard_file(self._path, self._place.array, row)], numbers)
+                self._there.update((row, number) for number in numbers)
 
-def open_track_arrays(path: Path) -> dict[str, TrackRows]:
-    """The (track, bin) arrays of a group by their own names; errors as for `open_signal`."""
-    arrays: dict[str, Any] = dict(open_group(path).arrays())
-    return {name: TrackRows(array, path, name, Place(name, 0, array.shape[1])) for name, array in arrays.items()}
+
+def open_array(path: Path, name: str) -> zarr.Array:
+    """Open one array of a group for reading.
+
+    The group is not opened: where small chromosomes share arrays, its attributes are megabytes.
+
+    Raises
+    ------
+    DataError
+        There is no such array.
+    """
+    if not (path / name / "zarr.json").is_file():
+        raise DataError(f"{path}: no array for {name}; {AGAIN}")
+    try:
+        return zarr.open_array(path / name, mode="r")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path / name}: not a Zarr array: {error}; {AGAIN}") from error
+
+
+def open_track_array(path: Path, name: str) -> TrackRows:
+    """One (track, bin) array of a group, by its own name; errors as for `open_array`."""
+    array = open_array(path, name)
+    return TrackRows(array, path, name, Place(name, 0, array.shape[1]))
 
 
 def open_signal(path: Path) -> dict[str, TrackRows]:

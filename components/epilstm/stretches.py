@@ -78,12 +78,12 @@ def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
     ]
     if not texts:
         return known
-    asked = []
+    asked, on = [], _by_chromosome(known)
     for text in texts:
         region = parse_region(text, assembly)
-        if not _overlapping(known, region, size):
+        if not _overlapping(on, region, size):
             nearest = min(
-                (each for each in known if each.chrom == region.chrom),
+                on[region.chrom],
                 key=lambda each: max(each.first * size - region.end, region.start - each.last * size),
             )
             raise GenomeError(
@@ -91,21 +91,29 @@ def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
                 f"{Region(nearest.chrom, nearest.first * size, min(nearest.last * size, assembly[nearest.chrom]))}"
             )
         asked.append(region)
-    return [stretch for region in merge(asked, assembly) for stretch in _overlapping(known, region, size)]
+    return [stretch for region in merge(asked, assembly) for stretch in _overlapping(on, region, size)]
 
 
-def _overlapping(known: Sequence[Stretch], region: Region, bin_size: int) -> list[Stretch]:
+def _by_chromosome(stretches: Sequence[Stretch]) -> dict[str, list[Stretch]]:
+    found: dict[str, list[Stretch]] = {}
+    for stretch in stretches:
+        found.setdefault(stretch.chrom, []).append(stretch)
+    return found
+
+
+def _overlapping(known: Mapping[str, Sequence[Stretch]], region: Region, bin_size: int) -> list[Stretch]:
     first, last = bins_of(region, bin_size)
     return [
         Stretch(each.chrom, max(first, each.first), min(last, each.last), each.region)
-        for each in known
-        if each.chrom == region.chrom and each.first < last and first < each.last
+        for each in known.get(region.chrom, ())
+        if each.first < last and first < each.last
     ]
 
 
 def within(stretches: Sequence[Stretch], regions: Sequence[Region], bin_size: int) -> list[Stretch]:
     """What of stretches lies in some regions; a bin that a region touches is in."""
-    return [part for region in regions for part in _overlapping(stretches, region, bin_size)]
+    known = _by_chromosome(stretches)
+    return [part for region in regions for part in _overlapping(known, region, bin_size)]
 
 
 def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinArray | BinRows]]:
@@ -116,7 +124,7 @@ def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinA
     DataError
         It is missing, incomplete or of another kind.
     """
-    manifest, arrays = read_manifest(folder, EmbeddingsManifest), open_bins(folder / "embeddings.zarr")
+    manifest, arrays = read_manifest(folder, EmbeddingsManifest), open_bins(folder / "embeddings.zarr", complete=True)
     for chrom in manifest.chromosomes:
         shape = (manifest.bins(chrom), manifest.size)
         if arrays[chrom].shape != shape:

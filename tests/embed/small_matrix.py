@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.datasets import MatrixManifest, Scaler, Split, write_manifest
+from epilstm.datasets import MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 from epilstm.store import SHARD_BINS, create_bin_array, create_group, create_mask
 
 BIN_SIZE, FRAME_BINS = 25, 100
@@ -30,7 +30,7 @@ def write_matrix(folder: Path, scaler: Scaler) -> Path:
     manifest = MatrixManifest(
         assembly="toy", bin_size=BIN_SIZE, chromosome_sizes=SIZES, regions=REGIONS, tracks=scaler.tracks,
         frame_bins=FRAME_BINS, split=Split(train=["chr1"], validation=["chr2"], test=[]), bins_with_data={},
-        signal_fingerprint="0" * 64, scaler_sha256="0" * 64,
+        signal_fingerprint="0" * 64, scaler_sha256=scaler_digest(scaler),
     )  # fmt: skip
     values, masks = create_group(folder / "matrix.zarr"), create_group(folder / "mask.zarr")
     for chrom in SIZES:

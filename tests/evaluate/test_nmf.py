@@ -59,7 +59,7 @@ def test_the_sample_is_of_training_bins_with_data_and_bounded(
     some = training_sample(matrix)
     assert 80 <= len(some) <= 130
     assert {row.tobytes() for row in some} <= {row.tobytes() for row in own}
-    np.testing.assert_array_equal(offsets(tiny.folder / "matrix"), np.zeros(matrix.tracks))
+    np.testing.assert_array_equal(offsets(tiny.folder / "matrix", matrix.manifest), np.zeros(matrix.tracks))
 
 
 def test_training_chromosomes_without_data_are_refused(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint, sha256_file, to_json
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, write_manifest
+from epilstm.artifacts import fingerprint, to_json
+from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 from epilstm.evaluate.matrix import Matrix
 from epilstm.genome import bin_count, bins_of, chromosomes_of, load_assembly, read_regions
 from epilstm.model.config import ModelConfig
@@ -123,7 +123,7 @@ def _write_matrix(folder: Path, values: dict[str, np.ndarray], mask: dict[str, n
             split=SPLIT,
             bins_with_data={chrom: int(each.sum()) for chrom, each in mask.items()},
             signal_fingerprint="none",
-            scaler_sha256=sha256_file(folder / "scaler.json"),
+            scaler_sha256=scaler_digest(scaler),
         ),
     )
 

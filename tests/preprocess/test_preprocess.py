@@ -14,10 +14,9 @@ import pytest
 from signal_folder import random_signal, write_signal
 
 from epilstm.artifacts import MANIFEST, exclusive, fingerprint
-from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler, parse_manifest, read_manifest
+from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler, parse_manifest, read_manifest, scaler_digest
 from epilstm.errors import DataError, GenomeError
 from epilstm.genome import bins_of
-from epilstm.model.encoder_folder import scaler_digest
 from epilstm.preprocess.matrix_dataset import workers_within
 from epilstm.runner import StepResult, run_step
 from epilstm.steps import STEPS

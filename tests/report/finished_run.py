@@ -15,6 +15,7 @@ from epilstm.datasets import (
     ReferenceHistograms,
     Scaler,
     Split,
+    scaler_digest,
     write_manifest,
 )
 from epilstm.evaluation import (
@@ -120,7 +121,7 @@ def write_matrix(folder: Path) -> None:
             split=Split(train=["chr1"], validation=["chr2"], test=["chr3"]),
             bins_with_data=bins_with_data,
             signal_fingerprint="5" * 64,
-            scaler_sha256=sha256_file(folder / "scaler.json"),
+            scaler_sha256=scaler_digest(scaler()),
         ),
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint, sha256_file, to_json
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, write_manifest
+from epilstm.artifacts import fingerprint, to_json
+from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import build
@@ -79,7 +79,7 @@ def write_matrix(
         assembly="hg19", bin_size=BIN, chromosome_sizes=sizes, regions=regions, tracks=scaler.tracks, frame_bins=FRAME,
         split=Split(train=list(train), validation=test[:1], test=test[1:]),
         bins_with_data={chrom: int(each.sum()) for chrom, each in mask.items()}, signal_fingerprint="0" * 64,
-        scaler_sha256=sha256_file(folder / "scaler.json"),
+        scaler_sha256=scaler_digest(scaler),
     )  # fmt: skip
     write_manifest(folder, manifest)
 

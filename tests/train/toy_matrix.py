@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.datasets import MatrixManifest, Scaler, Split, write_manifest
-from epilstm.model.encoder_folder import scaler_digest
+from epilstm.datasets import MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 from epilstm.store import create_array, create_bin_array, create_group
 
 TRACKS = 6

@@ -15,10 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.artifacts import MANIFEST, put_back, read_json
-from epilstm.datasets import Manifest, MatrixManifest, Scaler, SignalManifest, parse_manifest, read_manifest
+from epilstm.datasets import (
+    Manifest,
+    MatrixManifest,
+    Scaler,
+    SignalManifest,
+    read_manifest,
+    read_scaler,
+    scaler_digest,
+)
 from epilstm.errors import DataError, GenomeError, ModelError, ParamsError, SamplesheetError
-from epilstm.genome import BUILT_IN_ASSEMBLIES, Assembly, Region, bin_count, bins_of, load_assembly, read_blacklist
-from epilstm.model.encoder_folder import scaler_digest
+from epilstm.genome import (
+    BUILT_IN_ASSEMBLIES,
+    Assembly,
+    Region,
+    RegionIndex,
+    bin_count,
+    bins_of,
+    load_assembly,
+    read_blacklist,
+)
 from epilstm.model.folder import ModelManifest
 from epilstm.standardisation import standardise, stored
 from epilstm.track_identity import TrackSet, missing_tracks, same_tracks
@@ -224,7 +240,8 @@ class _Dataset(Source):
         from epilstm.preprocess.frames import widen_to_frames
 
         self.folder, self.wanted, self.manifest = folder, wanted, manifest
-        self.around = widen_to_frames(manifest.region_list(), wanted.manifest.frame_bins * manifest.bin_size)
+        frame = wanted.manifest.frame_bins * manifest.bin_size
+        self._around = RegionIndex(widen_to_frames(manifest.region_list(), frame))
         self.assembly = Assembly(str(folder), manifest.chromosome_sizes)
         if manifest.bin_size != wanted.manifest.bin_size:
             raise DataError(
@@ -244,8 +261,8 @@ class _Dataset(Source):
 
     def reach(self, region: Region) -> tuple[int, int]:
         """The region of the dataset that it lies in, widened to whole frames as preprocess does it."""
-        for around in self.around:
-            if around.chrom == region.chrom and around.start <= region.start and region.end <= around.end:
+        for around in self._around.overlapping(region):
+            if around.start <= region.start and region.end <= around.end:
                 return bins_of(around, self.manifest.bin_size)
         raise GenomeError(f"{self.folder}: region {region} is not in it; ingest it, or name one of its regions")
 
@@ -287,7 +304,7 @@ class MatrixSource(_Dataset):
 
         manifest = read_manifest(folder, MatrixManifest)
         super().__init__(folder, wanted, manifest)
-        scaler = parse_manifest(read_json(folder / "scaler.json"), Scaler, folder / "scaler.json")
+        scaler = read_scaler(folder, manifest)
         same = same_tracks(manifest.track_set, wanted.manifest.track_set)
         if not same or scaler_digest(scaler) != scaler_digest(wanted.scaler):
             what = "another standardisation" if same else "other tracks"

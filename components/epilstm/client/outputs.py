@@ -143,46 +143,55 @@ class DatasetWriter(Writer):
 
         super().__init__(path, layout)
         path.mkdir(parents=True)
-        group = require_group(path / "embeddings.zarr")
+        binning = layout.binning
+        group = require_group(path / "embeddings.zarr", binning.places)
         self._arrays: dict[str, BinArray] = {}
-        for chrom in layout.binning.chromosomes:
+        for name, chroms in binning.arrays.items():
             array = create_bin_array(
                 group,
-                chrom,
-                layout.binning.bins(chrom),
+                name,
+                binning.array_bins(name),
                 layout.size,
                 "float32",
-                layout.binning.codec,
+                binning.codec,
                 float("nan"),
+                shared=name not in chroms,
+                ranges=binning.array_ranges(name),
             )
-            self._arrays[chrom] = BinArray(path / "embeddings.zarr" / chrom, array)
+            self._arrays[name] = BinArray(path / "embeddings.zarr" / name, array)
         self._shard_bins = SHARD_BINS
-        self._at: tuple[str, int] | None = None
-        self._rows: NDArray[np.float32] = np.empty((0, layout.size), np.float32)
+        # Large chromosomes may come between the small ones that share an array: one shard of either kind grows.
+        self._growing: dict[bool, tuple[str, int, NDArray[np.float32]]] = {}
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
-        first, values = piece.first, piece.values
+        name, start, _ = self.layout.binning.places[piece.chrom]
+        first, values = start + piece.first, piece.values
         while len(values):
             number, offset = divmod(first, self._shard_bins)
-            if self._at != (piece.chrom, number):
-                self._write_shard()
-                self._at = piece.chrom, number
-                bins = min(self._shard_bins, self._arrays[piece.chrom].shape[0] - number * self._shard_bins)
-                self._rows = np.full((bins, self.layout.size), np.nan, np.float32)
             part = values[: self._shard_bins - offset]
-            self._rows[offset : offset + len(part)] = part
+            self._rows(name, number, name != piece.chrom)[offset : offset + len(part)] = part
             first, values = first + len(part), values[len(part) :]
 
     def finish(self, manifest: EmbeddingsManifest) -> None:
-        """Write the last shard and the manifest."""
-        self._write_shard()
+        """Write what still grows, and the manifest."""
+        for shared in (False, True):
+            self._write_shard(shared)
         write_manifest(self.path, manifest)
 
-    def _write_shard(self) -> None:
-        if self._at is not None:
-            chrom, number = self._at
-            self._arrays[chrom].write_shard(number, self._rows)
+    def _rows(self, name: str, number: int, shared: bool) -> NDArray[np.float32]:
+        """Rows of a shard, which grows until another one of its kind does."""
+        growing = self._growing.get(shared)
+        if growing is None or growing[:2] != (name, number):
+            self._write_shard(shared)
+            bins = min(self._shard_bins, self._arrays[name].shape[0] - number * self._shard_bins)
+            growing = self._growing[shared] = name, number, np.full((bins, self.layout.size), np.nan, np.float32)
+        return growing[2]
+
+    def _write_shard(self, shared: bool) -> None:
+        if shared in self._growing:
+            name, number, rows = self._growing.pop(shared)
+            self._arrays[name].write_shard(number, rows)
 
 
 WRITERS: dict[Form, type[Writer]] = {"tsv": TableWriter, "bigwig": BigWigWriter, "zarr": DatasetWriter}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from epilstm.datasets import MatrixManifest, Scaler
+from epilstm.datasets import MatrixManifest, Scaler, scaler_digest
 from epilstm.errors import ModelError
-from epilstm.model.encoder_folder import EncoderManifest, scaler_digest
+from epilstm.model.encoder_folder import EncoderManifest
 from epilstm.track_identity import same_tracks
 
 

@@ -12,17 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import ENCODER, fingerprint, read_json
+from epilstm.artifacts import ENCODER, fingerprint
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import Codec, EmbedParams
 from epilstm.console import progress
 from epilstm.datasets import (
     EmbeddingsManifest,
     MatrixManifest,
-    Scaler,
     Split,
-    parse_manifest,
     read_manifest,
+    read_scaler,
     write_manifest,
 )
 from epilstm.embed.belonging import require_same_input
@@ -53,8 +52,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
     matrix_folder, encoder_folder = context.inputs["matrix"], context.inputs["encoder"]
     matrix = read_manifest(matrix_folder, MatrixManifest)
     encoder = read_encoder_manifest(encoder_folder)
-    scaler_file = matrix_folder / "scaler.json"
-    require_same_input(matrix, parse_manifest(read_json(scaler_file), Scaler, scaler_file), encoder)
+    require_same_input(matrix, read_scaler(matrix_folder, matrix), encoder)
     manifest = EmbeddingsManifest(
         assembly=matrix.assembly,
         bin_size=matrix.bin_size,
@@ -97,7 +95,8 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
             for name in names
             for shard in shards_of(name, matrix.array_ranges(name), array_bins[name], SHARD_BINS)
         ]
-        arrays = _create_arrays({name: array_bins[name] for name in names}, folder_of, manifest, params.codec)
+        ranges = {name: matrix.array_ranges(name) for name in names}
+        arrays = _create_arrays(array_bins, ranges, folder_of, manifest, params.codec)
         _write_shards(encode, shards, arrays, params.threads or available_cores(), core.provider, finish)
 
     parts = None
@@ -155,20 +154,26 @@ def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any
 
 
 def _create_arrays(
-    lengths: Mapping[str, int], folder_of: FolderOf, manifest: EmbeddingsManifest, codec: Codec
+    lengths: Mapping[str, int],
+    ranges: Mapping[str, Sequence[tuple[int, int]]],
+    folder_of: FolderOf,
+    manifest: EmbeddingsManifest,
+    codec: Codec,
 ) -> dict[str, BinArray]:
+    """Make the arrays that there are ranges for: first and one-past-last bin of each region, along the array."""
     arrays = {}
-    for name, bins in lengths.items():
+    for name, regions in ranges.items():
         path = folder_of(name) / EMBEDDINGS
         array = create_bin_array(
             require_group(path),
             name,
-            bins,
+            lengths[name],
             manifest.size,
             "float32",
             codec,
             float("nan"),
             shared=name not in manifest.chromosome_sizes,
+            ranges=regions,
         )
         arrays[name] = BinArray(path / name, array)
     return arrays

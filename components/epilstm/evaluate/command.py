@@ -262,7 +262,7 @@ def compare_representations(judged: Judged, described: Described, also: Mapping[
         resolved.names,
         moments,
         described.pca,
-        lambda size: fit_nmf(sample(), offsets(described.folder), size, params.seed),
+        lambda size: fit_nmf(sample(), offsets(described.folder, matrix.manifest), size, params.seed),
         embedding.size,
     )
     fitted = replace(fitted, wide=fit_wide(resolved.names, matrix, readout_blocks(matrix)))

@@ -152,7 +152,7 @@ def views_of(
     params : EvaluateParams
         PCA and non-negative factors have their size as far as there are as many assays.
     """
-    offset, width = offsets(folder), len(tracks.assays)
+    offset, width = offsets(folder, matrix.manifest), len(tracks.assays)
     sample = cache(lambda: _stacked_sample(matrix, offset, tracks))
     moments = _stacked_moments(matrix, tracks)
     fitted = fit(

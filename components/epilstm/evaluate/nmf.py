@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import read_json
-from epilstm.datasets import Scaler, parse_manifest
+from epilstm.datasets import MatrixManifest, read_scaler
 from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Matrix
 
@@ -58,10 +57,9 @@ class Nmf:
         return np.ascontiguousarray(weights.T)
 
 
-def offsets(folder: Path) -> NDArray[np.float32]:
+def offsets(folder: Path, manifest: MatrixManifest) -> NDArray[np.float32]:
     """What un-centres each track of a matrix folder: its mean in standard deviations."""
-    path = folder / "scaler.json"
-    scaler = parse_manifest(read_json(path), Scaler, path)
+    scaler = read_scaler(folder, manifest)
     return np.asarray(np.array(scaler.mean) / np.array(scaler.scale), dtype=np.float32)
 
 

@@ -165,7 +165,7 @@ class Embedding:
         self.matrix, self.folder = matrix, folder
         self.manifest = read_manifest(folder, EmbeddingsManifest)
         self.size = self.manifest.size
-        self._values = open_bins(folder / "embeddings.zarr")
+        self._values = open_bins(folder / "embeddings.zarr", complete=True)
 
     def block(self, block: Block) -> NDArray[np.float32]:
         """Embeddings as stored.

@@ -13,13 +13,13 @@ from epilstm import __version__
 from epilstm.artifacts import ENCODER, fingerprint, sha256_file
 from epilstm.config import ExportParams
 from epilstm.console import log
-from epilstm.datasets import write_manifest
+from epilstm.datasets import scaler_digest, write_manifest
 from epilstm.errors import ModelError
 from epilstm.export import parity, triton
 from epilstm.export.graph import OPSET, build_encoder
 from epilstm.export.session import TIMED_SHAPE, cpu_session, median_milliseconds
 from epilstm.model.config import ModelConfig
-from epilstm.model.encoder_folder import STATEFUL_ENCODER, EncoderManifest, scaler_digest
+from epilstm.model.encoder_folder import STATEFUL_ENCODER, EncoderManifest
 from epilstm.model.folder import ModelManifest, load_model
 from epilstm.model.windows import context_bins
 from epilstm.runner import StepContext, StepResult

@@ -23,7 +23,7 @@ from epilstm.ingest.binning import HISTOGRAM_EDGES, FloatArray, SignalSummary, U
 from epilstm.name_matching import likely_cause, named
 from epilstm.packing import Place, arrays_of, length_of, places_of
 from epilstm.seal import seal, sealed_facts
-from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array
+from epilstm.store import SIGNAL_CHUNK_BINS, SIGNAL_SHARD_BINS, create_group, create_signal_array, write_absent_shards
 from epilstm.treatment import Transform, Uncovered
 
 #: Bins averaged at once, a divisor of the shard; small enough for a processor's cache.
@@ -94,6 +94,14 @@ class Binning:
     def array_bins(self, array: str) -> int:
         """Number of bins of an array."""
         return length_of(self.places, self.arrays[array])
+
+    def array_ranges(self, array: str) -> list[tuple[int, int]]:
+        """First and one-past-last bin of each region that lies in an array, counted along the array."""
+        return [
+            (self.places[chrom].first + first, self.places[chrom].first + last)
+            for chrom in self.arrays[array]
+            for first, last in self.bin_ranges(chrom)
+        ]
 
     @cached_property
     def _bin_ranges(self) -> dict[str, list[tuple[int, int]]]:
@@ -294,7 +302,8 @@ def bin_track(
         without = set(absent)
         for name_of_array, chroms in binning.arrays.items():
             length = binning.array_bins(name_of_array)
-            array = create_signal_array(group, name_of_array, 1, length, binning.codec)
+            ranges = binning.array_ranges(name_of_array)
+            array = create_signal_array(group, name_of_array, 1, length, binning.codec, ranges)
             # Small chromosomes that share an array are written to it at once.
             together = np.full(length, np.nan, np.float32) if name_of_array not in chroms else None
             for chrom in chroms:
@@ -309,6 +318,7 @@ def bin_track(
                 coverage += [np.packbits(covered[first:last]).tobytes() for first, last in binning.bin_ranges(chrom)]
             if together is not None:
                 array[0] = together
+            write_absent_shards(folder / SIGNAL, array)
         has_intervals = bigwig.has_intervals
     track = BinnedTrack(
         sha256=digest,

@@ -44,7 +44,8 @@ def write_signal_dataset(
     folder.mkdir(parents=True)
     group = create_group(folder / "signal.zarr", binning.places)
     for array in binning.arrays:
-        create_signal_array(group, array, len(tracks), binning.array_bins(array), binning.codec)
+        ranges = binning.array_ranges(array)
+        create_signal_array(group, array, len(tracks), binning.array_bins(array), binning.codec, ranges)
         for row, track in enumerate(found):
             _link_shards(track.folder / SIGNAL, folder / "signal.zarr", array, row)
     fill_with_zero = any(track.uncovered == "zero" for track in tracks)
@@ -83,8 +84,6 @@ def write_signal_dataset(
 def _link_shards(source: Path, target: Path, array: str, row: int) -> None:
     """Link a one-track array's shards in as those of one row."""
     theirs, ours = shard_file(source, array, 0), shard_file(target, array, row)
-    if not theirs.is_dir():  # no shard of this array holds data
-        return
     ours.mkdir(parents=True)
     for shard in theirs.iterdir():
         try:
@@ -104,7 +103,7 @@ def _write_mask(
     for track in found[1:]:
         np.bitwise_or(packed, read_coverage(track.folder), out=packed)
     bins_with_data, bins_covered = {}, 0
-    writer = MaskWriter(path, binning.places)
+    writer = MaskWriter(path, binning.places, binning.array_ranges)
     for chrom, covered in unpack_coverage(packed, binning):
         bins_covered += int(covered.sum())
         if fill_with_zero:

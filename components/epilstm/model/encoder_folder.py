@@ -12,13 +12,12 @@ file                         content
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from epilstm.artifacts import sha256_file, to_json
+from epilstm.artifacts import sha256_file
 from epilstm.datasets import Scaler, Split, read_manifest
 from epilstm.errors import ModelError
 from epilstm.model.config import ModelConfig
@@ -67,14 +66,6 @@ class EncoderManifest(BaseModel):
     def track_set(self) -> TrackSet:
         """The tracks with their fields, in input order."""
         return self.scaler.track_set
-
-
-def scaler_digest(scaler: Scaler) -> str:
-    """What identifies a scaler: the SHA-256 of its content, by the tracks' names and without their fields.
-
-    An encoder of an older version, whose tracks have no fields, so fits the same matrix made anew.
-    """
-    return hashlib.sha256(to_json(scaler.model_dump(mode="json", exclude={"identities"})).encode()).hexdigest()
 
 
 def read_encoder_manifest(folder: Path) -> EncoderManifest:

@@ -11,10 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint, read_json, to_json
+from epilstm.artifacts import fingerprint, to_json
 from epilstm.config import MonitorParams
 from epilstm.console import log, progress
-from epilstm.datasets import ReferenceHistograms, Scaler, parse_manifest, require_binned_alike
+from epilstm.datasets import (
+    SCALER_FILE,
+    read_reference_histograms,
+    read_scaler,
+    require_binned_alike,
+)
 from epilstm.errors import DataError, EpilstmError, ParamsError
 from epilstm.evaluate.matrix import Matrix
 from epilstm.monitor.drift import SERVED_STATISTICS, STATISTICS, DriftReport, TrackDrift, judge_tracks
@@ -86,11 +91,9 @@ def read_reference(folder: Path) -> Reference:
         Something is missing or does not fit.
     """
     matrix = Matrix(folder)
-    scaler = parse_manifest(read_json(folder / "scaler.json"), Scaler, folder / "scaler.json")
-    path = folder / "histograms.json"
-    histograms = parse_manifest(read_json(path), ReferenceHistograms, path)
-    if not matrix.manifest.tracks == scaler.tracks == histograms.tracks:
-        raise DataError(f"{folder}: scaler.json or histograms.json is of other tracks; run preprocess again")
+    scaler, histograms = read_scaler(folder, matrix.manifest), read_reference_histograms(folder, matrix.manifest)
+    if matrix.manifest.tracks != scaler.tracks:
+        raise DataError(f"{folder}: its {SCALER_FILE} is of other tracks; run preprocess again")
     if not matrix.manifest.split.train:
         raise DataError(f"{folder}: was made with an encoder's scaler; give the matrix that the model was trained on")
     return Reference(matrix, scaler, histograms)

@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from epilstm.artifacts import read_json
 from epilstm.config import ReportParams
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.datasets import EmbeddingsManifest, MatrixManifest, read_manifest, read_scaler
 from epilstm.evaluation import require_one_run
 from epilstm.genome import assembly_name
 from epilstm.plot.annotation import Gene, Segment, genes_in, lanes, segments_in
@@ -84,7 +83,6 @@ def plot_window(
     matrix = read_manifest(matrix_folder, MatrixManifest)
     inputs = {"matrix": matrix_folder, "model": model_folder, "embeddings": embeddings}
     require_one_run(inputs, model.matrix_fingerprint, read_manifest(embeddings, EmbeddingsManifest))
-    scaler_path = matrix_folder / "scaler.json"
     params = ReportParams(window=region, tracks=list(tracks))
     drawn = choose_tracks(matrix.track_set, params.tracks, "--track")
     place = parse_window(region, matrix, "--region") if region else choose_window(matrix, matrix_folder)
@@ -92,7 +90,7 @@ def plot_window(
         place,
         drawn,
         matrix,
-        parse_manifest(read_json(scaler_path), Scaler, scaler_path),
+        read_scaler(matrix_folder, matrix),
         matrix_folder,
         embeddings,
         partial(reconstruct_bins, network),

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import fingerprint, write_json
+from epilstm.artifacts import fingerprint, sha256_file, write_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import PreprocessParams
 from epilstm.console import log, progress
 from epilstm.datasets import (
+    REFERENCE_FILE,
+    SCALER_FILE,
     USES,
     MatrixManifest,
     Scaler,
@@ -24,10 +26,11 @@ from epilstm.datasets import (
     Use,
     read_manifest,
     require_binned_alike,
+    scaler_digest,
     write_manifest,
 )
 from epilstm.genome import bins_of
-from epilstm.model.encoder_folder import read_encoder_manifest, scaler_digest
+from epilstm.model.encoder_folder import read_encoder_manifest
 from epilstm.parts import Facts, Finish, FolderOf, Parts, fill, group_of
 from epilstm.preprocess.frames import widen_to_frames
 from epilstm.preprocess.matrix_dataset import MatrixWriter, Shard, require_files, shards_of, workers_within
@@ -97,12 +100,12 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     counts = fitted.counts or TrainingCounts.of_all(signal, source)
     reference = reference_histograms(counts, rows, tracks)
     matrix.mkdir(parents=True)
-    write_json(matrix / "scaler.json", scaler.model_dump(mode="json"))
-    write_json(matrix / "histograms.json", reference.model_dump(mode="json"))
+    write_json(matrix / SCALER_FILE, scaler.model_dump(mode="json"))
+    write_json(matrix / REFERENCE_FILE, reference.model_dump(mode="json"))
     _copy_masks(signal / "mask.zarr", matrix / "mask.zarr", manifest)
     facts = fill(matrix, MATRIX, list(manifest.arrays), write, parts, manifest.places)
     _warn_of_clipped(scaler, facts)
-    write_manifest(matrix, manifest)
+    write_manifest(matrix, manifest.model_copy(update={"histograms_sha256": sha256_file(matrix / REFERENCE_FILE)}))
 
     bins = _bins(manifest)
     total, with_data = sum(bins.values()), sum(manifest.bins_with_data.values())
@@ -193,7 +196,7 @@ def _bins(manifest: MatrixManifest) -> dict[str, int]:
 
 def _copy_masks(source: Path, target: Path, manifest: MatrixManifest) -> None:
     """Copy masks chromosome by chromosome; the bins that complete the last frame have no data."""
-    masks, writer = Masks(source, manifest.bins_with_data), MaskWriter(target, manifest.places)
+    masks, writer = Masks(source, manifest.bins_with_data), MaskWriter(target, manifest.places, manifest.array_ranges)
     for chrom in manifest.chromosomes:
         writer.add(chrom, masks[chrom])
     writer.close()
@@ -222,7 +225,14 @@ def _write_matrix(
         shape = manifest.array_bins(name), len(manifest.tracks)
         shared = name not in manifest.arrays[name]
         create_bin_array(
-            require_group(writer.matrix), name, *shape, "float16", params.codec, float("nan"), shared=shared
+            require_group(writer.matrix),
+            name,
+            *shape,
+            "float16",
+            params.codec,
+            float("nan"),
+            shared=shared,
+            ranges=manifest.array_ranges(name),
         )
         shards += shards_of(name, source, manifest)
     jobs = [_Job(writers[shard.array], shard) for shard in shards]

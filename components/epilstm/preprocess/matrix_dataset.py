@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from epilstm.datasets import Manifest, Scaler, SignalManifest
 from epilstm.errors import DataError
-from epilstm.shards import open_arrays
+from epilstm.shards import BinArray
 from epilstm.standardisation import places_of, standardise, stored
-from epilstm.store import SHARD_BINS, open_track_arrays
+from epilstm.store import SHARD_BINS, open_array, open_track_array
 
 #: Tracks read at once, which bounds memory to so many rows of a shard in float32 (and fills a cache line of the
 #: matrix), and bins of them standardised at once, which stay in a core's cache.
@@ -152,7 +152,7 @@ class MatrixWriter:
         (track,) int64 array
             Values of each track that were cut off at the scaler's clip.
         """
-        signal = open_track_arrays(self.signal)[shard.array]
+        signal = open_track_array(self.signal, shard.array)
         tracks = len(self.rows)
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
         clipped = np.zeros(tracks, np.int64)
@@ -175,7 +175,8 @@ class MatrixWriter:
                     block[rows, columns] = stored(values)
                     if scaler.clip is not None and (values.max() >= scaler.clip or values.min() <= -scaler.clip):
                         clipped[columns] += ((np.abs(values) >= scaler.clip) & ~np.isnan(part.T)).sum(axis=0)
-        open_arrays(self.matrix)[shard.array].write_shard(shard.first // SHARD_BINS, block)
+        array = BinArray(self.matrix / shard.array, open_array(self.matrix, shard.array))
+        array.write_shard(shard.first // SHARD_BINS, block)
         return clipped
 
 

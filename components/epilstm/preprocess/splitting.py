@@ -11,7 +11,7 @@ import numpy.typing as npt
 from epilstm.config import STRETCH, SplitParams
 from epilstm.datasets import USES, SignalManifest, Split, Use
 from epilstm.errors import GenomeError
-from epilstm.genome import Assembly, Region, bins_of, merge
+from epilstm.genome import Assembly, Region, RegionIndex, bins_of, merge
 from epilstm.name_matching import named, those_there
 from epilstm.preprocess.frames import widen_to_frames
 
@@ -143,10 +143,11 @@ def _in_frames(
 ) -> list[Region]:
     """Return stretches in whole frames, as far as they lie in the regions."""
     found: list[Region] = []
+    index = RegionIndex(regions)
     for stretch in stretches:
         last = stretch.end if stretch.end == sizes[stretch.chrom] else stretch.end // frame * frame
         wanted = Region(stretch.chrom, stretch.start // frame * frame, last)
-        inside = [each for region in regions if (each := region.overlap(wanted)) is not None]
+        inside = [each for region in index.overlapping(wanted) if (each := region.overlap(wanted)) is not None]
         if not inside:
             raise GenomeError(
                 f"preprocess.split.{use}: {stretch}: no region of the data lies there in whole frames of {frame:,} bp"
@@ -174,12 +175,14 @@ def _drawn(
     def stretches(numbers: Sequence[int]) -> list[Region]:
         found = []
         for number in sorted(numbers):
-            for at, region in enumerate(regions):
+            begin = np.searchsorted(starts, edges[number], "right") - 1
+            after = np.searchsorted(starts, edges[number + 1])
+            for at in range(int(begin), int(after)):
+                region = regions[at]
                 first, last = max(edges[number], starts[at]), min(edges[number + 1], starts[at + 1])
-                if first < last:
-                    start = region.start + int(first - starts[at]) * frame
-                    end = min(region.start + int(last - starts[at]) * frame, sizes[region.chrom])
-                    found.append(Region(region.chrom, start, end))
+                start = region.start + int(first - starts[at]) * frame
+                end = min(region.start + int(last - starts[at]) * frame, sizes[region.chrom])
+                found.append(Region(region.chrom, start, end))
         return found
 
     return {"validation": stretches(order[: counts[0]]), "test": stretches(order[counts[0] : sum(counts)])}
@@ -195,9 +198,10 @@ def _require_apart(stretches: Sequence[Region]) -> None:
 def _without(regions: Sequence[Region], held_out: Sequence[Region]) -> list[Region]:
     """Return what is left of regions."""
     left: list[Region] = []
+    index = RegionIndex(held_out)
     for region in regions:
         start = region.start
-        for other in sorted(each for each in held_out if region.overlap(each) is not None):
+        for other in index.overlapping(region):
             if start < other.start:
                 left.append(Region(region.chrom, start, other.start))
             start = max(start, other.end)

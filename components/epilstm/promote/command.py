@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import ENCODER, MANIFEST, fingerprint, read_json, sha256_file, to_json
+from epilstm.artifacts import ENCODER, MANIFEST, fingerprint, sha256_file, to_json
 from epilstm.config import EvaluateParams, PromoteParams, validate
 from epilstm.console import log, progress
-from epilstm.datasets import Scaler, parse_manifest, read_manifest
+from epilstm.datasets import read_manifest, read_scaler
 from epilstm.errors import DataError
 from epilstm.evaluate.matrix import Matrix
 from epilstm.evaluate.prediction import predict_all
@@ -152,8 +152,7 @@ def _champion(
         return None, "absent", "", []
     encoder = read_encoder_manifest(folder)
     contender = _contender(folder, encoder)
-    scaler_file = context.inputs["matrix"] / "scaler.json"
-    scaler = parse_manifest(read_json(scaler_file), Scaler, scaler_file)
+    scaler = read_scaler(context.inputs["matrix"], matrix.manifest)
     reason = why_incomparable(matrix.manifest, scaler, encoder)
     if reason is not None:
         return contender, "stale", reason, []

@@ -16,6 +16,8 @@ from epilstm.datasets import (
     Scaler,
     parse_manifest,
     read_manifest,
+    read_reference_histograms,
+    read_scaler,
 )
 from epilstm.errors import DataError
 from epilstm.evaluation import (
@@ -93,11 +95,11 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
             f"{inputs['history']}: {len(curve.epoch)} epochs up to epoch {curve.epoch[-1]}, but the model was trained "
             f"for {model.training.epochs}; give the training curve of this model"
         )
-    scaler_path, histograms_path = (inputs["matrix"] / name for name in ("scaler.json", "histograms.json"))
+    matrix = read_manifest(inputs["matrix"], MatrixManifest)
     return Run(
-        matrix=read_manifest(inputs["matrix"], MatrixManifest),
-        scaler=parse_manifest(read_json(scaler_path), Scaler, scaler_path),
-        histograms=parse_manifest(read_json(histograms_path), ReferenceHistograms, histograms_path),
+        matrix=matrix,
+        scaler=read_scaler(inputs["matrix"], matrix),
+        histograms=read_reference_histograms(inputs["matrix"], matrix),
         model=model,
         parameters=parameters,
         curve=curve,

@@ -209,7 +209,7 @@ def read_window(
     size = matrix.bin_size
     first, last = region.start // size, region.end // size
     values, masked = open_bins(matrix_folder / "matrix.zarr", whole=True), _mask(matrix_folder, matrix, region.chrom)
-    embeddings = open_bins(embeddings_folder / "embeddings.zarr")
+    embeddings = open_bins(embeddings_folder / "embeddings.zarr", complete=True)
     if region.chrom not in embeddings:
         raise DataError(f"{embeddings_folder}: no embeddings of {region.chrom}; run embed again")
     columns = [matrix.tracks.index(name) for name in tracks]

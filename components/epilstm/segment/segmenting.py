@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm import __version__
-from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file, write_json, written_whole
+from epilstm.artifacts import MANIFEST, fingerprint, sha256_file, write_json, written_whole
 from epilstm.console import log, progress
 from epilstm.datasets import (
     EmbeddingsManifest,
     MatrixManifest,
-    Scaler,
     dimension_names,
-    parse_manifest,
     read_manifest,
+    read_scaler,
 )
 from epilstm.errors import DataError
 from epilstm.runner import check_apart, record_path
@@ -204,7 +203,7 @@ class SignalSums:
 
 def emissions(folder: Path, matrix: MatrixManifest, found: Segmentation, request: Request) -> SignalSums:
     """Sums of the tracks per state."""
-    scaler = parse_manifest(read_json(folder / "scaler.json"), Scaler, folder / "scaler.json")
+    scaler = read_scaler(folder, matrix)
     arrays = open_bins(folder / "matrix.zarr", whole=True)
     raw, standardised = (StateSums(request.states, len(matrix.tracks)) for _ in range(2))
     with progress("reading signal", sum(stretch.bins for stretch, _ in found)) as bar:

@@ -55,7 +55,7 @@ class RegionStore:
             from epilstm.shards import open_bins
         except ImportError as error:
             raise ModelError(f"--embeddings: {missing_package(error.name, 'regions')}, or leave it out") from error
-        self._arrays = open_bins(folder / "embeddings.zarr")
+        self._arrays = open_bins(folder / "embeddings.zarr", complete=True)
         for chrom in self.manifest.chromosomes:
             shape = (self.manifest.bins(chrom), self.manifest.size)
             if self._arrays[chrom].shape != shape:

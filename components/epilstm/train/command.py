@@ -15,16 +15,15 @@ import torch
 from pydantic import ValidationError
 from torch import distributed
 
-from epilstm.artifacts import exclusive, fingerprint, read_json, remove, sha256_json
+from epilstm.artifacts import exclusive, fingerprint, remove, sha256_json
 from epilstm.code_fingerprint import step_fingerprint
 from epilstm.config import TrainParams
 from epilstm.console import log, progress
-from epilstm.datasets import MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.datasets import MatrixManifest, read_manifest, read_scaler
 from epilstm.disk import require_space
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
-from epilstm.model.encoder_folder import scaler_digest
 from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import Autoencoder, bin_level_of, build, context_level_of
 from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
@@ -86,9 +85,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     """
     matrix = context.inputs["matrix"]
     manifest = read_manifest(matrix, MatrixManifest)
-    scaler = parse_manifest(read_json(matrix / "scaler.json"), Scaler, matrix / "scaler.json")
-    if scaler_digest(scaler) != manifest.scaler_sha256:
-        raise DataError(f"{matrix / 'scaler.json'}: not the one that the manifest names; run preprocess again")
+    scaler = read_scaler(matrix, manifest)
     sizes = choose_sizes(params, len(manifest.tracks))
     if (warning := expansion_warning(sizes, len(manifest.tracks))) is not None and os.environ.get("RANK", "0") == "0":
         log.warning(warning)
