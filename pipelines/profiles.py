@@ -42,39 +42,58 @@ class Resources:
     hours: int = 4
 
 
-#: By step; ``-part`` for one part of it.
-RESOURCES: dict[str, Resources] = {
-    "plan": Resources("1", "1Gi", 1),
-    "simulate": Resources("2", "4Gi"),
-    "ingest-part": Resources("4", "8Gi", 24),
-    "ingest": Resources("4", "16Gi", 24),
-    "preprocess-part": Resources("2", "8Gi", 12),
-    "preprocess": Resources("4", "16Gi", 24),
-    "train": Resources("8", "32Gi", 96),
-    "export": Resources("2", "8Gi", 2),
-    "embed-part": Resources("4", "8Gi", 12),
-    "embed": Resources("4", "16Gi", 24),
-    "evaluate": Resources("8", "32Gi", 24),
-    "report": Resources("2", "8Gi", 2),
-    "promote": Resources("8", "32Gi", 24),
-    "monitor": Resources("2", "8Gi", 4),
-    "changed": Resources("1", "2Gi", 1),
-    "champion": Resources("1", "2Gi", 2),
-    "publish": Resources("1", "4Gi", 4),
-    "rollout": Resources("1", "2Gi", 2),
+@dataclass(frozen=True)
+class TaskKind:
+    """What a task is called, and what it needs.
+
+    Parameters
+    ----------
+    title : str
+        Its name in the user interface.
+    resources : Resources
+    accelerated : bool
+        Computes on an accelerator where the profile has one.
+    cached : bool
+        Kubeflow may reuse its outputs; what it reads or changes is all among its inputs.
+    registry : bool
+        Gets the credentials of the registry.
+    """
+
+    title: str
+    resources: Resources
+    accelerated: bool = False
+    cached: bool = False
+    registry: bool = False
+
+
+def _step(name: str, title: str, resources: Resources, accelerated: bool = False) -> TaskKind:
+    return TaskKind(title, resources, accelerated, STEPS[name].cached)
+
+
+#: By step, ``-part`` for one part of it; and the tasks beside the steps.
+TASKS: dict[str, TaskKind] = {
+    "plan": TaskKind("Look at the data", Resources("1", "1Gi", 1)),
+    "simulate": _step("simulate", "Simulate an epigenome", Resources("2", "4Gi")),
+    "ingest-part": _step("ingest", "Ingest a shard of the tracks", Resources("4", "8Gi", 24)),
+    "ingest": _step("ingest", "Ingest", Resources("4", "16Gi", 24)),
+    "preprocess-part": _step("preprocess", "Preprocess a group of chromosomes", Resources("2", "8Gi", 12)),
+    "preprocess": _step("preprocess", "Preprocess", Resources("4", "16Gi", 24)),
+    "train": _step("train", "Train", Resources("8", "32Gi", 96), accelerated=True),
+    "export": _step("export", "Export to ONNX", Resources("2", "8Gi", 2)),
+    "embed-part": _step("embed", "Embed a group of chromosomes", Resources("4", "8Gi", 12), accelerated=True),
+    "embed": _step("embed", "Embed", Resources("4", "16Gi", 24), accelerated=True),
+    "evaluate": _step("evaluate", "Evaluate", Resources("8", "32Gi", 24)),
+    "report": _step("report", "Report", Resources("2", "8Gi", 2)),
+    "promote": _step("promote", "Judge against the champion", Resources("8", "32Gi", 24)),
+    "monitor": _step("monitor", "Look for drift", Resources("2", "8Gi", 4)),
+    "changed": TaskKind("Ask whether anything is new", Resources("1", "2Gi", 1), registry=True),
+    "champion": TaskKind("Fetch the champion", Resources("1", "2Gi", 2), registry=True),
+    "publish": TaskKind("Publish", Resources("1", "4Gi", 4), registry=True),
+    "rollout": TaskKind("Roll out", Resources("1", "2Gi", 2), registry=True),
 }
 
 #: The pod that starts a TrainJob and waits for it does nothing else.
 LAUNCHER = Resources("500m", "1Gi", 100)
-
-#: Steps that compute on an accelerator where the profile has one.
-ACCELERATED = {"train", "embed", "embed-part"}
-
-#: Tasks beside the steps: they read or change what no parameter describes, and are never taken from the cache.
-UNCACHED = {"plan", "changed", "champion", "publish", "rollout"}
-
-#: Tasks that are given the credentials of the registry.
-REGISTRY_TASKS = {"changed", "champion", "publish", "rollout"}
 
 #: Label, its value, and taint of preemptible nodes, by who runs the cluster; None: untainted.
 SPOT_NODES: dict[str, tuple[str, str, str | None]] = {
@@ -246,7 +265,7 @@ def place(task: PipelineTask, step: str, profile: Profile, cluster: Cluster, *, 
     task : PipelineTask
         Task of a step's component.
     step : str
-        Key of `RESOURCES`.
+        Key of `TASKS`.
     profile : Profile
         What the pipeline asks for.
     cluster : Cluster
@@ -259,7 +278,8 @@ def place(task: PipelineTask, step: str, profile: Profile, cluster: Cluster, *, 
     PipelineTask
         The same task.
     """
-    resources = LAUNCHER if launched else RESOURCES[step]
+    kind = TASKS[step]
+    resources = LAUNCHER if launched else kind.resources
     task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
     task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
     task.set_retry(
@@ -271,7 +291,7 @@ def place(task: PipelineTask, step: str, profile: Profile, cluster: Cluster, *, 
     )
     kubernetes.set_timeout(task, resources.hours * HOUR)
     # Caching is set for each task: left open, it would follow the environment of who compiles.
-    task.set_caching_options(step not in UNCACHED and STEPS[step.removesuffix("-part")].cached)
+    task.set_caching_options(kind.cached)
     # Without a uid of its own, so that clusters which give each namespace its range can choose one.
     kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=cluster.scratch)
@@ -283,10 +303,10 @@ def place(task: PipelineTask, step: str, profile: Profile, cluster: Cluster, *, 
     if cluster.s3_secret:
         # As files, since variables would have to be listed here one by one.
         kubernetes.use_secret_as_volume(task, cluster.s3_secret, str(SECRET_FOLDER), optional=True)
-    if cluster.registry_secret and step in REGISTRY_TASKS:
+    if cluster.registry_secret and kind.registry:
         variables = {name: name for name in REGISTRY_VARIABLES}
         kubernetes.use_secret_as_env(task, cluster.registry_secret, variables, optional=True)
-    if step in ACCELERATED and profile.accelerators and not launched:
+    if kind.accelerated and profile.accelerators and not launched:
         task.set_accelerator_type(cluster.accelerator).set_accelerator_limit(
             profile.accelerators if step == "train" else 1
         )

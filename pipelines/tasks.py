@@ -15,29 +15,7 @@ from epilstm.telemetry.step_run import PIPELINE
 from pipelines.components import CACHED, WHOLE, Form, plan_component, step_component
 from pipelines.images import Images
 from pipelines.lifecycle.components import champion_component, changed_component, publish_component, rollout_component
-from pipelines.profiles import ACCELERATED, DATA_PATH, RESOURCES, Cluster, Profile, place
-
-#: What a task is called in the user interface.
-TITLES = {
-    "plan": "Look at the data",
-    "simulate": "Simulate an epigenome",
-    "ingest-part": "Ingest a shard of the tracks",
-    "ingest": "Ingest",
-    "preprocess-part": "Preprocess a group of chromosomes",
-    "preprocess": "Preprocess",
-    "train": "Train",
-    "export": "Export to ONNX",
-    "embed-part": "Embed a group of chromosomes",
-    "embed": "Embed",
-    "evaluate": "Evaluate",
-    "report": "Report",
-    "promote": "Judge against the champion",
-    "monitor": "Look for drift",
-    "changed": "Ask whether anything is new",
-    "champion": "Fetch the champion",
-    "publish": "Publish",
-    "rollout": "Roll out",
-}
+from pipelines.profiles import DATA_PATH, TASKS, Cluster, Profile, place
 
 
 def _code(step: str, plan: PipelineTask | None) -> dict[str, Any]:
@@ -76,7 +54,7 @@ class TaskMaker:
     ) -> PipelineTask:
         """Run a step of the step table, with the code that a plan reported; arguments are the component's."""
         step, key = STEPS[name], f"{name}-part" if form.part else name
-        gpu = key in ACCELERATED and self.profile.accelerators
+        gpu = TASKS[key].accelerated and self.profile.accelerators
         component = step_component(step, self.images.reference(f"{step.image}-gpu" if gpu else step.image), form)
         return self._placed(component(**_code(name, plan), **arguments), key)
 
@@ -123,7 +101,7 @@ class TaskMaker:
         return self.images.reference("pipeline")
 
     def _launcher(self) -> str:
-        resources = RESOURCES["train"]
+        resources = TASKS["train"].resources
         options = {
             "image": self.images.reference("train-gpu"),
             "runtime": self.cluster.runtime,
@@ -144,4 +122,4 @@ class TaskMaker:
 
     def _placed(self, task: PipelineTask, key: str) -> PipelineTask:
         placed = place(task, key, self.profile, self.cluster).set_env_variable(PIPELINE, self.pipeline)
-        return placed.set_display_name(TITLES[key])
+        return placed.set_display_name(TASKS[key].title)

@@ -1,6 +1,6 @@
 """The step table: what each step is called, reads and writes.
 
-The command line, ``dvc.yaml`` (held against it by a test) and the kfp components all follow from this table.
+The command line, ``dvc.yaml`` (compared with it by a test) and the kfp components all follow from this table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Step:
     Parameters
     ----------
     name : str
-        Command, params section and room.
+        Command, params section and package.
     summary : str
         One line.
     image : str
@@ -63,7 +63,7 @@ class Step:
         May be started as several processes by ``torchrun``; the first writes the outputs.
     part : str or None
         Help of ``--part``: the step can do one part of its work, which goes into its work folders and to no output. A
-        run without it takes over what is there, does the rest, and writes what a run that did it all would write.
+        run without it reuses what is there, does the rest, and writes what one run of everything would write.
     versions : tuple of str
         Versions of files that it reads and that no port names; pipelines pass them, so that a changed file reruns it.
     cached : bool
@@ -118,7 +118,7 @@ class Step:
 
 
 METRICS = Port("metrics", "metrics", "where the step's numbers go (JSON)", optional=True)
-PARTS = Port("parts", "folder", "arrays done so far, from which a run goes on", optional=True)
+PARTS = Port("parts", "folder", "arrays done so far, from which a run resumes", optional=True)
 
 CHROMOSOMES = "only one of N groups of chromosomes of about equal size, as 3/8, or one chromosome, into the parts"
 
@@ -202,7 +202,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             "evaluate",
-            "Judge the embedding against the baselines on held-out data.",
+            "Score the embedding and the baselines on held-out data.",
             "train",
             (
                 Port("matrix", "matrix", "matrix dataset"),
@@ -229,7 +229,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             "promote",
-            "Decide whether the new model is to follow the champion.",
+            "Decide whether the new model replaces the champion.",
             "train",
             (
                 Port("matrix", "matrix", "matrix dataset"),
@@ -261,13 +261,13 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             "monitor",
-            "Tell whether new tracks are like those the model was trained on.",
+            "Compare new tracks with those the model was trained on.",
             "train",
             (
                 Port("matrix", "matrix", "matrix dataset that the model was trained on"),
                 Port("model", "model", "model folder; without it, nothing is reconstructed", optional=True),
                 Port("signal", "signal", "signal dataset of the new tracks", optional=True),
-                Port("served", "file", "what a server's /metrics said, to judge what it was given", optional=True),
+                Port("served", "file", "a server's /metrics, to compare the tracks of its requests", optional=True),
             ),
             (
                 Port("drift", "file", "verdict to write (JSON), with every number", verdict="verdict"),

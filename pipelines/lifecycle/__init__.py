@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from pipelines.defaults import PATH_KEYS
+
 #: Parameters of the pipelines that name files.
-FILES = ("samplesheet", "regions", "blacklist", "tasks", "labels")
+FILES = (*PATH_KEYS["ingest"], *PATH_KEYS["evaluate"])
 
 #: Params sections of a run.
 RUN_SECTIONS = ("ingest", "preprocess", "train", "export", "embed", "evaluate", "report", "promote")
