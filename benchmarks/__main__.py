@@ -19,9 +19,9 @@ import click
 from benchmarks.case import STAGES, Case, Measurement, Size
 from benchmarks.machine import describe_machine
 from benchmarks.table import Row, as_json, as_markdown
-from epilstm.artifacts import write_json
-from epilstm.steps import STEPS
-from epilstm.store import available_cores
+from epilstm.files.outputs import write_json
+from epilstm.runtime.step_table import STEPS
+from epilstm.store.arrays import available_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from epilstm.store import available_cores
+from epilstm.store.arrays import available_cores
 
 #: Packages whose version matters for speed.
 PACKAGES = ("torch", "numpy", "zarr", "numba", "onnxruntime", "onnxruntime-gpu", "xgboost-cpu")

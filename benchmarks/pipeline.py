@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import remove
-from epilstm.runner import StepContext, StepResult
-from epilstm.steps import STEPS
+from epilstm.files.outputs import remove
+from epilstm.runtime.runner import StepContext, StepResult
+from epilstm.runtime.step_table import STEPS
 
 
 def run_step(name: str, params: Any, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> StepResult:

@@ -23,9 +23,9 @@ import click
 from benchmarks.load import signal
 from benchmarks.machine import describe_machine
 from benchmarks.synthetic import write_encoder
-from epilstm.artifacts import ENCODER, write_json
-from epilstm.cores import available_cores
+from epilstm.files.outputs import ENCODER, write_json
 from epilstm.model.encoder_folder import SIGNAL
+from epilstm.runtime.cores import available_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

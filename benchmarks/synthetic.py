@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.artifacts import MANIFEST, sha256_file, write_json
-from epilstm.datasets import MatrixManifest, Scaler, SignalManifest, Split, TrackEntry, write_manifest
-from epilstm.genome import bin_count
+from epilstm.files.outputs import MANIFEST, sha256_file, write_json
+from epilstm.genome.assembly import bin_count
+from epilstm.store.manifests import MatrixManifest, Scaler, SignalManifest, Split, TrackEntry, write_manifest
 
 if TYPE_CHECKING:
-    from epilstm.config import Codec
+    from epilstm.params import Codec
 
 BIN_SIZE, FRAME_BINS = 25, 100
 
@@ -96,8 +96,8 @@ def track_names(tracks: int) -> list[str]:
 
 def write_signal(folder: Path, tracks: int, bins: int) -> Path:
     """Signal dataset of three chromosomes; the second and third, a fiftieth each, are there to be held out."""
-    from epilstm.ingest.binning import HISTOGRAM_EDGES, SignalSummary
-    from epilstm.store import create_group, create_mask, create_signal_array
+    from epilstm.store.arrays import create_group, create_mask, create_signal_array
+    from epilstm.tracks.binning import HISTOGRAM_EDGES, SignalSummary
 
     if (folder / MANIFEST).is_file():
         return folder
@@ -150,8 +150,8 @@ def write_signal(folder: Path, tracks: int, bins: int) -> Path:
 
 def write_matrix(folder: Path, tracks: int, bins: int, codec: Codec = "lz4") -> Path:
     """Matrix dataset of one chromosome, all of it for training."""
-    from epilstm.shards import open_bins
-    from epilstm.store import SHARD_BINS, create_bin_array, create_group, create_mask
+    from epilstm.store.arrays import SHARD_BINS, create_bin_array, create_group, create_mask
+    from epilstm.store.shards import open_bins
 
     if (folder / MANIFEST).is_file():
         return folder
@@ -191,10 +191,10 @@ def write_matrix(folder: Path, tracks: int, bins: int, codec: Codec = "lz4") -> 
 def write_encoder(folder: Path, tracks: int, network: dict[str, Any]) -> Path:
     """Encoder folder of an untrained network that belongs to the matrix of `write_matrix`."""
     from benchmarks.pipeline import run_step
-    from epilstm.config import ExportParams
     from epilstm.model.config import ModelConfig
     from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
     from epilstm.model.networks import build
+    from epilstm.params import ExportParams
 
     if (folder / MANIFEST).is_file():
         return folder

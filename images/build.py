@@ -19,12 +19,12 @@ from pathlib import Path
 import click
 
 from epilstm import __version__
-from epilstm.artifacts import write_json
 from epilstm.errors import EpilstmError, PipelineError
-from epilstm.records import work_tree
+from epilstm.files.outputs import write_json
+from epilstm.pipelines.graphs.images import DEFAULT_REGISTRY, Images
+from epilstm.runtime.records import work_tree
 from images.engines import NAMES as ENGINES
 from images.engines import BuildEngine, find_engine
-from pipelines.images import DEFAULT_REGISTRY, Images
 
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCE = "https://github.com/epilstm/epilstm"

@@ -11,19 +11,19 @@ from typing import Any
 import click
 
 from epilstm.errors import PipelineError
-from epilstm.extras import missing_package
+from epilstm.runtime.extras import missing_package
 
 #: Subcommands: name -> (module:attribute, one line).
 COMMANDS = {
-    "compile": ("pipelines.compile_command:compile_pipelines", "Write the compiled pipelines."),
-    "upload": ("pipelines.cluster_commands:upload", "Register a compiled pipeline as a version."),
-    "submit": ("pipelines.cluster_commands:submit", "Start a run."),
-    "schedule": ("pipelines.schedule_command:schedule", "Run a registered version again and again."),
-    "status": ("pipelines.cluster_commands:status", "Show a run and its steps."),
-    "runs": ("pipelines.cluster_commands:runs_command", "List the latest runs."),
-    "terminate": ("pipelines.cluster_commands:terminate", "End a run."),
+    "compile": ("epilstm.pipelines.compile.command:compile_pipelines", "Write the compiled pipelines."),
+    "upload": ("epilstm.pipelines.submit.commands:upload", "Register a compiled pipeline as a version."),
+    "submit": ("epilstm.pipelines.submit.commands:submit", "Start a run."),
+    "schedule": ("epilstm.pipelines.submit.schedule_command:schedule", "Run a registered version again and again."),
+    "status": ("epilstm.pipelines.submit.commands:status", "Show a run and its steps."),
+    "runs": ("epilstm.pipelines.submit.commands:runs_command", "List the latest runs."),
+    "terminate": ("epilstm.pipelines.submit.commands:terminate", "End a run."),
     "retrain-on-alert": (
-        "pipelines.retrain_on_alert_command:retrain_on_alert",
+        "epilstm.pipelines.submit.retrain_on_alert_command:retrain_on_alert",
         "Start a run when an alert requests it.",
     ),
 }

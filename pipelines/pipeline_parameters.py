@@ -9,9 +9,9 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
-from epilstm.steps import STEPS
-from pipelines.components import POSITIONAL, with_signature
-from pipelines.defaults import PATH_KEYS
+from epilstm.pipelines.graphs.defaults import PATH_KEYS
+from epilstm.pipelines.graphs.step_components import POSITIONAL, with_signature
+from epilstm.runtime.step_table import STEPS
 
 
 @dataclass(frozen=True)

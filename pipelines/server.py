@@ -21,9 +21,9 @@ from urllib3 import exceptions
 
 from epilstm.console import log
 from epilstm.errors import PipelineError
-from epilstm.network import proxy_for, trusting
-from pipelines.connection import Connection
-from pipelines.credentials import Credentials
+from epilstm.pipelines.submit.connection import Connection
+from epilstm.pipelines.submit.credentials import Credentials
+from epilstm.runtime.network import proxy_for, trusting
 
 T = TypeVar("T")
 

@@ -101,8 +101,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def images(engine: Engine) -> dict[str, str]:
     """References of the CPU images, built from this source tree, by name."""
+    from epilstm.pipelines.graphs.images import Images
     from images.build import CPU_IMAGES
-    from pipelines.images import Images
 
     line = [sys.executable, "-m", "images.build", "--engine", "docker", "--base-image", BASE_IMAGE]
     told = subprocess.run(

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.artifacts import (
+from epilstm.errors import DataError
+from epilstm.files.outputs import (
     MANIFEST,
     check_replaceable,
     exclusive,
@@ -29,7 +30,6 @@ from epilstm.artifacts import (
     to_json,
     write_json,
 )
-from epilstm.errors import DataError
 
 
 def folder_with(path: Path, **files: str) -> Path:

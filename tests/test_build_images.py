@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from cyclonedx.validation.json import JsonStrictValidator
 
-from epilstm.records import REVISION_VARIABLE
+from epilstm.pipelines.graphs.images import NAMES, Images
+from epilstm.runtime.records import REVISION_VARIABLE
 from images.build import CPU_IMAGES, PYPI, RECIPES, TORCH_CPU, Sources, build_images, source_revision
 from images.engines import BuildEngine
 from images.requirements import requirements
 from images.sbom import SCHEMA, bill_of_materials
-from pipelines.images import NAMES, Images
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -182,7 +182,7 @@ esac
 
 
 def test_a_push_writes_the_digests_that_pipelines_are_pinned_by_and_never_moves_a_tag(tmp_path):
-    from pipelines.images import read_digests
+    from epilstm.pipelines.graphs.images import read_digests
 
     program(tmp_path, "docker", PUSHED)
     words = ("serve", "--push", "--digests", f"{tmp_path}/digests.json", "--sbom", f"{tmp_path}/sbom")

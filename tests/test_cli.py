@@ -14,12 +14,12 @@ from types import ModuleType
 import pytest
 
 from epilstm import __version__, console
-from epilstm.artifacts import MANIFEST
 from epilstm.cli import OTHER_COMMANDS, main
-from epilstm.config import SECTIONS, Section
-from epilstm.params_command import rows_of
-from epilstm.runner import StepContext, StepResult
-from epilstm.steps import STEPS, Port, Step
+from epilstm.files.outputs import MANIFEST
+from epilstm.params import SECTIONS, Section
+from epilstm.runtime.params_command import rows_of
+from epilstm.runtime.runner import StepContext, StepResult
+from epilstm.runtime.step_table import STEPS, Port, Step
 
 
 class ToyParams(Section):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import epilstm
-from epilstm.code_fingerprint import WITHOUT_VALUES, fingerprint_of, step_fingerprint, step_fingerprints
-from epilstm.steps import STEPS
+from epilstm.runtime.code_fingerprint import WITHOUT_VALUES, fingerprint_of, step_fingerprint, step_fingerprints
+from epilstm.runtime.step_table import STEPS
 
 PACKAGE = Path(epilstm.__file__).parent
 
@@ -64,7 +64,7 @@ def test_a_changed_function_in_a_shared_module_counts_for_the_steps_that_import_
     assert "preprocess" in changed
     assert "train" not in changed  # it is given the standardised matrix
     assert changed == {
-        name for name, code in step_fingerprints(package).items() if "epilstm.transforms" in code.modules
+        name for name, code in step_fingerprints(package).items() if "epilstm.tracks.transforms" in code.modules
     }
 
 
@@ -157,12 +157,19 @@ def test_a_data_file_of_the_package_counts_for_the_steps_that_read_it(package: P
     assert changed_by(package, "monitor/drift.html.jinja", "<", " <") == {"monitor"}
     changed = changed_by(package, "genomes/hg19.chrom.sizes", "249250621", "249250622")
     assert "ingest" in changed
-    assert changed == {name for name, code in step_fingerprints(package).items() if "epilstm.genome" in code.modules}
+    assert changed == {
+        name for name, code in step_fingerprints(package).items() if "epilstm.genome.assembly" in code.modules
+    }
 
 
 def test_every_data_file_of_the_package_counts_for_whatever_reads_it(package: Path):
     readers = (
-        *("epilstm.genome", "epilstm.report.page", "epilstm.monitor.page", "epilstm.samplesheet.catalog"),
+        *(
+            "epilstm.genome.assembly",
+            "epilstm.steps.report.page",
+            "epilstm.steps.monitor.page",
+            "epilstm.tracks.catalogue",
+        ),
         "epilstm.project.initialising",
     )
     found = {name for reader in readers for name in fingerprint_of(reader).modules if not name.startswith("epilstm")}
@@ -173,7 +180,7 @@ def test_every_data_file_of_the_package_counts_for_whatever_reads_it(package: Pa
 @pytest.mark.parametrize("step", ["ingest", "embed"])
 def test_whatever_python_loads_for_a_step_is_in_its_closure(step: str):
     target = STEPS[step].target.partition(":")[0]
-    code = "import sys, epilstm.runner; before = set(sys.modules); import {}; print(*set(sys.modules) - before)"
+    code = "import sys, epilstm.runtime.runner; before = set(sys.modules); import {}; print(*set(sys.modules) - before)"
     told = subprocess.run(
         [sys.executable, "-c", code.format(target)],
         capture_output=True, text=True, check=True,

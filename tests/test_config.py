@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.config import (
+from epilstm.errors import ParamsError
+from epilstm.params import (
     SECTIONS,
     EvaluateParams,
     IngestParams,
@@ -19,8 +20,7 @@ from epilstm.config import (
     load_section,
     read_yaml,
 )
-from epilstm.errors import ParamsError
-from epilstm.steps import STEPS
+from epilstm.runtime.step_table import STEPS
 
 
 def write(folder: Path, text: str) -> Path:

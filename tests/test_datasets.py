@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from epilstm.artifacts import MANIFEST
-from epilstm.datasets import (
+from epilstm.errors import DataError
+from epilstm.files.outputs import MANIFEST
+from epilstm.genome.assembly import Region
+from epilstm.store.manifests import (
     EmbeddingsManifest,
     Manifest,
     MatrixManifest,
@@ -19,8 +21,6 @@ from epilstm.datasets import (
     read_manifest,
     write_manifest,
 )
-from epilstm.errors import DataError
-from epilstm.genome import Region
 
 GENOME: dict[str, Any] = {
     "assembly": "toy",

@@ -12,10 +12,10 @@ import time
 import numpy as np
 import pytest
 
-from epilstm.artifacts import written_whole
-from epilstm.disk import is_disk_full, require_space, system_error_line
 from epilstm.errors import DataError
-from epilstm.track_files import BigWigs, Piece
+from epilstm.files.disk import is_disk_full, require_space, system_error_line
+from epilstm.files.outputs import written_whole
+from epilstm.tracks.bigwig_columns import BigWigs, Piece
 from small_disk import make_read_only, small_disk
 from tracks.small_epigenome import SmallEpigenome, make
 
@@ -94,7 +94,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from epilstm.errors import DataError
-from epilstm.track_files import BigWigs, Piece
+from epilstm.tracks.bigwig_columns import BigWigs, Piece
 columns = int(sys.argv[2])
 rng = np.random.default_rng(1)
 try:

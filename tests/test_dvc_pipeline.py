@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
-from epilstm.artifacts import fingerprint
-from epilstm.code_fingerprint import step_fingerprint
-from epilstm.config import SECTIONS, load_section
-from epilstm.genome import load_assembly, read_blacklist, read_regions
-from epilstm.steps import STEPS
+from epilstm.files.outputs import fingerprint
+from epilstm.genome.assembly import load_assembly, read_blacklist, read_regions
+from epilstm.params import SECTIONS, load_section
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.step_table import STEPS
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -364,7 +364,7 @@ def test_a_default_reruns_the_stage_of_its_step_alone(tiny_project, code):
 def test_code_of_a_shared_module_reruns_the_stages_that_run_through_it(tiny_project, code):
     with open(code / "transforms.py", "a") as stream:
         stream.write("\nCHANGED = True\n")
-    through = {step for step in STAGED if "epilstm.transforms" in step_fingerprint(step).modules}
+    through = {step for step in STAGED if "epilstm.tracks.transforms" in step_fingerprint(step).modules}
     assert "preprocess" in through
     assert stages_to_run(tiny_project) == through != set(STAGED)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilstm.errors import GenomeError
-from epilstm.genome import (
+from epilstm.genome.assembly import (
     BUILT_IN_ASSEMBLIES,
     Assembly,
     Region,

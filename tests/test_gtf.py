@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import LabelsError
-from epilstm.genome import Region
-from epilstm.gtf import attributes_of, read_annotation
+from epilstm.genome.assembly import Region
+from epilstm.genome.gtf import attributes_of, read_annotation
 
 GENE = "chr1\tHAVANA\tgene\t101\t900\t.\t+\t.\t"
 EXON = "chr1\tHAVANA\texon\t101\t200\t.\t+\t.\t"

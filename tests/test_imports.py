@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from epilstm.cli import OTHER_COMMANDS
-from epilstm.steps import STEPS
+from epilstm.runtime.step_table import STEPS
 
 HEAVY = {
     "fsspec", "matplotlib", "numba", "numpy", "onnx", "onnxruntime", "pandas", "pyBigWig", "pyarrow", "s3fs",

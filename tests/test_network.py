@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import ParamsError
-from epilstm.network import CA_VARIABLES, Proxy, ca_path, parse_headers, proxy_for
+from epilstm.runtime.network import CA_VARIABLES, Proxy, ca_path, parse_headers, proxy_for
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 

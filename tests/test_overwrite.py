@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from checkpoint_import.published_cell import write_checkpoint
-from epilstm.artifacts import MANIFEST
 from epilstm.cli import main
+from epilstm.files.outputs import MANIFEST
 from tracks.small_epigenome import SmallEpigenome, make
 
 

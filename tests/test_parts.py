@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epilstm.console import log
-from epilstm.datasets import Manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.parts import Finish, FolderOf, Parts, fill, group_of
-from epilstm.seal import SEAL
-from epilstm.shards import open_bins
-from epilstm.store import SHARD_BINS, create_bin_array, require_group
+from epilstm.files.completion import SEAL
+from epilstm.store.arrays import SHARD_BINS, create_bin_array, require_group
+from epilstm.store.manifests import Manifest
+from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
+from epilstm.store.shards import open_bins
 from watching import wait_until
 
 GROUP = "toy.zarr"
@@ -35,7 +35,7 @@ CHROMS = ["chr1", "chr2", "chrM"]
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from epilstm.parts import Parts
+from epilstm.store.parts import Parts
 from test_parts import GROUP, write_one
 
 def write(chroms, folder_of, finish):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.config import SECTIONS, PreprocessParams, TrainParams, load_section, read_sections
-from epilstm.train.command import model_config
-from epilstm.train.sizes import choose_sizes
+from epilstm.model.sizes import choose_sizes
+from epilstm.params import SECTIONS, PreprocessParams, TrainParams, load_section, read_sections
+from epilstm.steps.train.command import model_config
 
 PRESETS = sorted((Path(__file__).parents[1] / "presets").glob("*.yaml"))
 

@@ -15,14 +15,14 @@ import pytest
 
 from epilstm.console import log
 from epilstm.errors import TrackError
-from epilstm.processes import WorkerDied, outcomes
+from epilstm.runtime.processes import WorkerDied, outcomes
 from watching import alive, wait_until
 
 #: Run as a process of its own: two workers that write their id and sleep.
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from epilstm.processes import outcomes
+from epilstm.runtime.processes import outcomes
 from test_processes import sleep_after_telling
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from epilstm import records
 from epilstm.errors import DataError
-from epilstm.records import code_tree, package_versions, parse_record, project_tree, work_tree
+from epilstm.runtime import records
+from epilstm.runtime.records import code_tree, package_versions, parse_record, project_tree, work_tree
 
 RECORD: dict[str, Any] = {
     "step": "train",
@@ -106,7 +106,7 @@ def test_versions_are_read_without_importing():
     assert found["numpy"] == version("numpy")
     assert set(found) <= set(records.PACKAGES)
     assert not set(found) & {"pytest", "dvc"}
-    code = "import sys; from epilstm.records import package_versions; package_versions(); print('torch' in sys.modules)"
+    code = "import sys; from epilstm.runtime.records import package_versions; package_versions(); print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
 

@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 
 from epilstm import __version__
-from epilstm.artifacts import MANIFEST, exclusive, fingerprint
-from epilstm.config import SECTIONS, Section
 from epilstm.console import log
 from epilstm.errors import DataError, EpilstmError, ParamsError
-from epilstm.runner import Interrupted, StepContext, StepResult, run_step
-from epilstm.steps import METRICS, Port, Step
+from epilstm.files.outputs import MANIFEST, exclusive, fingerprint
+from epilstm.params import SECTIONS, Section
+from epilstm.runtime.runner import Interrupted, StepContext, StepResult, run_step
+from epilstm.runtime.step_table import METRICS, Port, Step
 
 TOY = Step(
     "toy",
@@ -48,7 +48,7 @@ PROGRAM = """
 import sys, time
 from types import ModuleType
 from epilstm import cli, config, runner, steps
-from epilstm.steps import METRICS, Port, Step
+from epilstm.runtime.step_table import METRICS, Port, Step
 
 def run(params, context):
     text = context.inputs["text"].read_text()
@@ -275,7 +275,7 @@ def test_a_signal_while_the_step_is_imported_stops_it_as_one_while_it_runs(toy, 
         os.kill(os.getpid(), number)
         return sys.modules[name]
 
-    monkeypatch.setattr("epilstm.runner.import_module", slow_import)
+    monkeypatch.setattr("epilstm.runtime.runner.import_module", slow_import)
     with pytest.raises(Interrupted, match=r"^toy: interrupted; nothing half-written is left"):
         toy()
     assert not Path("out").exists()

@@ -10,21 +10,21 @@ import pytest
 import yaml
 import zarr
 
-from epilstm import store
 from epilstm.cli import main
-from epilstm.client.outputs import DatasetWriter, Layout
-from epilstm.config import SplitParams
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, read_manifest
-from epilstm.genome import Assembly, Region, RegionIndex
-from epilstm.ingest.binned_track import Binning
-from epilstm.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arrays_of, places_of
-from epilstm.preprocess.matrix_dataset import MatrixWriter, shards_of
-from epilstm.preprocess.splitting import split_regions
-from epilstm.shards import open_bins
-from epilstm.standardisation import standardise
-from epilstm.store import Masks, open_signal
-from epilstm.stretches import open_embeddings
-from epilstm.track_files import Piece
+from epilstm.genome.assembly import Assembly, Region, RegionIndex
+from epilstm.params import SplitParams
+from epilstm.serving.client.outputs import DatasetWriter, Layout
+from epilstm.steps.preprocess.splitting import split_regions
+from epilstm.store import arrays
+from epilstm.store.arrays import Masks, open_signal
+from epilstm.store.bin_ranges import open_embeddings
+from epilstm.store.binned_track import Binning
+from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, read_manifest
+from epilstm.store.matrix_writing import MatrixWriter, shards_of
+from epilstm.store.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arrays_of, places_of
+from epilstm.store.shards import open_bins
+from epilstm.store.standardisation import standardise
+from epilstm.tracks.bigwig_columns import Piece
 
 SCAFFOLDS, BIN = 3_000, 25
 KINDS = {"signal": SignalManifest, "matrix": MatrixManifest}
@@ -74,9 +74,9 @@ def run(folder: Path, *words: str) -> None:
 def made(folder: Path) -> tuple[Path, int]:
     """Signal and matrix of the scaffolds, and how many arrays were made for them."""
     calls = []
-    create = store.create_array
+    create = arrays.create_array
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "create_array", lambda *given, **named: calls.append(None) or create(*given, **named))
+        patch.setattr(arrays, "create_array", lambda *given, **named: calls.append(None) or create(*given, **named))
         run(folder, "ingest", "--samplesheet", str(folder / "sheet.csv"), "--signal", str(folder / "signal"))
         run(folder, "preprocess", "--signal", str(folder / "signal"), "--matrix", str(folder / "matrix"))
     return folder, len(calls)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.seal import SEAL, TAIL_BYTES, seal, sealed_facts
+from epilstm.files.completion import SEAL, TAIL_BYTES, seal, sealed_facts
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numcodecs import blosc
 
 from epilstm.errors import DataError
-from epilstm.shards import BinArray, open_bins
-from epilstm.store import SHARD_BINS, chunk_bins, create_array, create_bin_array, create_group, shard_file
+from epilstm.store.arrays import SHARD_BINS, chunk_bins, create_array, create_bin_array, create_group, shard_file
+from epilstm.store.shards import BinArray, open_bins
 
 BINS = 2 * SHARD_BINS + 12_345
 CODECS = ["none", "lz4", "zstd"]

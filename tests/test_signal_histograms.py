@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from epilstm.signal_histograms import HISTOGRAMS, write_histograms
+from epilstm.store.signal_histograms import HISTOGRAMS, write_histograms
 
 
 def test_the_files_digest_is_the_same_under_every_version_of_python_and_zlib(tmp_path):

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from epilstm.cli import main
-from epilstm.code_fingerprint import step_fingerprint
 from epilstm.errors import ParamsError
-from epilstm.step_fingerprints import write_fingerprints
-from epilstm.steps import STEPS
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.step_fingerprints import write_fingerprints
+from epilstm.runtime.step_table import STEPS
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from epilstm.samplesheet.sheet import COLUMNS
-from epilstm.steps import METRICS, STEPS, Port, Step
+from epilstm.runtime.step_table import METRICS, STEPS, Port, Step
+from epilstm.tracks.samplesheet import COLUMNS
 
 STEP = Step(
     "toy",

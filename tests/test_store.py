@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from epilstm.errors import DataError
-from epilstm.store import (
+from epilstm.store.arrays import (
     SHARD_BINS,
     SIGNAL_CHUNK_BINS,
     SIGNAL_SHARD_BINS,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from epilstm import text_files
 from epilstm.errors import LabelsError
-from epilstm.text_files import byte_blocks, csv_rows, read_text, table_lines, text_lines, whole_number
+from epilstm.files import text as text_files
+from epilstm.files.text import byte_blocks, csv_rows, read_text, table_lines, text_lines, whole_number
 
 TEXT = "one\n\ntwo é\n"
 LINES = [(1, "one"), (2, ""), (3, "two é")]

@@ -14,16 +14,23 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from epilstm.artifacts import ENCODER
 from epilstm.cli import main
-from epilstm.client.connection import ServedModel
-from epilstm.client.streaming import ServedEncoder
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, TrackEntry, read_manifest
-from epilstm.export.triton import field_metadata
+from epilstm.files.outputs import ENCODER
 from epilstm.model.encoder_folder import read_encoder_manifest
 from epilstm.model.folder import read_model_manifest
-from epilstm.samplesheet.sheet import Track, read_samplesheet, write_samplesheet
-from epilstm.track_identity import TrackIdentity, TrackSet, file_name, symbol
+from epilstm.serving.client.connection import ServedModel
+from epilstm.serving.client.streaming import ServedEncoder
+from epilstm.steps.export.triton import field_metadata
+from epilstm.store.manifests import (
+    EmbeddingsManifest,
+    MatrixManifest,
+    Scaler,
+    SignalManifest,
+    TrackEntry,
+    read_manifest,
+)
+from epilstm.tracks.identity import TrackIdentity, TrackSet, file_name, symbol
+from epilstm.tracks.samplesheet import Track, read_samplesheet, write_samplesheet
 
 SIZES = {"chr1": 50_000, "chr2": 20_000, "chr3": 20_000}
 
@@ -187,7 +194,7 @@ def test_a_part_of_a_name_selects_nothing(project, tmp_path, capsys, token, mess
 
 def test_new_signal_is_matched_by_its_fields(project: Path, tmp_path: Path) -> None:
     """In another order and without the tracks that make names clash, a track is still the same one."""
-    from epilstm.preprocess.standardise import rows_of
+    from epilstm.steps.preprocess.standardise import rows_of
 
     signal = read_manifest(project / "signal", SignalManifest)
     turned = signal.model_copy(update={"tracks": signal.tracks[::-1]})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilstm.errors import ParamsError
-from epilstm.track_identity import (
+from epilstm.tracks.identity import (
     LONGEST_FILE_NAME,
     TrackIdentity,
     TrackSet,

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from epilstm.datasets import Scaler
-from epilstm.standardisation import standardise, stored, to_signal
-from epilstm.treatment import Transform
+from epilstm.store.manifests import Scaler
+from epilstm.store.standardisation import standardise, stored, to_signal
+from epilstm.tracks.signal_transform import Transform
 
 MIXED = Scaler(
     tracks=["a", "b", "c"],

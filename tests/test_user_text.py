@@ -1,4 +1,4 @@
-"""Text that a user gives is opened by `epilstm.text_files` alone."""
+"""Text that a user gives is opened by `epilstm.files.text` alone."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def measure(case: Case, setting: Setting) -> Measurement:
 
 
 def _whole_step(case: Case, setting: Setting) -> Rate:
-    from epilstm.config import EmbedParams
+    from epilstm.params import EmbedParams
 
     inputs = {"matrix": _matrix(case, setting.folder), "encoder": _encoder(case, setting.folder)}
     outputs = {"embeddings": setting.folder / "embeddings"}
@@ -78,10 +78,10 @@ def _whole_step(case: Case, setting: Setting) -> Rate:
 
 def _alone(case: Case, setting: Setting) -> Rate:
     """The encoder on windows held in memory, `threads` calls at a time; only bins that are kept count."""
-    from epilstm.artifacts import ENCODER
-    from epilstm.config import EmbedParams
-    from epilstm.embed.command import default_batch
-    from epilstm.embed.core_encoder import load_core
+    from epilstm.files.outputs import ENCODER
+    from epilstm.model.core_encoder import load_core
+    from epilstm.params import EmbedParams
+    from epilstm.steps.embed.command import default_batch
 
     params = EmbedParams()
     core = load_core(_encoder(case, setting.folder) / ENCODER, "cpu")
@@ -120,8 +120,8 @@ def _plain(case: Case) -> Rate:
 
 def _storage_alone(case: Case, setting: Setting) -> None:
     """Read the matrix and write the finished embeddings again, shard by shard, in as many threads as the step."""
-    from epilstm.shards import open_bins
-    from epilstm.store import SHARD_BINS, create_bin_array, create_group
+    from epilstm.store.arrays import SHARD_BINS, create_bin_array, create_group
+    from epilstm.store.shards import open_bins
 
     source = open_bins(_matrix(case, setting.folder) / "matrix.zarr")["chr1"]
     finished = open_bins(setting.folder / "embeddings" / "embeddings.zarr")["chr1"]

@@ -35,7 +35,7 @@ def prepare(case: Case, folder: Path) -> None:
     """Take the pilot tracks through the pipeline up to evaluate, with a network that is trained for an epoch."""
     if case.options["what"] != "pilot" or (folder / "pilot-embeddings").is_dir():
         return
-    from epilstm.config import EmbedParams, ExportParams, IngestParams, PreprocessParams, SplitParams, TrainParams
+    from epilstm.params import EmbedParams, ExportParams, IngestParams, PreprocessParams, SplitParams, TrainParams
 
     pilot = pilot_folder()
     if not pilot.is_dir():
@@ -56,7 +56,7 @@ def measure(case: Case, setting: Setting) -> Measurement:
 
 
 def _pilot(case: Case, setting: Setting) -> Measurement:
-    from epilstm.config import EvaluateParams
+    from epilstm.params import EvaluateParams
 
     inputs: dict[str, Any] = {name: setting.folder / f"pilot-{name}" for name in ("matrix", "model", "embeddings")} | {
         "tasks": Path(__file__).parents[2] / "tasks" / "roadmap-pilot.yaml",
@@ -79,7 +79,7 @@ def _pilot(case: Case, setting: Setting) -> Measurement:
 
 
 def _pooling(case: Case, setting: Setting) -> Measurement:
-    from epilstm.evaluate.pooling import WindowStatistics
+    from epilstm.representations.pooling import WindowStatistics
 
     rng = np.random.default_rng(0)
     values = rng.standard_normal((case.bins, case.tracks), dtype=np.float32)

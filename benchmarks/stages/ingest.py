@@ -67,9 +67,9 @@ def write_bedgraph(path: Path, bases: int, text: Path) -> None:
 
 
 def _read_and_bin(case: Case, setting: Setting, path: Path, published: Any) -> Measurement:
-    from epilstm.ingest.bigwig import BigWig
-    from epilstm.ingest.binned_track import WINDOW_BINS
-    from epilstm.ingest.binning import bin_means
+    from epilstm.store.binned_track import WINDOW_BINS
+    from epilstm.tracks.bigwig import BigWig
+    from epilstm.tracks.binning import bin_means
 
     bin_size = synthetic.BIN_SIZE
 
@@ -103,7 +103,7 @@ def _read_and_bin(case: Case, setting: Setting, path: Path, published: Any) -> M
 
 
 def _whole_step(case: Case, setting: Setting, path: Path, published: Any) -> Measurement:
-    from epilstm.config import IngestParams
+    from epilstm.params import IngestParams
 
     params = IngestParams(assembly=str(path.with_name("chrom.sizes")), workers=case.options["workers"])
     out = setting.folder / "ingest-output"

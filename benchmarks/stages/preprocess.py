@@ -36,7 +36,7 @@ def prepare(case: Case, folder: Path) -> None:
 
 
 def measure(case: Case, setting: Setting) -> Measurement:
-    from epilstm.config import PreprocessParams, SplitParams
+    from epilstm.params import PreprocessParams, SplitParams
 
     signal, out = _signal(case, setting.folder), setting.folder / "preprocess-output"
     params = PreprocessParams(split=SplitParams(validation=["chr2"], test=["chr3"]), workers=setting.threads)
@@ -68,7 +68,7 @@ def measure(case: Case, setting: Setting) -> Measurement:
 
 
 def _plain(signal: Path, tracks: int) -> None:
-    from epilstm.store import open_group
+    from epilstm.store.arrays import open_group
 
     bins = max(1, REFERENCE_VALUES // tracks)
     block: np.ndarray = open_group(signal / "signal.zarr")["chr1"][:, :bins]  # type: ignore[index,assignment]
@@ -88,9 +88,9 @@ class _Copy:
 
 def _storage_alone(signal: Path, matrix: Path, setting: Setting) -> None:
     """Read the signal shard by shard and write the finished matrix again, in as many processes: no arithmetic."""
-    from epilstm.processes import outcomes
-    from epilstm.shards import open_bins
-    from epilstm.store import SHARD_BINS, create_bin_array, create_group
+    from epilstm.runtime.processes import outcomes
+    from epilstm.store.arrays import SHARD_BINS, create_bin_array, create_group
+    from epilstm.store.shards import open_bins
 
     copy, finished = setting.folder / "storage-alone.zarr", matrix / "matrix.zarr"
     group = create_group(copy)
@@ -106,8 +106,8 @@ def _storage_alone(signal: Path, matrix: Path, setting: Setting) -> None:
 
 
 def _do(job: _Copy) -> None:
-    from epilstm.shards import open_bins
-    from epilstm.store import SHARD_BINS, open_group
+    from epilstm.store.arrays import SHARD_BINS, open_group
+    from epilstm.store.shards import open_bins
 
     source, finished = open_group(job.signal)[job.chrom], open_bins(job.finished)[job.chrom]
     first = job.shard * SHARD_BINS

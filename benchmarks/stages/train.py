@@ -87,8 +87,8 @@ def prepare(case: Case, folder: Path) -> None:
 def measure(case: Case, setting: Setting) -> Measurement:
     import torch
 
-    from epilstm.config import TrainParams
-    from epilstm.train.loop import use_bfloat16
+    from epilstm.params import TrainParams
+    from epilstm.steps.train.loop import use_bfloat16
 
     wanted = setting.device
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -154,12 +154,12 @@ def _epoch(case: Case, setting: Setting, params: Any, device: Any) -> Rate:
     import torch
 
     from epilstm.console import progress
-    from epilstm.datasets import MatrixManifest, read_manifest
     from epilstm.model.config import ModelConfig
     from epilstm.model.networks import build
-    from epilstm.train.gradients import GradientWorkers
-    from epilstm.train.loop import Run, train
-    from epilstm.train.streams import MemoryWindows, StoredWindows, windows_of
+    from epilstm.steps.train.gradients import GradientWorkers
+    from epilstm.steps.train.loop import Run, train
+    from epilstm.steps.train.streams import MemoryWindows, StoredWindows, windows_of
+    from epilstm.store.manifests import MatrixManifest, read_manifest
 
     matrix = _matrix(case, setting.folder)
     manifest = read_manifest(matrix, MatrixManifest)

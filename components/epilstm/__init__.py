@@ -16,16 +16,16 @@ __version__ = "0.1.0"
 __all__ = ["Model", "__version__", "load"]
 
 if TYPE_CHECKING:
-    from epilstm.api.model import Model as Model
-    from epilstm.api.model import load as load
+    from epilstm.model.python_interface import Model as Model
+    from epilstm.model.python_interface import load as load
 
 
 def __getattr__(name: str) -> Any:
     # torch, zarr and pandas load with the first use of a model, not with the package (PEP 562).
     if name in ("Model", "load"):
-        from epilstm.api import model
+        from epilstm.model import python_interface
 
-        return getattr(model, name)
+        return getattr(python_interface, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

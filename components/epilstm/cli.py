@@ -16,35 +16,44 @@ from typing import Any
 import click
 
 from epilstm import __version__
-from epilstm.command_options import verbosity_options
-from epilstm.disk import is_disk_full, system_error_line
 from epilstm.errors import EpilstmError, error_line
-from epilstm.steps import STEPS, Step
+from epilstm.files.disk import is_disk_full, system_error_line
+from epilstm.runtime.command_options import verbosity_options
+from epilstm.runtime.step_table import STEPS, Step
 
 #: Commands that are not steps: name -> (module:attribute, one line).
 OTHER_COMMANDS = {
     "init": ("epilstm.project.init_command:init", "Write a project for your own data into a folder."),
     "run": ("epilstm.project.run_command:run", "From a samplesheet of bigWigs to embeddings and a report."),
-    "samplesheet": ("epilstm.samplesheet.command:samplesheet", "Write or check a samplesheet."),
-    "data": ("epilstm.sources.command:data", "Import tracks, with where they came from."),
+    "samplesheet": ("epilstm.tracks.samplesheet_command:samplesheet", "Write or check a samplesheet."),
+    "data": ("epilstm.store.data_command:data", "Import tracks, with where they came from."),
     "model": ("epilstm.registry.command:model", "Register, promote, fetch and trace models."),
     "import-checkpoint": (
-        "epilstm.checkpoint_import.command:import_checkpoint",
+        "epilstm.outputs.checkpoint_import.command:import_checkpoint",
         "Import the weights published with Epi-LSTM.",
     ),
-    "retrain": ("epilstm.retrain.command:retrain", "Refresh the data, run the pipeline, judge, register, roll out."),
-    "export-tracks": ("epilstm.tracks.command:export_tracks", "Write embeddings or tracks for browsers and analysis."),
-    "segment": ("epilstm.segment.command:segment", "Cluster embeddings into a segmentation of the genome."),
+    "retrain": (
+        "epilstm.registry.retrain_command:retrain",
+        "Refresh the data, run the pipeline, judge, register, roll out.",
+    ),
+    "export-tracks": (
+        "epilstm.outputs.browser_tracks.command:export_tracks",
+        "Write embeddings or tracks for browsers and analysis.",
+    ),
+    "segment": (
+        "epilstm.outputs.segmentation.command:segment",
+        "Cluster embeddings into a segmentation of the genome.",
+    ),
     "study": ("epilstm.study.command:study", "Run variants of the pipeline, and compare them."),
-    "plot": ("epilstm.plot.command:plot", "Draw one figure as PNG, SVG or PDF."),
-    "serve": ("epilstm.serve.command:serve", "Serve an encoder over REST and gRPC."),
-    "client": ("epilstm.client.command:client", "Ask a server for embeddings of signal that lies here."),
-    "params": ("epilstm.params_command:params", "Show every parameter with its default and meaning."),
+    "plot": ("epilstm.outputs.plot.command:plot", "Draw one figure as PNG, SVG or PDF."),
+    "serve": ("epilstm.serving.server.command:serve", "Serve an encoder over REST and gRPC."),
+    "client": ("epilstm.serving.client.command:client", "Ask a server for embeddings of signal that lies here."),
+    "params": ("epilstm.runtime.params_command:params", "Show every parameter with its default and meaning."),
     "fingerprint": (
-        "epilstm.fingerprint_command:fingerprint",
+        "epilstm.runtime.fingerprint_command:fingerprint",
         "Write the fingerprint of each step's code and params.",
     ),
-    "task": ("epilstm.task.command:task", "Run a step as a task of a Kubeflow pipeline."),
+    "task": ("epilstm.pipelines.task.command:task", "Run a step as a task of a Kubeflow pipeline."),
 }
 
 
@@ -113,8 +122,8 @@ class StepCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the params section."""
-        from epilstm.config import SECTIONS
-        from epilstm.params_command import rows_of
+        from epilstm.params import SECTIONS
+        from epilstm.runtime.params_command import rows_of
 
         with formatter.section(f"Parameters (section '{self.step.name}' of the params file)"):
             formatter.write_dl(rows_of(SECTIONS[self.step.name]))
@@ -132,8 +141,9 @@ def step_command(step: Step) -> click.Command:
     def callback(
         params: Path | None, verbose: bool, quiet: bool, metrics_port: int | None = None, **options: Any
     ) -> None:
-        from epilstm import console, runner
-        from epilstm.telemetry import live
+        from epilstm import console
+        from epilstm.runtime import runner
+        from epilstm.runtime.telemetry import live
 
         console.set_up(step.name, int(verbose) - int(quiet))
         ports = (*step.inputs, *step.outputs, *step.work)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from epilstm.telemetry.trace import join_trace
+from epilstm.trace_context import join_trace
 
 log = logging.getLogger("epilstm")
 
@@ -125,7 +125,7 @@ class Listener(Protocol):
         """Some of it is done."""
 
 
-#: Those who want to be told (`epilstm.telemetry.live`).
+#: Those who want to be told (`epilstm.runtime.telemetry.live`).
 listeners: list[Listener] = []
 
 

@@ -1,11 +1,11 @@
 """Tasks of a pipeline around the registry: fetch the champion, detect changes, publish, roll out.
 
-``python -m pipelines.lifecycle`` is what the containers run, in the image `pipeline`.
+``python -m epilstm.pipelines.lifecycle`` is what the containers run, in the image `pipeline`.
 """
 
 from __future__ import annotations
 
-from pipelines.defaults import PATH_KEYS
+from epilstm.pipelines.graphs.defaults import PATH_KEYS
 
 #: Parameters of the pipelines that name files.
 FILES = (*PATH_KEYS["ingest"], *PATH_KEYS["evaluate"])

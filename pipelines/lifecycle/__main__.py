@@ -1,4 +1,4 @@
-"""``python -m pipelines.lifecycle``: the tasks of a pipeline around the registry."""
+"""``python -m epilstm.pipelines.lifecycle``: the tasks of a pipeline around the registry."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 from epilstm import console
-from epilstm.artifacts import fingerprint, write_json
 from epilstm.console import log
 from epilstm.errors import RETRIED, EpilstmError, error_line
-from epilstm.steps import Port
-from epilstm.task.command import TERMINATION_LOG
-from epilstm.task.data_root import open_data_root
-from epilstm.task.executor import Executor
-from epilstm.task.secret_variables import set_variables
-from pipelines.lifecycle import FILES, METRICS, RUN_SECTIONS, VERDICT
+from epilstm.files.outputs import fingerprint, write_json
+from epilstm.pipelines.lifecycle import FILES, METRICS, RUN_SECTIONS, VERDICT
+from epilstm.pipelines.task.command import TERMINATION_LOG
+from epilstm.pipelines.task.data_root import open_data_root
+from epilstm.pipelines.task.executor import Executor
+from epilstm.pipelines.task.secret_variables import set_variables
+from epilstm.runtime.step_table import Port
 
 PATH = click.Path(path_type=Path)
 
@@ -66,7 +66,7 @@ def lifecycle() -> None:
 @run_inputs
 def changed(executor_input: str, registry: str, max_age_days: int, reasons: Path, **given: Any) -> None:
     """Report whether a run would make something else than the champion: changed or unchanged."""
-    from pipelines.lifecycle.provenance import changes
+    from epilstm.pipelines.lifecycle.provenance import changes
 
     executor = Executor.parse(executor_input)
     found = changes(registry, _run_inputs(given), max_age_days)
@@ -92,7 +92,7 @@ def changed(executor_input: str, registry: str, max_age_days: int, reasons: Path
 @click.option("--champion", "target", type=PATH, required=True, metavar="PATH", help="Encoder folder to write.")
 def champion(executor_input: str, registry: str, target: Path) -> None:
     """Fetch the champion's encoder; an empty folder where there is none."""
-    from pipelines.lifecycle.champion import fetch_champion
+    from epilstm.pipelines.lifecycle.champion import fetch_champion
 
     executor = Executor.parse(executor_input)
     version = fetch_champion(registry, target)
@@ -118,7 +118,7 @@ def champion(executor_input: str, registry: str, target: Path) -> None:
 @run_inputs
 def publish(executor_input: str, registry: str, branch: str, **given: Any) -> None:
     """Register what a run made, and make it champion if the gate decided so."""
-    from pipelines.lifecycle.publishing import Made, known_sha256, publish, records_of
+    from epilstm.pipelines.lifecycle.publishing import Made, known_sha256, publish, records_of
 
     executor = Executor.parse(executor_input)
     with open_data_root(given["data_root"]) as root:
@@ -155,7 +155,7 @@ def publish(executor_input: str, registry: str, branch: str, **given: Any) -> No
 @click.option("--after", metavar="TEXT", help="Output of a task that this one waits for; not read.")
 def rollout(executor_input: str, registry: str, branch: str, **given: Any) -> None:
     """Let serving follow the registry: encoders to where they are served from, the service, and git."""
-    from pipelines.lifecycle.serving import Order, Place, roll_out
+    from epilstm.pipelines.lifecycle.serving import Order, Place, roll_out
 
     executor = Executor.parse(executor_input)
     order = Order(given["canary_percent"], given["rollback"].strip(), given["run"])
@@ -168,7 +168,7 @@ def rollout(executor_input: str, registry: str, branch: str, **given: Any) -> No
 
 
 def _run_inputs(given: dict[str, Any]) -> Any:
-    from pipelines.lifecycle.provenance import RunInputs, code_of_steps, known_sections, run_sections
+    from epilstm.pipelines.lifecycle.provenance import RunInputs, code_of_steps, known_sections, run_sections
 
     files = {name: given[name] for name in FILES}
     sections = run_sections(given["data_root"], known_sections({name: given[name] for name in RUN_SECTIONS}), files)
@@ -177,7 +177,7 @@ def _run_inputs(given: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Run a command; a user's error is one line, for Kubernetes too."""
-    from pipelines.lifecycle.clone import prepare_environment
+    from epilstm.pipelines.lifecycle.clone import prepare_environment
 
     console.set_up(" ".join(["lifecycle", *sys.argv[1:2]]), 0)
     prepare_environment()

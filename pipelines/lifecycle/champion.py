@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from epilstm.console import log
+from epilstm.pipelines.lifecycle.clone import require_plain
 from epilstm.registry import fetching
 from epilstm.registry.publication import ARTIFACT
 from epilstm.registry.repository import opened
 from epilstm.registry.versions import read_registered
-from pipelines.lifecycle.clone import require_plain
 
 
 def fetch_champion(url: str, target: Path) -> str:

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import read_json
-from epilstm.config import SECTIONS
 from epilstm.console import log
 from epilstm.errors import PipelineError
-from epilstm.genome import BUILT_IN_ASSEMBLIES
+from epilstm.files.outputs import read_json
+from epilstm.genome.assembly import BUILT_IN_ASSEMBLIES
+from epilstm.params import SECTIONS
+from epilstm.pipelines.graphs.defaults import PATH_KEYS, STAND_INS
+from epilstm.pipelines.lifecycle.clone import require_plain
+from epilstm.pipelines.task import storage
+from epilstm.pipelines.task.line import parse_section
 from epilstm.registry.publication import ARTIFACT, provenance_at
 from epilstm.registry.repository import Repository, opened
 from epilstm.registry.versions import Version, read_registered
-from epilstm.task import storage
-from epilstm.task.line import parse_section
-from pipelines.defaults import PATH_KEYS, STAND_INS
-from pipelines.lifecycle.clone import require_plain
 
 #: Steps whose params make another model, or change its scores.
 DECISIVE = ("ingest", "preprocess", "train", "export", "embed", "evaluate")

@@ -12,18 +12,18 @@ from typing import Any
 
 import yaml
 
-from epilstm.artifacts import MANIFEST, write_json
-from epilstm.config import read_yaml
 from epilstm.console import log
 from epilstm.errors import PipelineError
-from epilstm.promote.decision import read_decision
+from epilstm.files.outputs import MANIFEST, write_json
+from epilstm.params import read_yaml
+from epilstm.pipelines.lifecycle.clone import fresh_clone, in_new_clones
+from epilstm.pipelines.lifecycle.provenance import RunInputs, kept_metrics
+from epilstm.pipelines.task.line import with_integers
 from epilstm.registry import publication
 from epilstm.registry.adoption import adopt
 from epilstm.registry.provenance import MAKERS
 from epilstm.registry.repository import Repository
-from epilstm.task.line import with_integers
-from pipelines.lifecycle.clone import fresh_clone, in_new_clones
-from pipelines.lifecycle.provenance import RunInputs, kept_metrics
+from epilstm.steps.promote.decision import read_decision
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ from typing import Any
 
 import yaml
 
-from epilstm.artifacts import MANIFEST, fingerprint, to_json
 from epilstm.console import log
 from epilstm.errors import PipelineError
+from epilstm.files.outputs import MANIFEST, fingerprint, to_json
+from epilstm.pipelines.graphs.profiles import DATA_PATH
+from epilstm.pipelines.lifecycle.clone import fresh_clone, in_new_clones
+from epilstm.pipelines.task import storage
+from epilstm.pipelines.task.data_root import DataRoot
+from epilstm.pipelines.task.kubernetes_api import api_errors, connect
 from epilstm.registry import fetching, publication
 from epilstm.registry.repository import NO_OBJECT, Repository
 from epilstm.registry.rollout import Rollout, rollout
 from epilstm.registry.versions import Registered
-from epilstm.task import storage
-from epilstm.task.data_root import DataRoot
-from pipelines.kubernetes_api import api_errors, connect
-from pipelines.lifecycle.clone import fresh_clone, in_new_clones
-from pipelines.profiles import DATA_PATH
 
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 

@@ -12,9 +12,9 @@ import pytest
 import epilstm
 from epilstm.cli import main
 from epilstm.errors import EpilstmError
-from epilstm.serve.regions import RegionStore
-from epilstm.shards import open_arrays
-from epilstm.store import create_bin_array, create_group, open_signal
+from epilstm.serving.server.regions import RegionStore
+from epilstm.store.arrays import create_bin_array, create_group, open_signal
+from epilstm.store.shards import open_arrays
 
 SIGNAL = "data/signal/signal.zarr/chr2/c/1/0"
 SIGNAL_MASK = "data/signal/mask.zarr/chr2/c/0"

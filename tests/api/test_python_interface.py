@@ -125,7 +125,7 @@ def test_regions_are_embedded_as_parts_of_their_chromosomes(project, model, sign
 
 @pytest.mark.parametrize("signal", ["data/matrix", SHEET])
 def test_long_regions_are_run_block_by_block_with_the_same_result(project, model, signal, monkeypatch):
-    monkeypatch.setattr("epilstm.api.model.BLOCK_VALUES", 6 * 1100)
+    monkeypatch.setattr("epilstm.model.python_interface.BLOCK_VALUES", 6 * 1100)
     monkeypatch.setattr("epilstm.model.windows.CONTEXT_FRAMES", 32)  # nothing of a small genome is further away
     assert_equal_to_the_pipeline(project, model, model.embed(project / signal, ["chr1:1010-240010", "chr3"]))
 

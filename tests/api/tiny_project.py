@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from epilstm.runner import run_step
-from epilstm.steps import STEPS
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
 
 PARAMS = {
     "simulate": {

@@ -7,18 +7,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import floors, reference, synthetic
 from benchmarks.stages.ingest import write_bedgraph
-from epilstm.config import TrainParams
-from epilstm.datasets import Scaler
-from epilstm.embed.core_encoder import load_core
-from epilstm.evaluate.pooling import WindowStatistics
-from epilstm.export.graph import build_encoder
-from epilstm.ingest.bigwig import BigWig
-from epilstm.ingest.binning import bin_means
 from epilstm.model.config import ModelConfig
+from epilstm.model.core_encoder import load_core
+from epilstm.model.encoder_graph import build_encoder
 from epilstm.model.networks import build
-from epilstm.standardisation import standardise, stored
-from epilstm.train.gradients import GradientWorkers
-from epilstm.train.objective import Objective
+from epilstm.params import TrainParams
+from epilstm.representations.pooling import WindowStatistics
+from epilstm.steps.train.gradients import GradientWorkers
+from epilstm.steps.train.objective import Objective
+from epilstm.store.manifests import Scaler
+from epilstm.store.standardisation import standardise, stored
+from epilstm.tracks.bigwig import BigWig
+from epilstm.tracks.binning import bin_means
 
 NETWORKS = {
     "published": {"architecture": "published", "hidden_size": 8, "embedding_size": 8},

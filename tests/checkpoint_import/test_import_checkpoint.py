@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from published_cell import load, write_checkpoint
 from scipy import stats
 
-from epilstm.checkpoint_import.importing import PublishedFiles, imported_model
-from epilstm.checkpoint_import.initial_weights import compare_with_initial, holm, least_movement
 from epilstm.cli import cli
 from epilstm.errors import EpilstmError
+from epilstm.model.initial_weights import compare_with_initial, holm, least_movement
+from epilstm.outputs.checkpoint_import.importing import PublishedFiles, imported_model
 
 
 @pytest.fixture

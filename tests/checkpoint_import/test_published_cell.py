@@ -9,7 +9,7 @@ import torch
 from published_cell import load, published_pass, write_checkpoint
 
 from epilstm import load as load_model
-from epilstm.checkpoint_import.importing import PublishedFiles, run
+from epilstm.outputs.checkpoint_import.importing import PublishedFiles, run
 
 #: Bins of random signal: a frame of the published code.
 BINS = 100

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epilstm.runner import run_step
-from epilstm.steps import STEPS
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
 from export.small_model import SCALER
 from ingest.bigwig_files import random_intervals, write_bigwig
 from serve.server_process import ServerProcess, export_encoder, make_certificate

@@ -13,10 +13,10 @@ import pyBigWig
 import pytest
 
 from client.conftest import REGIONS, SIZES, embedded
-from epilstm.artifacts import ENCODER, fingerprint
-from epilstm.datasets import EmbeddingsManifest, read_manifest
+from epilstm.files.outputs import ENCODER, fingerprint
 from epilstm.model.encoder_folder import STATEFUL_ENCODER
-from epilstm.store import open_group
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 from serve.server_process import ServerProcess, embedding_of
 
 pytestmark = pytest.mark.integration
@@ -78,9 +78,9 @@ def test_a_dataset_is_that_of_the_pipeline(any_encoder, ingested, place, tmp_pat
 
 
 def test_pieces_with_carried_state_are_one_unbroken_pass(server, encoder, place, tmp_path):
-    from epilstm.client.signal import ChromosomeSignal, files_of
-    from epilstm.genome import load_assembly, read_regions
-    from epilstm.ingest.binned_track import Binning
+    from epilstm.genome.assembly import load_assembly, read_regions
+    from epilstm.store.binned_track import Binning
+    from epilstm.store.samplesheet_signal import ChromosomeSignal, files_of
     from export.small_model import SCALER
 
     embed(f"http://127.0.0.1:{server.http_port}", place, tmp_path / "out.zarr", "--stateful", "--chunk-bins=333")

@@ -11,8 +11,8 @@ import pytest
 
 from client.proxy_server import forward_proxy
 from client.test_client_patience import MODEL, RESULT, SIGNAL, embedding, stub
-from epilstm.client.connection import Access, Address, ServerRefused, connect
 from epilstm.errors import ParamsError
+from epilstm.serving.client.connection import Access, Address, ServerRefused, connect
 from serve.server_process import ServerProcess
 
 pytestmark = pytest.mark.integration

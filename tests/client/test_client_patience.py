@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from epilstm.client.connection import (
+from epilstm.errors import ParamsError
+from epilstm.serving.client.connection import (
     Access,
     Address,
     NotFound,
@@ -21,7 +22,6 @@ from epilstm.client.connection import (
     pause_before_retry,
     seconds_of,
 )
-from epilstm.errors import ParamsError
 
 SIGNAL = np.arange(6, dtype=np.float32).reshape(1, 3, 2)
 MODEL = ServedModel("encoder", "v1", ("A-b", "C-d"), {}, {"signal": (-1, -1, 2)}, {"embedding": (-1, -1, 1)})

@@ -10,14 +10,14 @@ import pyBigWig
 import pytest
 
 from client.conftest import REGIONS, SIZES
-from epilstm.client.embedding import parse_region
-from epilstm.client.signal import ChromosomeSignal, Digest, check_files, files_of
 from epilstm.errors import GenomeError, SamplesheetError
-from epilstm.genome import Assembly, Region, load_assembly, read_blacklist, read_regions
-from epilstm.ingest.bigwig import BigWig
-from epilstm.ingest.binned_track import Binning, window_means
-from epilstm.store import open_group
-from epilstm.track_identity import TrackSet
+from epilstm.genome.assembly import Assembly, Region, load_assembly, read_blacklist, read_regions
+from epilstm.serving.client.embedding import parse_region
+from epilstm.store.arrays import open_group
+from epilstm.store.binned_track import Binning, window_means
+from epilstm.store.samplesheet_signal import ChromosomeSignal, Digest, check_files, files_of
+from epilstm.tracks.bigwig import BigWig
+from epilstm.tracks.identity import TrackSet
 from export.small_model import SCALER
 
 
@@ -66,7 +66,7 @@ def test_overlapping_windows_see_the_same_bins(place, binning, tmp_path):
 
 
 def test_no_more_signal_is_held_than_a_few_values_a_track(place, binning, tmp_path, monkeypatch):
-    monkeypatch.setattr("epilstm.client.signal.HELD_VALUES", 700)
+    monkeypatch.setattr("epilstm.store.samplesheet_signal.HELD_VALUES", 700)
     files = files_of(SCALER.track_set, place.sheet, tmp_path)
     with ChromosomeSignal(files, binning, "chr9") as signal:
         signal.rows(400, 450, 10_000)

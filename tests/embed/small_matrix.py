@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.datasets import MatrixManifest, Scaler, Split, scaler_digest, write_manifest
-from epilstm.store import SHARD_BINS, create_bin_array, create_group, create_mask
+from epilstm.store.arrays import SHARD_BINS, create_bin_array, create_group, create_mask
+from epilstm.store.manifests import MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 
 BIN_SIZE, FRAME_BINS = 25, 100
 

@@ -19,21 +19,21 @@ import torch
 import zarr
 
 from embed.small_matrix import BIN_SIZE, REGIONS, SIZES, write_matrix
-from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.cli import main
-from epilstm.config import EmbedParams, ExportParams
 from epilstm.console import log
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, read_manifest
-from epilstm.embed import core_encoder
-from epilstm.embed.command import in_threads, run, split_of
-from epilstm.embed.core_encoder import core_of, load_context, load_core
 from epilstm.errors import DataError, ModelError
-from epilstm.export.command import run as run_export
+from epilstm.files.outputs import fingerprint, sha256_file
+from epilstm.model import core_encoder
+from epilstm.model.core_encoder import core_of, load_context, load_core
 from epilstm.model.encoder_folder import read_encoder_manifest
 from epilstm.model.folder import read_model_manifest
 from epilstm.model.networks import Autoencoder, build
-from epilstm.runner import StepContext, StepResult
-from epilstm.store import open_group
+from epilstm.params import EmbedParams, ExportParams
+from epilstm.runtime.runner import StepContext, StepResult
+from epilstm.steps.embed.command import in_threads, run, split_of
+from epilstm.steps.export.command import run as run_export
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, read_manifest
 from export.small_model import CONFIGS, SCALER, network_of, write_model
 from watching import wait_until
 

@@ -11,10 +11,10 @@ import pytest
 
 from embed.small_matrix import SIZES, write_matrix
 from embed.test_embed import export, files_of
-from epilstm.embed import command
 from epilstm.errors import ParamsError
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.steps.embed import command
 from export.small_model import SCALER, network_of
 
 

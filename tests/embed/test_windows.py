@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.embed.windows import Shard, Stretch, WindowShape, batches_of, shards_of, windows_of
+from epilstm.model.genome_windows import Shard, Stretch, WindowShape, batches_of, shards_of, windows_of
 
 shapes = st.builds(WindowShape, chunk=st.integers(1, 40), before=st.integers(0, 30), after=st.integers(0, 30))
 

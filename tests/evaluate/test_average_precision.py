@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from epilstm.evaluate.judgement import verdicts
-from epilstm.evaluate.scores import (
+from epilstm.scoring.classification import verdicts
+from epilstm.scoring.scores import (
     bootstrap_average_precision,
     cluster_draws,
     difference,
@@ -69,7 +69,7 @@ def test_bootstrap_does_not_depend_on_how_many_resamples_are_handled_at_once(mon
     args = random.random(50) < 0.3, random.random(50), random.integers(0, 2, 50), random.integers(0, 5, 50)
     draws = cluster_draws(5, 33, seed=1)
     at_once = bootstrap_average_precision(*args, draws)
-    monkeypatch.setattr("epilstm.evaluate.scores.WEIGHTS_AT_ONCE", 100)
+    monkeypatch.setattr("epilstm.scoring.scores.WEIGHTS_AT_ONCE", 100)
     np.testing.assert_array_equal(bootstrap_average_precision(*args, draws), at_once)
 
 

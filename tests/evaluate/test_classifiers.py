@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from epilstm.config import ClassifierParams
-from epilstm.evaluate.classifier import base_level, predict_held_out
+from epilstm.params import ClassifierParams
+from epilstm.scoring.classifier import base_level, predict_held_out
 
 RANDOM = np.random.default_rng(1)
 FEATURES = RANDOM.normal(3, 2, (200, 4)).astype(np.float32)

@@ -10,18 +10,18 @@ from test_evaluate_command import changed, evaluate
 from test_further_comparisons import chosen_tasks
 from tiny_evaluation import EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, write_model
 
-from epilstm.artifacts import fingerprint
-from epilstm.config import EvaluateParams
 from epilstm.errors import ParamsError
-from epilstm.evaluate import command
-from epilstm.evaluate.compared import Fitted, Ingredients, as_they_are, make, sizes_of
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.nmf import Nmf
-from epilstm.evaluate.pca import Moments, fit_pca
-from epilstm.evaluate.representations import BinByBin, Embedding
-from epilstm.evaluate.varimax_pca import turn
-from epilstm.evaluation import EvaluationResults, read_results
+from epilstm.files.outputs import fingerprint
+from epilstm.params import EvaluateParams
 from epilstm.representation_names import parse_name
+from epilstm.representations.features import BinByBin, Embedding
+from epilstm.representations.nmf import Nmf
+from epilstm.representations.pca import Moments, fit_pca
+from epilstm.representations.varimax_pca import turn
+from epilstm.steps.evaluate import command
+from epilstm.steps.evaluate.compared import Fitted, Ingredients, as_they_are, make, sizes_of
+from epilstm.store.evaluation_results import EvaluationResults, read_results
+from epilstm.store.matrix import Matrix
 
 NAMES = [
     "embedding", "pca:2", "raw", "context_code", "nmf:2", "nmf", "pca_varimax:2+context_code", "raw+bin_code",

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epilstm.evaluate.coverage import parts_of_regions, region_of, stretches
-from epilstm.genome import Region
+from epilstm.genome.assembly import Region
+from epilstm.genome.coverage import parts_of_regions, region_of, stretches
 
 REGIONS = [Region("chr2", 100, 200), Region("chr1", 500, 900), Region("chr1", 0, 50)]
 

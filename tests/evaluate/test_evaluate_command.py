@@ -11,11 +11,12 @@ import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tiny_evaluation import EMBEDDING_SIZE, TASKS, TRACKS, TinyEvaluation, write_model
 
-from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.console import log
-from epilstm.datasets import read_manifest
 from epilstm.errors import DataError, EpilstmError, LabelsError, ParamsError
-from epilstm.evaluation import (
+from epilstm.files.outputs import fingerprint, sha256_file
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.store.evaluation_results import (
     BASELINES,
     PREDICTION_COLUMNS,
     REPRESENTATIONS,
@@ -23,8 +24,7 @@ from epilstm.evaluation import (
     EvaluationResults,
     read_results,
 )
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
+from epilstm.store.manifests import read_manifest
 
 PARAMS = {"folds": {"by": "chromosome", "count": 4}, "bootstrap": 50, "classifier": {"trees": 20}, "threads": 1}
 

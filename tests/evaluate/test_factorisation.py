@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from epilstm.config import FactorisationParams
-from epilstm.evaluate.factorisation import Factorisation, GenomeFactors, Pairs
+from epilstm.params import FactorisationParams
+from epilstm.steps.evaluate.factorisation import Factorisation, GenomeFactors, Pairs
 
 NAMES = [(cell, assay) for cell in "ABCD" for assay in ("one", "two", "three")]
 #: Cell type B, assay two.

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_evaluation import BIN, REGIONS, TinyEvaluation, empty_matrix
 
-from epilstm.config import ClassifierParams, EvaluateParams, FoldParams
 from epilstm.errors import LabelsError
-from epilstm.evaluate.classifier import base_rate, held_back, predict_held_out
-from epilstm.evaluate.folds import assign_folds
-from epilstm.evaluate.labels import Examples, read_labels
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.pooling import window_bins
-from epilstm.evaluate.tasks import load_tasks
-from epilstm.evaluate.trials import Trial, prepare_trials
+from epilstm.params import ClassifierParams, EvaluateParams, FoldParams
+from epilstm.representations.pooling import window_bins
+from epilstm.scoring.classifier import base_rate, held_back, predict_held_out
+from epilstm.scoring.folds import assign_folds
+from epilstm.scoring.labels import Examples, read_labels
+from epilstm.scoring.tasks import load_tasks
+from epilstm.scoring.trials import Trial, prepare_trials
+from epilstm.store.matrix import Matrix
 
 PILOT_TASKS = Path(__file__).resolve().parents[2] / "tasks" / "roadmap-pilot.yaml"
 
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_folds() -> None:
 def test_examples_that_share_a_bin_are_never_apart(
     tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch, by: str, stretch: int
 ) -> None:
-    monkeypatch.setattr("epilstm.evaluate.trials.FOLD_STRETCH", stretch)
+    monkeypatch.setattr("epilstm.scoring.trials.FOLD_STRETCH", stretch)
     evaluate = EvaluateParams.model_validate({"folds": {"by": by, "count": 4}})
     tasks = load_tasks(tiny.folder / "tasks.yaml")
     trials, _ = prepare_trials(tasks, tiny.folder / "labels", Matrix(tiny.folder / "matrix"), evaluate)
@@ -80,7 +80,7 @@ def test_real_genes_and_pairs_that_share_a_bin_are_never_apart(
     monkeypatch: pytest.MonkeyPatch,
     by: str,
 ) -> None:
-    monkeypatch.setattr("epilstm.evaluate.trials.read_labels", lambda task, folder: pilot_labels[task.name])
+    monkeypatch.setattr("epilstm.scoring.trials.read_labels", lambda task, folder: pilot_labels[task.name])
     tasks = load_tasks(PILOT_TASKS)
     evaluate = EvaluateParams.model_validate({"folds": {"by": by}})
     trials, _ = prepare_trials(tasks, pilot / "labels", pilot_matrix, evaluate)

@@ -12,18 +12,18 @@ from sklearn.metrics import average_precision_score, r2_score
 from test_evaluate_command import changed, evaluate
 from tiny_evaluation import EMBEDDING_SIZE, TASKS, TRACKS, TinyEvaluation
 
-from epilstm.config import EvaluateParams
-from epilstm.datasets import read_manifest
 from epilstm.errors import ParamsError
-from epilstm.evaluate.cross_cell import MASKED, cell_tracks
-from epilstm.evaluate.leak import with_random_folds
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.missing import DRAWS, hidden_tracks
-from epilstm.evaluate.prediction import features_of, pair_distance
-from epilstm.evaluate.tasks import load_tasks
-from epilstm.evaluate.trials import prepare_trials
-from epilstm.evaluation import LEVEL_COLUMNS, EvaluationManifest, EvaluationResults, read_results
-from epilstm.track_identity import TrackSet
+from epilstm.params import EvaluateParams
+from epilstm.scoring.prediction import features_of, pair_distance
+from epilstm.scoring.tasks import load_tasks
+from epilstm.scoring.trials import prepare_trials
+from epilstm.steps.evaluate.cross_cell import MASKED, cell_tracks
+from epilstm.steps.evaluate.leak import with_random_folds
+from epilstm.steps.evaluate.missing import DRAWS, hidden_tracks
+from epilstm.store.evaluation_results import LEVEL_COLUMNS, EvaluationManifest, EvaluationResults, read_results
+from epilstm.store.manifests import read_manifest
+from epilstm.store.matrix import Matrix
+from epilstm.tracks.identity import TrackSet
 
 EVERYTHING = {
     "representations": ["embedding", "raw", "pca", "nmf", "majority"],
@@ -185,8 +185,8 @@ def test_every_view_is_judged_on_a_cell_type_it_did_not_learn_from(results: Eval
 
 def test_scores_across_cell_types_equal_a_plain_loop(tiny: TinyEvaluation, done: Path) -> None:
     """Views, folds and classifiers of one cell type, by hand."""
-    from epilstm.evaluate import cross_cell
-    from epilstm.evaluate.classifier import predict_held_out
+    from epilstm.scoring.classifier import predict_held_out
+    from epilstm.steps.evaluate import cross_cell
 
     params = EvaluateParams.model_validate(
         yaml.safe_load((done / "params.yaml").read_text())["evaluate"] | {"pooling": ["mean"]}
@@ -196,7 +196,7 @@ def test_scores_across_cell_types_equal_a_plain_loop(tiny: TinyEvaluation, done:
     trials = [trial for trial in trials if trial.task.name == "expression"]
     tracks = cell_tracks(TrackSet.of_names(TRACKS), ["A", "B"])
     assert tracks is not None
-    from epilstm.evaluate.representations import BinByBin
+    from epilstm.representations.features import BinByBin
 
     views = {"raw": {cell: BinByBin(matrix, lambda x, c=c: x[:, c], 3) for cell, c in tracks.columns.items()}}
     stack = cross_cell._stacked(trials, params)

@@ -12,11 +12,13 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from tiny_evaluation import TRACKS, TinyEvaluation
 
-from epilstm.config import EvaluateParams, FactorisationParams, ImputationParams
-from epilstm.datasets import Scaler
 from epilstm.errors import DataError
-from epilstm.evaluate.gene_regions import GeneRegions
-from epilstm.evaluate.imputation import (
+from epilstm.params import EvaluateParams, FactorisationParams, ImputationParams
+from epilstm.representations.pca import Moments
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.scoring.gene_regions import GeneRegions
+from epilstm.steps.evaluate.imputation import (
     AssayMean,
     AvocadoImputer,
     GaussianImputer,
@@ -31,13 +33,11 @@ from epilstm.evaluate.imputation import (
     sentence,
     track_folds,
 )
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.pca import Moments
-from epilstm.evaluate.reconstruction import training_moments
-from epilstm.evaluation import IMPUTATION_METHODS, MeasureTable, SignalMeasures, read_results
-from epilstm.runner import run_step
-from epilstm.steps import STEPS
-from epilstm.track_identity import TrackIdentity, TrackSet
+from epilstm.steps.evaluate.reconstruction import training_moments
+from epilstm.store.evaluation_results import IMPUTATION_METHODS, MeasureTable, SignalMeasures, read_results
+from epilstm.store.manifests import Scaler
+from epilstm.store.matrix import Matrix
+from epilstm.tracks.identity import TrackIdentity, TrackSet
 
 NAMES = [(each.cell_type, each.assay) for each in TrackSet.of_names(TRACKS).identities]
 SCALER = Scaler(tracks=TRACKS, mean=[0.5, 0.2, 1.0, 0.7, 0.4, 0.1], scale=[0.5, 1.0, 2.0, 1.5, 0.7, 0.3])
@@ -252,7 +252,7 @@ def test_replicates_are_hidden_together_and_count_as_one() -> None:
 def test_stretches_are_spread_over_the_chromosomes_and_bounded(
     tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("epilstm.evaluate.imputation.STRETCH_BINS", 200)
+    monkeypatch.setattr("epilstm.steps.evaluate.imputation.STRETCH_BINS", 200)
     matrix = Matrix(tiny.folder / "matrix")
     some = sampled_stretches(matrix, ["chr1", "chr2"], 1_200)
     assert sum(block.bins for block in some) == 1_200

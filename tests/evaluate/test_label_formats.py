@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import LabelsError
-from epilstm.evaluate.labels import read_bed_labels, read_bedgraph, read_genes, read_labels, read_pairs, read_rpkm
-from epilstm.evaluate.tasks import load_tasks
+from epilstm.scoring.labels import read_bed_labels, read_bedgraph, read_genes, read_labels, read_pairs, read_rpkm
+from epilstm.scoring.tasks import load_tasks
 
 PAIR_HEADER = "cell,enhancer_chrom,enhancer_start,enhancer_end,promoter_chrom,promoter_start,promoter_end,label\n"
 

@@ -7,12 +7,12 @@ import pytest
 import yaml
 from tiny_evaluation import TASKS, TinyEvaluation
 
-from epilstm.config import EvaluateParams
 from epilstm.errors import LabelsError
-from epilstm.evaluate.labels import read_bedgraph, read_labels
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.tasks import load_tasks
-from epilstm.evaluate.trials import prepare_trials
+from epilstm.params import EvaluateParams
+from epilstm.scoring.labels import read_bedgraph, read_labels
+from epilstm.scoring.tasks import load_tasks
+from epilstm.scoring.trials import prepare_trials
+from epilstm.store.matrix import Matrix
 
 
 def test_the_value_of_a_bedgraph_is_its_level(tmp_path: Path) -> None:

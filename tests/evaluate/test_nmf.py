@@ -7,9 +7,9 @@ from sklearn.decomposition import NMF
 from tiny_evaluation import SPLIT, TinyEvaluation
 
 from epilstm.errors import DataError
-from epilstm.evaluate import nmf
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.nmf import Nmf, fit_nmf, offsets, training_sample
+from epilstm.representations import nmf
+from epilstm.representations.nmf import Nmf, fit_nmf, offsets, training_sample
+from epilstm.store.matrix import Matrix
 
 
 def low_rank(n: int, tracks: int = 7, size: int = 3) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from epilstm.errors import DataError
-from epilstm.evaluate.pca import Moments, fit_pca, fit_readout, joint_rows
+from epilstm.representations.pca import Moments, fit_pca, fit_readout, joint_rows
 
 
 def rows(n: int, columns: int, seed: int) -> np.ndarray:

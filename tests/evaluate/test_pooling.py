@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epilstm.evaluate.pooling import WindowStatistics, distinct_windows, window_bins
+from epilstm.representations.pooling import WindowStatistics, distinct_windows, window_bins
 
 
 @settings(max_examples=60, deadline=None)

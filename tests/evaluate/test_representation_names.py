@@ -2,11 +2,11 @@
 
 import pytest
 
-from epilstm.config import EvaluateParams, validate
 from epilstm.errors import ParamsError
-from epilstm.evaluate.compared import ordered, resolve
-from epilstm.evaluate.judgement import spoken
+from epilstm.params import EvaluateParams, validate
 from epilstm.representation_names import PARTS, Part, RepresentationName, known_name, parse_name
+from epilstm.scoring.classification import spoken
+from epilstm.steps.evaluate.compared import ordered, resolve
 
 
 def representations(*names: object) -> EvaluateParams:

@@ -11,17 +11,10 @@ from sklearn.linear_model import LinearRegression
 from tiny_evaluation import BIN, CHUNK_BINS, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
 
 from epilstm.errors import DataError
-from epilstm.evaluate.compared import fit_wide
-from epilstm.evaluate.matrix import Block, Matrix, cut
-from epilstm.evaluate.pca import Moments, fit_pca
-from epilstm.evaluate.pooling import WindowTable
-from epilstm.evaluate.reconstruction import (
-    judge_reconstruction,
-    readout_blocks,
-    reconstruction_score,
-    training_moments,
-)
-from epilstm.evaluate.representations import (
+from epilstm.model.folder import load_model, untrained_model
+from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+from epilstm.representation_names import parse_name
+from epilstm.representations.features import (
     Embedding,
     Means,
     Network,
@@ -30,17 +23,24 @@ from epilstm.evaluate.representations import (
     SideBySide,
     pooled_features,
 )
-from epilstm.model.folder import load_model, untrained_model
-from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
-from epilstm.representation_names import parse_name
-from epilstm.shards import BinArray
-from epilstm.store import create_bin_array, open_group
+from epilstm.representations.pca import Moments, fit_pca
+from epilstm.representations.pooling import WindowTable
+from epilstm.steps.evaluate.compared import fit_wide
+from epilstm.steps.evaluate.reconstruction import (
+    judge_reconstruction,
+    readout_blocks,
+    reconstruction_score,
+    training_moments,
+)
+from epilstm.store.arrays import create_bin_array, open_group
+from epilstm.store.matrix import Block, Matrix, cut
+from epilstm.store.shards import BinArray
 
 
 @pytest.fixture
 def matrix(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> Matrix:
-    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MAX", 700)
-    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MIN", 700)
+    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MAX", 700)
+    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MIN", 700)
     return Matrix(tiny.folder / "matrix")
 
 
@@ -82,8 +82,8 @@ def test_a_region_that_starts_within_a_chunk_is_cut_at_whole_chunks() -> None:
 
 
 def test_a_chunk_longer_than_a_block_may_be_is_a_block(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MAX", 70)
-    monkeypatch.setattr("epilstm.evaluate.matrix.BLOCK_BINS_MIN", 70)
+    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MAX", 70)
+    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MIN", 70)
     assert {block.bins for block in Matrix(tiny.folder / "matrix").blocks(["chr1"])} == {CHUNK_BINS}
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from tiny_evaluation import TinyEvaluation
 
-from epilstm.datasets import Scaler
-from epilstm.evaluate.gene_regions import GENES, PROMOTERS, GeneRegions, gene_regions
-from epilstm.evaluate.labels import Gene
-from epilstm.evaluate.matrix import Block
-from epilstm.evaluate.measures import CELLS, SignalErrors, rank_cells, top_mean, unstandardised
-from epilstm.evaluate.tasks import load_tasks
-from epilstm.genome import Region
-from epilstm.track_identity import TrackSet
+from epilstm.genome.assembly import Region
+from epilstm.scoring.gene_regions import GENES, PROMOTERS, GeneRegions, gene_regions
+from epilstm.scoring.labels import Gene
+from epilstm.scoring.tasks import load_tasks
+from epilstm.steps.evaluate.measures import CELLS, SignalErrors, rank_cells, top_mean, unstandardised
+from epilstm.store.manifests import Scaler
+from epilstm.store.matrix import Block
+from epilstm.tracks.identity import TrackSet
 
 NAMES = ["A-one", "B-one", "A-two"]
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from epilstm.errors import LabelsError
-from epilstm.evaluate.tasks import load_tasks
+from epilstm.scoring.tasks import load_tasks
 
 GOOD: dict[str, Any] = {
     "name": "fire",

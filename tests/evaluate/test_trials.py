@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tiny_evaluation import BIN, TinyEvaluation
 
-from epilstm.config import EvaluateParams
 from epilstm.errors import LabelsError
-from epilstm.evaluate.labels import Examples
-from epilstm.evaluate.matrix import Matrix
-from epilstm.evaluate.pooling import window_bins
-from epilstm.evaluate.tasks import load_tasks
-from epilstm.evaluate.trials import _clipped, prepare_trials
+from epilstm.params import EvaluateParams
+from epilstm.representations.pooling import window_bins
+from epilstm.scoring.labels import Examples
+from epilstm.scoring.tasks import load_tasks
+from epilstm.scoring.trials import _clipped, prepare_trials
+from epilstm.store.matrix import Matrix
 
 
 def test_windows_past_a_chromosomes_end_are_clipped_and_counted(warnings_logged: list[str]) -> None:
@@ -38,7 +38,7 @@ def test_examples_that_overlap_all_along_chromosomes_are_cut_apart_for_folds_by_
     evaluate = EvaluateParams.model_validate({"folds": {"by": "region", "count": 8}})
     with pytest.raises(LabelsError, match="lie in 5 regions, too few for 8 folds"):
         prepare_trials(tasks, tiny.folder / "labels", matrix, evaluate)
-    monkeypatch.setattr("epilstm.evaluate.trials.FOLD_STRETCH", 20_000)
+    monkeypatch.setattr("epilstm.scoring.trials.FOLD_STRETCH", 20_000)
     ([trial], _) = prepare_trials(tasks, tiny.folder / "labels", matrix, evaluate)
     first, last = window_bins(trial.examples.starts, trial.examples.ends, BIN)
     groups: dict[tuple[str, int], int] = {}

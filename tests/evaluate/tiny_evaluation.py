@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint, to_json
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, scaler_digest, write_manifest
-from epilstm.evaluate.matrix import Matrix
-from epilstm.genome import bin_count, bins_of, chromosomes_of, load_assembly, read_regions
+from epilstm.files.outputs import fingerprint, to_json
+from epilstm.genome.assembly import bin_count, bins_of, chromosomes_of, load_assembly, read_regions
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import build
-from epilstm.store import SHARD_BINS, create_array, create_bin_array, create_group
+from epilstm.store.arrays import SHARD_BINS, create_array, create_bin_array, create_group
+from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, Scaler, Split, scaler_digest, write_manifest
+from epilstm.store.matrix import Matrix
 
 BIN = 25
 #: Covered regions: all but the last 5 kb of each chromosome.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from epilstm.datasets import Scaler, Split
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import Autoencoder, build
+from epilstm.store.manifests import Scaler, Split
 
 TRACKS = 7
 SCALER = Scaler(

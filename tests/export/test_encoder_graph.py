@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epilstm.datasets import Scaler
 from epilstm.errors import ModelError
-from epilstm.export import parity
-from epilstm.export.graph import build_encoder
 from epilstm.model.config import ModelConfig
+from epilstm.model.encoder_graph import build_encoder
 from epilstm.model.networks import Autoencoder, build
-from epilstm.standardisation import standardise
+from epilstm.steps.export import parity
+from epilstm.store.manifests import Scaler
+from epilstm.store.standardisation import standardise
 from export.small_model import CONFIGS, ONE_DIRECTION, SCALER, TRACKS, network_of
 
 

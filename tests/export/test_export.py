@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from epilstm import __version__
-from epilstm.artifacts import ENCODER, fingerprint, sha256_file
 from epilstm.cli import main
-from epilstm.config import ExportParams
 from epilstm.errors import ModelError
-from epilstm.export import parity
-from epilstm.export.command import require_parity, run
+from epilstm.files.outputs import ENCODER, fingerprint, sha256_file
 from epilstm.model.encoder_folder import STATEFUL_ENCODER, checked_file, read_encoder_manifest
 from epilstm.model.folder import load_model
-from epilstm.runner import StepContext, StepResult
+from epilstm.params import ExportParams
+from epilstm.runtime.runner import StepContext, StepResult
+from epilstm.steps.export import parity
+from epilstm.steps.export.command import require_parity, run
 from export.small_model import CONFIGS, SCALER, network_of, write_model
 
 

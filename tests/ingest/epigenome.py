@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from bigwig_files import Interval, random_intervals, write_bigwig
 
-from epilstm.artifacts import sha256_file
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
+from epilstm.files.outputs import sha256_file
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
 
 #: The last bin of chr10 is partial.
 SIZES = {"chr9": 60_000, "chr10": 20_010, "chr11": 5_000}

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epilstm.errors import TrackError
-from epilstm.ingest.bigwig import BigWig
+from epilstm.tracks.bigwig import BigWig
 
 SIZES = {"chr2": 300_000, "chr10": 200_000, "chrX": 5_000}
 

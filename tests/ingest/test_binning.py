@@ -8,8 +8,8 @@ from bigwig_files import Interval, mean_per_bin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epilstm.ingest.bigwig import Intervals
-from epilstm.ingest.binning import (
+from epilstm.tracks.bigwig import Intervals
+from epilstm.tracks.binning import (
     HISTOGRAM_BINS,
     HISTOGRAM_EDGES,
     SignalSummary,
@@ -18,7 +18,7 @@ from epilstm.ingest.binning import (
     bin_means_and_empty,
     histogram,
 )
-from epilstm.treatment import UNCOVERED, Uncovered
+from epilstm.tracks.signal_transform import UNCOVERED, Uncovered
 
 
 def block(*intervals: Interval) -> Intervals:

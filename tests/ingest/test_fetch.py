@@ -11,15 +11,15 @@ import pytest
 from range_server import Files, serve
 
 from epilstm.errors import TrackError
-from epilstm.ingest import fetch
-from epilstm.ingest.fetch import SourceState, download, source_state
+from epilstm.tracks import fetching
+from epilstm.tracks.fetching import SourceState, download, source_state
 
 CONTENT = bytes(range(256)) * 400
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(fetching, "FIRST_WAIT", 0.0)
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ from bigwig_files import handmade_bigwig, mean_per_bin, write_bigwig
 from epigenome import BIN, SIZES, Epigenome, tree
 from range_server import Files, serve
 
-from epilstm.artifacts import exclusive, sha256_file
-from epilstm.datasets import SignalManifest, read_manifest
 from epilstm.errors import DataError, EpilstmError, GenomeError, TrackError
-from epilstm.genome import Assembly, load_assembly, read_regions
-from epilstm.ingest import track_cache
-from epilstm.ingest.binned_track import Binning, bin_track
-from epilstm.ingest.track_cache import Source, TrackCache
-from epilstm.samplesheet.sheet import Track
-from epilstm.signal_histograms import read_histograms
-from epilstm.store import open_group
+from epilstm.files.outputs import exclusive, sha256_file
+from epilstm.genome.assembly import Assembly, load_assembly, read_regions
+from epilstm.steps.ingest import track_cache
+from epilstm.steps.ingest.track_cache import Source, TrackCache
+from epilstm.store.arrays import open_group
+from epilstm.store.binned_track import Binning, bin_track
+from epilstm.store.manifests import SignalManifest, read_manifest
+from epilstm.store.signal_histograms import read_histograms
+from epilstm.tracks.samplesheet import Track
 
 
 @pytest.fixture

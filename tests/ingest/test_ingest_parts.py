@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilstm.errors import ParamsError, TrackError
-from epilstm.ingest.command import shard_of
-from epilstm.runner import StepResult, run_step
-from epilstm.samplesheet.sheet import Track
-from epilstm.steps import STEPS
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.steps.ingest.command import shard_of
+from epilstm.tracks.samplesheet import Track
 
 
 @pytest.fixture

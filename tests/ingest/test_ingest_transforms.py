@@ -9,9 +9,9 @@ import pytest
 from bigwig_files import write_bigwig
 from epigenome import SIZES, Epigenome
 
-from epilstm.datasets import SignalManifest, read_manifest
 from epilstm.errors import TrackError
-from epilstm.store import open_group
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import SignalManifest, read_manifest
 
 #: Methylation of single CpGs, some of them in one bin.
 CPGS = {"chr9": [(3, 4, 1.0), (20, 21, 0.5), (110, 111, 0.25)], "chr10": [(20_001, 20_002, 0.0)]}

@@ -14,13 +14,13 @@ from bigwig_files import Interval, random_intervals, write_bigwig
 from epigenome import SIZES, Epigenome
 from range_server import Files, serve
 
-from epilstm.artifacts import sha256_file
-from epilstm.datasets import SignalManifest, read_manifest
 from epilstm.errors import TrackError
-from epilstm.ingest.bigwig import BigWig
-from epilstm.ingest.converting import as_bigwig
-from epilstm.ingest.text_signal import GATHERED
-from epilstm.store import open_group
+from epilstm.files.outputs import sha256_file
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import SignalManifest, read_manifest
+from epilstm.tracks.bigwig import BigWig
+from epilstm.tracks.converting import as_bigwig
+from epilstm.tracks.text_signal import GATHERED
 
 Intervals = dict[str, list[Interval]]
 

@@ -37,7 +37,15 @@ IMPORTS = {
         *("numpy.testing", "scipy.stats", "torch.utils.tensorboard", "fsspec", "jinja2", "safetensors.torch"),
     ),
     "serve": ("onnxruntime", "grpc", "httptools", "orjson"),
-    "pipeline": ("kfp", "kfp.kubernetes", "kubernetes", "dvc.api", "dvc_s3", "gto", "pipelines.compilation"),
+    "pipeline": (
+        "kfp",
+        "kfp.kubernetes",
+        "kubernetes",
+        "dvc.api",
+        "dvc_s3",
+        "gto",
+        "epilstm.pipelines.compile.compilation",
+    ),
 }
 
 #: Unpacked, in MB, with the base image (about 190 of Debian and Python) and room to grow by a tenth.
@@ -240,7 +248,7 @@ def test_the_serve_image_answers_a_request_over_both_protocols(engine, images, t
     import tritonclient.grpc
     import tritonclient.http
 
-    from epilstm.artifacts import ENCODER
+    from epilstm.files.outputs import ENCODER
     from export.small_model import TRACKS
     from serve.server_process import embedding_of, export_encoder
     from watching import wait_until

@@ -11,11 +11,11 @@ import pyBigWig
 import pytest
 import yaml
 
-from epilstm.datasets import Scaler
 from epilstm.errors import EpilstmError
-from epilstm.runner import run_step
-from epilstm.steps import STEPS
-from epilstm.store import open_group
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import Scaler
 
 pytestmark = pytest.mark.integration
 

@@ -18,10 +18,10 @@ import yaml
 from kfp import components
 
 from engine import Engine
-from epilstm.artifacts import fingerprint
-from epilstm.task.executor import flat_numbers
+from epilstm.files.outputs import fingerprint
+from epilstm.pipelines.graphs.defaults import default_parameters
+from epilstm.pipelines.task.executor import flat_numbers
 from images.build import source_revision
-from pipelines.defaults import default_parameters
 from strict_docker_runner import StrictRuns, strict_runner
 
 PROJECT = Path(__file__).resolve().parents[2]

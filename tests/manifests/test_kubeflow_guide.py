@@ -14,7 +14,7 @@ import yaml
 from rendered_manifests import MANIFESTS, kustomize, one
 
 from epilstm import cli
-from epilstm.config import SECTIONS, load_section, read_sections
+from epilstm.params import SECTIONS, load_section, read_sections
 from strict_schemas import schema_errors
 
 PROJECT = Path(__file__).parents[2]

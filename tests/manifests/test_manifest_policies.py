@@ -10,11 +10,11 @@ import pytest
 from rendered_manifests import CLUSTER, LOOSE, OVERLAYS, Document, one, pods, rendered
 
 from epilstm import __version__
-from epilstm.task.secret_variables import NAME
-from pipelines import trainjob
-from pipelines.images import DEFAULT_REGISTRY, NAMES
-from pipelines.lifecycle import serving as rollout
-from pipelines.profiles import DATA_PATH, REGISTRY_VARIABLES, Cluster
+from epilstm.pipelines.graphs.images import DEFAULT_REGISTRY, NAMES
+from epilstm.pipelines.graphs.profiles import DATA_PATH, REGISTRY_VARIABLES, Cluster
+from epilstm.pipelines.lifecycle import serving as rollout
+from epilstm.pipelines.task import trainjob
+from epilstm.pipelines.task.secret_variables import NAME
 
 ALL = [*OVERLAYS, *CLUSTER, *LOOSE]
 PIPELINES = [overlay for overlay in OVERLAYS if overlay.startswith("pipelines/")]
@@ -280,7 +280,7 @@ def test_replicas_follow_the_requests_in_flight():
     [metric] = predictor["autoScaling"]["metrics"]
     [name] = re.findall(r"epilstm_\w+", metric["external"]["metric"]["query"])
     assert predictor["minReplicas"] < predictor["maxReplicas"]
-    metrics = pytest.importorskip("epilstm.serve.metrics", reason="the server is not there yet")
+    metrics = pytest.importorskip("epilstm.serving.server.metrics", reason="the server is not there yet")
     assert f"# TYPE {name} gauge" in metrics.ServerMetrics().text().decode()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rendered_manifests import OVERLAYS, Document, one, rendered
 
-from epilstm.serve.command import serve
+from epilstm.serving.server.command import serve
 
 OURS = [overlay for overlay in OVERLAYS if overlay.startswith("serving/") and not overlay.endswith("/triton")]
 

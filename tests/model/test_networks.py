@@ -5,9 +5,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from epilstm.artifacts import MANIFEST
-from epilstm.datasets import Scaler, Split
 from epilstm.errors import DataError, ModelError
+from epilstm.files.outputs import MANIFEST
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import (
     WEIGHTS,
@@ -22,6 +21,7 @@ from epilstm.model.networks import ARCHITECTURES, build
 from epilstm.model.readout import readout_squared_error
 from epilstm.model.reconstruction import ReconstructionError
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, encode_bins, reconstruct_bins
+from epilstm.store.manifests import Scaler, Split
 
 CONFIGS = [
     ModelConfig(architecture="bottleneck", tracks=6, embedding_size=3, hidden_size=16),
@@ -229,6 +229,6 @@ def published_loop(x, weights, h, c, cells=None):
 def test_every_architecture_is_registered_by_the_name_the_params_know():
     from typing import get_args
 
-    from epilstm.config import Architecture
+    from epilstm.params import Architecture
 
     assert set(ARCHITECTURES) == set(get_args(Architecture))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from epilstm.artifacts import read_json
-from epilstm.runner import run_step
-from epilstm.steps import STEPS
+from epilstm.files.outputs import read_json
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
 
 SIMULATE = {
     "chromosomes": {"chr1": 600_000, "chr2": 400_000, "chr3": 400_000, "chr4": 400_000},

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.datasets import SignalManifest, TrackEntry, read_manifest, write_manifest
-from epilstm.genome import bins_of
-from epilstm.store import create_group, create_mask, create_signal_array, open_group
+from epilstm.genome.assembly import bins_of
+from epilstm.store.arrays import create_group, create_mask, create_signal_array, open_group
+from epilstm.store.manifests import SignalManifest, TrackEntry, read_manifest, write_manifest
 
 #: From the genome's signal (bin,) of one track, and that of all tracks by name, to another.
 Change = Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epilstm.evaluate.matrix import Block, Matrix
 from epilstm.model.folder import load_model
 from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
-from epilstm.monitor.command import load_network, read_reference
-from epilstm.monitor.measurement import Tally, measure_same_bins
-from epilstm.monitor.signal_reader import SignalReader
+from epilstm.steps.monitor.command import load_network, read_reference
+from epilstm.steps.monitor.measurement import Tally, measure_same_bins
+from epilstm.store.matrix import Block, Matrix
+from epilstm.store.signal import SignalReader
 from monitor.new_tracks import read_signal, replicate, write_signal_like
 
 

@@ -66,7 +66,7 @@ def test_replicates_are_as_usual_and_wrong_tracks_are_told_by_what_is_wrong(real
 
 def test_chromosomes_that_were_not_trained_on_are_no_drift_elsewhere(real, monitor, tmp_path):
     """The reference without its held-out chromosomes, and those as new data: its own variation is no alarm."""
-    from epilstm.datasets import MatrixManifest, read_manifest, write_manifest
+    from epilstm.store.manifests import MatrixManifest, read_manifest, write_manifest
 
     folder = tmp_path / "training"
     folder.mkdir()

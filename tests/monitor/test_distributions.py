@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from epilstm.errors import DataError
-from epilstm.monitor.distributions import (
+from epilstm.store.distributions import (
     cells_of,
     counts_of,
     gathered,

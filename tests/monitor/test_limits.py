@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from epilstm.monitor.limits import conformal_limit, enough, judge, limits, worst
+from epilstm.steps.monitor.limits import conformal_limit, enough, judge, limits, worst
 
 
 def test_a_further_value_exceeds_the_limit_as_rarely_as_it_says():

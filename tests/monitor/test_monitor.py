@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epilstm.artifacts import read_json
 from epilstm.cli import main
-from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest, write_manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.monitor.command import DriftFound
+from epilstm.files.outputs import read_json
+from epilstm.steps.monitor.command import DriftFound
+from epilstm.store.manifests import MatrixManifest, SignalManifest, read_manifest, write_manifest
 from monitor.new_tracks import (
     half_depth,
     read_signal,

@@ -1,7 +1,7 @@
 """Which bins are compared."""
 
-from epilstm.evaluate.matrix import Block
-from epilstm.monitor.sample import BLOCK_BINS, blocks_of, overlap
+from epilstm.steps.monitor.sample import BLOCK_BINS, blocks_of, overlap
+from epilstm.store.matrix import Block
 
 
 def test_bins_in_both_are_those_in_each():

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from epilstm.errors import DataError
-from epilstm.monitor.served import read_served
-from epilstm.serve.input_statistics import SAMPLE_SECONDS, InputStatistics
+from epilstm.serving.server.input_statistics import SAMPLE_SECONDS, InputStatistics
+from epilstm.steps.monitor.served import read_served
 from monitor.new_tracks import half_depth, read_signal
 
 TRACK = "C01-H3K4me3"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epilstm.datasets import SignalManifest, read_manifest, write_manifest
 from epilstm.errors import DataError
-from epilstm.ingest.binning import SignalSummary
-from epilstm.store import open_group
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import SignalManifest, read_manifest, write_manifest
+from epilstm.tracks.binning import SignalSummary
 from monitor.conftest import run
 from monitor.new_tracks import read_signal, replicate, write_signal_like
 from monitor.test_served import scrape

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from epilstm import cli
+from epilstm.pipelines.submit.alert_webhook import LABEL, VALUE
 from monitoring.alert_rules import MANIFESTS, alerts
-from pipelines.alert_webhook import LABEL, VALUE
 
 EXAMPLE = yaml.safe_load((MANIFESTS / "alertmanager-secret.example.yaml").read_text())["stringData"][
     "alertmanager.yaml"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from epilstm.serve.metrics import ServerMetrics
-from epilstm.telemetry.names import METRICS
+from epilstm.runtime.telemetry.names import METRICS
+from epilstm.serving.server.metrics import ServerMetrics
 from manifests.monitoring.dashboards.__main__ import DASHBOARDS, FOLDER, text_of
 from manifests.monitoring.dashboards.preview import Window, expression_of, load, panels_of
 from manifests.monitoring.dashboards.serving import ERROR_BUDGET, ERRORS, SHED, SLOW_BUDGET

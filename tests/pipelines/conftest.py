@@ -5,7 +5,7 @@ import pytest
 from command_outcome import Command, Outcome
 from fake_kfp_server import FakeKfpServer
 
-from epilstm.network import CA_VARIABLES
+from epilstm.runtime.network import CA_VARIABLES
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def epilstm_pipeline(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     """Run ``epilstm pipeline ...`` in an empty folder; its retries do not wait."""
     from epilstm.cli import main
 
-    monkeypatch.setattr("pipelines.server.DELAYS", (0.0,) * 4)
+    monkeypatch.setattr("epilstm.pipelines.server.DELAYS", (0.0,) * 4)
     folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -69,7 +69,7 @@ class HostRuns:
 
 def _task(command: Sequence[str]) -> str:
     words = list(command)
-    if words[0] == "python":  # python -m pipelines.lifecycle TASK
+    if words[0] == "python":  # python -m epilstm.pipelines.lifecycle TASK
         return words[3]
     if words[2] == "plan":
         return "plan"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from fake_kfp_server import FakeKfpServer
 
-from epilstm.artifacts import sha256_file
 from epilstm.errors import PipelineError
+from epilstm.files.outputs import sha256_file
+from epilstm.pipelines.submit.alert_webhook import MEMORY, Notification, Receiver, listen
 from monitoring_stack import Alertmanager, get
-from pipelines.alert_webhook import MEMORY, Notification, Receiver, listen
 from watching import wait_until
 
 TOKEN = "opensesame"

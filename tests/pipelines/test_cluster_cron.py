@@ -3,7 +3,7 @@
 import pytest
 
 from epilstm.errors import ParamsError
-from pipelines.cron import interval_seconds, six_fields
+from epilstm.pipelines.submit.cron import interval_seconds, six_fields
 
 
 @pytest.mark.parametrize(

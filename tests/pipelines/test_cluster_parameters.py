@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from epilstm.config import IngestParams, TrainParams
 from epilstm.errors import ParamsError
-from pipelines.packages import Parameter, parameters_of, read_package_file
-from pipelines.parameters import run_parameters
+from epilstm.params import IngestParams, TrainParams
+from epilstm.pipelines.compile.packages import Parameter, parameters_of, read_package_file
+from epilstm.pipelines.submit.parameters import run_parameters
 
 DECLARED = {
     parameter.name: parameter

@@ -15,8 +15,8 @@ import yaml
 from command_outcome import Command
 from fake_kfp_server import FakeKfpServer, pod_of, tasks
 
-from epilstm.artifacts import sha256_file
-from epilstm.config import TrainParams
+from epilstm.files.outputs import sha256_file
+from epilstm.params import TrainParams
 
 ROOT = ("-P", "data_root=/data")
 MISSING_RUN = "00000000-0000-0000-0000-000000000000"

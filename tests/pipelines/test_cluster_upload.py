@@ -166,7 +166,7 @@ def test_an_unknown_pipeline_is_refused(kfp_server: FakeKfpServer, epilstm_pipel
 
 def test_an_unknown_profile_is_refused_and_those_compiled_are_named(tmp_path: Path) -> None:
     from epilstm.errors import PipelineError
-    from pipelines.packages import read_package
+    from epilstm.pipelines.compile.packages import read_package
 
     for profile in ("cpu", "spot"):
         (tmp_path / f"training-{profile}.yaml").write_text("")

@@ -16,7 +16,14 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from epilstm.cli import main
 from epilstm.errors import ParamsError, PipelineError
-from pipelines.compilation import PIPELINES, Settings, choose, compile_pipeline, file_name, write_pipelines
+from epilstm.pipelines.compile.compilation import (
+    PIPELINES,
+    Settings,
+    choose,
+    compile_pipeline,
+    file_name,
+    write_pipelines,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMPILED = PROJECT / "pipelines" / "compiled"

@@ -9,8 +9,8 @@ from compiled_ir import CompiledPipeline
 
 from epilstm import __version__
 from epilstm.errors import ParamsError, PipelineError
-from pipelines.compilation import PIPELINES, Settings, compile_pipeline
-from pipelines.images import NAMES, Images, read_digests
+from epilstm.pipelines.compile.compilation import PIPELINES, Settings, compile_pipeline
+from epilstm.pipelines.graphs.images import NAMES, Images, read_digests
 
 DIGESTS = {f"epilstm-{name}": f"sha256:{number:064x}" for number, name in enumerate(NAMES)}
 

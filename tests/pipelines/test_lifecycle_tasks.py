@@ -13,10 +13,10 @@ import pytest
 from registry_places import IDENTITY, Registry, make_registry, run
 
 from epilstm.errors import PipelineError, RegistryError
+from epilstm.pipelines.lifecycle import clone
+from epilstm.pipelines.lifecycle.provenance import code_of_steps, run_sections
+from epilstm.pipelines.lifecycle.publishing import known_sha256, records_of
 from epilstm.registry.repository import RefsTaken
-from pipelines.lifecycle import clone
-from pipelines.lifecycle.provenance import code_of_steps, run_sections
-from pipelines.lifecycle.publishing import known_sha256, records_of
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,15 @@ def task(folder: Path, *words: str, outputs: dict[str, Any] | None = None) -> tu
     """Exit code and last line of error of a task."""
     result = {"outputs": {"outputFile": str(folder / "executor_output.json"), **(outputs or {})}}
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.lifecycle", words[0], "--executor-input", json.dumps(result), *words[1:]],
+        [
+            sys.executable,
+            "-m",
+            "epilstm.pipelines.lifecycle",
+            words[0],
+            "--executor-input",
+            json.dumps(result),
+            *words[1:],
+        ],
         env={**os.environ, **IDENTITY},
         capture_output=True,
         text=True,

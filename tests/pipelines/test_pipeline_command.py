@@ -22,7 +22,7 @@ def without(module: str) -> str:
 
 def test_the_command_is_an_entry_point():
     [point] = entry_points(group="epilstm.commands", name="pipeline")
-    assert point.value == "pipelines.command:pipeline"
+    assert point.value == "epilstm.pipelines.command:pipeline"
 
 
 def test_the_help_of_epilstm_lists_it():

@@ -7,10 +7,10 @@ import json
 import pytest
 from compiled_ir import CompiledPipeline
 
-from epilstm.code_fingerprint import step_fingerprint
-from epilstm.config import SECTIONS
-from epilstm.steps import STEPS
-from pipelines.compilation import compile_pipeline
+from epilstm.params import SECTIONS
+from epilstm.pipelines.compile.compilation import compile_pipeline
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.step_table import STEPS
 
 ORDER = ["plan", "ingest-part", "ingest", "preprocess-part", "preprocess", "train", "export", "embed-part", "embed"]
 GATE = ["champion", "promote", "publish"]

@@ -10,9 +10,9 @@ import yaml
 from compiled_ir import CompiledPipeline
 
 from epilstm.errors import ParamsError, PipelineError
-from epilstm.task.secret_variables import FOLDER
-from pipelines.compilation import PIPELINES, Settings, compile_pipeline
-from pipelines.profiles import REGISTRY_VARIABLES, SPOT_NODES, Cluster
+from epilstm.pipelines.compile.compilation import PIPELINES, Settings, compile_pipeline
+from epilstm.pipelines.graphs.profiles import REGISTRY_VARIABLES, SPOT_NODES, Cluster
+from epilstm.pipelines.task.secret_variables import FOLDER
 
 MONITORING = Path(__file__).parents[2] / "manifests" / "monitoring"
 S3 = Cluster(data_root="s3://bucket/epilstm", data_claim="")
@@ -135,7 +135,7 @@ def test_distributed_training_is_started_by_a_small_pod_of_the_pipeline_image():
     assert "epilstm-pipeline" in container["image"]
     assert set(accelerators(pipeline)) == {"embed", "embed-part"}
     launcher = container["args"][container["args"].index("--launcher") + 1]
-    assert launcher.startswith("python -m pipelines.trainjob ")
+    assert launcher.startswith("python -m epilstm.pipelines.task.trainjob ")
     assert "--image=ghcr.io/epilstm/epilstm-train-gpu:" in launcher
     fields = {field["fieldPath"] for field in pipeline.kubernetes("train")["fieldPathAsEnv"]}
     assert fields >= {"metadata.name", "metadata.uid"}

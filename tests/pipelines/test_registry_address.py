@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from epilstm.errors import RegistryError
-from pipelines.lifecycle.clone import require_plain
+from epilstm.pipelines.lifecycle.clone import require_plain
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import yaml
 from host_runner import HostRuns, run_pipeline
 from registry_places import IDENTITY, PROJECT, Registry, make_registry, run
 
-from epilstm.artifacts import fingerprint
+from epilstm.files.outputs import fingerprint
+from epilstm.pipelines.graphs.defaults import default_parameters
 from epilstm.registry.rollout import read_rollout
-from pipelines.defaults import default_parameters
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from epilstm.errors import PipelineError
+from epilstm.pipelines.lifecycle import serving
+from epilstm.pipelines.lifecycle.serving import Place, patch_service, service_patch
+from epilstm.pipelines.task.data_root import DataRoot
 from epilstm.registry.rollout import Rollout, Served
-from epilstm.task.data_root import DataRoot
 from manifests.rendered_manifests import MANIFESTS, kustomize, one
-from pipelines.lifecycle import serving
-from pipelines.lifecycle.serving import Place, patch_service, service_patch
 from strict_schemas import schema_errors
 
 SERVICE = yaml.safe_load((MANIFESTS / "serving/base/inference-service.yaml").read_text())

@@ -116,7 +116,7 @@ def test_how_many_parts_there_are_is_reported_once_all_have_begun(
 
 
 def test_a_terminal_shows_a_table_and_json_if_asked(status: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.answers.is_json", lambda as_json: as_json)
+    monkeypatch.setattr("epilstm.pipelines.submit.answers.is_json", lambda as_json: as_json)
     monkeypatch.setenv("COLUMNS", "120")
     shown = status(CACHED).out
     lines = [" ".join(line.split()) for line in shown.splitlines()]
@@ -134,7 +134,7 @@ def test_a_terminal_shows_a_table_and_json_if_asked(status: Command, monkeypatch
 def test_on_a_terminal_the_parts_of_a_step_are_counted_while_it_is_waited_for(
     failed: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.watching.sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("epilstm.pipelines.submit.watching.sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     outcome = failed(plan="SUCCEEDED", ingest_part=["CACHED", "FAILED", "SUCCEEDED"], ingest="NOT_REACHED")
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", outcome.err)
@@ -286,7 +286,7 @@ def test_a_long_log_is_read_to_its_end(failed: Command, kfp_server: FakeKfpServe
     ],
 )
 def test_the_last_line_of_error_is_found(log: str, line: str) -> None:
-    from pipelines.step_errors import last_error_line
+    from epilstm.pipelines.submit.step_errors import last_error_line
 
     assert last_error_line(log) == line
 
@@ -294,7 +294,7 @@ def test_the_last_line_of_error_is_found(log: str, line: str) -> None:
 def test_a_run_of_many_parts_is_shown_at_once() -> None:
     from kfp_server_api import ApiClient
 
-    from pipelines.run_steps import steps_of
+    from epilstm.pipelines.submit.run_steps import steps_of
 
     parts = 300
     run = {"run_id": "r"}

@@ -7,7 +7,7 @@ from command_outcome import Command
 from fake_kfp_server import FakeKfpServer
 
 from epilstm.errors import ParamsError
-from pipelines.sent_values import check_run, check_values
+from epilstm.pipelines.compile.sent_values import check_run, check_values
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from epilstm.steps import METRICS, Port, Step
-from pipelines.components import step_component
-from pipelines.lifecycle import VERDICT
-from pipelines.pipeline_parameters import pipeline_of
+from epilstm.pipelines.graphs.step_components import step_component
+from epilstm.pipelines.lifecycle import VERDICT
+from epilstm.pipelines.pipeline_parameters import pipeline_of
+from epilstm.runtime.step_table import METRICS, Port, Step
 
 
 def toy(**changed: object) -> Step:

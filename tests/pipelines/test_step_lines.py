@@ -11,8 +11,8 @@ import pytest
 import yaml
 from compiled_ir import CompiledPipeline, filled, step_line
 
-from epilstm.steps import STEPS
-from pipelines.compilation import PIPELINES, compile_pipeline
+from epilstm.pipelines.compile.compilation import PIPELINES, compile_pipeline
+from epilstm.runtime.step_table import STEPS
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -129,10 +129,10 @@ def test_drift_is_a_verdict_and_no_failure_of_the_monitoring_pipeline(compiled):
     [("retraining", name) for name in sorted(LIFECYCLE)] + [("training", "champion"), ("rollout", "rollout")],
 )
 def test_a_task_of_the_registry_takes_what_its_container_gives_it(pipeline, task, compiled):
-    from pipelines.lifecycle.__main__ import lifecycle
+    from epilstm.pipelines.lifecycle.__main__ import lifecycle
 
     container = compiled[pipeline].executors[task]
-    assert container["command"] == ["python", "-m", "pipelines.lifecycle", task]
+    assert container["command"] == ["python", "-m", "epilstm.pipelines.lifecycle", task]
     numbers = {"{{$.inputs.parameters['canary_percent']}}": "10", "{{$.inputs.parameters['max_age_days']}}": "30"}
     command = lifecycle.get_command(click.Context(lifecycle), task)
     given = command.make_context(task, [numbers.get(word, word) for word in container["args"]]).params

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from fake_trainer import COMPLETE, FAILED, JOBS, FakeTrainer, active
 
-from epilstm.steps import STEPS
+from epilstm.runtime.step_table import STEPS
 
 RUNNING = active(2)
 
@@ -62,7 +62,7 @@ class Launcher:
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig(folder, url, token))}
         environment |= {"POD_NAME": "launcher", "POD_UID": "1234"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.trainjob", *options, "--", *line],
+            [sys.executable, "-m", "epilstm.pipelines.task.trainjob", *options, "--", *line],
             cwd=self.root,
             env=environment,
             stdout=subprocess.PIPE,
@@ -221,7 +221,16 @@ def test_a_complete_job_without_outputs_is_an_error(trainer, tmp_path):
 
 def test_a_data_root_off_the_volume_is_refused(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "pipelines.trainjob", "--image=i:1", "--data-claim=c", "--", "epilstm", "train"],
+        [
+            sys.executable,
+            "-m",
+            "epilstm.pipelines.task.trainjob",
+            "--image=i:1",
+            "--data-claim=c",
+            "--",
+            "epilstm",
+            "train",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import PipelineError
-from epilstm.steps import STEPS
-from pipelines.trainjob import JobSettings, SharedLine, train_job
+from epilstm.pipelines.task.trainjob import JobSettings, SharedLine, train_job
+from epilstm.runtime.step_table import STEPS
 from strict_schemas import schema_errors
 
 SETTINGS = JobSettings(

@@ -15,8 +15,8 @@ from compiled_ir import CompiledPipeline
 from fake_trainer import COMPLETE, FakeTrainer, active
 from test_trainjob_launcher import kubeconfig
 
-from epilstm.artifacts import fingerprint
-from pipelines.compilation import compile_pipeline
+from epilstm.files.outputs import fingerprint
+from epilstm.pipelines.compile.compilation import compile_pipeline
 from task.launcher import Launcher, succeed
 
 PARAMS: dict[str, Any] = {

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from epilstm.plot.command import plot
+from epilstm.outputs.plot.command import plot
 from report.finished_run import write_run
 
 

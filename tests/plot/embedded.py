@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from epilstm.evaluate.matrix import Block
+from epilstm.store.matrix import Block
 
 
 class Chosen:

@@ -5,8 +5,8 @@ import gzip
 import pytest
 
 from epilstm.errors import GenomeError, LabelsError
-from epilstm.genome import Region
-from epilstm.plot.annotation import Gene, Segment, genes_in, lanes, segments_in
+from epilstm.figures.annotation import Gene, Segment, genes_in, lanes, segments_in
+from epilstm.genome.assembly import Region
 
 REGION = Region("chr2", 1000, 2000)
 CHROMOSOMES = ["chr1", "chr2"]

@@ -11,9 +11,9 @@ import pyBigWig
 import pytest
 from PIL import Image
 
-from epilstm.artifacts import fingerprint
 from epilstm.cli import main
-from epilstm.evaluation import read_results
+from epilstm.files.outputs import fingerprint
+from epilstm.store.evaluation_results import read_results
 from report.finished_run import SIZE, SIZES, TRACKS
 
 
@@ -108,7 +108,7 @@ def test_conservation_in_a_bedgraph_has_the_numbers_of_the_same_bigwig(
 
 
 def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
-    from epilstm.plot.embedding_plots import plot_loadings, read_bins
+    from epilstm.outputs.plot.embedding_plots import plot_loadings, read_bins
 
     plot = plot_loadings(read_bins(finished["matrix"], finished["embeddings"], [], 100_000))
     assert "test chromosome chr3, n = 1,500 bins with data" in plot.caption
@@ -116,7 +116,7 @@ def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
 
 
 def test_what_was_held_out_is_what_the_embeddings_model_held_out_or_is_not_claimed(finished, tmp_path):
-    from epilstm.plot.embedding_plots import plot_smoothness, read_bins
+    from epilstm.outputs.plot.embedding_plots import plot_smoothness, read_bins
 
     folders = {name: shutil.copytree(finished[name], tmp_path / name) for name in ("matrix", "embeddings")}
     nothing = {"train": [], "validation": [], "test": []}

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from epilstm.errors import DataError
-from epilstm.evaluate.matrix import Block
-from epilstm.plot.covariates import bigwig_of, correlate, window_means
+from epilstm.figures.covariates import bigwig_of, correlate, window_means
+from epilstm.store.matrix import Block
 from plot.embedded import Chosen, stretches
 
 MANIFEST = types.SimpleNamespace(bin_size=25)

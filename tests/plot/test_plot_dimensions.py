@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from epilstm.report.density_figure import LIMIT, RIDGES, densities, density_figure
-from epilstm.report.drawing import NARROW, WIDE
-from epilstm.report.loadings_figure import correlations, loadings_figure
-from epilstm.track_identity import TrackSet
+from epilstm.figures.density import LIMIT, RIDGES, densities, density_figure
+from epilstm.figures.drawing import NARROW, WIDE
+from epilstm.figures.loadings import correlations, loadings_figure
+from epilstm.tracks.identity import TrackSet
 from plot.embedded import Chosen, stretches
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from epilstm.errors import ParamsError
-from epilstm.evaluation import Imputation, Interval, MeasureTable, RegressionScores, SignalMeasures
-from epilstm.plot.evaluation_plots import plot_curves, plot_imputation, plot_scores
-from epilstm.report.drawing import NARROW, WIDE, look_of
-from epilstm.report.imputation_figure import imputation_figure, measures_drawn
-from epilstm.report.task_figures import drawn_order
+from epilstm.figures.drawing import NARROW, WIDE, look_of
+from epilstm.figures.imputation import imputation_figure, measures_drawn
+from epilstm.figures.task_scores import drawn_order
+from epilstm.outputs.plot.evaluation_plots import plot_curves, plot_imputation, plot_scores
+from epilstm.store.evaluation_results import Imputation, Interval, MeasureTable, RegressionScores, SignalMeasures
 
 
 def test_the_embedding_comes_first_then_other_embeddings_then_the_baselines():
@@ -43,7 +43,7 @@ def test_the_caption_of_many_cell_types_tells_their_range(finished, monkeypatch)
     told = plot_scores(finished["evaluation"], ["gene_expression"])
     positives = sorted({row["positives"] for row in told.rows})
     n = sorted({row["n"] for row in told.rows})
-    monkeypatch.setattr("epilstm.plot.evaluation_plots.ROWS", 1)
+    monkeypatch.setattr("epilstm.outputs.plot.evaluation_plots.ROWS", 1)
     expected = (
         f"Gene expression: n = {' to '.join(map(str, n))} ({' to '.join(map(str, positives))} positive) "
         "in 2 cell types, of which 1 are drawn."
@@ -96,8 +96,8 @@ def test_imputation_is_drawn_in_the_measures_that_there_are(layout, genes):
 
 
 def test_levels_are_drawn_in_r2_and_spearman_whatever_is_far_below_zero():
-    from epilstm.evaluation import RegressionCellType, RegressionResult, RegressionSummary
-    from epilstm.report.task_figures import LOWEST_SCORE, level_figure
+    from epilstm.figures.task_scores import LOWEST_SCORE, level_figure
+    from epilstm.store.evaluation_results import RegressionCellType, RegressionResult, RegressionSummary
 
     def scores(r2):
         around = Interval(low=r2 - 0.1, high=r2 + 0.1)

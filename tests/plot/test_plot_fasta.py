@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from epilstm.errors import DataError
-from epilstm.plot import fasta
-from epilstm.plot.fasta import gc_content
+from epilstm.genome import fasta
+from epilstm.genome.fasta import gc_content
 
 GENERATOR = np.random.default_rng(5)
 

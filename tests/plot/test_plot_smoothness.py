@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cosine
 
 from epilstm.errors import DataError
-from epilstm.report.smoothness import RANDOM_PAIRS, measure, spaced_lags
+from epilstm.figures.smoothness import RANDOM_PAIRS, measure, spaced_lags
 from plot.embedded import Chosen, stretches
 
 

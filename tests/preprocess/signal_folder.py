@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.datasets import SignalManifest, TrackEntry, write_manifest
-from epilstm.store import create_group, create_mask, create_signal_array
+from epilstm.store.arrays import create_group, create_mask, create_signal_array
+from epilstm.store.manifests import SignalManifest, TrackEntry, write_manifest
 
 EDGES = np.linspace(-4, 12, 33)
 

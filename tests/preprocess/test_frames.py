@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.genome import Region
-from epilstm.preprocess.frames import widen_to_frames
+from epilstm.genome.assembly import Region
+from epilstm.genome.frames import widen_to_frames
 
 
 def test_regions_grow_outward_to_whole_frames() -> None:

@@ -13,14 +13,21 @@ import numpy as np
 import pytest
 from signal_folder import random_signal, write_signal
 
-from epilstm.artifacts import MANIFEST, exclusive, fingerprint
-from epilstm.datasets import MatrixManifest, ReferenceHistograms, Scaler, parse_manifest, read_manifest, scaler_digest
 from epilstm.errors import DataError, GenomeError
-from epilstm.genome import bins_of
-from epilstm.preprocess.matrix_dataset import workers_within
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
-from epilstm.store import open_group
+from epilstm.files.outputs import MANIFEST, exclusive, fingerprint
+from epilstm.genome.assembly import bins_of
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import (
+    MatrixManifest,
+    ReferenceHistograms,
+    Scaler,
+    parse_manifest,
+    read_manifest,
+    scaler_digest,
+)
+from epilstm.store.matrix_writing import workers_within
 from watching import alive, wait_until
 
 #: chr1 is longer than a shard of the matrix.

@@ -13,9 +13,14 @@ import zarr
 from signal_folder import random_signal, write_signal
 
 from embed.test_embed import export
-from epilstm.artifacts import MANIFEST, fingerprint
 from epilstm.console import log
-from epilstm.datasets import (
+from epilstm.errors import DataError
+from epilstm.files.outputs import MANIFEST, fingerprint
+from epilstm.model.encoder_folder import read_encoder_manifest
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import (
     EmbeddingsManifest,
     MatrixManifest,
     ReferenceHistograms,
@@ -23,11 +28,6 @@ from epilstm.datasets import (
     parse_manifest,
     read_manifest,
 )
-from epilstm.errors import DataError
-from epilstm.model.encoder_folder import read_encoder_manifest
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
-from epilstm.store import open_group
 from export.small_model import SCALER, network_of
 
 BINS = {"chr5": 1_250, "chr7": 730}

@@ -15,8 +15,8 @@ import pytest
 from signal_folder import random_signal, write_signal
 
 from epilstm.errors import DataError, ParamsError
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
 from watching import alive, wait_until
 
 BINS = {"chr1": 1_250, "chr2": 730, "chr3": 400}

@@ -11,15 +11,15 @@ import pytest
 import yaml
 from signal_folder import random_signal, write_signal
 
-from epilstm.config import PreprocessParams, SplitParams, validate
-from epilstm.datasets import MatrixManifest, ReferenceHistograms, SignalManifest, read_manifest
 from epilstm.errors import GenomeError, ParamsError
-from epilstm.evaluate.matrix import Matrix
-from epilstm.genome import Region
-from epilstm.preprocess.splitting import split_regions
-from epilstm.runner import StepResult, run_step
-from epilstm.steps import STEPS
-from epilstm.store import open_group
+from epilstm.genome.assembly import Region
+from epilstm.params import PreprocessParams, SplitParams, validate
+from epilstm.runtime.runner import StepResult, run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.steps.preprocess.splitting import split_regions
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import MatrixManifest, ReferenceHistograms, SignalManifest, read_manifest
+from epilstm.store.matrix import Matrix
 
 #: Of 20 bins of 25 bp: 500 bp. The chromosome's last frame has 13 bins.
 FRAME_BINS, BINS = 20, 1_993

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from signal_folder import random_signal, write_signal
 
-from epilstm.datasets import SignalManifest, read_manifest
 from epilstm.errors import DataError, GenomeError
-from epilstm.preprocess.splitting import split_chromosomes
-from epilstm.preprocess.standardise import fit_scaler, reference_histograms
-from epilstm.preprocess.training_counts import TrainingCounts, training_counts
-from epilstm.treatment import Uncovered
+from epilstm.steps.preprocess.splitting import split_chromosomes
+from epilstm.steps.preprocess.standardise import fit_scaler, reference_histograms
+from epilstm.steps.preprocess.training_counts import TrainingCounts, training_counts
+from epilstm.store.manifests import SignalManifest, read_manifest
+from epilstm.tracks.signal_transform import Uncovered
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from epilstm.errors import GenomeError
-from epilstm.genome import Assembly, Region, load_assembly
+from epilstm.genome.assembly import Assembly, Region, load_assembly
 from epilstm.project.choices import choose_regions, choose_split, primary_chromosomes
 
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from epilstm.cli import main
-from epilstm.config import SECTIONS, load_section
-from epilstm.genome import load_assembly, read_blacklist, read_regions
+from epilstm.genome.assembly import load_assembly, read_blacklist, read_regions
+from epilstm.params import SECTIONS, load_section
 from project.own_data import epilstm
 
 CLONE = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ import yaml
 
 from epilstm.cli import main
 from epilstm.errors import DataError, DiskFullError, EpilstmError, GenomeError, ParamsError
-from epilstm.genome import Region
+from epilstm.genome.assembly import Region
 from epilstm.project import plan as planning
 from epilstm.project.freshness import Done
 from epilstm.project.plan import ORDER, Plan, Request, _choose_folds, check_disk, check_folder, make_plan
@@ -141,7 +141,7 @@ def test_a_changed_track_is_read_again_though_the_samplesheet_is_the_same(copied
 
 @pytest.mark.integration
 def test_changed_code_of_a_step_runs_it_again(copied, monkeypatch):
-    from epilstm.code_fingerprint import CodeFingerprint, step_fingerprint
+    from epilstm.runtime.code_fingerprint import CodeFingerprint, step_fingerprint
 
     def changed(step: str) -> CodeFingerprint:
         return CodeFingerprint({"x": "1"}) if step == "export" else step_fingerprint(step)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from epilstm.config import PromoteParams
-from epilstm.evaluation import Difference, Interval, Verdict
-from epilstm.promote.decision import Comparison, Contender
-from epilstm.promote.gate import Evidence, decide, decision_record
+from epilstm.params import PromoteParams
+from epilstm.steps.promote.decision import Comparison, Contender
+from epilstm.steps.promote.gate import Evidence, decide, decision_record
+from epilstm.store.evaluation_results import Difference, Interval, Verdict
 
 PARAMS = PromoteParams()
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import yaml
 
-from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file, write_json
-from epilstm.datasets import Scaler, read_manifest, write_manifest
 from epilstm.errors import DataError, ModelError
-from epilstm.evaluate.matrix import Matrix
-from epilstm.export.parity import random_signal
+from epilstm.files.outputs import MANIFEST, fingerprint, read_json, sha256_file, write_json
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import EncoderManifest, read_encoder_manifest
 from epilstm.model.folder import ModelManifest, read_model_manifest, save_model, save_weights
 from epilstm.model.networks import build
-from epilstm.promote.champion import Restandardised, champion_representation, why_incomparable
-from epilstm.promote.decision import Decision, read_decision
-from epilstm.runner import run_step
-from epilstm.standardisation import standardise
-from epilstm.steps import STEPS
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.steps.export.parity import random_signal
+from epilstm.steps.promote.champion import Restandardised, champion_representation, why_incomparable
+from epilstm.steps.promote.decision import Decision, read_decision
+from epilstm.store.manifests import Scaler, read_manifest, write_manifest
+from epilstm.store.matrix import Matrix
+from epilstm.store.standardisation import standardise
 from evaluate import tiny_evaluation
 
 EVALUATE = {"folds": {"by": "chromosome", "count": 4}, "bootstrap": 50, "classifier": {"trees": 10}, "threads": 1}

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from epilstm.artifacts import fingerprint
+from epilstm.files.outputs import fingerprint
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from epilstm.promote.decision import Contender, Decision
+from epilstm.steps.promote.decision import Contender, Decision
 
 
 def contender(encoder: str) -> Contender:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from epilstm.datasets import MatrixManifest, Scaler, Split
-from epilstm.evaluation import EvaluationResults, FoldsUsed, Reconstruction, ReconstructionScore
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import EncoderManifest
 from epilstm.registry.card import CardFacts, model_card
 from epilstm.registry.provenance import Provenance
+from epilstm.store.evaluation_results import EvaluationResults, FoldsUsed, Reconstruction, ReconstructionScore
+from epilstm.store.manifests import MatrixManifest, Scaler, Split
 
 TRACKS = ["A-DNase", "A-H3K4me3", "B-DNase"]
 CONTEXT = {"epochs": 9, "best_epoch": 7, "frames": 1234, "train_mse": 0.1, "validation_mse": 0.2, "validation_r2": 0.5}

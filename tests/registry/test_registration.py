@@ -14,14 +14,14 @@ import pytest
 import yaml
 from finished_project import Place, another_encoder, environment, rewrite_record, run, set_params
 
-from epilstm.artifacts import fingerprint, sha256_file
-from epilstm.code_fingerprint import step_fingerprint
 from epilstm.console import log
 from epilstm.errors import DataError, RegistryError
-from epilstm.evaluation import read_results
+from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.registry import publication
 from epilstm.registry.publication import Origin, register
 from epilstm.registry.repository import RefsTaken, Repository
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.store.evaluation_results import read_results
 
 pytestmark = pytest.mark.integration
 
@@ -139,20 +139,20 @@ def test_a_work_tree_that_was_dirty_when_it_trained_is_said(
     place: Place, repository: Repository, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(log, "propagate", True)
-    changed = ["components/epilstm/train/loop.py"]
+    changed = ["components/epilstm/steps/train/loop.py"]
     dirty = {"git_revision": f"{'ab' * 20}-dirty", "git_changed": changed}
     rewrite_record(place.root / "models/autoencoder", "model", **dirty)
     run(place.root, "dvc", "commit", "--force", "--quiet", "train")
     with caplog.at_level("WARNING", logger="epilstm"):
         register(repository)
     # Whoever runs this may have changes to the package of their own, which are listed beside it.
-    said = re.compile(r"train ran with changes that were not committed \([^)]*components/epilstm/train/loop\.py")
+    said = re.compile(r"train ran with changes that were not committed \([^)]*components/epilstm/steps/train/loop\.py")
     assert any(map(said.match, caplog.messages))
     given = json.loads(at(place, "v1.0.0", "registry/encoder/provenance.json"))
     assert given["code_revision"] == f"{'ab' * 20}-dirty"
     assert changed[0] in given["made"]["train"]["changed"]
     card = at(place, "v1.0.0", "registry/encoder/MODEL_CARD.md")
-    listed = r"train ran with changes that were not committed\*\*: .*`components/epilstm/train/loop\.py`"
+    listed = r"train ran with changes that were not committed\*\*: .*`components/epilstm/steps/train/loop\.py`"
     assert re.search(listed, card)
 
 
@@ -337,7 +337,7 @@ def test_a_detached_head_needs_a_branch(place: Place, repository: Repository):
 def test_uncommitted_code_is_named(place: Place, repository: Repository):
     path = place.root / "components" / "epilstm" / "store.py"
     path.write_text(path.read_text() + "\n")
-    with pytest.raises(RegistryError, match=r"^components/epilstm/store.py: changed but not committed"):
+    with pytest.raises(RegistryError, match=r"^components/epilstm/store/arrays.py: changed but not committed"):
         register(repository)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from finished_project import Place, run, set_params
 
-from epilstm.artifacts import fingerprint, sha256_file
+from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.registry.rollout import read_rollout
 
 pytestmark = pytest.mark.integration

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from finished_project import Place, lay_out, run
 
-from epilstm.artifacts import fingerprint
 from epilstm.errors import RegistryError
+from epilstm.files.outputs import fingerprint
 from epilstm.registry.fetching import fetch
 from epilstm.registry.publication import register
 from epilstm.registry.repository import Repository

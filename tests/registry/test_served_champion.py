@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from finished_project import Place, another_encoder, environment
 
-from epilstm.artifacts import fingerprint
+from epilstm.files.outputs import fingerprint
 from epilstm.registry.publication import promote, register
 from epilstm.registry.repository import Repository
 from watching import wait_until

@@ -9,8 +9,8 @@ import pytest
 from finished_project import Place, another_encoder, run
 from small_decision import decision
 
-from epilstm.artifacts import fingerprint, sha256_file
 from epilstm.errors import RegistryError
+from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.registry import publication
 from epilstm.registry.fetching import fetch
 from epilstm.registry.publication import promote, register, rollback

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from epilstm.config import ReportParams
-from epilstm.runner import StepContext
+from epilstm.params import ReportParams
+from epilstm.runtime.runner import StepContext
 from report.finished_run import write_run
 
 
@@ -25,7 +25,7 @@ def own_run(finished_run, tmp_path):
 
 def write_report(inputs, path, **params):
     """Run the step without the command line."""
-    from epilstm.report.command import run
+    from epilstm.steps.report.command import run
 
     run(ReportParams(**params), StepContext(inputs, {"report": path}, {}))
     return path.read_text(encoding="utf-8")

@@ -8,17 +8,13 @@ import pyarrow.parquet
 import torch
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
-from epilstm.artifacts import fingerprint, sha256_file, to_json
-from epilstm.datasets import (
-    EmbeddingsManifest,
-    MatrixManifest,
-    ReferenceHistograms,
-    Scaler,
-    Split,
-    scaler_digest,
-    write_manifest,
-)
-from epilstm.evaluation import (
+from epilstm.files.outputs import fingerprint, sha256_file, to_json
+from epilstm.model.config import ModelConfig
+from epilstm.model.folder import ModelManifest, TrainingSummary, load_model, save_model, save_weights
+from epilstm.model.networks import build
+from epilstm.model.windows import encode_bins
+from epilstm.store.arrays import create_bin_array, create_group, create_mask
+from epilstm.store.evaluation_results import (
     BASELINES,
     EMBEDDING,
     PREDICTIONS_FILE,
@@ -37,11 +33,15 @@ from epilstm.evaluation import (
     Summary,
     TaskResult,
 )
-from epilstm.model.config import ModelConfig
-from epilstm.model.folder import ModelManifest, TrainingSummary, load_model, save_model, save_weights
-from epilstm.model.networks import build
-from epilstm.model.windows import encode_bins
-from epilstm.store import create_bin_array, create_group, create_mask
+from epilstm.store.manifests import (
+    EmbeddingsManifest,
+    MatrixManifest,
+    ReferenceHistograms,
+    Scaler,
+    Split,
+    scaler_digest,
+    write_manifest,
+)
 
 BIN = 25
 TRACKS = [f"{cell}-{assay}" for cell in ("E003", "E116") for assay in ("H3K4me1", "H3K4me3", "DNase")]

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from epilstm.artifacts import read_json
-from epilstm.evaluation import SCORES_FILE, EvaluationResults, read_results
+from epilstm.files.outputs import read_json
+from epilstm.store.evaluation_results import SCORES_FILE, EvaluationResults, read_results
 from report.finished_run import TASKS
 
 

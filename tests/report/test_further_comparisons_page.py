@@ -2,7 +2,8 @@
 
 from finished_run import TRACKS, reconstruction, task_result
 
-from epilstm.evaluation import (
+from epilstm.steps.report.further import further_comparisons
+from epilstm.store.evaluation_results import (
     CrossCellTask,
     CrossCellTypes,
     Difference,
@@ -20,7 +21,6 @@ from epilstm.evaluation import (
     RegressionSummary,
     Transfer,
 )
-from epilstm.report.further import further_comparisons
 
 CI = Interval(low=-0.25, high=0.75)
 NAMES = ["embedding", "raw"]

@@ -2,7 +2,8 @@
 
 from finished_run import TRACKS, reconstruction
 
-from epilstm.evaluation import (
+from epilstm.steps.report.imputation_tables import imputation_parts
+from epilstm.store.evaluation_results import (
     IMPUTATION_MEASURES,
     EvaluationResults,
     FoldsUsed,
@@ -12,7 +13,6 @@ from epilstm.evaluation import (
     MeasureTable,
     SignalMeasures,
 )
-from epilstm.report.imputation_tables import imputation_parts
 
 
 def table(value: float) -> MeasureTable:

@@ -6,20 +6,20 @@ from functools import partial
 import numpy as np
 import pytest
 
-from epilstm.datasets import dimension_names
-from epilstm.plot.training_plot import plot_training
-from epilstm.report.density_figure import density_figure
-from epilstm.report.drawing import NARROW, WIDE
-from epilstm.report.embedding_figure import embedding_figure
-from epilstm.report.loadings_figure import loadings_figure
-from epilstm.report.training_figure import error_note
-from epilstm.report.window import Window
-from epilstm.track_identity import TrackSet
+from epilstm.figures.density import density_figure
+from epilstm.figures.drawing import NARROW, WIDE
+from epilstm.figures.embedding import embedding_figure
+from epilstm.figures.loadings import loadings_figure
+from epilstm.figures.training import error_note
+from epilstm.figures.window import Window
+from epilstm.outputs.plot.training_plot import plot_training
+from epilstm.store.manifests import dimension_names
+from epilstm.tracks.identity import TrackSet
 from report.finished_run import TRACKS
 
 
 def window(size):
-    from epilstm.genome import Region
+    from epilstm.genome.assembly import Region
 
     values = np.random.default_rng(0).normal(size=(200, size)).astype(np.float32)
     signal = np.ones((200, 1), np.float32)

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from epilstm.errors import DataError
-from epilstm.evaluation import REPRESENTATIONS
-from epilstm.report.curves import CELL_TYPES_DRAWN, POINTS, cell_types_drawn, curves_of, read_curves
+from epilstm.figures.curves import CELL_TYPES_DRAWN, POINTS, cell_types_drawn, curves_of, read_curves
+from epilstm.store.evaluation_results import REPRESENTATIONS
 from report.finished_run import predictions, task_result
 
 

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.figure import Figure
 
-from epilstm.evaluation import ReconstructionScore
-from epilstm.genome import Region
-from epilstm.report.drawing import NARROW, STYLE, WIDE, picture, runs_of
-from epilstm.report.embedding_figure import averaged, embedding_figure, standard_scores
-from epilstm.report.inputs import TrainingCurve
-from epilstm.report.loadings_figure import loadings_figure
-from epilstm.report.reconstruction_figures import size_figure, track_figure, window_figure
-from epilstm.report.task_figures import ROWS, score_figure
-from epilstm.report.training_figure import training_figure
-from epilstm.report.window import Window
-from epilstm.track_identity import TrackSet
+from epilstm.figures.drawing import NARROW, STYLE, WIDE, picture, runs_of
+from epilstm.figures.embedding import averaged, embedding_figure, standard_scores
+from epilstm.figures.loadings import loadings_figure
+from epilstm.figures.reconstruction import size_figure, track_figure, window_figure
+from epilstm.figures.run_outputs import TrainingCurve
+from epilstm.figures.task_scores import ROWS, score_figure
+from epilstm.figures.training import training_figure
+from epilstm.figures.window import Window
+from epilstm.genome.assembly import Region
+from epilstm.store.evaluation_results import ReconstructionScore
+from epilstm.tracks.identity import TrackSet
 from report.finished_run import TRACKS, reconstruction, task_result
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from epilstm.artifacts import fingerprint
 from epilstm.cli import main
-from epilstm.config import ReportParams, validate
 from epilstm.errors import DataError, ModelError, ParamsError
-from epilstm.report.inputs import read_curve
+from epilstm.figures.run_outputs import read_curve
+from epilstm.files.outputs import fingerprint
+from epilstm.params import ReportParams, validate
 from report.conftest import write_report
 from report.finished_run import write_embeddings, write_matrix, write_model
 

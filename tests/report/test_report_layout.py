@@ -10,16 +10,16 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 
-from epilstm.datasets import MatrixManifest, Split
-from epilstm.evaluation import NOT_JUDGED, Interval, read_results
-from epilstm.genome import Region, assembly_name
-from epilstm.report.data_quality import regions_by_use, used_for
-from epilstm.report.drawing import NARROW, STYLE, WIDE, legend_above, look_of, new_figure
-from epilstm.report.embedding_figure import embedding_figure
-from epilstm.report.loadings_figure import loadings_figure
-from epilstm.report.page import places, task_note
-from epilstm.report.window import Window
-from epilstm.track_identity import TrackSet
+from epilstm.figures.drawing import NARROW, STYLE, WIDE, legend_above, look_of, new_figure
+from epilstm.figures.embedding import embedding_figure
+from epilstm.figures.loadings import loadings_figure
+from epilstm.figures.window import Window
+from epilstm.genome.assembly import Region, assembly_name
+from epilstm.steps.report.data_quality import regions_by_use, used_for
+from epilstm.steps.report.page import places, task_note
+from epilstm.store.evaluation_results import NOT_JUDGED, Interval, read_results
+from epilstm.store.manifests import MatrixManifest, Split
+from epilstm.tracks.identity import TrackSet
 from report.conftest import write_report
 from report.finished_run import TRACKS
 

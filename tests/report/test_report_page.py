@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 
 import pyarrow.parquet
 
-from epilstm.artifacts import fingerprint, sha256_file
-from epilstm.evaluation import PREDICTIONS_FILE, REPRESENTATIONS, SCORES_FILE, read_results
+from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import save_weights
 from epilstm.model.networks import build
+from epilstm.store.evaluation_results import PREDICTIONS_FILE, REPRESENTATIONS, SCORES_FILE, read_results
 from report.conftest import write_report
 from report.finished_run import TASKS, TRACKS, write_evaluation
 
@@ -139,7 +139,7 @@ def test_a_difference_that_the_labels_cannot_show_is_told(html_page):
 
 
 def test_inputs_are_told_by_fingerprint(finished_run, html_page):
-    from epilstm.artifacts import fingerprint
+    from epilstm.files.outputs import fingerprint
 
     assert all(fingerprint(path) in html_page.text for path in finished_run.values())
 

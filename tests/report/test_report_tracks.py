@@ -3,8 +3,8 @@
 import pytest
 
 from epilstm.errors import ParamsError
-from epilstm.report.tracks import by_assay, choose_tracks
-from epilstm.track_identity import TrackIdentity, TrackSet
+from epilstm.figures.track_choice import by_assay, choose_tracks
+from epilstm.tracks.identity import TrackIdentity, TrackSet
 
 
 def of(*pairs: tuple[str, str]) -> TrackSet:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from epilstm.datasets import MatrixManifest, read_manifest
-from epilstm.genome import Region
+from epilstm.figures.window import choose_window, parse_window, read_window
+from epilstm.genome.assembly import Region
 from epilstm.model.folder import load_model
 from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
-from epilstm.report.window import choose_window, parse_window, read_window
+from epilstm.store.manifests import MatrixManifest, read_manifest
 from report.finished_run import BIN, MISSING, TRACKS, raw_signal, scaler
 
 DRAWN = ["E116-DNase", "E003-H3K4me3"]
@@ -55,7 +55,7 @@ def test_the_chosen_window_lies_on_a_test_chromosome(finished_run, manifest):
 
 
 def test_the_chosen_window_is_where_tracks_vary_most(finished_run, manifest, monkeypatch):
-    monkeypatch.setattr("epilstm.report.window.WINDOW_BASES", 5_000)
+    monkeypatch.setattr("epilstm.figures.window.WINDOW_BASES", 5_000)
     signal = raw_signal()["chr3"]
 
     def variety(start):

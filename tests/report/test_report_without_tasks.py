@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from epilstm.datasets import ReferenceHistograms, Scaler
-from epilstm.report.data_quality import data_quality
+from epilstm.steps.report.data_quality import data_quality
+from epilstm.store.manifests import ReferenceHistograms, Scaler
 from report.conftest import write_report
 from report.finished_run import TRACKS, raw_signal, write_evaluation
 from report.test_report_page import Page
@@ -46,7 +46,7 @@ def test_the_page_has_the_signal_of_every_track(html_page):
 
 
 def test_bins_without_data_and_tracks_next_to_zero_are_pointed_out(own_run):
-    from epilstm.datasets import MatrixManifest, read_manifest
+    from epilstm.store.manifests import MatrixManifest, read_manifest
 
     matrix = read_manifest(own_run["matrix"], MatrixManifest).model_copy(
         update={"bins_with_data": {"chr1": 1200, "chr2": 600, "chr3": 800}}

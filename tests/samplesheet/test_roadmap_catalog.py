@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from epilstm.errors import ParamsError
-from epilstm.samplesheet.catalog import core, load_catalog, select
+from epilstm.tracks.catalogue import core, load_catalog, select
 
 
 def test_the_catalogue_holds_1032_pairs_of_127_epigenomes_and_32_assays():

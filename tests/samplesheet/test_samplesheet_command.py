@@ -11,8 +11,8 @@ import pyBigWig
 import pytest
 
 from epilstm.cli import main
-from epilstm.samplesheet.check import bigwig_problem
-from epilstm.samplesheet.sheet import Track, read_samplesheet, write_samplesheet
+from epilstm.tracks.samplesheet import Track, read_samplesheet, write_samplesheet
+from epilstm.tracks.samplesheet_check import bigwig_problem
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilstm.errors import SamplesheetError
-from epilstm.samplesheet.sheet import (
+from epilstm.tracks.samplesheet import (
     Track,
     format_samplesheet,
     is_local,
@@ -21,7 +21,7 @@ from epilstm.samplesheet.sheet import (
     scan_samplesheet,
     write_samplesheet,
 )
-from epilstm.treatment import TRANSFORMS, UNCOVERED
+from epilstm.tracks.signal_transform import TRANSFORMS, UNCOVERED
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint
-from epilstm.datasets import Scaler
+from epilstm.files.outputs import fingerprint
+from epilstm.store.manifests import Scaler
 from tracks.small_epigenome import BIN, write_embeddings, write_matrix
 
 #: chr2 ends within a bin.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from epilstm.segment.chromatin import kind_of, kinds_of, marks_of
-from epilstm.segment.colours import PALETTE, QUIET, arbitrary_colours
-from epilstm.track_identity import TrackIdentity, TrackSet
+from epilstm.outputs.segmentation.chromatin import kind_of, kinds_of, marks_of
+from epilstm.outputs.segmentation.colours import PALETTE, QUIET, arbitrary_colours
+from epilstm.tracks.identity import TrackIdentity, TrackSet
 
 
 @pytest.mark.parametrize(

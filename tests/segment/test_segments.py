@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from epilstm.segment.annotation import Intervals
-from epilstm.segment.heatmap import grouped
-from epilstm.segment.segments import without_short
-from epilstm.segment.states import NO_STATE
-from epilstm.segment.tables import order_by_similarity
-from epilstm.track_identity import TrackSet
+from epilstm.outputs.segmentation.annotation import Intervals
+from epilstm.outputs.segmentation.heatmap import grouped
+from epilstm.outputs.segmentation.segments import without_short
+from epilstm.outputs.segmentation.states import NO_STATE
+from epilstm.outputs.segmentation.tables import order_by_similarity
+from epilstm.tracks.identity import TrackSet
 
 
 def runs(text: str) -> np.ndarray:

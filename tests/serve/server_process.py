@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from epilstm.config import ExportParams
-from epilstm.export.command import run as run_export
-from epilstm.runner import StepContext
+from epilstm.params import ExportParams
+from epilstm.runtime.runner import StepContext
+from epilstm.steps.export.command import run as run_export
 from export.small_model import SCALER, network_of, write_model
 
 

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from epilstm.serve.batching import Batcher, BatchingLimits, _is_finite
-from epilstm.serve.refusal import Refusal, Status
-from epilstm.serve.tensors import ModelSpec, TensorSpec
+from epilstm.serving.server.batching import Batcher, BatchingLimits, _is_finite
+from epilstm.serving.server.refusal import Refusal, Status
+from epilstm.serving.server.tensors import ModelSpec, TensorSpec
 
 TRACKS = 3
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from epilstm.serve.budget import ByteBudget
-from epilstm.serve.refusal import Refusal, Status
+from epilstm.serving.server.budget import ByteBudget
+from epilstm.serving.server.refusal import Refusal, Status
 
 
 def run(scenario):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from epilstm.serve.input_statistics import SAMPLE_BINS, SAMPLE_SECONDS, InputStatistics
+from epilstm.serving.server.input_statistics import SAMPLE_BINS, SAMPLE_SECONDS, InputStatistics
 
 
 def collected(statistics: InputStatistics) -> dict[str, list[float]]:

@@ -9,9 +9,9 @@ import shutil
 import pytest
 
 from epilstm.errors import EpilstmError
-from epilstm.serve.refusal import Refusal, Status
-from epilstm.serve.repository import Repository
-from epilstm.track_identity import TrackIdentity
+from epilstm.serving.server.refusal import Refusal, Status
+from epilstm.serving.server.repository import Repository
+from epilstm.tracks.identity import TrackIdentity
 from export.small_model import SCALER
 from serve.server_process import export_encoder
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from epilstm.serve.open_inference import MAX_FIELDS, MESSAGES, PROTOCOL, parse_infer_request
+from epilstm.serving.protocol.open_inference import MAX_FIELDS, MESSAGES, PROTOCOL, parse_infer_request
 
 
 def described(descriptor) -> dict:

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow
 import pytest
 
-from epilstm.datasets import EmbeddingsManifest, write_manifest
 from epilstm.errors import DataError
-from epilstm.serve import regions
-from epilstm.serve.refusal import Refusal, Status
-from epilstm.serve.regions import RegionStore
-from epilstm.store import create_bin_array, create_group
+from epilstm.serving.server import regions
+from epilstm.serving.server.refusal import Refusal, Status
+from epilstm.serving.server.regions import RegionStore
+from epilstm.store.arrays import create_bin_array, create_group
+from epilstm.store.manifests import EmbeddingsManifest, write_manifest
 
 SIZES = {"chr1": 1010, "chr2": 400}
 

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from epilstm.errors import ParamsError
-from epilstm.serve.credentials import Credentials
+from epilstm.serving.server.credentials import Credentials
 from serve.server_process import binary_request, make_certificate
 from watching import wait_until
 

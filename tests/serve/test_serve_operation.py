@@ -15,7 +15,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from epilstm.artifacts import ENCODER
+from epilstm.files.outputs import ENCODER
 from export.small_model import SCALER, TRACKS
 from serve.server_process import binary_request, embedding_of, make_certificate
 from watching import wait_until

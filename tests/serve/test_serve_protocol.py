@@ -17,8 +17,8 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from epilstm import __version__
-from epilstm.artifacts import ENCODER
-from epilstm.serve.open_inference import MESSAGES
+from epilstm.files.outputs import ENCODER
+from epilstm.serving.protocol.open_inference import MESSAGES
 from export.small_model import SCALER
 from serve.server_process import binary_request, embedding_in, embedding_of
 

@@ -9,7 +9,7 @@ import pytest
 
 from epilstm.errors import DataError, ParamsError, RegistryError
 from epilstm.registry.rollout import Rollout, Served
-from epilstm.serve.registry import RegistrySource, require_registry
+from epilstm.serving.server.registry import RegistrySource, require_registry
 
 
 def served(version: str) -> Served:
@@ -43,7 +43,9 @@ def test_a_registry_that_is_not_there_is_told_unless_an_encoder_is(tmp_path, enc
 
 
 def test_what_the_registry_needs_is_named(monkeypatch):
-    monkeypatch.setattr("epilstm.serve.registry.find_spec", lambda name: None if name in ("dvc", "gto") else sys)
+    monkeypatch.setattr(
+        "epilstm.serving.server.registry.find_spec", lambda name: None if name in ("dvc", "gto") else sys
+    )
     message = r"--registry needs dvc and gto; install epilstm's extras \[serve,cpu,pipeline\]"
     with pytest.raises(ParamsError, match=message):
         require_registry()

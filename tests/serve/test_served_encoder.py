@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-from epilstm.artifacts import ENCODER
 from epilstm.errors import ModelError
+from epilstm.files.outputs import ENCODER
 from epilstm.model.encoder_folder import STATEFUL_ENCODER
-from epilstm.serve import encoder as encoders
-from epilstm.serve.providers import choose_provider, open_session
-from epilstm.serve.repository import load_generation
+from epilstm.serving.server import encoder as encoders
+from epilstm.serving.server.providers import choose_provider, open_session
+from epilstm.serving.server.repository import load_generation
 from export.small_model import SCALER
 from serve.server_process import embedding_of, export_encoder
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epilstm.artifacts import ENCODER
-from epilstm.client.command import client
-from epilstm.serve.command import serve
+from epilstm.files.outputs import ENCODER
+from epilstm.serving.client.command import client
+from epilstm.serving.server.command import serve
 from export.small_model import SCALER, TRACKS
 from serve.server_process import embedding_of
 

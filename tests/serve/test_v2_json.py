@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from epilstm.serve import v2_json
-from epilstm.serve.refusal import Refusal, Status
-from epilstm.serve.tensors import ModelSpec, TensorSpec, refuse_infinite
-from epilstm.serve.v2_json import format_response, parse_request
+from epilstm.serving.server import v2_json
+from epilstm.serving.server.refusal import Refusal, Status
+from epilstm.serving.server.tensors import ModelSpec, TensorSpec, refuse_infinite
+from epilstm.serving.server.v2_json import format_response, parse_request
 
 ENCODER = ModelSpec(
     "encoder",

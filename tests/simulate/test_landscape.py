@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from epilstm.simulate.landscape import (
+from epilstm.steps.simulate.landscape import (
     AFTER_INTERGENIC,
     DURATIONS,
     GRID,

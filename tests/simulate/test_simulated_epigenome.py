@@ -12,15 +12,15 @@ import pyBigWig
 import pytest
 import yaml
 
-from epilstm.artifacts import fingerprint, read_json, sha256_file
 from epilstm.cli import main
-from epilstm.config import SimulateParams
-from epilstm.disk import require_space
 from epilstm.errors import ParamsError
-from epilstm.genome import bed_intervals, load_assembly, read_regions
-from epilstm.samplesheet.check import track_problem
-from epilstm.samplesheet.sheet import read_samplesheet
-from epilstm.simulate.core import simulate
+from epilstm.files.disk import require_space
+from epilstm.files.outputs import fingerprint, read_json, sha256_file
+from epilstm.genome.assembly import bed_intervals, load_assembly, read_regions
+from epilstm.params import SimulateParams
+from epilstm.steps.simulate.core import simulate
+from epilstm.tracks.samplesheet import read_samplesheet
+from epilstm.tracks.samplesheet_check import track_problem
 
 PARAMS = SimulateParams(
     chromosomes={"chr2": 120_000, "chr10": 100_003, "chr1": 150_000},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epilstm.simulate.labels import (
+from epilstm.steps.simulate.labels import (
     LABEL_BINS,
     frequently_interacting_regions,
     gene_expression,
@@ -13,7 +13,7 @@ from epilstm.simulate.labels import (
     replication_timing,
     top_share,
 )
-from epilstm.simulate.landscape import Domain, State, build_landscape
+from epilstm.steps.simulate.landscape import Domain, State, build_landscape
 
 LENGTHS = [100_000, 100_003, 150_000, 1_000_000, 2_000_000]
 

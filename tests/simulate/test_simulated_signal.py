@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from epilstm.config import SimulateParams
-from epilstm.simulate.landscape import build_landscape
-from epilstm.simulate.signal import (
+from epilstm.params import SimulateParams
+from epilstm.steps.simulate.landscape import build_landscape
+from epilstm.steps.simulate.signal import (
     ENRICHMENT,
     GRID,
     Library,

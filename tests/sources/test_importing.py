@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import DataError, TrackError
-from epilstm.samplesheet.sheet import read_samplesheet
-from epilstm.sources.importing import import_sheet, put_under_dvc, read_sources, refresh
+from epilstm.store.track_import import import_sheet, put_under_dvc, read_sources, refresh
+from epilstm.tracks.samplesheet import read_samplesheet
 
 
 class Files:

@@ -12,7 +12,7 @@ from tiny_study import PARAMS
 
 import epilstm
 from epilstm.registry.repository import Repository
-from epilstm.step_fingerprints import fingerprint_text, fingerprints_in, md5_of
+from epilstm.runtime.step_fingerprints import fingerprint_text, fingerprints_in, md5_of
 from epilstm.study.experiments import Kept, difference
 from epilstm.study.patches import read_patch
 from epilstm.study.plan import Experiment, effective_params

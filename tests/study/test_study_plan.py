@@ -12,11 +12,11 @@ import pytest
 import yaml
 from tiny_study import PARAMS, STUDIES
 
-from epilstm.config import EvaluateParams, TrainParams
 from epilstm.errors import ParamsError
-from epilstm.samplesheet.sheet import read_samplesheet
+from epilstm.params import EvaluateParams, TrainParams
 from epilstm.study.definition import Studies, read_studies
 from epilstm.study.plan import Choice, Experiment, effective_params, plan
+from epilstm.tracks.samplesheet import read_samplesheet
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import pytest
 from tiny_study import scores
 
 from epilstm.errors import DataError, ParamsError
-from epilstm.evaluation import Difference, EvaluationResults, Interval, Verdict
+from epilstm.store.evaluation_results import Difference, EvaluationResults, Interval, Verdict
 from epilstm.study.plan import Experiment
 from epilstm.study.results import Result, Score, against_as_text, as_text, result_of, table, write_csv
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from epilstm.steps import STEPS
-from epilstm.task.datasets_kept import BULK
+from epilstm.pipelines.task.datasets_kept import BULK
+from epilstm.runtime.step_table import STEPS
 
 #: Output artifacts and parameters that the components declare.
 ARTIFACTS = {

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from epilstm.task import storage
-from epilstm.task.secret_variables import set_variables
+from epilstm.pipelines.task import storage
+from epilstm.pipelines.task.secret_variables import set_variables
 
 pytestmark = pytest.mark.integration
 

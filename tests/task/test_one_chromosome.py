@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from epilstm.evaluation import read_results
-from epilstm.genome import Region
-from epilstm.runner import run_step
-from epilstm.steps import STEPS
+from epilstm.genome.assembly import Region
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
+from epilstm.store.evaluation_results import read_results
 from task.conftest import PARAMS
 from task.launcher import bytes_of
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from epilstm.task.plan import GENOME_VALUES, parts_of
+from epilstm.pipelines.task.plan import GENOME_VALUES, parts_of
 
 
 @pytest.mark.parametrize(

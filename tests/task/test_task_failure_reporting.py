@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from epilstm.errors import DataError
-from epilstm.task.failure_reporting import failures_reported
-from epilstm.task.step_process import StepFailed
+from epilstm.pipelines.task.failure_reporting import failures_reported
+from epilstm.pipelines.task.step_process import StepFailed
 from task.launcher import DATA, Launcher
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.artifacts import fingerprint
+from epilstm.files.outputs import fingerprint
 from task.conftest import PARAMS, Bucket
 from task.launcher import DATA, LABELS, Launcher, bytes_of, run_chain, stop, succeed
 from watching import wait_until

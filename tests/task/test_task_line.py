@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epilstm.code_fingerprint import step_fingerprint
 from epilstm.errors import DataError, ParamsError, PipelineError
-from epilstm.runner import Interrupted
-from epilstm.steps import STEPS
-from epilstm.task import command, storage
-from epilstm.task.data_root import open_data_root
-from epilstm.task.executor import Executor, flat_numbers
-from epilstm.task.line import StepLine, parse_section
-from epilstm.task.outcome import require_made_by
-from epilstm.task.roc import POINTS, confidence_metrics
-from epilstm.task.step_process import StopSignals, command_of
+from epilstm.pipelines.task import command, storage
+from epilstm.pipelines.task.data_root import open_data_root
+from epilstm.pipelines.task.executor import Executor, flat_numbers
+from epilstm.pipelines.task.line import StepLine, parse_section
+from epilstm.pipelines.task.outcome import require_made_by
+from epilstm.pipelines.task.roc import POINTS, confidence_metrics
+from epilstm.pipelines.task.step_process import StopSignals, command_of
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.runner import Interrupted
+from epilstm.runtime.step_table import STEPS
 
 
 @pytest.mark.parametrize("name", STEPS)

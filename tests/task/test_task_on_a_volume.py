@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.artifacts import fingerprint
-from epilstm.code_fingerprint import CodeFingerprint, step_fingerprint
-from epilstm.config import IngestParams
-from epilstm.steps import STEPS
-from epilstm.task.datasets_kept import content_key
-from epilstm.task.line import StepLine
+from epilstm.files.outputs import fingerprint
+from epilstm.params import IngestParams
+from epilstm.pipelines.task.datasets_kept import content_key
+from epilstm.pipelines.task.line import StepLine
+from epilstm.runtime.code_fingerprint import CodeFingerprint, step_fingerprint
+from epilstm.runtime.step_table import STEPS
 from task.launcher import DATA, LABELS, Launcher, bytes_of, run_chain, stop, succeed
 from watching import wait_until
 
@@ -291,5 +291,7 @@ def test_the_name_of_a_dataset_follows_from_the_code(monkeypatch):
     line = StepLine(STEPS["ingest"], IngestParams(), {})
     before = content_key(line, {"samplesheet": "ab"})
     assert content_key(line, {"samplesheet": "ab"}) == before
-    monkeypatch.setattr("epilstm.task.datasets_kept.step_fingerprint", lambda step: CodeFingerprint({step: "other"}))
+    monkeypatch.setattr(
+        "epilstm.pipelines.task.datasets_kept.step_fingerprint", lambda step: CodeFingerprint({step: "other"})
+    )
     assert content_key(line, {"samplesheet": "ab"}) != before

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
-from epilstm.serve.input_statistics import InputStatistics
-from epilstm.serve.metrics import ServerMetrics
-from epilstm.telemetry.names import METRICS
-from pipelines.alert_webhook import ReceiverMetrics
+from epilstm.pipelines.submit.alert_webhook import ReceiverMetrics
+from epilstm.runtime.telemetry.names import METRICS
+from epilstm.serving.server.input_statistics import InputStatistics
+from epilstm.serving.server.metrics import ServerMetrics
 
 
 class Known(NamedTuple):

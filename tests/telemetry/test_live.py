@@ -13,7 +13,7 @@ import yaml
 
 from epilstm import console
 from epilstm.console import log
-from epilstm.telemetry import gpu, live
+from epilstm.runtime.telemetry import gpu, live
 from monitoring_stack import get
 from watching import wait_until
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.serve.metrics import ServerMetrics
-from epilstm.telemetry.failures import ALL_REASONS
-from epilstm.telemetry.names import COMMON_LABELS, METRICS
-from epilstm.telemetry.series import Series
-from pipelines.alert_webhook import OUTCOMES
+from epilstm.pipelines.submit.alert_webhook import OUTCOMES
+from epilstm.runtime.telemetry.failures import ALL_REASONS
+from epilstm.runtime.telemetry.names import COMMON_LABELS, METRICS
+from epilstm.runtime.telemetry.series import Series
+from epilstm.serving.server.metrics import ServerMetrics
 from telemetry.known_metrics import Known, everything
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()

@@ -6,8 +6,8 @@ import math
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from epilstm.telemetry.series import Series, finite
-from epilstm.telemetry.step_numbers import tell_numbers
+from epilstm.runtime.telemetry.series import Series, finite
+from epilstm.runtime.telemetry.step_numbers import tell_numbers
 
 
 def told(step: str, numbers: dict) -> dict[str, float]:

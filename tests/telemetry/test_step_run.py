@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from epilstm import errors
 from epilstm.console import log
-from epilstm.processes import WorkerDied
-from epilstm.runner import Interrupted
-from epilstm.telemetry import destinations, step_run
-from epilstm.telemetry.failures import ALL_REASONS, reason_of
-from epilstm.telemetry.step_run import observed, tell_failure, tell_reuse
+from epilstm.runtime.processes import WorkerDied
+from epilstm.runtime.runner import Interrupted
+from epilstm.runtime.telemetry import destinations, step_run
+from epilstm.runtime.telemetry.failures import ALL_REASONS, reason_of
+from epilstm.runtime.telemetry.step_run import observed, tell_failure, tell_reuse
 from monitoring_stack import Pushgateway, free_port, get
 from watching import wait_until
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from epilstm.telemetry.trace import join_trace, parse_traceparent, trace_id_of
+from epilstm.trace_context import join_trace, parse_traceparent, trace_id_of
 
 #: The example of the W3C recommendation.
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

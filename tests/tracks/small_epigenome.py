@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.artifacts import fingerprint, to_json
-from epilstm.datasets import EmbeddingsManifest, MatrixManifest, Scaler, Split, scaler_digest, write_manifest
+from epilstm.files.outputs import fingerprint, to_json
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import build
-from epilstm.store import create_bin_array, create_group, create_mask
+from epilstm.store.arrays import create_bin_array, create_group, create_mask
+from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 
 BIN, FRAME, DIMENSIONS = 25, 10, 3
 #: chr10 comes after chr2, as in the assembly; its last bin is 10 bp long and its last frame is not whole.

@@ -17,7 +17,7 @@ import torch
 
 from epilstm.cli import main
 from epilstm.model.folder import load_model
-from epilstm.tracks import formats, hub, sources
+from epilstm.outputs.browser_tracks import formats, hub, sources
 from tracks.small_epigenome import BIN, DIMENSIONS, SCALER, SIZES, TRACKS, SmallEpigenome, write_embeddings
 from tracks.ucsc_hub import check_hub, stanzas
 
@@ -179,7 +179,7 @@ def test_signed_keeps_what_is_below_zero(small, tmp_path):
 def test_pieces_of_any_size_give_the_same_reconstruction(small, tmp_path, monkeypatch, what):
     model = load_model(small.model)[0]
     whole = export_model(small, tmp_path / "whole", "--what", what, "--tracks", "A-H3K27me3", "--format", "bigwig")
-    monkeypatch.setattr("epilstm.stretches.PIECE_BINS", 20)
+    monkeypatch.setattr("epilstm.store.bin_ranges.PIECE_BINS", 20)
     cut = export_model(small, tmp_path / "cut", "--what", what, "--tracks", "A-H3K27me3", "--format", "bigwig")
     assert model.config.context_size == 0
     one, other = (intervals(folder / "A-H3K27me3.bw") for folder in (whole, cut))
@@ -203,7 +203,7 @@ def test_the_same_values_are_the_same_bytes(small, tmp_path):
 
 
 def formats_of_all() -> list[str]:
-    from epilstm.tracks.exporting import FORMATS
+    from epilstm.outputs.browser_tracks.exporting import FORMATS
 
     return [*FORMATS]
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import load_model
 from epilstm.model.networks import bin_level_of, build, context_level_of
 from epilstm.model.windows import encode_bins
-from epilstm.store import open_group
-from epilstm.train import command, context
+from epilstm.steps.train import command, context
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import MatrixManifest, read_manifest
 from train.test_loop import train, weights
 
 CONTEXT = {
@@ -96,7 +96,7 @@ def test_a_run_stopped_and_resumed_has_the_weights_of_an_undisturbed_one(matrix,
 
     with monkeypatch.context() as patch:
         if stops == "in the bin level":
-            patch.setattr("epilstm.train.loop._out_of_patience", lambda progress, params: progress.epoch == 1)
+            patch.setattr("epilstm.steps.train.loop._out_of_patience", lambda progress, params: progress.epoch == 1)
             patch.setattr(command, "train_context_level", interrupted)
         else:
             patch.setattr(command, "train_context", stopped)

@@ -6,8 +6,8 @@ import torch
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import build
 from epilstm.model.windows import encode_bins, reconstruct_bins
-from epilstm.train.gradients import GradientWorkers
-from epilstm.train.objective import Objective
+from epilstm.steps.train.gradients import GradientWorkers
+from epilstm.steps.train.objective import Objective
 from train.test_context_training import CONTEXT
 from train.test_loop import train, weights
 
@@ -58,7 +58,7 @@ def test_training_on_the_gpu_ends_about_where_the_cpu_does(matrix, tmp_path):
 
 def test_streaming_from_the_store_to_the_gpu_equals_a_matrix_held_on_it(matrix, tmp_path, monkeypatch):
     held, _ = train(matrix, tmp_path / "held", **GPU)
-    monkeypatch.setattr("epilstm.train.command.GPU_SHARE", 0.0)
+    monkeypatch.setattr("epilstm.steps.train.command.GPU_SHARE", 0.0)
     streamed, _ = train(matrix, tmp_path / "streamed", **GPU)
     torch.testing.assert_close(weights(streamed), weights(held), rtol=1e-3, atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_streaming_from_the_store_to_the_gpu_equals_a_matrix_held_on_it(matrix, 
 def test_a_resumed_run_on_the_gpu_has_the_weights_of_an_undisturbed_one(matrix, tmp_path):
     whole, _ = train(matrix, tmp_path / "whole", **GPU)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("epilstm.train.loop._out_of_patience", lambda progress, params: progress.epoch == 2)
+        patch.setattr("epilstm.steps.train.loop._out_of_patience", lambda progress, params: progress.epoch == 2)
         train(matrix, tmp_path / "resumed", **GPU)
     resumed, _ = train(matrix, tmp_path / "resumed", "resume", **GPU)
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=1e-4, atol=1e-5)

@@ -15,23 +15,23 @@ import pytest
 import torch
 import zarr
 
-from epilstm.artifacts import MANIFEST
 from epilstm.cli import main
-from epilstm.code_fingerprint import CodeFingerprint
-from epilstm.config import TrainParams
 from epilstm.console import progress as bar
-from epilstm.datasets import MatrixManifest, read_manifest
+from epilstm.files.outputs import MANIFEST
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.networks import build
-from epilstm.steps import STEPS
-from epilstm.store import open_group
-from epilstm.train import checkpoint
-from epilstm.train.gradients import GradientWorkers
-from epilstm.train.loop import Run, learning_rate
-from epilstm.train.loop import train as loop_train
-from epilstm.train.objective import Objective
-from epilstm.train.streams import MemoryWindows, plan_epoch, windows_of
+from epilstm.params import TrainParams
+from epilstm.runtime.code_fingerprint import CodeFingerprint
+from epilstm.runtime.step_table import STEPS
+from epilstm.steps.train import checkpoint
+from epilstm.steps.train.gradients import GradientWorkers
+from epilstm.steps.train.loop import Run, learning_rate
+from epilstm.steps.train.loop import train as loop_train
+from epilstm.steps.train.objective import Objective
+from epilstm.steps.train.streams import MemoryWindows, plan_epoch, windows_of
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import MatrixManifest, read_manifest
 from train.toy_matrix import write_matrix
 
 PARAMS = {
@@ -250,7 +250,9 @@ def test_a_checkpoint_of_another_run_is_not_resumed(matrix, trained, tmp_path):
 def test_a_checkpoint_of_other_code_or_other_shares_is_not_resumed(matrix, tmp_path, monkeypatch, capfd, change):
     train(matrix, tmp_path / "run", epochs=1)
     if change == "code":
-        monkeypatch.setattr("epilstm.train.command.step_fingerprint", lambda step: CodeFingerprint({step: "other"}))
+        monkeypatch.setattr(
+            "epilstm.steps.train.command.step_fingerprint", lambda step: CodeFingerprint({step: "other"})
+        )
     folder = tmp_path / "run"
     params = write_params(folder, epochs=1, threads=1 if change == "threads" else 2)
     main(command(matrix, folder, params, "resume"))

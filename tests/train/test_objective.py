@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from epilstm.config import TrainParams
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import build
-from epilstm.train.objective import Objective
+from epilstm.params import TrainParams
+from epilstm.steps.train.objective import Objective
 
 CONFIG = ModelConfig(architecture="bottleneck", tracks=40, embedding_size=3, hidden_size=8)
 

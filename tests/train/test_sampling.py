@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.datasets import MatrixManifest, read_manifest
-from epilstm.genome import Region
-from epilstm.store import open_group
-from epilstm.train.sampling import Stretch, cut_evenly, runs_of, spread_evenly, token_sequences
-from epilstm.train.streams import some_windows, windows_of
+from epilstm.genome.assembly import Region
+from epilstm.steps.train.sampling import Stretch, cut_evenly, runs_of, spread_evenly, token_sequences
+from epilstm.steps.train.streams import some_windows, windows_of
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import MatrixManifest, read_manifest
 
 WINDOWS = windows_of([Region("chr1", 0, 25 * 60_000), Region("chr2", 0, 25 * 25_100)], 25, 100)
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from epilstm.config import TrainParams
-from epilstm.train.sizes import Sizes, choose_sizes, expansion_warning
+from epilstm.model.sizes import Sizes, choose_sizes, expansion_warning
+from epilstm.params import TrainParams
 from train.test_loop import train
 
 

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import TrainingError
-from epilstm.genome import Region
-from epilstm.store import open_group
-from epilstm.train.streams import MemoryWindows, StoredWindows, plan_epoch, windows_of
+from epilstm.genome.assembly import Region
+from epilstm.steps.train.streams import MemoryWindows, StoredWindows, plan_epoch, windows_of
+from epilstm.store.arrays import open_group
+from epilstm.store.manifests import MatrixManifest, read_manifest
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 700)), min_size=1, max_size=8), st.integers(1, 130))

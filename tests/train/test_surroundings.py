@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from epilstm.model.networks import bin_level_of, context_level_of
-from epilstm.store import open_group
-from epilstm.train.surroundings import OWN_WEIGHT, Surroundings, joint_targets, reaches_in_frames
+from epilstm.steps.train.surroundings import OWN_WEIGHT, Surroundings, joint_targets, reaches_in_frames
+from epilstm.store.arrays import open_group
 from train.test_context_training import CONTEXT
 from train.test_loop import train, weights
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.datasets import MatrixManifest, Scaler, Split, scaler_digest, write_manifest
-from epilstm.store import create_array, create_bin_array, create_group
+from epilstm.store.arrays import create_array, create_bin_array, create_group
+from epilstm.store.manifests import MatrixManifest, Scaler, Split, scaler_digest, write_manifest
 
 TRACKS = 6
 REGIONS = [("chr1", 0, 62_500), ("chr1", 100_000, 130_000), ("chr2", 0, 25_000), ("chr3", 0, 25_000)]

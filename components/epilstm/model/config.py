@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
-from epilstm.config import Architecture
+from epilstm.params import Architecture
 
 
 class ModelConfig(BaseModel):

@@ -17,11 +17,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from epilstm.artifacts import sha256_file
-from epilstm.datasets import Scaler, Split, read_manifest
 from epilstm.errors import ModelError
+from epilstm.files.outputs import sha256_file
 from epilstm.model.config import ModelConfig
-from epilstm.track_identity import TrackSet
+from epilstm.store.manifests import Scaler, Split, read_manifest
+from epilstm.tracks.identity import TrackSet
 
 STATEFUL_ENCODER = "encoder_stateful.onnx"
 

@@ -8,12 +8,12 @@ from typing import Literal
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict
 
-from epilstm.artifacts import sha256_file
-from epilstm.datasets import Scaler, Split, read_manifest, write_manifest
 from epilstm.errors import ModelError
+from epilstm.files.outputs import sha256_file
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import Autoencoder, build, load_weights
-from epilstm.track_identity import TrackSet
+from epilstm.store.manifests import Scaler, Split, read_manifest, write_manifest
+from epilstm.tracks.identity import TrackSet
 
 WEIGHTS = "weights.safetensors"
 

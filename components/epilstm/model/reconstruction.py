@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.datasets import MatrixManifest
-from epilstm.genome import Region, bin_count, bins_of
+from epilstm.genome.assembly import Region, bin_count, bins_of
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
-from epilstm.shards import open_bins
-from epilstm.store import Masks
+from epilstm.store.arrays import Masks
+from epilstm.store.manifests import MatrixManifest
+from epilstm.store.shards import open_bins
 
 #: A track's squared distance from its mean is taken for rounding below this share of its sum of squares.
 CONSTANT_SPREAD = 1e-9
@@ -112,7 +112,7 @@ def matrix_blocks(
         Matrix dataset.
     manifest : MatrixManifest
     places : sequence of str
-        See `epilstm.datasets.Manifest.region_list`.
+        See `epilstm.store.manifests.Manifest.region_list`.
     context : int
         Bins on each side, as far as the region goes, and no further than the place.
     share : (int, int)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from epilstm.errors import GenomeError, TrackError
-from epilstm.genome import BUILT_IN_ASSEMBLIES, Assembly, Region, load_assembly
-from epilstm.samplesheet.sheet import Track, is_local, resolve_uri
+from epilstm.genome.assembly import BUILT_IN_ASSEMBLIES, Assembly, Region, load_assembly
+from epilstm.tracks.samplesheet import Track, is_local, resolve_uri
 
 #: Names of sequences that are no chromosomes: unplaced, alternate and decoy sequences, organelles.
 _NOT_PRIMARY = re.compile(
@@ -51,7 +51,7 @@ def primary_chromosomes(assembly: Assembly) -> list[str]:
 
 def local_chromosomes(tracks: Sequence[Track], sheet: Path) -> dict[str, dict[str, int]]:
     """Chromosome sizes (bp) by the file of each local bigWig; remote files and those of other formats are left out."""
-    from epilstm.ingest.bigwig import BigWig
+    from epilstm.tracks.bigwig import BigWig
 
     found = {}
     for track in tracks:

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import fingerprint, read_json, sha256_json, write_json
-from epilstm.code_fingerprint import step_fingerprint
-from epilstm.config import SECTIONS, validate
 from epilstm.errors import DataError, TrackError
-from epilstm.ingest.fetch import source_state
+from epilstm.files.outputs import fingerprint, read_json, sha256_json, write_json
+from epilstm.params import SECTIONS, validate
 from epilstm.project.plan import WORK, Plan
-from epilstm.samplesheet.sheet import resolve_uri
-from epilstm.steps import STEPS
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.step_table import STEPS
+from epilstm.tracks.fetching import source_state
+from epilstm.tracks.samplesheet import resolve_uri
 
 #: What is kept of every step that has ended well, in the work folder.
 STEPS_FILE, FORMAT = "steps.json", "epilstm.run-steps/1"

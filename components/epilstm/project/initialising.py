@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from epilstm.artifacts import write_together
 from epilstm.errors import DataError
-from epilstm.genome import BUILT_IN_ASSEMBLIES, Region, load_assembly
+from epilstm.files.outputs import write_together
+from epilstm.genome.assembly import BUILT_IN_ASSEMBLIES, Region, load_assembly
 from epilstm.project.choices import choose_regions, choose_split, local_chromosomes, primary_chromosomes
 from epilstm.project.plan import checked_tracks
 

@@ -13,11 +13,9 @@ from typing import Any
 
 import yaml
 
-from epilstm.artifacts import read_json
-from epilstm.config import SECTIONS, FoldParams, IngestParams, TrainParams, read_sections, validate
 from epilstm.errors import DataError, DiskFullError, GenomeError, LabelsError, ParamsError, SamplesheetError
-from epilstm.extras import missing_package
-from epilstm.genome import (
+from epilstm.files.outputs import read_json
+from epilstm.genome.assembly import (
     BUILT_IN_ASSEMBLIES,
     Assembly,
     Region,
@@ -27,9 +25,11 @@ from epilstm.genome import (
     read_blacklist,
     read_regions,
 )
+from epilstm.params import SECTIONS, FoldParams, IngestParams, TrainParams, read_sections, validate
 from epilstm.project.choices import choose_regions, choose_split, local_chromosomes, require_assembly
-from epilstm.samplesheet.check import track_problem
-from epilstm.samplesheet.sheet import Track, read_samplesheet
+from epilstm.runtime.extras import missing_package
+from epilstm.tracks.samplesheet import Track, read_samplesheet
+from epilstm.tracks.samplesheet_check import track_problem
 
 #: The steps, in order.
 ORDER = ("ingest", "preprocess", "train", "export", "embed", "evaluate", "report")
@@ -139,7 +139,7 @@ class Plan:
 
     def paths(self, step: str) -> dict[str, Path]:
         """Path of every port of a step."""
-        from epilstm.steps import STEPS
+        from epilstm.runtime.step_table import STEPS
 
         given = {**self.inputs, **({"regions": self.regions_path} if self.chosen_regions else {})}
         own = {name: self.folder / place for name, place in PLACES.items()}
@@ -157,7 +157,7 @@ class Plan:
 
     def write(self) -> None:
         """Write the params, the chosen regions and what the run is about into its folder."""
-        from epilstm.artifacts import to_json, write_together
+        from epilstm.files.outputs import to_json, write_together
 
         header = (
             "# Params of this run: those that were given, and what was chosen from the data. Every step reads them.\n"
@@ -291,7 +291,7 @@ def _inputs(request: Request, sections: dict[str, Any]) -> dict[str, Path]:
 
 
 def _check_labels(inputs: Mapping[str, Path]) -> None:
-    from epilstm.evaluate.tasks import given_tasks
+    from epilstm.scoring.tasks import given_tasks
 
     tasks, labels = given_tasks(inputs)
     for task in tasks:
@@ -332,7 +332,7 @@ def _choose_folds(regions: Sequence[Region]) -> dict[str, Any] | None:
     ParamsError
         The regions are too small for two folds.
     """
-    from epilstm.evaluate.coverage import FOLD_STRETCH
+    from epilstm.genome.coverage import FOLD_STRETCH
 
     wanted, chromosomes = FoldParams().count, len(chromosomes_of(regions))
     if chromosomes >= wanted:
@@ -363,7 +363,7 @@ def _check_split(split: Mapping[str, Any], chromosomes: Sequence[str]) -> None:
 
 
 def _size_remarks(sections: Mapping[str, Any], tracks: int) -> list[str]:
-    from epilstm.train.sizes import choose_sizes, expansion_warning
+    from epilstm.model.sizes import choose_sizes, expansion_warning
 
     warning = expansion_warning(
         choose_sizes(validate(TrainParams, sections.get("train") or {}, "train"), tracks), tracks
@@ -419,7 +419,7 @@ def check_disk(plan: Plan, steps: Sequence[str]) -> str | None:
     DiskFullError
         Less than half of what they are expected to write is free.
     """
-    from epilstm.train.sizes import choose_sizes
+    from epilstm.model.sizes import choose_sizes
 
     tracks = len(plan.tracks)
     sizes = choose_sizes(validate(TrainParams, plan.sections.get("train") or {}, "train"), tracks)

@@ -41,8 +41,8 @@ def run(**options: Any) -> None:
     Without --tasks and --labels, the report shows reconstruction, tracks and data quality, and no tasks.
     """
     from epilstm import console
-    from epilstm.artifacts import exclusive
     from epilstm.console import log
+    from epilstm.files.outputs import exclusive
     from epilstm.project import plan as planning
     from epilstm.project.freshness import Done
     from epilstm.project.running import run_plan, what_is_kept
@@ -78,7 +78,7 @@ def _say_what_would_run(plan: Any) -> None:
     import shlex
 
     from epilstm.project.plan import ORDER
-    from epilstm.steps import STEPS
+    from epilstm.runtime.step_table import STEPS
 
     for step in ORDER:
         paths = {name: str(path) for name, path in plan.paths(step).items()}

@@ -19,9 +19,9 @@ from epilstm.console import PROGRESS_SECONDS, log
 from epilstm.errors import EpilstmError, PipelineError
 from epilstm.project.freshness import Done
 from epilstm.project.plan import ORDER, WORK, Plan
-from epilstm.runner import Interrupted
-from epilstm.steps import STEPS
-from epilstm.telemetry.trace import current_trace
+from epilstm.runtime.runner import Interrupted
+from epilstm.runtime.step_table import STEPS
+from epilstm.trace_context import current_trace
 
 LOG = "run.log"
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from epilstm.artifacts import MANIFEST, put_in_place, read_json, remove, staging_path, write_json
 from epilstm.errors import RegistryError
-from epilstm.records import record_path
+from epilstm.files.outputs import MANIFEST, put_in_place, read_json, remove, staging_path, write_json
 from epilstm.registry.storage import Storage, record_outputs
+from epilstm.runtime.records import record_path
 
 #: Ports taken over whole, and those of which the manifest is enough.
 WHOLE = ("model", "encoder", "evaluation")

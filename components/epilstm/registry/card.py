@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from epilstm.datasets import MatrixManifest, Use
-from epilstm.evaluation import EvaluationResults, Interval
 from epilstm.model.encoder_folder import EncoderManifest
-from epilstm.promote.decision import Decision
 from epilstm.registry.provenance import Provenance
+from epilstm.steps.promote.decision import Decision
+from epilstm.store.evaluation_results import EvaluationResults, Interval
+from epilstm.store.manifests import MatrixManifest, Use
 
 CARD_FILE = "MODEL_CARD.md"
 

@@ -87,7 +87,7 @@ def register(
     Pushes the data to the DVC remote and reads the models back, then commits dvc.lock, params.yaml, metrics, a model
     card and the provenance, and pushes commit and tags at once. Run it again after a failure: it goes on.
     """
-    from epilstm.artifacts import sha256_file
+    from epilstm.files.outputs import sha256_file
     from epilstm.registry import adoption, publication
 
     console.set_up("model", 0)

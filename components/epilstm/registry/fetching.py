@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from epilstm.artifacts import (
+from epilstm.errors import DataError, ModelError, RegistryError
+from epilstm.files.outputs import (
     check_replaceable,
     exclusive,
     fingerprint,
@@ -14,14 +15,13 @@ from epilstm.artifacts import (
     staging_path,
     write_json,
 )
-from epilstm.config import parse_yaml
-from epilstm.errors import DataError, ModelError, RegistryError
 from epilstm.model.encoder_folder import checked_file, read_encoder_manifest
+from epilstm.params import parse_yaml
 from epilstm.registry.publication import ARTIFACT, provenance_at
 from epilstm.registry.repository import Repository, opened
 from epilstm.registry.storage import download
 from epilstm.registry.versions import Version, read_registered
-from epilstm.runner import record_path
+from epilstm.runtime.runner import record_path
 
 
 @dataclass(frozen=True)

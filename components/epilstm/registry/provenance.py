@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from epilstm.artifacts import MANIFEST, fingerprint, read_json, sha256_file
-from epilstm.datasets import MatrixManifest, SignalManifest, read_manifest
 from epilstm.errors import DataError
+from epilstm.files.outputs import MANIFEST, fingerprint, read_json, sha256_file
 from epilstm.model.encoder_folder import EncoderManifest, read_encoder_manifest
-from epilstm.records import Record, read_record, record_path
-from epilstm.track_identity import TrackIdentity, same_tracks
+from epilstm.runtime.records import Record, read_record, record_path
+from epilstm.store.manifests import MatrixManifest, SignalManifest, read_manifest
+from epilstm.tracks.identity import TrackIdentity, same_tracks
 
 PROVENANCE_FILE = "provenance.json"
 
@@ -282,7 +282,7 @@ def _require_files(folder: Path, digests: Mapping[str, str]) -> None:
 
 def _origins(sheet: Path) -> dict[TrackIdentity, str]:
     """Where imported tracks were brought in from."""
-    from epilstm.sources.importing import SOURCES_FILE
+    from epilstm.store.track_import import SOURCES_FILE
 
     path = sheet.with_name(SOURCES_FILE)
     if not path.is_file():

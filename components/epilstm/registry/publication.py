@@ -13,27 +13,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from epilstm.artifacts import MANIFEST, put_in_place, read_json, staging_path, to_json
-from epilstm.config import SECTIONS, load_section
 from epilstm.console import log
-from epilstm.datasets import MatrixManifest, read_manifest
 from epilstm.errors import DataError, RegistryError
-from epilstm.evaluation import read_results
+from epilstm.files.outputs import MANIFEST, put_in_place, read_json, staging_path, to_json
 from epilstm.model.encoder_folder import read_encoder_manifest
-from epilstm.promote.decision import DECISION_FILE, Decision, read_decision
+from epilstm.params import SECTIONS, load_section
 from epilstm.registry.card import CARD_FILE, CardFacts, model_card
 from epilstm.registry.provenance import PROVENANCE_FILE, Provenance, collect
 from epilstm.registry.repository import NO_OBJECT, RefsTaken, Repository
 from epilstm.registry.storage import Storage
-from epilstm.registry.versions import (
-    Change,
-    Registered,
-    Stage,
-    Version,
-    next_stage_tag,
-    read_registered,
-    version_tag,
-)
+from epilstm.registry.versions import Change, Registered, Stage, Version, next_stage_tag, read_registered, version_tag
+from epilstm.steps.promote.decision import DECISION_FILE, Decision, read_decision
+from epilstm.store.evaluation_results import read_results
+from epilstm.store.manifests import MatrixManifest, read_manifest
 
 #: Artifact of ``dvc.yaml`` that is registered, and the folder of its card and provenance in git.
 ARTIFACT = "encoder"
@@ -406,7 +398,7 @@ def find_by_fingerprint(repository: Repository, registered: Registered, encoder_
 
 def read_fingerprint(encoder: Path) -> str:
     """Fingerprint of an encoder folder."""
-    from epilstm.artifacts import fingerprint
+    from epilstm.files.outputs import fingerprint
 
     return fingerprint(encoder)
 

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from epilstm.artifacts import read_json, write_json
-from epilstm.datasets import parse_manifest
+from epilstm.files.outputs import read_json, write_json
 from epilstm.registry.publication import provenance_at
 from epilstm.registry.repository import Repository
 from epilstm.registry.versions import Registered, Version
+from epilstm.store.manifests import parse_manifest
 
 
 class _Model(BaseModel):

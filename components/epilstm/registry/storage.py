@@ -12,11 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from epilstm.config import read_yaml
 from epilstm.console import log, progress
 from epilstm.errors import ParamsError, RegistryError
+from epilstm.params import read_yaml
 from epilstm.registry.repository import without_credentials
-from epilstm.step_fingerprints import write_fingerprints
+from epilstm.runtime.step_fingerprints import write_fingerprints
 
 #: Ports whose paths the registry must know.
 NEEDED = ("params", "samplesheet", "signal", "matrix", "model", "encoder")

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from epilstm import console
-from epilstm.artifacts import require_free
-from epilstm.command_options import overwrite_option
 from epilstm.errors import PipelineError
+from epilstm.files.outputs import require_free
+from epilstm.runtime.command_options import overwrite_option
 
 PATH = click.Path(path_type=Path)
 

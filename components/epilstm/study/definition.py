@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from epilstm.config import SECTIONS, read_yaml, validate
 from epilstm.errors import ParamsError
+from epilstm.params import SECTIONS, read_yaml, validate
 
 STUDIES_FILE = "studies.yaml"
 

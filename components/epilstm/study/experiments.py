@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from epilstm.config import parse_yaml
 from epilstm.console import log
 from epilstm.errors import DataError, EpilstmError, ParamsError, PipelineError
+from epilstm.params import parse_yaml
 from epilstm.registry.repository import Repository
 from epilstm.registry.storage import require_sound_files
-from epilstm.step_fingerprints import LOCK_FILE, fingerprint_text, fingerprints_in, md5_of
+from epilstm.runtime.step_fingerprints import LOCK_FILE, fingerprint_text, fingerprints_in, md5_of
 from epilstm.study.patches import CODE, bring_back, copied, is_recorded, package_at, patched_tree
 from epilstm.study.plan import LAST_STAGE, PARAMS_FILE, Experiment, Sections, checked_sections, effective_params
 

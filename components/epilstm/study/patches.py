@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from epilstm.artifacts import exclusive, remove, sha256_file
-from epilstm.code_fingerprint import counted_files
-from epilstm.config import parse_yaml
 from epilstm.errors import PipelineError
+from epilstm.files.outputs import exclusive, remove, sha256_file
+from epilstm.params import parse_yaml
 from epilstm.registry.repository import GitFailed, Repository
+from epilstm.runtime.code_fingerprint import counted_files
 
 PIPELINE_FILE = "dvc.yaml"
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epilstm.config import SECTIONS, read_sections, validate
 from epilstm.errors import ParamsError
-from epilstm.samplesheet.sheet import Track, format_samplesheet, read_samplesheet, resolve_uri, write_samplesheet
+from epilstm.params import SECTIONS, read_sections, validate
 from epilstm.study.definition import AS_IT_STANDS, Studies, Variant
 from epilstm.study.patches import COPIES, Patch, message, read_patch
+from epilstm.tracks.samplesheet import Track, format_samplesheet, read_samplesheet, resolve_uri, write_samplesheet
 
 PARAMS_FILE = "params.yaml"
 
@@ -224,7 +224,7 @@ def _sheet_without(root: Path, samplesheet: str, variant: Variant) -> Path:
 def _absolute(track: Track, sheet: Path) -> Track:
     from dataclasses import replace
 
-    from epilstm.samplesheet.sheet import is_local
+    from epilstm.tracks.samplesheet import is_local
 
     if not is_local(track.uri):
         return track

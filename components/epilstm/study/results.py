@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
-from epilstm.artifacts import write_together
-from epilstm.datasets import parse_manifest
 from epilstm.errors import DataError, ParamsError
-from epilstm.evaluation import EMBEDDING, NOT_JUDGED, SCORES_FILE, Difference, EvaluationResults
+from epilstm.files.outputs import write_together
+from epilstm.store.evaluation_results import EMBEDDING, NOT_JUDGED, SCORES_FILE, Difference, EvaluationResults
+from epilstm.store.manifests import parse_manifest
 from epilstm.study.experiments import Kept
 from epilstm.study.plan import Experiment
 

@@ -1,1 +1,1 @@
-"""Embeddings, reconstructed and imputed tracks in the formats of genome browsers and of analysis tools."""
+"""What a track is: its identity, samplesheet, signal transform, files and their readers."""

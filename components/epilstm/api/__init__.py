@@ -1,1 +1,0 @@
-"""Python: load a model, embed and reconstruct signal from arrays, bigWigs or datasets (docs/python.md)."""

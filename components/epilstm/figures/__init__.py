@@ -1,0 +1,1 @@
+"""Every figure once: the report and `epilstm plot` draw with these."""

@@ -1,0 +1,122 @@
+"""How the values of each dimension of an embedding are spread."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from epilstm.figures.drawing import QUIET, Layout, name_dimensions, new_figure, round_ticks
+
+#: More dimensions than this are a heat map.
+RIDGES = 32
+
+#: Range drawn, in standard deviations of a dimension, and the histogram's cells.
+LIMIT, CELLS = 5.0, 200
+
+COLOR = "#0072B2"
+
+QUARTILES = (25, 50, 75)
+
+
+def densities(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Density of each column, in its standard scores.
+
+    Parameters
+    ----------
+    values : (bins, size) float32 array
+
+    Returns
+    -------
+    edges : (CELLS + 1,) float64 array
+        From ``-LIMIT`` to `LIMIT`; values beyond are in no cell.
+    density : (size, CELLS) float64 array
+        Share of the bins per standard deviation; a constant column has all of it at 0.
+    """
+    edges = np.linspace(-LIMIT, LIMIT, CELLS + 1)
+    mean, spread = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    scores = (values - mean) / np.where(spread > 1e-12, spread, 1)
+    counts = np.stack([np.histogram(column, edges)[0] for column in scores.T])
+    return edges, counts / max(len(values), 1) / (edges[1] - edges[0])
+
+
+def density_figure(values: NDArray[np.float32], layout: Layout) -> Figure:
+    """One ridge per dimension with its quartiles, or a row of a heat map where there are many.
+
+    Parameters
+    ----------
+    values : (bins, size) float32 array
+    layout : Layout
+    """
+    edges, density = densities(values)
+    size = len(density)
+    draw = _ridges if size <= RIDGES else _heat_map
+    figure = draw(values, edges, density, layout)
+    axes = figure.axes[0]
+    axes.set(xlabel="value (standard deviations from the dimension's mean)", ylabel="embedding dimension")
+    if layout.narrow:
+        axes.set_xlabel("value (standard deviations)")
+    axes.xaxis.set_major_locator(round_ticks(10))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def _ridges(
+    values: NDArray[np.float32], edges: NDArray[np.float64], density: NDArray[np.float64], layout: Layout
+) -> Figure:
+    size = len(density)
+    figure = new_figure(layout, 0.9 + 0.3 * size)
+    axes = figure.subplots()
+    centers = (edges[:-1] + edges[1:]) / 2
+    smooth = np.stack([np.convolve(row, _KERNEL, mode="same") for row in density])
+    # A spike must not flatten the others, so each ridge has its own height.
+    heights = 1.25 * smooth / np.maximum(smooth.max(axis=1, keepdims=True), 1e-12)
+    mean, spread = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    quartiles = (np.percentile(values, QUARTILES, axis=0) - mean) / np.where(spread > 1e-12, spread, 1)
+    for row in range(size):
+        base = row
+        axes.fill_between(
+            centers, base, base - heights[row], facecolor=COLOR, alpha=0.55, edgecolor="white", linewidth=0.9,
+            zorder=row + 2,
+        )  # fmt: skip
+        low, middle, high = quartiles[:, row]
+        axes.plot([low, high], [base - 0.08] * 2, color="#12344d", linewidth=2.2, solid_capstyle="butt", zorder=100)
+        axes.plot([middle], [base - 0.08], "o", color="white", markeredgecolor="#12344d", markersize=4.2, zorder=101)
+        axes.annotate(
+            f"{mean[row]:.2f} ± {spread[row]:.2f}".replace("-", "\N{MINUS SIGN}"), (1, base - 0.12),
+            xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5, color=QUIET, zorder=102,
+        )  # fmt: skip
+    name_dimensions(axes, size, RIDGES)
+    axes.set_ylim(size - 0.75, -1.45)
+    axes.set_xlim(-LIMIT, LIMIT)
+    axes.grid(axis="x")
+    axes.set_title("mean ± standard deviation", loc="right", fontsize=8, color=QUIET, weight="normal")
+    return figure
+
+
+def _heat_map(
+    values: NDArray[np.float32], edges: NDArray[np.float64], density: NDArray[np.float64], layout: Layout
+) -> Figure:
+    size = len(density)
+    figure = new_figure(layout, float(np.clip(0.06 * size, 3.2, 8)))
+    axes = figure.subplots()
+    image = axes.imshow(
+        np.ma.masked_less_equal(density, 0), aspect="auto", cmap=mpl.colormaps["viridis"].with_extremes(bad="#f2f2f2"),
+        norm=LogNorm(1e-3, 2), interpolation="none", extent=(edges[0], edges[-1], size - 0.5, -0.5),
+    )  # fmt: skip
+    name_dimensions(axes, size, 25)
+    bar = figure.colorbar(image, ax=axes, extend="both", label="density (share of bins per standard deviation)")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _kernel() -> NDArray[np.float64]:
+    width = 2.0  # cells
+    weights = np.exp(-0.5 * np.square(np.arange(-6, 7) / width))
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
+
+
+_KERNEL = _kernel()

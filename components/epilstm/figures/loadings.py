@@ -1,0 +1,100 @@
+"""What the dimensions of an embedding follow: their correlation with the tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from epilstm.figures.drawing import NO_DATA, Layout, literal, mark_levels, name_dimensions, new_figure
+from epilstm.figures.track_choice import by_assay
+from epilstm.representations.features import Representation
+from epilstm.representations.pca import Moments
+from epilstm.store.matrix import Block, Matrix
+from epilstm.tracks.identity import TrackSet
+
+#: More tracks than this have no name of their own below the map.
+TRACKS_NAMED = 60
+
+
+def correlations(
+    representation: Representation, matrix: Matrix, stretches: Sequence[Block]
+) -> tuple[NDArray[np.float64], int]:
+    """Pearson correlation of every dimension with every track, over the bins with data of some stretches.
+
+    Returns
+    -------
+    correlation : (size, tracks) float64 array
+        Of the standardised signal; NaN for a constant dimension or track.
+    bins : int
+        Bins with data.
+    """
+    size = representation.size
+    moments = Moments(size + matrix.tracks)
+    for stretch in stretches:
+        mask = matrix.mask(stretch)
+        moments.add(np.concatenate([representation.block(stretch)[mask], matrix.rows(stretch)[mask]], axis=1))
+    products = moments.about(moments.mean)
+    squares = np.diag(products).copy()
+    # What is left of a constant column is the rounding of its sums.
+    squares[squares <= 1e-9 * np.maximum(np.diag(moments.products), 1e-30)] = np.nan
+    scale = np.sqrt(squares)
+    return np.clip(products[:size, size:] / np.outer(scale[:size], scale[size:]), -1, 1), moments.count
+
+
+def loadings_figure(
+    correlation: NDArray[np.float64], tracks: TrackSet, layout: Layout, context_size: int = 0
+) -> Figure:
+    """Dimensions over tracks, which are grouped by assay; red rises with the track, blue falls.
+
+    Parameters
+    ----------
+    correlation : (size, tracks) float64 array
+    tracks : TrackSet
+    layout : Layout
+    context_size : int
+        Of the dimensions, the last so many are marked as telling of the context.
+    """
+    groups = by_assay(tracks)
+    labels = {
+        name: " ".join((each.cell_type, *each.fields[2:]))
+        for name, each in zip(tracks.names, tracks.identities, strict=True)
+    }
+    ordered = [name for names in groups.values() for name in names]
+    columns = [tracks.names.index(name) for name in ordered]
+    size, named = len(correlation), len(ordered) <= TRACKS_NAMED and not layout.narrow
+    figure = new_figure(layout, float(np.clip(0.26 * size, 1.6, 7)) + (1.5 if named or layout.narrow else 1.1))
+    axes = figure.subplots()
+    image = axes.imshow(
+        np.ma.masked_invalid(correlation[:, columns]), aspect="auto", vmin=-1, vmax=1, interpolation="none",
+        cmap=mpl.colormaps["RdBu_r"].with_extremes(bad=NO_DATA), extent=(0, len(ordered), size - 0.5, -0.5),
+    )  # fmt: skip
+    axes.set_ylabel("embedding dimension")
+    name_dimensions(axes, size, 25)
+    mark_levels(axes, size, context_size)
+    if named:
+        axes.set_xticks(np.arange(len(ordered)) + 0.5, [literal(labels[name]) for name in ordered], rotation=90)
+    else:
+        axes.set_xticks([])
+    ends = np.cumsum([len(names) for names in groups.values()])
+    for edge in ends[:-1]:
+        axes.axvline(edge, color="white", linewidth=2)
+    above = axes.secondary_xaxis("top")
+    middles = ends - np.array([len(names) for names in groups.values()]) / 2
+    crowded = 0.075 * sum(len(assay) + 2 for assay in groups) > layout.width * 0.85
+    above.set_xticks(middles, [literal(assay) for assay in groups], rotation=90 if crowded else 0)
+    for each in (axes, above):
+        each.tick_params(length=0)
+    for side in above.spines.values():
+        side.set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(
+        image, ax=axes, location="bottom" if layout.narrow else "right", fraction=0.08,
+        pad=0.03 if layout.narrow else 0.015, aspect=30 if layout.narrow else 22, label="correlation (Pearson)",
+    )  # fmt: skip
+    bar.outline.set_visible(False)
+    return figure

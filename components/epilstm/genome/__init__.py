@@ -1,0 +1,1 @@
+"""Coordinates and annotation: assemblies, intervals, bins, GTF, FASTA."""

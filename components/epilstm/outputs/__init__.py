@@ -1,0 +1,1 @@
+"""What people take away: browser tracks, segmentations, plots, imported checkpoints."""

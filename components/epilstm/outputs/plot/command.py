@@ -1,0 +1,272 @@
+"""``epilstm plot``: one figure as a file. What draws is imported when a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from epilstm import console
+from epilstm.files.outputs import require_free
+from epilstm.runtime.command_options import overwrite_option, verbosity_options
+
+if TYPE_CHECKING:
+    from epilstm.figures.figure_file import Plot
+    from epilstm.outputs.plot.embedding_plots import EmbeddedBins
+
+FilePath = click.Path(path_type=Path)
+
+_matrix = click.option("--matrix", type=FilePath, required=True, metavar="PATH", help="Matrix dataset.")
+_embeddings = click.option("--embeddings", type=FilePath, required=True, metavar="PATH", help="Embeddings dataset.")
+_evaluation = click.option("--evaluation", type=FilePath, required=True, metavar="PATH", help="Evaluation folder.")
+_method = click.option(
+    "--method",
+    type=click.Choice(["spearman", "pearson"]),
+    default="spearman",
+    show_default=True,
+    help="Kind of correlation.",
+)
+
+
+def _embedded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a figure that is drawn from embeddings."""
+    for option in (
+        click.option(
+            "--bins",
+            type=click.IntRange(min=100),
+            default=100_000,
+            show_default=True,
+            help="Bins to draw from, about, in stretches spread over the chromosomes.",
+        ),
+        click.option(
+            "--chromosome",
+            "chromosomes",
+            multiple=True,
+            metavar="NAME",
+            help="Chromosome to draw from; repeatable. The test chromosomes if not given.",
+        ),
+        _embeddings,
+        _matrix,
+    ):
+        command = option(command)
+    return command
+
+
+def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
+    """Options of every figure; the command's answer is written."""
+
+    @wraps(command)
+    def written(
+        to: Path,
+        width: float,
+        dpi: int,
+        caption: bool,
+        numbers: Path | None,
+        overwrite: bool,
+        verbose: bool,
+        quiet: bool,
+        **rest: Any,
+    ) -> None:
+        from epilstm.figures.figure_file import FigureFile
+
+        console.set_up("plot", int(verbose) - int(quiet))
+        file = FigureFile(to, width, dpi, caption, numbers)
+        file.check()
+        for path in (to, numbers):
+            if path is not None:
+                require_free(path, overwrite)
+        plot = command(**rest)
+        file.write(plot)
+        console.log.info(f"{to}: {plot.caption}")
+
+    options: Iterable[Callable[..., Any]] = (
+        verbosity_options,
+        overwrite_option,
+        click.option(
+            "--numbers", type=FilePath, metavar="FILE", help="CSV to write as well: the numbers behind the figure."
+        ),
+        click.option("--caption/--no-caption", default=True, show_default=True, help="Say below it what is shown."),
+        click.option(
+            "--dpi", type=click.IntRange(30, 1200), default=150, show_default=True, help="Dots per inch of a PNG."
+        ),
+        click.option(
+            "--width",
+            type=click.FloatRange(3, 30),
+            default=8.0,
+            show_default=True,
+            metavar="INCHES",
+            help="Width; the height follows from what is drawn.",
+        ),
+        click.option("--to", type=FilePath, required=True, metavar="FILE", help="Figure to write: .png, .svg or .pdf."),
+    )
+    decorated: Callable[..., None] = written
+    for option in options:
+        decorated = option(decorated)
+    return decorated
+
+
+@click.group(short_help="Draw one figure as PNG, SVG or PDF.")
+def plot() -> None:
+    """Draw one figure as PNG, SVG or PDF; --numbers writes what is behind it as CSV.
+
+    The same inputs give the same bytes. Figures of the embedding are drawn from a sample of the test chromosomes.
+    """
+
+
+@plot.command()
+@_evaluation
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task to draw; repeatable. All if not given.")
+@_figure
+def scores(evaluation: Path, tasks: tuple[str, ...]) -> Plot:
+    """Scores by task and cell type, embedding against baselines."""
+    from epilstm.outputs.plot.evaluation_plots import plot_scores
+
+    return plot_scores(evaluation, tasks)
+
+
+@plot.command()
+@_evaluation
+@click.option("--task", metavar="NAME", help="Task to draw, by cell type; each task's largest if not given.")
+@_figure
+def curves(evaluation: Path, task: str | None) -> Plot:
+    """Precision-recall and ROC curves of held-out predictions."""
+    from epilstm.outputs.plot.evaluation_plots import plot_curves
+
+    return plot_curves(evaluation, task)
+
+
+@plot.command()
+@_evaluation
+@_figure
+def imputation(evaluation: Path) -> Plot:
+    """Errors of imputed tracks, by method and measure."""
+    from epilstm.outputs.plot.evaluation_plots import plot_imputation
+
+    return plot_imputation(evaluation)
+
+
+@plot.command()
+@click.option("--study", "table", type=FilePath, required=True, metavar="FILE", help="CSV that 'epilstm study' wrote.")
+@click.option("--name", metavar="NAME", help="Study to draw, where the file has several.")
+@click.option("--axis", metavar="TEXT", help="What was varied, for the axis; the study's name if not given.")
+@_figure
+def study(table: Path, name: str | None, axis: str | None) -> Plot:
+    """Scores over what a study varied: hidden size, training bins, or variant by variant."""
+    from epilstm.outputs.plot.study_plot import plot_study
+
+    return plot_study(table, name, axis)
+
+
+def _read(matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: int) -> EmbeddedBins:
+    from epilstm.outputs.plot.embedding_plots import read_bins
+
+    return read_bins(matrix, embeddings, chromosomes, bins)
+
+
+@plot.command()
+@_embedded
+@click.option(
+    "--distance", type=click.Choice(["euclidean", "cosine"]), default="euclidean", show_default=True, help="Measure."
+)
+@click.option(
+    "--max-distance",
+    type=click.IntRange(min=1),
+    default=100_000,
+    show_default=True,
+    metavar="BP",
+    help="Largest distance along the genome.",
+)
+@_figure
+def smoothness(distance: Any, max_distance: int, **data: Any) -> Plot:
+    """Distance between bins' vectors against how far apart they lie."""
+    from epilstm.outputs.plot.embedding_plots import plot_smoothness
+
+    return plot_smoothness(_read(**data), distance, max_distance)
+
+
+@plot.command()
+@_embedded
+@_figure
+def density(**data: Any) -> Plot:
+    """Distribution of the values of each dimension."""
+    from epilstm.outputs.plot.embedding_plots import plot_density
+
+    return plot_density(_read(**data))
+
+
+@plot.command()
+@_embedded
+@_figure
+def loadings(**data: Any) -> Plot:
+    """Correlation of each dimension with each track."""
+    from epilstm.outputs.plot.embedding_plots import plot_loadings
+
+    return plot_loadings(_read(**data))
+
+
+@plot.command()
+@_embedded
+@click.option("--fasta", type=FilePath, required=True, metavar="FILE", help="The assembly's sequence (.fa or .fa.gz).")
+@_method
+@_figure
+def gc(fasta: Path, method: Any, **data: Any) -> Plot:
+    """Correlation of each dimension with GC content."""
+    from epilstm.outputs.plot.embedding_plots import plot_gc
+
+    return plot_gc(_read(**data), fasta, method)
+
+
+@plot.command()
+@_embedded
+@click.option("--bigwig", type=FilePath, required=True, metavar="FILE", help="Conservation scores, such as phyloP.")
+@_method
+@_figure
+def conservation(bigwig: Path, method: Any, **data: Any) -> Plot:
+    """Correlation of each dimension with conservation."""
+    from epilstm.outputs.plot.embedding_plots import plot_conservation
+
+    return plot_conservation(_read(**data), bigwig, method)
+
+
+@plot.command()
+@click.option("--history", type=FilePath, required=True, metavar="FILE", help="Training curve that train wrote (CSV).")
+@_figure
+def training(history: Path) -> Plot:
+    """Training and validation loss over epochs."""
+    from epilstm.outputs.plot.training_plot import plot_training
+
+    return plot_training(history)
+
+
+@plot.command()
+@_matrix
+@click.option("--model", type=FilePath, required=True, metavar="PATH", help="Model folder.")
+@_embeddings
+@click.option(
+    "--region",
+    default="",
+    metavar="CHROM:START-END",
+    help="Window; a telling place of the test chromosomes if not given.",
+)
+@click.option("--track", "tracks", multiple=True, metavar="NAME", help="Track, cell type or assay to draw; repeatable.")
+@click.option("--genes", type=FilePath, metavar="FILE", help="GTF annotation, to draw genes.")
+@click.option(
+    "--segments", type=FilePath, metavar="FILE", help="BED of segments to draw below, such as 'epilstm segment' writes."
+)
+@_figure
+def window(
+    matrix: Path,
+    model: Path,
+    embeddings: Path,
+    region: str,
+    tracks: tuple[str, ...],
+    genes: Path | None,
+    segments: Path | None,
+) -> Plot:
+    """Tracks, their reconstruction and the embedding along the genome."""
+    from epilstm.outputs.plot.window_plot import plot_window
+
+    return plot_window(matrix, model, embeddings, region, tracks, genes, segments)

@@ -1,0 +1,1 @@
+"""What embeddings are compared with: raw signal, means over windows, PCA, NMF."""

@@ -1,1 +1,0 @@
-"""Retraining on one machine: refresh, run the pipeline, judge, register, roll out."""

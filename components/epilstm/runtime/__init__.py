@@ -1,0 +1,1 @@
+"""Running a step: the step table, the runner, records, processes, telemetry."""

@@ -1,0 +1,416 @@
+"""Runs a step: parameters in, outputs whole or not at all, a record beside each output."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from epilstm import __version__
+from epilstm.console import log
+from epilstm.errors import DataError, DiskFullError, EpilstmError, MissingInputError, ParamsError
+from epilstm.files.disk import is_disk_full
+from epilstm.files.outputs import (
+    check_replaceable,
+    exclusive,
+    fingerprint,
+    put_back,
+    put_in_place,
+    remove,
+    sha256_json,
+    staging_path,
+    to_json,
+)
+from epilstm.params import SECTIONS, load_section
+from epilstm.runtime.code_fingerprint import fingerprint_of
+from epilstm.runtime.cores import available_cores
+from epilstm.runtime.records import origin_of_run, project_tree
+from epilstm.runtime.records import record_path as record_path
+from epilstm.runtime.step_table import Port, Step
+from epilstm.runtime.telemetry.step_run import StepRun, observed
+from epilstm.trace_context import current_trace
+
+#: Kinds of port that are one file; all others are folders.
+FILE_KINDS = frozenset({"file", "metrics", "html", "csv"})
+
+#: A disk with less space than this is one that could not hold what was to be written.
+FULL_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Where a step finds its inputs and puts its outputs.
+
+    Parameters
+    ----------
+    inputs, outputs, work : mapping of str to Path
+        By port name; optional ones that were not given are absent. Outputs are staging paths: they do not exist
+        yet, and are renamed into place when the step has returned.
+    flags : frozenset of str
+        Switches that were set.
+    part : str or None
+        Part to do, into the work folders; there are no outputs then.
+    """
+
+    inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path]
+    work: Mapping[str, Path]
+    flags: frozenset[str] = frozenset()
+    part: str | None = None
+
+
+@dataclass
+class StepResult:
+    """What a step reports.
+
+    Parameters
+    ----------
+    summary : str
+        One line for the person who ran it.
+    metrics : dict
+        Numbers (nested dicts of numbers, strings and lists) for the metrics file.
+    bins, tracks : int
+        Amount of work done, for the throughput in the record.
+    retries : int
+        Further attempts at what failed at first.
+    chosen : dict
+        Params that the data chose where the params file left it to them, for the record.
+    device : str
+        Where it computed: ``cpu``, or ``cuda`` with the device's name.
+    threads : int or None
+        Threads, or worker processes, that it used; None for those of its params, or else one per available core.
+    afterwards : callable, optional
+        Called when the outputs are in place: drops what they replace in the work folders.
+    ending : EpilstmError, optional
+        Raised when all is in place and told: a verdict that is to be the exit code of a run that did its work.
+    """
+
+    summary: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    bins: int = 0
+    tracks: int = 0
+    retries: int = 0
+    chosen: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int | None = None
+    afterwards: Callable[[], None] | None = None
+    ending: EpilstmError | None = None
+
+
+class Interrupted(EpilstmError):
+    """The step was asked to stop (SIGTERM or Ctrl-C) and did."""
+
+    exit_code = 130
+
+
+def run_step(
+    step: Step,
+    params_path: Path | None,
+    paths: Mapping[str, Path],
+    flags: frozenset[str],
+    part: str | None = None,
+) -> StepResult:
+    """Run one step.
+
+    Parameters
+    ----------
+    step : Step
+        From the step table.
+    params_path : Path or None
+        Params file; None takes every default.
+    paths : mapping of str to Path
+        Path of each port given.
+    flags : frozenset of str
+        Switches that were set.
+    part : str, optional
+        Part to do, into the work folders; outputs are then not to be given, and none is written.
+
+    Raises
+    ------
+    EpilstmError
+        Anything the user can mend. Outputs are then as they were before.
+    """
+    with observed(step.name, part) as seen:
+        result = _run_step(step, params_path, paths, flags, part, seen)
+        seen.numbers, seen.bins, seen.tracks, seen.retries = result.metrics, result.bins, result.tracks, result.retries
+        seen.peak_memory = peak_memory()
+    if result.ending is not None:
+        raise result.ending
+    return result
+
+
+def _run_step(
+    step: Step,
+    params_path: Path | None,
+    paths: Mapping[str, Path],
+    flags: frozenset[str],
+    part: str | None,
+    seen: StepRun,
+) -> StepResult:
+    _check_ports(step, paths, part)
+    model = SECTIONS[step.name]
+    params = load_section(params_path, step.name, model) if params_path else model()
+    inputs = _given(step.inputs, paths)
+    outputs = _given(step.outputs, paths)
+    for port in step.inputs:
+        _check_input(port, inputs.get(port.name))
+    work = _given(step.work, paths)
+    for name, path in work.items():
+        _check_work(name, path)
+    for flag in flags if step.work and not work else ():
+        log.warning(f"--{flag} does nothing without --{step.work[0].name}: {step.work[0].help}")
+    check_apart({**inputs, **({"params": params_path} if params_path else {})}, outputs, work)
+    steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
+    seen.inputs, seen.outputs = inputs, steps_own
+
+    if part is not None:
+        with _disk_full_told(step, work.values()), _kept_if_of_use(work.values()):
+            return _call(step, params, StepContext(inputs, {}, work, flags, part))
+    if step.distributed and int(os.environ.get("RANK", "0")) > 0:
+        return _call(step, params, StepContext(inputs, {}, work, flags))
+
+    # Before the step reads them: what is put there while it runs is not what it was made from.
+    read = {name: {"path": str(path), "fingerprint": _input_fingerprint(name, path)} for name, path in inputs.items()}
+    # So with the code and the repository: what is edited meanwhile is not what runs.
+    origin = origin_of_run(_code_of(step), [params_path] if params_path else [])
+    started, clock = datetime.now(UTC), time.monotonic()
+    with ExitStack() as stack:
+        for name, path in outputs.items():
+            stack.enter_context(exclusive(path))
+            check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS, kind=_kind(step, name))
+        stack.enter_context(_disk_full_told(step, [*(path.parent for path in outputs.values()), *work.values()]))
+        stack.enter_context(_kept_if_of_use(work.values()))
+        staged = {name: staging_path(path) for name, path in steps_own.items()}
+        for path in staged.values():
+            remove(path)
+            stack.callback(remove, path)
+        result = _call(step, params, StepContext(inputs, staged, work, flags))
+        wall = time.monotonic() - clock
+        made = {name: {"path": str(steps_own[name]), "fingerprint": fingerprint(staged[name])} for name in staged}
+        record = {
+            "step": step.name,
+            "params": params.model_dump(mode="json"),
+            "chosen": result.chosen,
+            "inputs": read,
+            "outputs": made,
+            "version": __version__,
+            "python": sys.version.split()[0],
+            **origin,
+            "device": result.device,
+            "threads": result.threads or _threads_given(params) or available_cores(),
+            "started": started.isoformat(timespec="seconds"),
+            "wall_seconds": round(wall, 3),
+            "bins": result.bins,
+            "tracks": result.tracks,
+            "bins_per_second": round(result.bins / wall) if wall > 0 else None,
+            "peak_memory_bytes": peak_memory(),
+            "retries": result.retries,
+            "run_id": current_trace().trace_id,
+        }
+        seen.fingerprints = {name: told["fingerprint"] for name, told in {**read, **made}.items()}
+        texts = {record_path(path): to_json(record) for path in steps_own.values()}
+        if "metrics" in outputs:
+            texts[outputs["metrics"]] = to_json(result.metrics)
+        for path, text in texts.items():  # all of them before any is put in place: what fails changes nothing
+            stack.callback(remove, staging_path(path))
+            staging_path(path).write_text(text, encoding="utf-8")
+        # The record goes first: an output in place without its record would look whole to a reader who checks it.
+        for path in map(record_path, steps_own.values()):
+            put_in_place(staging_path(path), path)
+        for name, path in steps_own.items():
+            put_in_place(staged[name], path)
+        if "metrics" in outputs:
+            put_in_place(staging_path(outputs["metrics"]), outputs["metrics"])
+        if result.afterwards is not None:
+            result.afterwards()
+    return result
+
+
+def _threads_given(params: Any) -> int:
+    return int(getattr(params, "threads", 0) or getattr(params, "workers", 0))
+
+
+def _code_of(step: Step) -> str:
+    """Fingerprint of a step's code; that of nothing where it is not this package's."""
+    module = step.target.partition(":")[0]
+    try:
+        return fingerprint_of(module).sha256
+    except ValueError:
+        return sha256_json({})
+
+
+def git_revision() -> str | None:
+    """Commit of the working directory, with ``-dirty`` if tracked files differ; None outside a repository."""
+    return project_tree().described
+
+
+def peak_memory() -> int:
+    """Largest resident memory so far of this process or of any one of its finished children, in bytes."""
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes * 1024
+
+
+def _call(step: Step, params: Any, context: StepContext) -> StepResult:
+    run, stopped = _imported(step.target)
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        if stopped:
+            raise KeyboardInterrupt
+        result: StepResult = run(params, context)
+        to_json(result.metrics)
+        return result
+    except KeyboardInterrupt:
+        raise Interrupted(f"{step.name}: interrupted; nothing half-written is left, run it again to go on") from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _imported(target: str) -> tuple[Callable[[Any, StepContext], StepResult], bool]:
+    """A step's function, and whether it was asked to stop meanwhile.
+
+    An exception in the middle of an import would be told as an ImportError, so signals wait until its end.
+    """
+    stopped: list[int] = []
+    # One that is ignored, as in a job that outlives its terminal, stays so.
+    caught = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = [signal.signal(number, lambda number, _: stopped.append(number)) for number in caught]
+    try:
+        module, _, function = target.partition(":")
+        return getattr(import_module(module), function), bool(stopped)
+    finally:
+        for number, handler in zip(caught, previous, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _disk_full_told(step: Step, folders: Iterable[Path]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        where = " or ".join(map(str, _fullest(folders)))
+        raise DiskFullError(
+            f"{step.name}: no space left on the disk of {where}; free some and run it again, nothing was half-written"
+        ) from error
+
+
+@contextmanager
+def _kept_if_of_use(folders: Iterable[Path]) -> Iterator[None]:
+    """Remove work folders that are new where a full disk left nothing in them that another run could use."""
+    made = [path for folder in folders for path in (folder, *folder.absolute().parents) if not path.exists()]
+    try:
+        yield
+    except Exception as error:
+        for path in made if is_disk_full(error) else ():
+            if path.is_dir() and not any(file.stat().st_size for file in path.rglob("*") if file.is_file()):
+                shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _fullest(folders: Iterable[Path]) -> list[Path]:
+    """Of folders that were written to, those on the disk with the least space left, and one of each disk.
+
+    All of them, where a disk's free space says nothing: where none is short of it, a quota is.
+    """
+    by_disk: dict[int, tuple[int, Path]] = {}
+    for folder in folders:
+        there = _nearest(folder)
+        by_disk.setdefault(there.stat().st_dev, (shutil.disk_usage(there).free, folder))
+    full = [folder for free, folder in by_disk.values() if free < FULL_BYTES]
+    return full or [folder for _, folder in by_disk.values()]
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(there for there in (path.absolute(), *path.absolute().parents) if there.exists())
+
+
+def _given(ports: tuple[Port, ...], paths: Mapping[str, Path]) -> dict[str, Path]:
+    return {port.name: paths[port.name] for port in ports if port.name in paths}
+
+
+def _check_ports(step: Step, paths: Mapping[str, Path], part: str | None) -> None:
+    if part is None:
+        for port in step.outputs:
+            if not port.optional and port.name not in paths:
+                raise ParamsError(f"--{port.name} is required: {port.help}")
+        return
+    if step.part is None:
+        raise ParamsError(f"--part {part}: {step.name} has no parts; leave it out")
+    for port in step.outputs:
+        if port.name in paths:
+            raise ParamsError(f"--{port.name} is not written with --part; leave one of them out")
+    for port in step.work:
+        if port.name not in paths:
+            raise ParamsError(f"--{port.name} is required with --part: {port.help}")
+
+
+def _input_fingerprint(name: str, path: Path) -> str:
+    try:
+        return fingerprint(path)
+    except OSError as error:
+        raise DataError(f"--{name} {path}: cannot be read: {error}; mend it or give another") from error
+
+
+def _kind(step: Step, name: str) -> str:
+    return next(port.kind for port in step.outputs if port.name == name)
+
+
+def _check_input(port: Port, path: Path | None) -> None:
+    if path is None:
+        if not port.optional:
+            raise ParamsError(f"--{port.name} is required: {port.help}")
+        return
+    put_back(path)
+    if not path.exists():
+        raise MissingInputError(f"--{port.name} {path}: no such file or folder; {port.help}")
+    elif path.is_dir() == (port.kind in FILE_KINDS):
+        is_a, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
+        raise MissingInputError(f"--{port.name} {path}: is a {is_a}, expected a {expected}; {port.help}")
+
+
+def _check_work(name: str, path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise DataError(f"--{name} {path}: is a file, expected a folder; give another")
+    there = _nearest(path)
+    try:  # permissions alone do not tell what root may do on a network file system
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise DataError(f"--{name} {path}: {there} cannot be written to: {error.strerror}; give another") from error
+
+
+def check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: Mapping[str, Path]) -> None:
+    """An output is replaced whole: nothing else of the step may be it or lie inside it."""
+    others = {name: path.resolve() for name, path in [*inputs.items(), *outputs.items(), *work.items()]}
+    for name, path in outputs.items():
+        resolved = path.resolve()
+        if not resolved.name:
+            raise ParamsError(f"--{name} {path} cannot be an output; name a file or folder in it")
+        for other, taken in others.items():
+            if other != name and taken == resolved:
+                raise ParamsError(f"--{name} {path} is also --{other}; give each output a path of its own")
+            if other in inputs and resolved.is_relative_to(taken):
+                raise ParamsError(f"--{name} {path} lies inside --{other}; give each output a path of its own")
+            if other != name and taken.is_relative_to(resolved):
+                raise ParamsError(f"--{other} lies inside --{name} {path}; give each output a path of its own")
+
+
+def log_done(step: Step, result: StepResult) -> None:
+    """Tell the person who ran the step what came of it."""
+    log.info(result.summary, extra={"fields": {"bins": result.bins, "tracks": result.tracks}})

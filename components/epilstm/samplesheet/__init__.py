@@ -1,1 +1,0 @@
-"""The samplesheet: which tracks there are and where their signal lies."""

@@ -1,0 +1,101 @@
+"""Folds that hold out whole chromosomes or regions."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.errors import LabelsError
+from epilstm.params import FoldParams
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold holds out each example.
+
+    Parameters
+    ----------
+    fold : (n,) int16 array
+        Number of the fold that tests an example; all others train on it.
+    group : (n,) int64 array
+        What is held out whole.
+    """
+
+    fold: NDArray[np.int16]
+    group: NDArray[np.int64]
+
+    def splits(self) -> list[tuple[int, NDArray[np.bool_]]]:
+        """Each fold's number and which examples it tests."""
+        return [(int(number), self.fold == number) for number in np.unique(self.fold)]
+
+
+def assign_folds(
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    params: FoldParams,
+    seed: int,
+    where: str,
+    of_levels: bool = False,
+) -> Folds:
+    """Folds with about the same share of positives, whole groups apart.
+
+    Parameters
+    ----------
+    labels : (n,) bool array
+    groups : (n,) int64 array
+        Chromosome, stretch or, for random folds, the example itself.
+    params : FoldParams
+    seed : int
+    where : str
+        Task and cell type, for messages.
+    of_levels : bool
+        Levels are predicted: both classes need not be there, nor in more than one group.
+
+    Raises
+    ------
+    LabelsError
+        No examples, one class only, fewer groups than folds, or a class that lies in one group.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    unit = {"chromosome": "chromosomes", "region": "regions", "random": "examples"}[params.by]
+    if not len(labels):
+        raise LabelsError(f"{where}: no labelled examples")
+    if not of_levels and (labels.all() or not labels.any()):
+        kind = "positive" if labels.all() else "negative"
+        raise LabelsError(
+            f"{where}: all {len(labels):,} examples are {kind}; a task needs both classes (check the threshold, or "
+            "take the cell type out of the tasks file)"
+        )
+    count = len(np.unique(groups))
+    if count < params.count:
+        remedies = [f"set folds.count to {count}{' or less' if count > 2 else ''}"] if count > 1 else []
+        remedies += ["hold out regions (folds.by: region)"] if params.by == "chromosome" else []
+        remedies += ["give more labels or regions, or take the task out of the tasks file"] if not remedies else []
+        raise LabelsError(
+            f"{where}: the labelled examples lie in {count} {unit if count != 1 else unit[:-1]}, too few for "
+            f"{params.count} folds; {', or '.join(remedies)}"
+        )
+    for value, name in () if of_levels else ((True, "positives"), (False, "negatives")):
+        if len(np.unique(groups[labels == value])) < 2:
+            raise LabelsError(
+                f"{where}: all {name} lie in one of the {count} {unit}, so with it held out nothing is left to learn "
+                "from; use finer folds (folds.by) or more labels"
+            )
+    if max(labels.sum(), (~labels).sum()) < params.count:
+        raise LabelsError(f"{where}: {len(labels)} examples are too few for {params.count} folds; lower folds.count")
+    shuffled = {"n_splits": params.count, "shuffle": True, "random_state": seed}
+    fold = np.empty(len(labels), dtype=np.int16)
+    if params.by == "random":
+        splits = StratifiedKFold(**shuffled).split(labels, labels)
+    else:
+        splits = StratifiedGroupKFold(**shuffled).split(labels, labels, groups)
+    with warnings.catch_warnings():
+        # scikit-learn warns of a class rarer than folds; `Scores.folds_scored` says it in the results.
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, test) in enumerate(splits):
+            fold[test] = number
+    return Folds(fold, groups)

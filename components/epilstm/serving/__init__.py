@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: what server and client share, the server, the client."""

@@ -1,0 +1,1 @@
+"""The protocol itself: messages and credentials that server and client share."""

@@ -1,1 +1,0 @@
-"""Remote tracks, brought in with where they came from."""

@@ -1,0 +1,1 @@
+"""One package for each step of the pipeline; none imports another."""

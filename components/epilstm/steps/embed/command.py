@@ -1,0 +1,265 @@
+"""``epilstm embed``: the encoder over every bin of the matrix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.console import progress
+from epilstm.errors import DataError
+from epilstm.files.outputs import ENCODER, fingerprint
+from epilstm.model.compatibility import require_same_input
+from epilstm.model.core_encoder import Provider, load_context, load_core
+from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
+from epilstm.model.genome_windows import Shard, WindowShape, shards_of
+from epilstm.params import Codec, EmbedParams
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.runner import StepContext, StepResult
+from epilstm.steps.embed.encoding import Counts, ShardContext, ShardEncoder
+from epilstm.store.arrays import SHARD_BINS, Masks, available_cores, create_bin_array, require_group
+from epilstm.store.manifests import (
+    EmbeddingsManifest,
+    MatrixManifest,
+    Split,
+    read_manifest,
+    read_scaler,
+    write_manifest,
+)
+from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
+from epilstm.store.shards import BinArray, open_arrays
+
+EMBEDDINGS = "embeddings.zarr"
+
+#: Windows per call where the params leave it open: few keep a call's values in a core's cache, many fill a GPU.
+BATCH: dict[Provider, int] = {"cpu": 8, "cuda": 64}
+
+#: Input values (bins x tracks) per call, likewise.
+CALL_VALUES: dict[Provider, int] = {"cpu": 8_000_000, "cuda": 256_000_000}
+
+Task = TypeVar("Task")
+Value = TypeVar("Value")
+
+
+def run(params: EmbedParams, context: StepContext) -> StepResult:
+    """Embed every bin of the matrix's regions, shard by shard."""
+    matrix_folder, encoder_folder = context.inputs["matrix"], context.inputs["encoder"]
+    matrix = read_manifest(matrix_folder, MatrixManifest)
+    encoder = read_encoder_manifest(encoder_folder)
+    require_same_input(matrix, read_scaler(matrix_folder, matrix), encoder)
+    manifest = EmbeddingsManifest(
+        assembly=matrix.assembly,
+        bin_size=matrix.bin_size,
+        chromosome_sizes=matrix.chromosome_sizes,
+        regions=[(r.chrom, r.start, min(r.end, matrix.chromosome_sizes[r.chrom])) for r in matrix.region_list()],
+        tracks=matrix.tracks,
+        identities=matrix.identities,
+        size=encoder.config.embedding_size,
+        matrix_fingerprint=fingerprint(matrix_folder),
+        model_fingerprint=encoder.model_fingerprint,
+        encoder_fingerprint=fingerprint(encoder_folder),
+        split=split_of(encoder, matrix, fingerprint(matrix_folder)),
+    )
+
+    # In an array of their own chromosomes end where the genome does; in one that they share each has whole frames.
+    array_bins = {
+        name: manifest.bins(name) if name in chroms else matrix.array_bins(name)
+        for name, chroms in matrix.arrays.items()
+    }
+    places = {chrom: place._replace(bins=manifest.bins(chrom)) for chrom, place in matrix.places.items()}
+
+    def write(names: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        file = checked_file(encoder_folder, encoder, ENCODER)
+        core = load_core(file, params.provider)
+        context = load_context(file, core.provider, encoder.config.frame_bins)
+        shape = WindowShape(
+            params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
+        )
+        encode = ShardEncoder(
+            core,
+            matrix_arrays(matrix_folder, matrix, names),
+            mask_arrays(matrix_folder, matrix, names),
+            manifest.size,
+            shape,
+            params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
+            None if context is None else ShardContext(context, params.warmup_frames),
+        )
+        shards = [
+            shard
+            for name in names
+            for shard in shards_of(name, matrix.array_ranges(name), array_bins[name], SHARD_BINS)
+        ]
+        ranges = {name: matrix.array_ranges(name) for name in names}
+        arrays = _create_arrays(array_bins, ranges, folder_of, manifest, params.codec)
+        _write_shards(encode, shards, arrays, params.threads or available_cores(), core.provider, finish)
+
+    parts = None
+    if "parts" in context.work:
+        parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, _follows_from(manifest, params))
+    if parts is not None and context.part is not None:
+        group = group_of(context.part, matrix)
+        done = parts.add(group, write)
+        bins = sum(parts.known[name]["bins"] for name in done)
+        told = f"{bins:,} bins embedded" if done else "done before, nothing to do"
+        return StepResult(f"{context.part}: {told}", bins=bins, tracks=len(matrix.tracks))
+
+    folder = context.outputs["embeddings"]
+    folder.mkdir(parents=True)
+    by_array = fill(folder, EMBEDDINGS, list(matrix.arrays), write, parts, places)
+    write_manifest(folder, manifest)
+    bins = sum(facts["bins"] for facts in by_array.values())
+    bins_with_data = sum(facts["bins_with_data"] for facts in by_array.values())
+    metrics = {
+        "bins": bins,
+        "bins_with_data": bins_with_data,
+        "size": manifest.size,
+        "chunk_bins": params.chunk_bins,
+        "warmup_bins": params.warmup_bins,
+        **({"warmup_frames": params.warmup_frames} if encoder.config.context_size else {}),
+        "provider": " and ".join(sorted({facts["provider"] for facts in by_array.values()})),
+    }
+    summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
+    return StepResult(
+        summary,
+        metrics,
+        bins=bins,
+        tracks=len(matrix.tracks),
+        device=str(metrics["provider"]),
+        afterwards=None if parts is None else partial(parts.drop, list(matrix.arrays)),
+    )
+
+
+def split_of(encoder: EncoderManifest, matrix: MatrixManifest, matrix_fingerprint: str) -> Split | None:
+    """Which chromosomes the encoder's model was trained on, and which were held out; None where nothing says so."""
+    if encoder.split is not None:
+        return encoder.split
+    own = encoder.matrix_fingerprint == matrix_fingerprint and matrix.split.train
+    return matrix.split if own else None
+
+
+def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any]:
+    """What the embedding of a chromosome follows from.
+
+    `auto` as provider is one of a kind: parts made on GPUs are taken over where there is none.
+    """
+    matter = {"chunk_bins", "warmup_bins", "warmup_frames", "batch", "provider", "codec"}
+    code = step_fingerprint("embed").sha256
+    return [code, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
+
+
+def _create_arrays(
+    lengths: Mapping[str, int],
+    ranges: Mapping[str, Sequence[tuple[int, int]]],
+    folder_of: FolderOf,
+    manifest: EmbeddingsManifest,
+    codec: Codec,
+) -> dict[str, BinArray]:
+    """Make the arrays that there are ranges for: first and one-past-last bin of each region, along the array."""
+    arrays = {}
+    for name, regions in ranges.items():
+        path = folder_of(name) / EMBEDDINGS
+        array = create_bin_array(
+            require_group(path),
+            name,
+            lengths[name],
+            manifest.size,
+            "float32",
+            codec,
+            float("nan"),
+            shared=name not in manifest.chromosome_sizes,
+            ranges=regions,
+        )
+        arrays[name] = BinArray(path / name, array)
+    return arrays
+
+
+def _write_shards(
+    encode: ShardEncoder,
+    shards: Sequence[Shard],
+    arrays: Mapping[str, BinArray],
+    threads: int,
+    provider: Provider,
+    finish: Finish,
+) -> None:
+    def embed(shard: Shard) -> tuple[str, Counts]:
+        values, counts = encode(shard)
+        array, number = arrays[shard.chrom], shard.first // SHARD_BINS
+        start = number * SHARD_BINS
+        rows = np.full((min(SHARD_BINS, array.shape[0] - start), values.shape[1]), np.nan, np.float32)
+        rows[shard.first - start : shard.last - start] = values
+        array.write_shard(number, rows)
+        return shard.chrom, counts
+
+    left = Counter(shard.chrom for shard in shards)
+    done = {chrom: Counts(0, 0) for chrom in left}
+    with progress("embedding bins", sum(shard.bins for shard in shards)) as bar:
+        for chrom, counts in in_threads(embed, shards, threads):
+            done[chrom] = Counts(done[chrom].bins + counts.bins, done[chrom].with_data + counts.with_data)
+            left[chrom] -= 1
+            if not left[chrom]:
+                bins, with_data = done[chrom].bins, done[chrom].with_data
+                finish(chrom, {"bins": bins, "bins_with_data": with_data, "provider": provider})
+            bar.advance(counts.bins)
+
+
+def default_batch(provider: Provider, values: int) -> int:
+    """Windows per call, by where the encoder runs and the input values (bins x tracks) of a window."""
+    return max(1, min(BATCH[provider], CALL_VALUES[provider] // values))
+
+
+def matrix_arrays(folder: Path, manifest: MatrixManifest, names: Sequence[str]) -> Mapping[str, BinArray]:
+    """Some of the matrix's arrays, (bin, track) float16.
+
+    Raises
+    ------
+    DataError
+        An array is missing or not of the manifest's shape.
+    """
+    arrays = open_arrays(folder / "matrix.zarr", whole=True)
+    for name in names:
+        shape = manifest.array_bins(name), len(manifest.tracks)
+        if name not in arrays or arrays[name].shape != shape:
+            raise _missing(folder / "matrix.zarr", name, shape)
+    return arrays
+
+
+def mask_arrays(folder: Path, manifest: MatrixManifest, names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Which bins of some of the matrix's arrays have data, (bin,) bool.
+
+    Raises
+    ------
+    DataError
+        An array is missing or not of the manifest's shape.
+    """
+    masks = Masks(folder / "mask.zarr", manifest.bins_with_data)
+    joined = {}
+    for name in names:
+        mask = np.concatenate([masks[chrom] for chrom in manifest.arrays[name]])
+        if mask.shape != (manifest.array_bins(name),):
+            raise _missing(folder / "mask.zarr", name, (manifest.array_bins(name),))
+        joined[name] = mask
+    return joined
+
+
+def _missing(path: Path, name: str, shape: tuple[int, ...]) -> DataError:
+    return DataError(f"{path}: the array of {name} is missing or not of shape {shape}; run preprocess again")
+
+
+def in_threads(function: Callable[[Task], Value], tasks: Sequence[Task], threads: int) -> Iterator[Value]:
+    """Call a function on every task; results come as they are ready.
+
+    While one thread waits for the disk or decompresses, another runs the encoder. The first error, or leaving early,
+    drops the tasks that have not begun.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for future in as_completed([pool.submit(function, task) for task in tasks]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

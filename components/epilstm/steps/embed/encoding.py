@@ -1,0 +1,233 @@
+"""The encoder over shards of a genome: bins are read, run and written as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.errors import DataError
+from epilstm.model.core_encoder import ContextEncoder, windows_by_time
+from epilstm.model.frames import frame_tokens, spread_codes
+from epilstm.model.genome_windows import Shard, Stretch, Window, WindowShape, batches_of, windows_of
+
+#: Values (bins x tracks) read at once, which bounds memory whatever the number of tracks.
+READ_VALUES = 8_000_000
+
+Encode = Callable[[NDArray[np.float16]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Bins embedded, and how many of them have data."""
+
+    bins: int
+    with_data: int
+
+
+class MatrixRows:
+    """Rows of one chromosome's matrix, read in whole chunks, forward.
+
+    What the next window shares with the last is kept, so that no chunk is decompressed twice in a row.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.chunk = array.chunks[0]
+        self.read_bins = max(1, READ_VALUES // (array.shape[1] * self.chunk)) * self.chunk
+        self.first = self.last = 0
+        self.rows: NDArray[np.float16] = np.empty((0, array.shape[1]), np.float16)
+
+    def __call__(self, first: int, last: int, needed: int) -> NDArray[np.float16]:
+        """Rows `first` to before `last`, (bins, track); rows up to before `needed` will be asked for next."""
+        if not self.first <= first <= self.last:
+            self.first = self.last = first - first % self.chunk
+            self.rows = self.rows[:0]
+        if last > self.last:
+            end = min(max(last, needed), max(last, self.last + self.read_bins))
+            end = min(-(-end // self.chunk) * self.chunk, self.array.shape[0])
+            kept = min(first, self.last)
+            self.rows = np.concatenate([self.rows[kept - self.first :], self._read(self.last, end)])
+            self.first, self.last = kept, end
+        return self.rows[first - self.first : last - self.first]
+
+    def _read(self, first: int, last: int) -> NDArray[np.float16]:
+        try:
+            return np.asarray(self.array[first:last])
+        except (OSError, RuntimeError, ValueError) as error:  # what BinArray and its codec raise on a damaged file
+            raise DataError(
+                f"matrix: {self.array.basename} cannot be read: {error} (bins {first} to {last}); run preprocess again"
+            ) from error
+
+
+class StretchTokens:
+    """Tokens of a stretch's frames, from the rows of its windows as they come, so that no bin is read twice for them.
+
+    Parameters
+    ----------
+    stretch : Stretch
+    frame_bins : int
+    """
+
+    def __init__(self, stretch: Stretch, frame_bins: int) -> None:
+        self.frame_bins = frame_bins
+        self.first = self.next = -(-stretch.first // frame_bins) * frame_bins
+        self.limit = min(-(-stretch.last // frame_bins) * frame_bins, stretch.region_last)
+        self.tokens: list[NDArray[np.float32]] = []
+        self._rest: list[NDArray[np.float16]] = []
+
+    def add(self, start: int, rows: NDArray[np.float16]) -> None:
+        """Take in the rows of a window, which begins at bin `start`; windows come in order and leave no gap."""
+        known = self.next + sum(len(part) for part in self._rest)
+        new = rows[max(0, known - start) : max(0, self.limit - start)]
+        together = np.concatenate([*self._rest, new]) if self._rest else new
+        whole = len(together) // self.frame_bins * self.frame_bins
+        if whole:
+            self.tokens.append(frame_tokens(together[:whole], self.frame_bins))
+            self.next += whole
+        rest = together[whole:]
+        self._rest = [rest.copy()] if len(rest) else []
+
+
+@dataclass(frozen=True)
+class ShardContext:
+    """Codes of the context of a stretch's bins; may be called from several threads at once.
+
+    Parameters
+    ----------
+    encode : ContextEncoder
+    warmup : int
+        Frames of context on either side of a stretch, as far as its region goes.
+    """
+
+    encode: ContextEncoder
+    warmup: int
+
+    def __call__(self, array: Any, stretch: Stretch, own: StretchTokens) -> NDArray[np.float32]:
+        """Code (bins, dim) of every bin of a stretch of a chromosome's matrix.
+
+        Parameters
+        ----------
+        array : BinArray
+            The chromosome's matrix, from which the frames around are read.
+        stretch : Stretch
+        own : StretchTokens
+            Of the frames within.
+
+        Raises
+        ------
+        DataError
+            The matrix holds a value that is not a finite number.
+        """
+        size = self.encode.frame_bins
+        first = max(stretch.region_first, (stretch.first // size - self.warmup) * size)
+        last = min(stretch.region_last, (-(-stretch.last // size) + self.warmup) * size)
+        tokens = np.concatenate(
+            [*self._read(array, first, min(own.first, last)), *own.tokens, *self._read(array, own.next, last)]
+        )
+        _require_finite_tokens(tokens, array.basename, first, size)
+        codes = spread_codes(self.encode(tokens), last - first, size)
+        return codes[stretch.first - first : stretch.last - first]
+
+    def _read(self, array: Any, first: int, last: int) -> Iterator[NDArray[np.float32]]:
+        rows, size = MatrixRows(array), self.encode.frame_bins
+        step = max(1, READ_VALUES // (array.shape[1] * size)) * size
+        for start in range(first, last, step):
+            stop = min(start + step, last)
+            yield frame_tokens(rows(start, stop, last), size)
+
+
+@dataclass(frozen=True)
+class ShardEncoder:
+    """Embeds shards; may be called from several threads at once.
+
+    Parameters
+    ----------
+    encode : callable
+        Embedding (time, batch, dim), from a zero state, of bins of the matrix (time, batch, track).
+    matrix : mapping of str to BinArray
+        By chromosome: (bin, track) float16.
+    mask : mapping of str to Zarr array
+        By chromosome: (bin,) bool.
+    size : int
+        Numbers per bin in the embedding.
+    shape : WindowShape
+    batch : int
+        Windows per call.
+    context : ShardContext, optional
+        Of an encoder with a context level, whose code follows the bin's.
+    """
+
+    encode: Encode
+    matrix: Mapping[str, Any]
+    mask: Mapping[str, Any]
+    size: int
+    shape: WindowShape
+    batch: int
+    context: ShardContext | None = None
+
+    def __call__(self, shard: Shard) -> tuple[NDArray[np.float32], Counts]:
+        """Embed a shard.
+
+        Returns
+        -------
+        array (bins, dim), float32, of all bins of the shard, NaN where there is no data; and counts
+
+        Raises
+        ------
+        DataError
+            The embedding of a bin with data is not a finite number.
+        """
+        values = np.full((shard.last - shard.first, self.size), np.nan, np.float32)
+        tokens: list[StretchTokens] = []
+        for batch in batches_of(self._windows(shard, tokens), self.batch):
+            embedding = self.encode(windows_by_time([rows for _, rows in batch]))
+            for column, (window, _) in enumerate(batch):
+                kept = embedding[window.first - window.start : window.last - window.start, column]
+                values[window.first - shard.first : window.last - shard.first, : kept.shape[1]] = kept
+        with_data = 0
+        for number, stretch in enumerate(shard.stretches):
+            mask = np.asarray(self.mask[shard.chrom][stretch.first : stretch.last], dtype=bool)
+            block = values[stretch.first - shard.first : stretch.last - shard.first]
+            if self.context is not None:
+                codes = self.context(self.matrix[shard.chrom], stretch, tokens[number])
+                block[:, -codes.shape[1] :] = codes
+            block[~mask] = np.nan
+            _require_finite(block, mask, shard.chrom, stretch.first)
+            with_data += int(mask.sum())
+        return values, Counts(shard.bins, with_data)
+
+    def _windows(self, shard: Shard, tokens: list[StretchTokens]) -> Iterator[tuple[Window, NDArray[np.float16]]]:
+        """Windows of a shard with their rows; the tokens of each stretch are put into `tokens` on the way."""
+        rows = MatrixRows(self.matrix[shard.chrom])
+        for stretch in shard.stretches:
+            needed = min(stretch.last + self.shape.after, stretch.region_last)
+            own = StretchTokens(stretch, self.context.encode.frame_bins) if self.context else None
+            tokens += [] if own is None else [own]
+            for window in windows_of(stretch, self.shape):
+                values = rows(window.start, window.stop, needed)
+                if own is not None:
+                    own.add(window.start, values)
+                yield window, values
+
+
+def _require_finite_tokens(tokens: NDArray[np.float32], chrom: str, first: int, frame_bins: int) -> None:
+    wrong = ~np.isfinite(tokens).all(axis=1)
+    if wrong.any():
+        frame = first + int(wrong.argmax()) * frame_bins
+        raise DataError(
+            f"matrix: {chrom}, bins {frame} to {frame + frame_bins - 1}: a value is not a finite number; run "
+            "preprocess again"
+        )
+
+
+def _require_finite(embedding: NDArray[np.float32], mask: NDArray[np.bool_], chrom: str, first: int) -> None:
+    wrong = mask & ~np.isfinite(embedding).all(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"matrix: {chrom}, bin {first + int(wrong.argmax())}: the embedding is not a finite number, so "
+            "the matrix holds one that is not, there or a little before; run preprocess again"
+        )

@@ -1,0 +1,436 @@
+"""Imputation of tracks that are hidden at the network's input, on chromosomes that training never saw.
+
+Tracks are hidden in folds that take at most one track per cell type and assay, as far as there are enough folds. Every
+method sees the same other tracks on the test chromosomes. What methods know of the hidden tracks elsewhere differs
+(`epilstm.store.evaluation_results.IMPUTATION_METHODS`): the network, PCA and the linear model have seen them on the training
+chromosomes, as has the second factorisation; the mean of the assay and the first factorisation never do, as is usual in
+the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.errors import DataError
+from epilstm.params import EvaluateParams
+from epilstm.representations.pca import Moments
+from epilstm.scoring.gene_regions import GeneRegions
+from epilstm.scoring.scores import judge_interval
+from epilstm.steps.evaluate.measures import SignalErrors, unstandardised
+from epilstm.store.evaluation_results import (
+    FEW_TRACKS,
+    IMPUTATION_MEASURES,
+    IMPUTATION_METHODS,
+    NOT_JUDGED,
+    Imputation,
+    Interval,
+    MeasureDifference,
+    MeasureTable,
+    Verdict,
+)
+from epilstm.store.manifests import Scaler
+from epilstm.store.matrix import Block, Matrix, cut
+
+if TYPE_CHECKING:
+    from epilstm.steps.evaluate.factorisation import Factorisation
+
+#: Bins of a stretch, which is judged as a whole: 100 kb at 25 bp.
+STRETCH_BINS = 4_000
+
+
+@dataclass(frozen=True)
+class RowsInContext:
+    """Consecutive bins to impute, with context.
+
+    Parameters
+    ----------
+    rows : (bins + context, tracks) float32 array
+        Standardised.
+    keep : slice
+        The stretch within `rows`.
+    """
+
+    rows: NDArray[np.float32]
+    keep: slice
+
+
+class Imputer(Protocol):
+    """Gives hidden tracks."""
+
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+        """(bins, hidden) signal, in the space of the tracks' transform; hidden tracks are not looked at."""
+
+
+@dataclass(frozen=True)
+class NetworkImputer:
+    """A network's reconstruction of tracks that are 0, their mean, at its input.
+
+    Parameters
+    ----------
+    reconstruct : callable
+        From consecutive (bins, tracks) rows to their reconstruction.
+    context_bins : int
+        Bins on either side after which the network's state no longer depends on where it started.
+    scaler : Scaler
+        Of the matrix.
+    """
+
+    reconstruct: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    context_bins: int
+    scaler: Scaler
+
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Reconstruct."""
+        rows = stretch.rows.copy()
+        rows[:, hidden] = 0
+        return unstandardised(self.reconstruct(rows)[stretch.keep], self.scaler)[:, hidden]
+
+
+@dataclass(frozen=True)
+class AssayMean:
+    """Mean signal of the same assay in the other cell types, in the space of the transform ("average activity").
+
+    Parameters
+    ----------
+    names : sequence of (str, str)
+        Cell type and assay of each track.
+    scaler : Scaler
+    """
+
+    names: Sequence[tuple[str, str]]
+    scaler: Scaler
+
+    def others(self, track: int, hidden: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tracks of the same assay that are seen."""
+        out = {track, *hidden.tolist()}
+        return np.array(
+            [
+                number
+                for number, (_, assay) in enumerate(self.names)
+                if assay == self.names[track][1] and number not in out
+            ],
+            dtype=np.int64,
+        )
+
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Average."""
+        signal = unstandardised(stretch.rows[stretch.keep], self.scaler)
+        return np.stack([signal[:, self.others(int(track), hidden)].mean(axis=1) for track in hidden], axis=1)
+
+
+@dataclass(frozen=True)
+class GaussianImputer:
+    """Conditional mean of the hidden tracks under a Gaussian over the tracks of one bin.
+
+    With the training chromosomes' covariance it is the best linear prediction; with that of a probabilistic PCA
+    (Tipping and Bishop 1999) it is PCA's imputation: the components' scores are fitted to the observed tracks by least
+    squares, shrunk by the variance that the components leave.
+
+    Parameters
+    ----------
+    mean : (tracks,) float64 array
+    covariance : (tracks, tracks) float64 array
+    scaler : Scaler
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    scaler: Scaler
+
+    @classmethod
+    def fitted(cls, moments: Moments, scaler: Scaler, components: int | None = None) -> GaussianImputer:
+        """From the moments of training bins; with so many principal components, all without."""
+        covariance = moments.about(moments.mean) / max(moments.count - 1, 1)
+        values, vectors = np.linalg.eigh(covariance)
+        if components is not None and components < len(values):
+            kept, rest = vectors[:, -components:], max(float(values[:-components].mean()), 0.0)
+            covariance = (kept * (values[-components:] - rest)) @ kept.T + rest * np.eye(len(values))
+        return cls(moments.mean, covariance + 1e-6 * np.eye(len(values)), scaler)
+
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Predict linearly."""
+        seen = np.setdiff1d(np.arange(len(self.mean)), hidden)
+        weights = np.linalg.solve(self.covariance[np.ix_(seen, seen)], self.covariance[np.ix_(seen, hidden)])
+        found = (stretch.rows[stretch.keep][:, seen] - self.mean[seen]) @ weights + self.mean[hidden]
+        scaler = self.scaler.select(hidden.tolist())
+        return unstandardised(found.astype(np.float32), scaler)
+
+
+class AvocadoImputer:
+    """Factorisations learnt on stretches of the training chromosomes.
+
+    Parameters
+    ----------
+    names : sequence of (str, str)
+        Cell type and assay of each track.
+    training : sequence of (bins, tracks) float32 array
+        In the space of the transform.
+    params : EvaluateParams
+    bin_size : int
+    scaler : Scaler
+    seen : bool
+        Whether hidden tracks may be seen in training; if so, one fit does for all.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[tuple[str, str]],
+        training: Sequence[NDArray[np.float32]],
+        params: EvaluateParams,
+        bin_size: int,
+        scaler: Scaler,
+        seen: bool,
+    ) -> None:
+        self.names, self.training, self.params, self.bin_size = names, training, params, bin_size
+        self.scaler, self.seen = scaler, seen
+        self._fitted: dict[tuple[int, ...], Factorisation] = {}
+
+    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Fit what is not fitted yet, then the bins' own factors."""
+        from epilstm.steps.evaluate.factorisation import Factorisation, Pairs
+
+        tracks = np.arange(len(self.names))
+        observed = np.setdiff1d(tracks, hidden)
+        key = () if self.seen else tuple(hidden.tolist())
+        if key not in self._fitted:
+            fitted = Factorisation(
+                Pairs.of(self.names), self.bin_size, self.params.imputation.factorisation, self.params.seed
+            )
+            fitted.fit(self.training, tracks if self.seen else observed)
+            self._fitted[key] = fitted
+        return self._fitted[key].impute(unstandardised(stretch.rows[stretch.keep], self.scaler), observed, hidden)
+
+
+def judged_tracks(names: Sequence[tuple[str, str]], limit: int) -> tuple[list[int], list[int]]:
+    """Tracks to impute, and those that cannot be judged, since no other cell type has their assay.
+
+    Replicates of a cell type and assay go together: one that is seen would give the other away.
+
+    Parameters
+    ----------
+    names : sequence of (str, str)
+        Cell type and assay of each track.
+    limit : int
+        Pairs of cell type and assay to impute at most, evenly spaced; 0 for all.
+    """
+    cells: dict[str, set[str]] = {}
+    for cell, assay in names:
+        cells.setdefault(assay, set()).add(cell)
+    able = [number for number, (_, assay) in enumerate(names) if len(cells[assay]) > 1]
+    unable = [number for number in range(len(names)) if number not in set(able)]
+    pairs = list(dict.fromkeys(names[number] for number in able))
+    if limit and limit < len(pairs):
+        kept = {pairs[at * len(pairs) // limit] for at in range(limit)}
+        able = [number for number in able if names[number] in kept]
+    return able, unable
+
+
+def track_folds(names: Sequence[tuple[str, str]], tracks: Sequence[int], count: int) -> list[list[int]]:
+    """Groups of tracks to hide together, in diagonals of the table of cell types and assays.
+
+    In each, an assay that several cell types have is left in one of them at least. Replicates of a cell type and
+    assay are hidden together.
+
+    Parameters
+    ----------
+    names : sequence of (str, str)
+        Cell type and assay of each track.
+    tracks : sequence of int
+        Those to hide.
+    count : int
+        Folds; 0 hides each pair of cell type and assay alone.
+    """
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for track in tracks:
+        pairs.setdefault(names[track], []).append(track)
+    if not count:
+        return list(pairs.values())
+    cells, assays = (list(dict.fromkeys(part)) for part in zip(*names, strict=True))
+    folds: list[list[int]] = [[] for _ in range(count)]
+    total = {assay: len({cell for cell, each in names if each == assay}) for assay in assays}
+    for (cell, assay), replicates in pairs.items():
+        first = cells.index(cell) + assays.index(assay)
+        for step in range(count):
+            fold = folds[(first + step) % count]
+            if len({names[other] for other in fold if names[other][1] == assay}) + 1 < total[assay]:
+                fold += replicates
+                break
+        else:
+            folds.append(replicates)
+    return [fold for fold in folds if fold]
+
+
+def sampled_stretches(matrix: Matrix, places: Sequence[str], bins: int) -> list[Block]:
+    """Stretches of `STRETCH_BINS` at most, of about so many bins in all, evenly spaced over some places."""
+    pieces = [piece for region in matrix.regions_in(places) for piece in cut(region, STRETCH_BINS)]
+    wanted = max(1, round(len(pieces) * bins / max(sum(piece.bins for piece in pieces), 1)))
+    return [pieces[at * len(pieces) // wanted] for at in range(wanted)] if wanted < len(pieces) else pieces
+
+
+def judge_imputation(
+    matrix: Matrix,
+    model: NetworkImputer,
+    moments: Moments,
+    size: int,
+    regions: GeneRegions,
+    params: EvaluateParams,
+    advance: Callable[[int], None],
+) -> Imputation:
+    """Impute hidden tracks on the test chromosomes with every method, and compare.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    model : NetworkImputer
+    moments : Moments
+        Of the training chromosomes' tracks.
+    size : int
+        Components of PCA.
+    regions : GeneRegions
+    params : EvaluateParams
+    advance : callable
+        Told the bins of each stretch done.
+
+    Raises
+    ------
+    DataError
+        No assay is there in two cell types, or no bin of the chromosomes to impute has data.
+    """
+    every = matrix.manifest.track_set
+    names = list(zip(every.cell_types, every.assays, strict=True))
+    tracks, unable = judged_tracks(names, params.imputation.tracks)
+    if not tracks:
+        raise DataError(
+            "evaluate.imputation: no assay is there in more than one cell type, so there is nothing to impute a track "
+            "from and to compare with; set imputation.enabled to false"
+        )
+    folds = track_folds(names, tracks, params.imputation.folds)
+    imputers = _imputers(matrix, names, model, moments, size, params)
+    columns = {track: column for column, track in enumerate(tracks)}
+    errors = {name: SignalErrors(len(tracks)) for name in imputers}
+    chromosomes = judged_chromosomes(matrix, params)
+    stretches = judged_stretches(matrix, params)
+    for block in stretches:
+        wide = matrix.widened(block, model.context_bins)
+        stretch = RowsInContext(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
+        mask = matrix.mask(block)
+        observed = unstandardised(stretch.rows[stretch.keep], model.scaler)[mask][:, tracks]
+        kinds = {kind: each[mask] for kind, each in regions.masks(block).items()}
+        for name, imputer in imputers.items():
+            predicted = np.empty_like(observed)
+            for fold in folds:
+                predicted[:, [columns[track] for track in fold]] = imputer(stretch, np.array(fold))[mask]
+            errors[name].add(observed, predicted, kinds)
+        advance(block.bins)
+    judged = every.select(tracks)
+    bins = errors["model"].bins
+    if not bins:
+        raise DataError(
+            f"no bin of the {params.imputation.split} chromosomes ({', '.join(chromosomes)}) has data; check "
+            f"preprocess.split.{params.imputation.split}"
+        )
+    methods = {name: each.table(judged) for name, each in errors.items()}
+    differences = compare(methods, params)
+    return Imputation(
+        chromosomes=chromosomes,
+        bins=bins,
+        of_bins=sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes)),
+        stretches=len(stretches),
+        folds=[[matrix.manifest.tracks[track] for track in fold] for fold in folds],
+        not_judged=[matrix.manifest.tracks[track] for track in unable],
+        methods=methods,
+        differences=differences,
+        sentence=sentence(differences),
+    )
+
+
+def judged_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
+    """Chromosomes on which tracks are imputed."""
+    split = matrix.manifest.split
+    return split.test if params.imputation.split == "test" else split.validation
+
+
+def judged_stretches(matrix: Matrix, params: EvaluateParams) -> list[Block]:
+    """Stretches that are imputed."""
+    return sampled_stretches(matrix, judged_chromosomes(matrix, params), params.imputation.bins)
+
+
+def _imputers(
+    matrix: Matrix,
+    names: list[tuple[str, str]],
+    model: NetworkImputer,
+    moments: Moments,
+    size: int,
+    params: EvaluateParams,
+) -> dict[str, Imputer]:
+    scaler = model.scaler
+    imputers: dict[str, Imputer] = {
+        "model": model,
+        "assay_mean": AssayMean(names, scaler),
+        "pca": GaussianImputer.fitted(moments, scaler, size),
+        "linear": GaussianImputer.fitted(moments, scaler),
+    }
+    if params.imputation.factorisation.enabled:
+        training = [
+            unstandardised(matrix.rows(block), scaler)
+            for block in sampled_stretches(
+                matrix, matrix.manifest.split.train, params.imputation.factorisation.training_bins
+            )
+        ]
+        for name, seen in (("avocado", False), ("avocado_seen", True)):
+            imputers[name] = AvocadoImputer(names, training, params, matrix.manifest.bin_size, scaler, seen)
+    return {name: imputers[name] for name in IMPUTATION_METHODS if name in imputers}
+
+
+def compare(methods: dict[str, MeasureTable], params: EvaluateParams) -> list[MeasureDifference]:
+    """The model against each baseline in each measure, paired over tracks, with a bootstrap over tracks."""
+    model = methods["model"].tracks
+    random = np.random.default_rng(params.seed)
+    draws = random.integers(0, len(model), size=(params.bootstrap, len(model)))
+    tail = (1 - params.confidence) / 2
+    found = []
+    for baseline, table in methods.items():
+        for measure in IMPUTATION_MEASURES:
+            pairs = [(getattr(model[name], measure), getattr(table.tracks[name], measure)) for name in model]
+            if baseline == "model" or any(value is None for pair in pairs for value in pair):
+                continue
+            deltas = np.array([own - other for own, other in pairs])
+            low, high = np.quantile(deltas[draws].mean(axis=1), [tail, 1 - tail])
+            # Of errors, less is better.
+            verdict, reason = judge_interval(Interval(low=-float(high), high=-float(low)), len(deltas), FEW_TRACKS)
+            found.append(
+                MeasureDifference(
+                    baseline=baseline,
+                    measure=measure,
+                    tracks=len(deltas),
+                    won=int((deltas < 0).sum()),
+                    delta=float(deltas.mean()),
+                    ci=Interval(low=float(low), high=float(high)),
+                    verdict=verdict,
+                    reason=reason,
+                )
+            )
+    return found
+
+
+def sentence(differences: Sequence[MeasureDifference]) -> str:
+    """What the model's imputation beats and is beaten by, in plain words."""
+    parts = []
+    for baseline in IMPUTATION_METHODS:
+        own = [each for each in differences if each.baseline == baseline]
+        verdicts: dict[tuple[Verdict, str], list[str]] = {}
+        for each in own:
+            verdicts.setdefault((each.verdict, each.reason), []).append(IMPUTATION_MEASURES[each.measure])
+        told = [
+            f"{'is not judged against' if verdict == NOT_JUDGED else verdict} it "
+            f"{'everywhere' if len(where) == len(own) else ', '.join(where)}{f' ({reason})' if reason else ''}"
+            for (verdict, reason), where in verdicts.items()
+        ]
+        if told:
+            parts.append(f"{IMPUTATION_METHODS[baseline]}: the network {' and '.join(told)}")
+    return "Imputation of hidden tracks, mean squared error. Against the " + "; against the ".join(parts) + "."

@@ -1,0 +1,147 @@
+"""Tables of what was compared beyond the tasks of classes: levels, leaks, missing tracks, other cell types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from epilstm.figures.drawing import look_of, words
+from epilstm.store.evaluation_results import EMBEDDING, EvaluationResults, Interval
+
+#: The embedding of a cell type's tracks alone, the others hidden: a view that only this comparison has.
+VIEWS = {"embedding_masked": "LSTM embedding, other cell types hidden"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table; `own` ones are about the model."""
+
+    cells: list[str]
+    own: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """A comparison: what it is, what follows from it, and its table."""
+
+    heading: str
+    text: str
+    sentences: list[str]
+    columns: list[str]
+    rows: list[Row]
+
+
+def _ordered(names: Iterable[str], results: EvaluationResults) -> list[str]:
+    """Representations as tables list them: the results' JSON sorts its keys."""
+    order = [*results.representation_order, *VIEWS]
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def further_comparisons(results: EvaluationResults) -> list[Part]:
+    """The comparisons that an evaluation holds; none where none was asked for."""
+    parts = (_levels(results), _leak(results), _missing(results), _across(results))
+    return [part for part in parts if part is not None]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _with(value: float, interval: Interval) -> str:
+    return f"{_number(value)} ({_number(interval.low)} to {_number(interval.high)})"
+
+
+def _rows(rows: Iterable[tuple[str, str, Sequence[str]]]) -> list[Row]:
+    """Rows of a table from (task, representation, cells)."""
+    return [
+        Row(
+            [f"{words(task)}: {VIEWS.get(name) or look_of(name).label}", *cells],
+            name == EMBEDDING,
+        )
+        for task, name, cells in rows
+    ]
+
+
+def _levels(results: EvaluationResults) -> Part | None:
+    if not results.regression:
+        return None
+    return Part(
+        "Levels",
+        "Levels predicted by a regressor. R\N{SUPERSCRIPT TWO} is over the held-out predictions of all folds together, "
+        "Spearman\N{RIGHT SINGLE QUOTATION MARK}s correlation within folds; means over cell types, with intervals.",
+        [task.sentence for task in results.regression.values()],
+        ["Task and representation", "R\N{SUPERSCRIPT TWO}", "Spearman"],
+        _rows(
+            (task.name, name, [_with(each.r2, each.r2_ci), _with(each.spearman, each.spearman_ci)])
+            for task in results.regression.values()
+            for name in results.representation_order
+            for each in [task.summary[name]]
+        ),
+    )
+
+
+def _leak(results: EvaluationResults) -> Part | None:
+    if not results.leak:
+        return None
+    return Part(
+        "What random folds would claim",
+        "Scores with each example held out on its own, so that its neighbours in the genome are learnt from, against "
+        f"those with whole {results.folds.by}s held out. The difference is a leak, not skill.",
+        [leak.sentence for leak in results.leak.values()],
+        ["Task and representation", f"By {results.folds.by}", "Random (leaky)", "Leak", "Measure"],
+        _rows(
+            (task, name, [_number(each.grouped), _number(each.random), _with(each.delta, each.ci), leak.measure])
+            for task, leak in results.leak.items()
+            for name in _ordered(leak.representations, results)
+            for each in [leak.representations[name]]
+        ),
+    )
+
+
+def _missing(results: EvaluationResults) -> Part | None:
+    missing = results.missing_tracks
+    if missing is None:
+        return None
+    hidden = len(missing.draws[0])
+    return Part(
+        "Missing tracks",
+        f"Classifiers that learnt with all tracks are given examples with {hidden} of them ({missing.share:.0%}) at "
+        f"their mean; means over {len(missing.draws)} draws of tracks.",
+        [task.sentence for task in missing.tasks.values()],
+        ["Task and representation", "All tracks", "Some hidden", "Fall", "Measure"],
+        _rows(
+            (task, name, [_number(each.full), _number(each.hidden), _with(each.fall, each.ci), result.measure])
+            for task, result in missing.tasks.items()
+            for name in _ordered(result.representations, results)
+            for each in [result.representations[name]]
+        ),
+    )
+
+
+def _across(results: EvaluationResults) -> Part | None:
+    across = results.cross_cell_type
+    if across is None:
+        return None
+    return Part(
+        "Across cell types",
+        f"Learnt from all labelled cell types ({', '.join(across.cell_types)}) but one and predicted in that one, each "
+        f"described by its own tracks of {', '.join(across.assays)}. The LSTM embedding is given them in the place of "
+        "every cell type\N{RIGHT SINGLE QUOTATION MARK}s tracks.",
+        [task.sentence for task in across.tasks.values()],
+        ["Task and view", "Other cell types", "The same cell type", "Loss", "Measure"],
+        _rows(
+            (
+                task,
+                name,
+                [
+                    _with(each.across, each.across_ci),
+                    _number(each.within),
+                    _with(each.loss, each.loss_ci),
+                    result.measure,
+                ],
+            )
+            for task, result in across.tasks.items()
+            for name in _ordered(result.summary, results)
+            for each in [result.summary[name]]
+        ),
+    )

@@ -1,0 +1,117 @@
+"""Tables of the imputation field's measures: of the reconstruction, and of tracks that were hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from epilstm.figures.drawing import RECONSTRUCTION_LOOKS
+from epilstm.steps.report.further import Part, Row
+from epilstm.store.evaluation_results import (
+    IMPUTATION_MEASURES,
+    IMPUTATION_METHODS,
+    EvaluationResults,
+    MeasureTable,
+    SignalMeasures,
+    verdict_text,
+)
+
+#: Column headings, as the field writes them.
+HEADINGS = {
+    "mse_global": "MSEglobal",
+    "mse_1obs": "MSE1obs",
+    "mse_1imp": "MSE1imp",
+    "mse_prom": "MSEprom",
+    "mse_gene": "MSEgene",
+    "r2": "R\N{SUPERSCRIPT TWO}",
+    "correlation": "Correlation",
+}
+SPACE = (
+    "Mean squared errors of the transformed signal (arcsinh, unless the samplesheet says otherwise; not standardised), "
+    "mean over tracks: over all bins with data, the 1% of bins with the highest observed signal, the 1% with the "
+    "highest predicted signal, bins within 2 kb of a transcription start, and gene bodies."
+)
+
+
+def imputation_parts(results: EvaluationResults) -> list[Part]:
+    """The tables that an evaluation has numbers for."""
+    return [*_reconstruction(results), *_imputation(results)]
+
+
+def _cells(measures: SignalMeasures) -> list[str]:
+    values = [getattr(measures, name) for name in HEADINGS]
+    return ["\N{EN DASH}" if value is None else _number(value) for value in values]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _rows(tables: Mapping[str, MeasureTable], labels: Mapping[str, str]) -> list[Row]:
+    names = [name for name in labels if name in tables]
+    rows = [Row([f"All tracks: {labels[name]}", *_cells(tables[name].overall)], name == "model") for name in names]
+    for assay in tables[names[0]].assays:
+        rows += [
+            Row([f"{assay}: {labels[name]}", *_cells(tables[name].assays[assay])], name == "model") for name in names
+        ]
+    return rows
+
+
+def _reconstruction(results: EvaluationResults) -> list[Part]:
+    fits = results.reconstruction
+    if not fits.measures:
+        return []
+    labels = {name: look.label for name, look in RECONSTRUCTION_LOOKS.items()}
+    return [
+        Part(
+            "Reconstruction in the imputation field\N{RIGHT SINGLE QUOTATION MARK}s measures",
+            f"On the test data, {fits.bins:,} bins. {SPACE}",
+            [],
+            ["Tracks and representation", *HEADINGS.values()],
+            _rows(fits.measures, labels),
+        )
+    ]
+
+
+def _imputation(results: EvaluationResults) -> list[Part]:
+    found = results.imputation
+    if found is None:
+        return []
+    tracks = sum(map(len, found.folds))
+    left_out = (
+        f" Not judged, since no other cell type has the assay: {', '.join(found.not_judged)}."
+        if found.not_judged
+        else ""
+    )
+    against = [
+        Row(
+            [
+                f"{IMPUTATION_METHODS[each.baseline].capitalize()}, {IMPUTATION_MEASURES[each.measure]}",
+                f"{each.won} of {each.tracks}",
+                f"{_number(each.delta)} ({_number(each.ci.low)} to {_number(each.ci.high)})",
+                verdict_text(each.verdict, each.reason, "the network", "it"),
+            ],
+            False,
+        )
+        for each in found.differences
+    ]
+    stretches = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} stretches"
+    return [
+        Part(
+            "Imputation of hidden tracks",
+            f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {', '.join(found.chromosomes)}, which "
+            f"training never saw, and imputed from all others there, on {stretches} spread over them. The network, "
+            "PCA, the linear prediction and the second factorisation have seen these tracks on training data; "
+            f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
+            [found.sentence],
+            ["Tracks and method", *HEADINGS.values()],
+            _rows(found.methods, {name: label.capitalize() for name, label in IMPUTATION_METHODS.items()}),
+        ),
+        Part(
+            "The network against the other ways of imputing",
+            "Network minus the other in mean squared error (below zero the network is better), paired over tracks, "
+            f"with a {results.confidence:.0%} bootstrap interval over tracks.",
+            [],
+            ["Against", "Tracks won", "Difference", "Verdict"],
+            against,
+        ),
+    ]

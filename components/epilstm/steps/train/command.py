@@ -1,0 +1,446 @@
+"""``epilstm train``: matrix in, model folder out."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import distributed
+
+from epilstm.console import log, progress
+from epilstm.errors import DataError, ModelError, ParamsError
+from epilstm.files.disk import require_space
+from epilstm.files.outputs import exclusive, fingerprint, remove, sha256_json
+from epilstm.model.config import ModelConfig
+from epilstm.model.context import ContextLevel
+from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
+from epilstm.model.networks import Autoencoder, bin_level_of, build, context_level_of
+from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
+from epilstm.model.sizes import Sizes, choose_sizes, expansion_warning
+from epilstm.params import TrainParams
+from epilstm.runtime.code_fingerprint import step_fingerprint
+from epilstm.runtime.runner import StepContext, StepResult
+from epilstm.runtime.telemetry import live
+from epilstm.steps.train import loop
+from epilstm.steps.train.checkpoint import Epoch, Progress
+from epilstm.steps.train.context import ContextRun, train_context
+from epilstm.steps.train.gradients import GradientWorkers
+from epilstm.steps.train.rotation import rotate_code
+from epilstm.steps.train.streams import (
+    MemoryWindows,
+    StoredWindows,
+    Window,
+    WindowSource,
+    plan_epoch,
+    some_windows,
+    windows_of,
+)
+from epilstm.store.arrays import available_cores
+from epilstm.store.manifests import MatrixManifest, read_manifest, read_scaler
+
+#: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them. The others are
+#: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
+SPEED_PARAMS = {"checkpoint_steps", "memory_gb"}
+RESOLVED_PARAMS = {"threads", "device", "precision"}
+
+#: Space that an epoch of TensorBoard's curves needs at most; its thread prints a traceback where there is none.
+CURVE_BYTES = 1 << 14
+
+#: Columns of the tokens from which the context level is trained on several threads.
+WIDE_COLUMNS = 1_000
+
+#: Share of a GPU's free memory that the training matrix may take.
+GPU_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among those that ``torchrun`` started (`local` on this machine); one of one without it."""
+
+    rank: int = 0
+    count: int = 1
+    local: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the outputs."""
+        return self.rank == 0
+
+
+def run(params: TrainParams, context: StepContext) -> StepResult:
+    """Train the autoencoder.
+
+    Raises
+    ------
+    DataError, ModelError, ParamsError, TrainingError
+        What the user can mend.
+    """
+    matrix = context.inputs["matrix"]
+    manifest = read_manifest(matrix, MatrixManifest)
+    scaler = read_scaler(matrix, manifest)
+    sizes = choose_sizes(params, len(manifest.tracks))
+    if (warning := expansion_warning(sizes, len(manifest.tracks))) is not None and os.environ.get("RANK", "0") == "0":
+        log.warning(warning)
+    config = model_config(params, sizes, len(manifest.tracks), manifest.frame_bins)
+    network = build(config, params.seed)
+    resume = "resume" in context.flags
+    with processes() as group:
+        device = choose_device(params, group)
+        threads = params.threads or max(1, available_cores() // group.local)
+        bin_level = bin_level_of(network).to(device)
+        window_bins = params.frames_per_step * manifest.frame_bins
+        if params.neighbour_bins >= window_bins:
+            raise ParamsError(
+                f"train.neighbour_bins ({params.neighbour_bins}) must be less than the {window_bins} bins of a step "
+                f"(train.frames_per_step of {manifest.frame_bins} bins)"
+            )
+        all_windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
+        windows = some_windows(all_windows, params.train_bins, params.seed)
+        steps = len(plan_epoch(len(windows), params.streams, params.seed, 0))
+        source = window_source(matrix, windows, window_bins, len(manifest.tracks), params, device)
+        with ExitStack() as stack:
+            workers = stack.enter_context(GradientWorkers(device, threads))
+            folder = checkpoint_folder(context.work.get("checkpoint"), group)
+            if folder:
+                stack.enter_context(exclusive(folder))
+
+            def validation_error() -> ReconstructionError:
+                share = matrix_blocks(matrix, manifest, manifest.split.validation, share=(group.rank, group.count))
+                run_chunks = workers.pool.map if device.type == "cpu" else map
+                return over_processes(reconstruction_error(bin_level, config.tracks, share, run_chunks), device)
+
+            def validate() -> tuple[float, float]:
+                error = validation_error()
+                return error.mse, error.r2
+
+            stopping = stack.enter_context(stop_requests(group))
+            the_run = loop.Run(
+                windows=windows,
+                source=source,
+                streams=streams_of(params, group),
+                validate=validate,
+                on_epoch=Curve(folder if group.leads else None, fresh=not resume),
+                stopping=stopping,
+                folder=folder,
+                identity=identity(params, fingerprint(matrix), group, device, workers.threads),
+            )
+            live.tell("epilstm_training_device_info", 1, device=device.type)
+            live.tell("epilstm_training_bins_per_step", params.streams * window_bins)
+            with progress("training", steps * params.epochs) as bar:
+                done = loop.train(bin_level, params, the_run, workers, resume, bar)
+            bin_level.eval()
+            moved = distance_moved(bin_level_of(build(config, params.seed)), bin_level)
+            rotation = rotate_code(bin_level, matrix, windows) if params.rotation == "varimax" else "none"
+            summary = summarise(done, validation_error(), moved, rotation, manifest, params, device)
+        bins = summary.bins_seen
+        if not group.leads:
+            return StepResult("trained as a part of a group", bins=bins, tracks=config.tracks)
+
+    if (level := context_level_of(network)) is not None:
+        told = train_context_level(
+            level.to(device), params, ContextRun(
+                matrix=matrix, manifest=manifest, windows=windows, folder=folder, identity=the_run.identity,
+                stopping=lambda: False,
+            ), threads, resume,
+        )  # fmt: skip
+        summary = summary.model_copy(update={"context": told})
+    model = context.outputs["model"]
+    weights_sha256 = save_weights(model, network)
+    save_model(
+        model,
+        ModelManifest(
+            config=config,
+            scaler=scaler,
+            assembly=manifest.assembly,
+            bin_size=manifest.bin_size,
+            frame_bins=manifest.frame_bins,
+            split=manifest.split,
+            seed=params.seed,
+            matrix_fingerprint=fingerprint(matrix),
+            weights_sha256=weights_sha256,
+            training=summary,
+        ),
+    )
+    if "history" in context.outputs:
+        write_history(context.outputs["history"], done.history)
+    return StepResult(
+        f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {config.bin_code_size} "
+        f"dimensions (best epoch {summary.best_epoch}){_context_told(summary, config)}",
+        metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
+        bins=bins,
+        tracks=config.tracks,
+        chosen=asdict(sizes),
+        device=_named(device),
+        threads=threads,
+    )
+
+
+def _named(device: torch.device) -> str:
+    """A device as records name it."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _context_told(summary: TrainingSummary, config: ModelConfig) -> str:
+    if summary.context is None:
+        return ""
+    return f"; of its context R2 {summary.context.validation_r2:.3f} at {config.context_size} dimensions"
+
+
+def train_context_level(
+    level: ContextLevel, params: TrainParams, run: ContextRun, threads: int, resume: bool
+) -> ContextSummary:
+    """Train the context level, alone in this process; a request to stop is heard, and its checkpoint kept."""
+    before = torch.get_num_threads()
+    # Threads help wide products alone; on small ones they wait for each other longer than they compute.
+    torch.set_num_threads(threads if level.token_mean.numel() >= WIDE_COLUMNS else 1)
+    try:
+        with ExitStack() as stack:
+            if run.folder:
+                stack.enter_context(exclusive(run.folder))
+            stopping = stack.enter_context(stop_requests(Processes()))
+            bar = stack.enter_context(progress("training the context level", params.context_epochs))
+            return train_context(level, params, replace(run, stopping=stopping), resume, bar)
+    finally:
+        torch.set_num_threads(before)
+
+
+def model_config(params: TrainParams, sizes: Sizes, tracks: int, frame_bins: int) -> ModelConfig:
+    """Shape of the network that the params ask for.
+
+    Raises
+    ------
+    ParamsError
+        The architecture cannot have this shape.
+    """
+    try:
+        return ModelConfig(
+            architecture=params.architecture,
+            tracks=tracks,
+            embedding_size=sizes.embedding_size,
+            hidden_size=params.hidden_size,
+            layers=params.layers,
+            directions=params.directions,
+            dropout=params.dropout,
+            layer_norm=params.layer_norm,
+            context_size=sizes.context_size,
+            context_hidden=params.context_hidden,
+            frame_bins=frame_bins,
+        )
+    except ValidationError as error:
+        raise ParamsError(f"train: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
+def choose_device(params: TrainParams, group: Processes) -> torch.device:
+    """The CPU, or this process's GPU.
+
+    Raises
+    ------
+    ModelError
+        A GPU is asked for and there is none.
+    ParamsError
+        A CPU is to compute in bfloat16.
+    """
+    if params.device == "cpu" or (params.device == "auto" and not torch.cuda.is_available()):
+        if params.precision == "bfloat16":
+            raise ParamsError("train.precision: bfloat16 needs a GPU, and this run is on a CPU; set it to auto")
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ModelError("train.device is cuda but no CUDA GPU is usable here; set it to auto or cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def window_source(
+    matrix: Path, windows: list[Window], window_bins: int, tracks: int, params: TrainParams, device: torch.device
+) -> WindowSource:
+    """Where windows are read from: memory, the GPU's memory or the store, whichever holds them."""
+    size = len(windows) * window_bins * tracks * 2
+    if device.type == "cuda":
+        fits = size <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+    else:
+        fits = size <= params.memory_gb * 1e9
+    log.info(
+        f"{len(windows)} windows of {window_bins} bins x {tracks} tracks ({size / 1e9:.2f} GB) on {device.type}, "
+        f"{'held in memory' if fits else 'streamed from the store'}"
+    )
+    if fits:
+        return MemoryWindows(matrix, windows, window_bins, device)
+    return StoredWindows(matrix, windows, window_bins, device, readers=available_cores())
+
+
+def streams_of(params: TrainParams, group: Processes) -> slice:
+    """The streams of this process.
+
+    Raises
+    ------
+    ParamsError
+        They cannot be shared out evenly.
+    """
+    if params.streams % group.count:
+        raise ParamsError(f"train.streams ({params.streams}) must be a multiple of the {group.count} processes")
+    each = params.streams // group.count
+    return slice(group.rank * each, (group.rank + 1) * each)
+
+
+def identity(params: TrainParams, matrix_fingerprint: str, group: Processes, device: torch.device, threads: int) -> str:
+    """What makes two runs the same run, so that one may go on from the other's checkpoint."""
+    chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS | RESOLVED_PARAMS)
+    resolved = [device.type, loop.use_bfloat16(params, device), threads, group.count]
+    code = step_fingerprint("train").sha256
+    return sha256_json([chosen, resolved, matrix_fingerprint, code, torch.__version__])
+
+
+def checkpoint_folder(folder: Path | None, group: Processes) -> Path | None:
+    """Where this process keeps its checkpoint."""
+    return folder / f"rank-{group.rank}" if folder and group.count > 1 else folder
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """Join the group that ``torchrun`` describes in the environment, if there is one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), count, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def stop_requests(group: Processes) -> Iterator[Any]:
+    """Note SIGTERM and Ctrl-C instead of dying, so that the step in hand ends and a checkpoint is written."""
+    asked = False
+    calls = 0
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    def stopping() -> bool:
+        nonlocal calls
+        calls += 1
+        if group.count == 1:
+            return asked
+        if calls % loop.GPU_CHECK_STEPS:
+            return False
+        # All processes stop after the same step, or none does.
+        told = torch.tensor(float(asked), device="cuda" if torch.cuda.is_available() else "cpu")
+        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        return bool(told)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def over_processes(error: ReconstructionError, device: torch.device) -> ReconstructionError:
+    """Sum of every process's share."""
+    if not distributed.is_initialized():
+        return error
+    parts = [error.squared_error, error.total, error.total_squares]
+    flat = torch.cat([*(torch.from_numpy(part) for part in parts), torch.tensor([float(error.bins)])]).to(device)
+    distributed.all_reduce(flat)
+    squared_error, total, total_squares, bins = flat.cpu().split([*(len(part) for part in parts), 1])
+    return ReconstructionError(squared_error.numpy(), total.numpy(), total_squares.numpy(), int(bins.item()))
+
+
+def summarise(
+    done: Progress,
+    error: ReconstructionError,
+    moved: float,
+    rotation: str,
+    manifest: MatrixManifest,
+    params: TrainParams,
+    device: torch.device,
+) -> TrainingSummary:
+    """What came of a run of the bin level."""
+    if error.bins == 0:
+        names = ", ".join(manifest.split.validation)
+        raise DataError(
+            f"the validation chromosomes ({names}) hold no bin with data; choose others in preprocess.split"
+        )
+    best = done.best_epoch
+    return TrainingSummary(
+        epochs=len(done.history),
+        best_epoch=best.epoch,
+        steps=done.taken,
+        bins_seen=done.taken * params.streams * params.frames_per_step * manifest.frame_bins,
+        train_mse=best.train_mse,
+        validation_mse=error.mse,
+        validation_r2=error.r2,
+        validation_mse_per_track=dict(zip(manifest.tracks, error.mse_per_track, strict=True)),
+        validation_r2_per_track=dict(zip(manifest.tracks, error.r2_per_track, strict=True)),
+        weights_moved=moved,
+        device=device.type,
+        track_dropout=params.track_dropout,
+        dropout=params.dropout,
+        peak_weight=params.peak_weight,
+        rotation=rotation,
+    )
+
+
+def distance_moved(initial: Autoencoder, network: Autoencoder) -> float:
+    """Distance of the weights from where they started, relative to where they started."""
+    before = torch.cat([p.detach().flatten() for p in initial.parameters()])
+    after = torch.cat([p.detach().flatten().cpu() for p in network.parameters()])
+    return float((after - before).norm() / before.norm())
+
+
+class Curve:
+    """Tells log, TensorBoard and Prometheus of every epoch; a fresh run does away with the curves of earlier ones."""
+
+    def __init__(self, folder: Path | None, fresh: bool) -> None:
+        self.writer: Any = None
+        self.folder = folder
+        if folder:
+            from torch.utils.tensorboard import SummaryWriter
+
+            if fresh:
+                remove(folder / "tensorboard")
+            folder.mkdir(parents=True, exist_ok=True)
+            require_space(folder, CURVE_BYTES)
+            self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def __call__(self, row: Epoch) -> None:
+        """Write one epoch."""
+        log.info(
+            f"epoch {row.epoch}: training MSE {row.train_mse:.4f}, validation MSE {row.validation_mse:.4f}, "
+            f"R2 {row.validation_r2:.4f}",
+            extra={"fields": vars(row)},
+        )
+        for name, value in {
+            "train_mse": row.train_mse,
+            "validation_mse": row.validation_mse,
+            "validation_r2_ratio": row.validation_r2,
+            "learning_rate": row.learning_rate,
+            "epochs": row.epoch,
+        }.items():
+            live.tell(f"epilstm_training_{name}", value)
+        if self.writer and self.folder:
+            require_space(self.folder, CURVE_BYTES)
+            for name in ("train_mse", "validation_mse", "validation_r2", "learning_rate"):
+                self.writer.add_scalar(name, getattr(row, name), row.epoch)
+            self.writer.flush()
+
+
+def write_history(path: Path, history: list[Epoch]) -> None:
+    """Write the training curve as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        rows = csv.DictWriter(stream, list(Epoch.__dataclass_fields__), lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(vars(row) for row in history)

@@ -1,0 +1,47 @@
+"""Rotation of the trained code, from what it is on a sample of the training bins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from epilstm.console import log
+from epilstm.model.networks import Autoencoder, Bottleneck
+from epilstm.model.rotation import JointMoments, rotate_bottleneck, rotation_of
+from epilstm.model.windows import CONTEXT_BINS, encode_bins
+from epilstm.steps.train.sampling import cut_evenly, read_stretches, runs_of, spread_evenly
+from epilstm.steps.train.streams import Window
+
+#: Bins of a stretch that is looked at, warm-up included, and of all stretches together at most.
+STRETCH_BINS, SAMPLE_BINS = 2_000, 200_000
+
+
+def rotate_code(network: Autoencoder, matrix: Path, windows: Sequence[Window]) -> str:
+    """Rotate the code of a trained network in place, if it has a code of its own.
+
+    Returns
+    -------
+    str
+        'varimax', or 'none' for a network whose embedding is its hidden state, or one without variance.
+    """
+    if not isinstance(network, Bottleneck):
+        return "none"
+    moments = code_moments(network, matrix, windows)
+    size = network.config.bin_code_size
+    if moments.count <= size or not moments.covariance.trace() > 0:
+        log.warning("the code does not vary on the training bins, so it is not rotated")
+        return "none"
+    rotate_bottleneck(network, rotation_of(moments))
+    return "varimax"
+
+
+def code_moments(network: Autoencoder, matrix: Path, windows: Sequence[Window]) -> JointMoments:
+    """Moments of code and tracks over an evenly spread sample of the windows' bins with data."""
+    moments = JointMoments(network.config.bin_code_size, network.config.tracks)
+    stretches = spread_evenly(cut_evenly(runs_of(windows), STRETCH_BINS), SAMPLE_BINS)
+    for values, mask in read_stretches(matrix, stretches):
+        warmed_up = mask.copy()
+        if len(mask) > 3 * CONTEXT_BINS:
+            warmed_up[:CONTEXT_BINS] = warmed_up[-CONTEXT_BINS:] = False
+        moments.add(encode_bins(network, values)[warmed_up], values[warmed_up])
+    return moments

@@ -1,0 +1,81 @@
+"""Which stretches of the training data a code is looked at on, and what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epilstm.model.frames import frame_tokens
+from epilstm.steps.train.streams import StoredMatrix, Window
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive bins of one chromosome: ``first`` up to but not including ``last``."""
+
+    chrom: str
+    first: int
+    last: int
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return self.last - self.first
+
+
+def runs_of(windows: Sequence[Window]) -> list[Stretch]:
+    """Windows that follow each other within a region, joined."""
+    runs: list[Stretch] = []
+    for window in windows:
+        last = window.first + window.bins
+        if runs and not window.fresh:
+            runs[-1] = Stretch(window.chrom, runs[-1].first, last)
+        else:
+            runs.append(Stretch(window.chrom, window.first, last))
+    return runs
+
+
+def cut_evenly(runs: Sequence[Stretch], bins: int) -> list[Stretch]:
+    """Runs cut into stretches of a length, the last of each moved back to end with it; a shorter run stays whole."""
+    stretches = []
+    for run in runs:
+        for first in range(run.first, max(run.last - bins, run.first) + 1, bins):
+            stretches.append(Stretch(run.chrom, first, min(first + bins, run.last)))
+        if stretches[-1].last < run.last:
+            stretches.append(Stretch(run.chrom, run.last - bins, run.last))
+    return stretches
+
+
+def spread_evenly(stretches: Sequence[Stretch], bins: int) -> list[Stretch]:
+    """Stretches spread evenly over all, of at most so many bins together, but one at least."""
+    total = sum(stretch.bins for stretch in stretches)
+    if total <= bins:
+        return list(stretches)
+    count = max(1, len(stretches) * bins // total)
+    places = np.floor((np.arange(count) + 0.5) * len(stretches) / count).astype(int)
+    return [stretches[place] for place in places]
+
+
+def read_stretches(
+    matrix: Path, stretches: Sequence[Stretch]
+) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
+    """Values (bins, track) and mask (bins,) of each stretch."""
+    stored = StoredMatrix(matrix, (stretch.chrom for stretch in stretches))
+    for stretch in stretches:
+        bins = slice(stretch.first, stretch.last)
+        yield stored.values[stretch.chrom][bins], stored.masks[stretch.chrom][bins]
+
+
+def token_sequences(
+    matrix: Path, stretches: Sequence[Stretch], frame_bins: int
+) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Tokens (frame, 3 * track) of each stretch, and which of its frames have data (frame,)."""
+    sequences = []
+    for values, mask in read_stretches(matrix, stretches):
+        frames = np.add.reduceat(mask, np.arange(0, len(mask), frame_bins)) > 0
+        sequences.append((frame_tokens(values, frame_bins), frames))
+    return sequences

@@ -1,0 +1,1 @@
+"""Arrays on disk, their manifests, and what reads and writes them."""

@@ -1,0 +1,156 @@
+"""Stretches of a dataset's regions, and the rows of its arrays there, a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from epilstm.errors import DataError, GenomeError
+from epilstm.genome.assembly import Assembly, Region, bin_count, bins_of, merge, parse_region
+from epilstm.store.manifests import EmbeddingsManifest, Manifest, read_manifest
+from epilstm.store.shards import BinArray, BinRows, ShardError, open_bins
+
+#: Values (bins x columns) of a piece, which bounds memory whatever the number of columns.
+PIECE_VALUES = 2_500_000
+PIECE_BINS = 100_000
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive bins: ``first`` up to but not including ``last``, within one region of a dataset.
+
+    `region` is the first and one-past-last bin of that region.
+    """
+
+    chrom: str
+    first: int
+    last: int
+    region: tuple[int, int]
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return self.last - self.first
+
+    def cut(self, size: int) -> Iterator[Stretch]:
+        """Consecutive stretches that end at multiples of `size` bins, the last where this one does."""
+        first = self.first
+        while first < self.last:
+            last = min((first // size + 1) * size, self.last)
+            yield Stretch(self.chrom, first, last, self.region)
+            first = last
+
+
+def sizes_of(manifest: Manifest) -> dict[str, int]:
+    """Length of each chromosome with regions, in the assembly's order."""
+    return {chrom: manifest.chromosome_sizes[chrom] for chrom in manifest.chromosomes}
+
+
+def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
+    """The dataset's regions, or what of them lies in some regions.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    texts : sequence of str
+        ``chrom:start-end`` or ``chrom``, 0-based and half-open; every region of the dataset where there are none.
+
+    Returns
+    -------
+    list of Stretch
+        In the assembly's order; a bin that a region touches is in.
+
+    Raises
+    ------
+    GenomeError
+        A text is not a region of the assembly, or the dataset has none of its bins.
+    """
+    assembly = Assembly(manifest.assembly, sizes_of(manifest))
+    size = manifest.bin_size
+    inside = [(region.chrom, *bins_of(region, size)) for region in manifest.region_list()]
+    known = [
+        Stretch(chrom, first, min(last, bin_count(manifest.chromosome_sizes[chrom], size)), (first, last))
+        for chrom, first, last in inside
+    ]
+    if not texts:
+        return known
+    asked, on = [], _by_chromosome(known)
+    for text in texts:
+        region = parse_region(text, assembly)
+        if not _overlapping(on, region, size):
+            nearest = min(
+                on[region.chrom],
+                key=lambda each: max(each.first * size - region.end, region.start - each.last * size),
+            )
+            raise GenomeError(
+                f"--region {text}: the dataset has no bins there; the nearest region it has is "
+                f"{Region(nearest.chrom, nearest.first * size, min(nearest.last * size, assembly[nearest.chrom]))}"
+            )
+        asked.append(region)
+    return [stretch for region in merge(asked, assembly) for stretch in _overlapping(on, region, size)]
+
+
+def _by_chromosome(stretches: Sequence[Stretch]) -> dict[str, list[Stretch]]:
+    found: dict[str, list[Stretch]] = {}
+    for stretch in stretches:
+        found.setdefault(stretch.chrom, []).append(stretch)
+    return found
+
+
+def _overlapping(known: Mapping[str, Sequence[Stretch]], region: Region, bin_size: int) -> list[Stretch]:
+    first, last = bins_of(region, bin_size)
+    return [
+        Stretch(each.chrom, max(first, each.first), min(last, each.last), each.region)
+        for each in known.get(region.chrom, ())
+        if each.first < last and first < each.last
+    ]
+
+
+def within(stretches: Sequence[Stretch], regions: Sequence[Region], bin_size: int) -> list[Stretch]:
+    """What of stretches lies in some regions; a bin that a region touches is in."""
+    known = _by_chromosome(stretches)
+    return [part for region in regions for part in _overlapping(known, region, bin_size)]
+
+
+def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinArray | BinRows]]:
+    """An embeddings dataset: its manifest and its arrays, by chromosome.
+
+    Raises
+    ------
+    DataError
+        It is missing, incomplete or of another kind.
+    """
+    manifest, arrays = read_manifest(folder, EmbeddingsManifest), open_bins(folder / "embeddings.zarr", complete=True)
+    for chrom in manifest.chromosomes:
+        shape = (manifest.bins(chrom), manifest.size)
+        if arrays[chrom].shape != shape:
+            raise DataError(f"{folder}: the array of {chrom} is not of shape {shape}; run embed again")
+    return manifest, arrays
+
+
+def piece_bins(columns: int, multiple: int) -> int:
+    """Bins of a piece: a multiple of a chunk or frame."""
+    return max(1, min(PIECE_BINS, PIECE_VALUES // max(columns, 1)) // multiple) * multiple
+
+
+def read_rows(folder: Path, array: BinArray | BinRows, first: int, last: int) -> NDArray[Any]:
+    """Rows of a dataset's array, (bin, column).
+
+    Raises
+    ------
+    DataError
+        A file is missing or damaged.
+    """
+    try:
+        return array[first:last]
+    except ShardError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"{folder}: {array.basename}, bins {first} to {last}: cannot be read: {error}; pull the dataset again or "
+            "run the step that writes it"
+        ) from error

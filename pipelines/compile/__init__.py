@@ -1,0 +1,1 @@
+"""From pipelines to the files that Kubeflow Pipelines runs."""

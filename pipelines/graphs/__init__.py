@@ -1,0 +1,1 @@
+"""The pipelines: their steps as container components, wired and placed."""

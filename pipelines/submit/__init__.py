@@ -1,0 +1,1 @@
+"""Talking to a Kubeflow Pipelines server: upload, submit, follow, schedule."""
