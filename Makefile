@@ -67,10 +67,11 @@ gallery: env ## draw the README's figure and docs/gallery from a finished `make 
 test: env lint ## run the linters and every test
 	pytest $(PYTEST_ARGS)
 
-lint: env ## check style (ruff) and types (mypy)
+lint: env ## check style (ruff), types (mypy), and that imports run downwards (import-linter)
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-logo --no-cache
 
 bench: env ## measure the speed of every stage (5 to 10 minutes), print a table
 	python -m benchmarks

@@ -59,7 +59,7 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path):
 
 
 def test_a_changed_function_in_a_shared_module_counts_for_the_steps_that_import_it(package: Path):
-    changed = changed_by(package, "transforms.py", "np.arcsinh", "np.log1p")
+    changed = changed_by(package, "tracks/transforms.py", "np.arcsinh", "np.log1p")
     assert {"ingest", "preprocess", "export", "evaluate", "monitor"} & changed
     assert "preprocess" in changed
     assert "train" not in changed  # it is given the standardised matrix
@@ -71,13 +71,13 @@ def test_a_changed_function_in_a_shared_module_counts_for_the_steps_that_import_
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
-        ("store.py", {"ingest", "preprocess", "train", "embed", "evaluate"}),
-        ("shards.py", {"train", "embed"}),
-        ("parts.py", {"preprocess", "embed"}),
-        ("datasets.py", {"ingest", "preprocess", "train", "embed", "evaluate", "monitor"}),
-        ("genome.py", {"ingest", "preprocess", "embed", "evaluate"}),
-        ("gtf.py", {"evaluate"}),
-        ("evaluation.py", {"evaluate", "report", "promote"}),
+        ("store/arrays.py", {"ingest", "preprocess", "train", "embed", "evaluate"}),
+        ("store/shards.py", {"train", "embed"}),
+        ("store/parts.py", {"preprocess", "embed"}),
+        ("store/manifests.py", {"ingest", "preprocess", "train", "embed", "evaluate", "monitor"}),
+        ("genome/assembly.py", {"ingest", "preprocess", "embed", "evaluate"}),
+        ("genome/gtf.py", {"evaluate"}),
+        ("store/evaluation_results.py", {"evaluate", "report", "promote"}),
     ],
 )
 def test_a_changed_shared_module_concerns_the_steps_that_run_through_it(package: Path, module: str, steps: set[str]):
@@ -89,13 +89,13 @@ def test_a_changed_shared_module_concerns_the_steps_that_run_through_it(package:
 
 
 def test_of_a_module_for_every_step_only_what_is_named_counts(package: Path):
-    assert {"ingest", "train"} <= changed_by(package, "artifacts.py", "sort_keys=True, sep", "sort_keys=False, sep")
-    assert changed_by(package, "artifacts.py", "def written_whole(", "def written_whole(new: int, ") == set()
+    assert {"ingest", "train"} <= changed_by(package, "files/outputs.py", "sort_keys=True, sep", "sort_keys=False, sep")
+    assert changed_by(package, "files/outputs.py", "def written_whole(", "def written_whole(new: int, ") == set()
 
 
 def test_a_module_imported_within_a_function_counts(package: Path):
     (package / "late.py").write_text("VALUE = 1\n")
-    command = package / "train" / "command.py"
+    command = package / "steps" / "train" / "command.py"
     command.write_text(
         command.read_text() + "\n\ndef late() -> int:\n    from epilstm import late\n\n    return late.VALUE\n"
     )
@@ -117,20 +117,20 @@ def test_a_module_imported_within_a_function_counts(package: Path):
     ],
 )
 def test_a_default_counts_for_the_step_of_its_section_alone(package: Path, old: str, new: str, steps: set[str]):
-    assert changed_by(package, "config.py", old, new) == steps
+    assert changed_by(package, "params.py", old, new) == steps
 
 
 def test_the_description_of_a_param_does_not_count(package: Path):
-    assert changed_by(package, "config.py", "largest gradient norm", "the largest norm of a gradient") == set()
+    assert changed_by(package, "params.py", "largest gradient norm", "the largest norm of a gradient") == set()
 
 
 def test_a_validator_counts_for_the_step_of_its_section_alone(package: Path):
-    assert changed_by(package, "config.py", "both = sorted(", "both = list(") == {"preprocess"}
+    assert changed_by(package, "params.py", "both = sorted(", "both = list(") == {"preprocess"}
 
 
 def test_what_a_section_is_built_from_counts(package: Path):
     changed = changed_by(
-        package, "config.py", 'Codec = Literal["none", "lz4", "zstd"]', 'Codec = Literal["none", "lz4"]'
+        package, "params.py", 'Codec = Literal["none", "lz4", "zstd"]', 'Codec = Literal["none", "lz4"]'
     )
     assert {"ingest", "preprocess", "embed"} <= changed
 
@@ -141,10 +141,10 @@ def test_a_release_and_a_new_entry_for_another_step_are_no_change_of_code(packag
         changed_by(package, "errors.py", "class DataError", "class NewError(Exception):\n    pass\n\n\nclass DataError")
         == set()
     )
-    assert changed_by(package, "steps.py", "Train the LSTM autoencoder.", "Train it.") == set()
+    assert changed_by(package, "runtime/step_table.py", "Train the LSTM autoencoder.", "Train it.") == set()
 
 
-@pytest.mark.parametrize("path", ["console.py", "telemetry/live.py"])
+@pytest.mark.parametrize("path", ["console.py", "runtime/telemetry/live.py"])
 def test_what_reports_on_a_run_does_not_count(package: Path, path: str):
     before = digests(package)
     with open(package / path, "a", encoding="utf-8") as stream:
@@ -153,9 +153,9 @@ def test_what_reports_on_a_run_does_not_count(package: Path, path: str):
 
 
 def test_a_data_file_of_the_package_counts_for_the_steps_that_read_it(package: Path):
-    assert changed_by(package, "report/style.css", "{", "{ ") == {"report", "monitor"}
-    assert changed_by(package, "monitor/drift.html.jinja", "<", " <") == {"monitor"}
-    changed = changed_by(package, "genomes/hg19.chrom.sizes", "249250621", "249250622")
+    assert changed_by(package, "figures/style.css", "{", "{ ") == {"report", "monitor"}
+    assert changed_by(package, "steps/monitor/drift.html.jinja", "<", " <") == {"monitor"}
+    changed = changed_by(package, "genome/assemblies/hg19.chrom.sizes", "249250621", "249250622")
     assert "ingest" in changed
     assert changed == {
         name for name, code in step_fingerprints(package).items() if "epilstm.genome.assembly" in code.modules
@@ -186,5 +186,5 @@ def test_whatever_python_loads_for_a_step_is_in_its_closure(step: str):
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     loaded = {name for name in told if name.split(".")[0] == "epilstm" and not name.startswith(WITHOUT_VALUES)}
-    assert f"epilstm.{step}.command" in loaded
+    assert f"epilstm.steps.{step}.command" in loaded
     assert loaded <= set(step_fingerprint(step).modules)

@@ -341,7 +341,7 @@ def code(tiny_project: Path) -> Iterator[Path]:
 def test_comments_and_the_default_of_no_stage_s_step_rerun_nothing(tiny_project, code):
     for path in code.rglob("*.py"):
         path.write_text(f"# A comment.\n{path.read_text()}")
-    config = code / "config.py"
+    config = code / "params.py"
     text = config.read_text()
     of_monitor = '0.05, description="share of untouched tracks'
     assert of_monitor in text
@@ -351,7 +351,7 @@ def test_comments_and_the_default_of_no_stage_s_step_rerun_nothing(tiny_project,
 
 @pytest.mark.integration
 def test_a_default_reruns_the_stage_of_its_step_alone(tiny_project, code):
-    config = code / "config.py"
+    config = code / "params.py"
     text = config.read_text()
     assert '1.0, description="largest gradient norm"' in text
     config.write_text(
@@ -362,7 +362,7 @@ def test_a_default_reruns_the_stage_of_its_step_alone(tiny_project, code):
 
 @pytest.mark.integration
 def test_code_of_a_shared_module_reruns_the_stages_that_run_through_it(tiny_project, code):
-    with open(code / "transforms.py", "a") as stream:
+    with open(code / "tracks/transforms.py", "a") as stream:
         stream.write("\nCHANGED = True\n")
     through = {step for step in STAGED if "epilstm.tracks.transforms" in step_fingerprint(step).modules}
     assert "preprocess" in through

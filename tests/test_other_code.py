@@ -83,35 +83,35 @@ def project(made: Project, tmp_path: Path) -> Project:
 
 
 def test_binned_tracks(project: Project):
-    project.comment("ingest/binning.py")
+    project.comment("tracks/binning.py")
     assert "2 tracks (0 read, 2 reused)" in project.run(INGEST)
-    project.change("transforms.py")
+    project.change("tracks/transforms.py")
     assert "2 tracks (2 read, 0 reused)" in project.run(INGEST)
 
 
 def test_parts_of_the_matrix(project: Project):
-    project.comment("transforms.py")
+    project.comment("tracks/transforms.py")
     assert "done before" in project.run(PREPROCESS_PART)
-    project.change("transforms.py")
+    project.change("tracks/transforms.py")
     assert "done before" not in project.run(PREPROCESS_PART)
 
 
 def test_parts_of_the_embeddings(project: Project):
-    project.comment("shards.py")
+    project.comment("store/shards.py")
     assert "done before" in project.run(EMBED_PART)
-    project.change("store.py")
+    project.change("store/arrays.py")
     assert "done before" not in project.run(EMBED_PART)
 
 
 def test_checkpoints(project: Project):
     project.comment("model/recurrence.py")
     assert "other params, data or code" not in project.run(TRAIN)
-    project.change("datasets.py")
+    project.change("store/manifests.py")
     assert "of a run with other params, data or code, training starts from the beginning" in project.run(TRAIN)
 
 
 def test_a_default_of_another_step_s_params_keeps_everything(project: Project):
-    config = project.package / "config.py"
+    config = project.package / "params.py"
     config.write_text(config.read_text().replace('"Epi-LSTM report"', '"Another title"'))
     assert "2 tracks (0 read, 2 reused)" in project.run(INGEST)
     assert "done before" in project.run(PREPROCESS_PART)
@@ -125,9 +125,9 @@ def test_the_record_says_what_made_it(project: Project):
     before = record["code"]["fingerprint"]
     assert {"numpy", "torch", "onnxruntime", "xgboost", "zarr"} <= set(record["packages"])
     assert (record["device"], record["threads"]) == ("cpu", 1)
-    project.comment("train/loop.py")
+    project.comment("steps/train/loop.py")
     project.run(TRAIN)
     assert json.loads((project.folder / "model.record.json").read_text())["code"]["fingerprint"] == before
-    project.change("train/loop.py")
+    project.change("steps/train/loop.py")
     project.run(TRAIN)
     assert json.loads((project.folder / "model.record.json").read_text())["code"]["fingerprint"] != before

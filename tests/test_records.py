@@ -106,7 +106,7 @@ def test_versions_are_read_without_importing():
     assert found["numpy"] == version("numpy")
     assert set(found) <= set(records.PACKAGES)
     assert not set(found) & {"pytest", "dvc"}
-    code = "import sys; from epilstm.runtime.records import package_versions; package_versions(); print('torch' in sys.modules)"
+    code = "import sys, epilstm.runtime.records as r; r.package_versions(); print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
 

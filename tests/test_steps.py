@@ -88,7 +88,7 @@ def test_names_within_a_step_are_unique(step):
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_every_step_has_a_room_with_its_command(step):
     module, _, function = step.target.partition(":")
-    assert (module, function) == (f"epilstm.{step.name}.command", "run")
+    assert (module, function) == (f"epilstm.steps.{step.name}.command", "run")
     assert importlib.util.find_spec(module) is not None
 
 

@@ -21,7 +21,7 @@ from epilstm.pipelines.graphs.images import Images
 from epilstm.pipelines.graphs.profiles import PROFILES, Cluster, Profile, profile_named
 from epilstm.pipelines.graphs.step_tasks import TaskMaker
 
-#: Pipelines: name -> profiles that make sense for it. Each is ``pipelines.<name>:<name>``.
+#: Pipelines: name -> profiles that make sense for it. Each is ``epilstm.pipelines.graphs.<name>:<name>``.
 PIPELINES: dict[str, tuple[str, ...]] = {
     "training": tuple(PROFILES),
     "retraining": tuple(PROFILES),
@@ -92,7 +92,9 @@ def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = No
     from kfp import compiler
 
     settings = settings or Settings()
-    build: Callable[[TaskMaker, Mapping[str, Any]], Any] = getattr(import_module(f"pipelines.{pipeline}"), pipeline)
+    build: Callable[[TaskMaker, Mapping[str, Any]], Any] = getattr(
+        import_module(f"epilstm.pipelines.graphs.{pipeline}"), pipeline
+    )
     chosen = _with_accelerators(profile_named(profile), settings.accelerators)
     if chosen.distributed and not settings.cluster.data_root.startswith("/"):
         raise PipelineError(

@@ -1,7 +1,7 @@
 """Training over several nodes: the step's line as a Kubeflow Trainer TrainJob, followed to its end.
 
-``python -m epilstm.pipelines.task.trainjob OPTIONS -- epilstm train ...`` stands in for the line itself: it runs it under torchrun
-in the job's pods, on the volume that they share, and puts the outputs where the line says.
+``python -m epilstm.pipelines.task.trainjob OPTIONS -- epilstm train ...`` stands in for the line itself: it runs it
+under torchrun in the job's pods, on the volume that they share, and puts the outputs where the line says.
 """
 
 from __future__ import annotations

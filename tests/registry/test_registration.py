@@ -335,7 +335,7 @@ def test_a_detached_head_needs_a_branch(place: Place, repository: Repository):
 
 
 def test_uncommitted_code_is_named(place: Place, repository: Repository):
-    path = place.root / "components" / "epilstm" / "store.py"
+    path = place.root / "components" / "epilstm" / "store/arrays.py"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(RegistryError, match=r"^components/epilstm/store/arrays.py: changed but not committed"):
         register(repository)

@@ -1,8 +1,7 @@
 """``epilstm evaluate``: read, judge, write.
 
-The evaluation folder holds ``scores.json`` (`epilstm.store.evaluation_results.EvaluationResults`), ``predictions.parquet``
-(`epilstm.store.evaluation_results.PREDICTION_COLUMNS`), ``levels.parquet`` (`epilstm.store.evaluation_results.LEVEL_COLUMNS`) where a task predicts
-levels and, written last, ``manifest.json``.
+The evaluation folder holds ``scores.json``, ``predictions.parquet``, ``levels.parquet`` where a task predicts levels
+and, written last, ``manifest.json``; `epilstm.store.evaluation_results` has the schema of each.
 """
 
 from __future__ import annotations

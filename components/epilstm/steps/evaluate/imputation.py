@@ -2,9 +2,8 @@
 
 Tracks are hidden in folds that take at most one track per cell type and assay, as far as there are enough folds. Every
 method sees the same other tracks on the test chromosomes. What methods know of the hidden tracks elsewhere differs
-(`epilstm.store.evaluation_results.IMPUTATION_METHODS`): the network, PCA and the linear model have seen them on the training
-chromosomes, as has the second factorisation; the mean of the assay and the first factorisation never do, as is usual in
-the field.
+(`IMPUTATION_METHODS`): the network, PCA and the linear model have seen them on the training chromosomes, as has the
+second factorisation; the mean of the assay and the first factorisation never do, as is usual in the field.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The inputs of a server, held against the reference.
 
 A server counts, for each track, the values of a sample of its requests, those missing, and the sum and sum of squares
-of arcsinh of the others (`epilstm.serving.server.input_statistics`). It tells them with its metrics, so what ``/metrics`` says
-is the snapshot: counters since its start, or, of two snapshots, what came between them.
+of arcsinh of the others (`epilstm.serving.server.input_statistics`). It exports them as metrics, so ``/metrics`` is the
+snapshot: counters since its start; the difference of two snapshots is what came between them.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class Comparison(_Model):
     """Challenger minus champion in average precision on a task's held-out examples, on the same bootstrap resamples.
 
     `task` is ``mean`` for the mean over tasks. `clusters` is what the bootstrap resamples; below
-    `epilstm.store.evaluation_results.MIN_CLUSTERS` the interval says nothing and the verdict is ``not judged``, for the `reason`.
+    `MIN_CLUSTERS` of `epilstm.store.evaluation_results` the interval says nothing and the verdict is ``not judged``,
+    for the `reason`.
     """
 
     task: str
