@@ -19,7 +19,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot gallery test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards env clean
+.PHONY: help demo pilot gallery test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -93,6 +93,9 @@ pipelines: env ## compile the Kubeflow pipelines into pipelines/compiled
 
 dashboards: env ## write the Grafana dashboards of manifests/monitoring/dashboards as JSON
 	python -m manifests.monitoring.dashboards
+
+docs: env ## write the generated tables of the documentation
+	python -m docs.generate
 
 env: $(INSTALLED) ## make the Python environment in .venv
 

@@ -58,9 +58,3 @@ def test_embeddings_are_features_of_ones_own_classifier(finished):
     told = run_blocks("own-classifier.md", folder, "print(*scores.values())")
     embedding, _, guessing = map(float, told.splitlines()[-1].split())
     assert embedding > 5 * guessing
-
-
-def test_every_link_of_the_python_pages_leads_somewhere():
-    for page in (EXAMPLES.parent / "python.md", *EXAMPLES.glob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -31,7 +31,7 @@ from epilstm.steps.train.streams import Window, WindowSource, plan_epoch
 GPU_CHECK_STEPS = 25
 
 #: Share of the steps before the learning rate falls, by schedule. The trapezoid is a constant rate with a cooldown
-#: (Haegele et al. 2024, arXiv:2405.18392); its share was compared with the others (docs/experiments.md), not tuned.
+#: (Haegele et al. 2024, arXiv:2405.18392); its share was compared with the others (docs/lab-notebook.md), not tuned.
 FLAT = {"cosine": 0.0, "constant": 1.0, "trapezoid": 0.7}
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from epilstm.model.context import DECODER_SIZE
 
 #: How often a frame's own token counts beside the means around it, each of which counts once. With 1, the code is worth
-#: about as much on replication timing, but less on promoter-enhancer pairs (docs/experiments.md).
+#: about as much on replication timing, but less on promoter-enhancer pairs (docs/lab-notebook.md).
 OWN_WEIGHT = 4.0
 
 
