@@ -1,22 +1,17 @@
 """Weighted average precision and its bootstrap."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from epilstm.scoring.classification import verdicts
-from epilstm.scoring.scores import (
-    bootstrap_average_precision,
-    cluster_draws,
-    difference,
-    interval,
-    mean_auroc,
-    mean_average_precision,
-    score,
-    weighted_average_precision,
-)
+from epilstm.scoring.bootstrap import cluster_draws, difference, in_batches, interval
+from epilstm.scoring.metrics import mean_auroc, mean_average_precision, weighted_average_precision
+from epilstm.scoring.sentences import verdicts
+from epilstm.scoring.task_results import class_scores
 
 
 @settings(max_examples=60, deadline=None)
@@ -52,7 +47,7 @@ def test_bootstrap_equals_repeating_the_drawn_clusters() -> None:
     labels, scores = random.random(60) < 0.5, random.random(60)
     fold, cluster = random.integers(0, 3, 60), random.integers(0, 8, 60)
     draws = cluster_draws(8, 20, seed=3)
-    resampled = bootstrap_average_precision(labels, scores, fold, cluster, draws)
+    resampled = in_batches(draws, cluster, partial(mean_average_precision, labels, scores, fold))
     for row, value in zip(draws, resampled, strict=True):
         times = row[cluster].astype(int)
         repeated = [np.repeat(each, times) for each in (labels, scores, fold)]
@@ -66,11 +61,12 @@ def test_bootstrap_equals_repeating_the_drawn_clusters() -> None:
 
 def test_bootstrap_does_not_depend_on_how_many_resamples_are_handled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
-    args = random.random(50) < 0.3, random.random(50), random.integers(0, 2, 50), random.integers(0, 5, 50)
+    labels, scores, fold = random.random(50) < 0.3, random.random(50), random.integers(0, 2, 50)
+    cluster, measure = random.integers(0, 5, 50), partial(mean_average_precision, labels, scores, fold)
     draws = cluster_draws(5, 33, seed=1)
-    at_once = bootstrap_average_precision(*args, draws)
-    monkeypatch.setattr("epilstm.scoring.scores.WEIGHTS_AT_ONCE", 100)
-    np.testing.assert_array_equal(bootstrap_average_precision(*args, draws), at_once)
+    at_once = in_batches(draws, cluster, measure)
+    monkeypatch.setattr("epilstm.scoring.bootstrap.WEIGHTS_AT_ONCE", 100)
+    np.testing.assert_array_equal(in_batches(draws, cluster, measure), at_once)
 
 
 def test_draws_always_resample_as_many_clusters_as_there_are() -> None:
@@ -138,5 +134,5 @@ def test_auroc_is_undefined_where_no_fold_holds_both_classes() -> None:
 def test_f1_and_accuracy_take_one_half_as_threshold() -> None:
     labels = np.array([True, True, False, False])
     scores = np.array([0.9, 0.4, 0.6, 0.1], dtype=np.float32)
-    found = score(labels, scores, np.zeros(4, int), np.array([0.5]), 0.95)
-    assert (found.f1, found.accuracy, found.auroc, found.n, found.positives) == (0.5, 0.5, 0.75, 4, 2)
+    found = class_scores(labels, scores, np.zeros(4, int))
+    assert [found[key] for key in ("f1", "accuracy", "auroc", "n", "positives")] == [0.5, 0.5, 0.75, 4, 2]

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import r2_score
 
-from epilstm.scoring.regression import mean_spearman, weighted_r2, weighted_ranks, weighted_spearman
+from epilstm.scoring.metrics import mean_spearman, weighted_r2, weighted_ranks, weighted_spearman
 
 RANDOM = np.random.default_rng(8)
 LEVELS = np.round(RANDOM.normal(5, 2, 60), 1)

@@ -5,7 +5,7 @@ import pytest
 from epilstm.errors import ParamsError
 from epilstm.params import EvaluateParams, validate
 from epilstm.representation_names import PARTS, Part, RepresentationName, known_name, parse_name
-from epilstm.scoring.classification import spoken
+from epilstm.scoring.sentences import spoken
 from epilstm.steps.evaluate.compared import ordered, resolve
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,6 +109,19 @@ def prepare_trials(
                 )
             )
     return trials, windows
+
+
+def by_task(trials: Sequence[Trial]) -> dict[str, list[int]]:
+    """Numbers of the trials of each task, in order."""
+    numbers: dict[str, list[int]] = {}
+    for number, trial in enumerate(trials):
+        numbers.setdefault(trial.task.name, []).append(number)
+    return numbers
+
+
+def clusters_of(trials: Sequence[Trial]) -> int:
+    """Clusters of the cell type that has most of them."""
+    return max(len(np.unique(trial.cluster)) for trial in trials)
 
 
 def _where(task: Task, cell: str) -> str:

@@ -24,10 +24,9 @@ from epilstm.representations.nmf import fit_nmf, offsets, training_sample
 from epilstm.representations.pca import Moments, Pca, fit_pca
 from epilstm.representations.pooling import WindowTable
 from epilstm.runtime.runner import StepContext, StepResult
-from epilstm.scoring.classification import judge_task
 from epilstm.scoring.gene_regions import gene_regions
 from epilstm.scoring.prediction import MAJORITY, HeldOut, predict_majority, predict_shown
-from epilstm.scoring.regression import judge_regression
+from epilstm.scoring.task_results import score_classes, score_levels
 from epilstm.scoring.tasks import Task, given_tasks
 from epilstm.scoring.trials import Trial, prepare_trials
 from epilstm.steps.evaluate.compared import (
@@ -229,8 +228,8 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
         confidence=params.confidence,
         bootstrap=params.bootstrap,
         task_order=[task.name for task in of_classes],
-        tasks={task.name: judge_task(*_of_task(task, compared), params) for task in of_classes},
-        regression={task.name: judge_regression(*_of_task(task, compared), params) for task in of_levels},
+        tasks={task.name: score_classes(*_of_task(task, compared), params) for task in of_classes},
+        regression={task.name: score_levels(*_of_task(task, compared), params) for task in of_levels},
         reconstruction=reconstruction,
         imputation=imputation,
         leak=compared.leak,

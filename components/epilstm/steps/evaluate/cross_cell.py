@@ -24,13 +24,13 @@ from epilstm.representations.features import Representation, Transform
 from epilstm.representations.nmf import Nmf, fit_nmf, offsets, training_sample
 from epilstm.representations.pca import Moments, fit_pca
 from epilstm.representations.pooling import WindowTable
-from epilstm.scoring.classification import caveats, counted, listed, spoken
+from epilstm.scoring.bootstrap import cluster_draws, difference, interval
 from epilstm.scoring.classifier import predict_held_out
 from epilstm.scoring.folds import Folds, assign_folds
+from epilstm.scoring.metrics import metric_of
 from epilstm.scoring.prediction import MAJORITY, features_of, pool_windows
-from epilstm.scoring.scores import cluster_draws, difference, interval
-from epilstm.scoring.trial_scores import by_task, clusters_of, measure_of, measured, resampled
-from epilstm.scoring.trials import Trial
+from epilstm.scoring.sentences import caveats, counted, listed, spoken
+from epilstm.scoring.trials import Trial, by_task, clusters_of
 from epilstm.steps.evaluate.compared import Ingredients, fit, make
 from epilstm.store.evaluation_results import (
     EMBEDDING,
@@ -333,18 +333,18 @@ def _predicted(
 def _judged(
     task: str, stack: _Stack, scores: Mapping[str, tuple[list[NDArray], list[NDArray]]], params: EvaluateParams
 ) -> CrossCellTask:
-    trials, measure = stack.trials, measure_of(stack.trials)
+    trials, (measure, metric) = stack.trials, metric_of(stack.trials)
     draws = cluster_draws(trials[0].clusters, params.bootstrap, params.seed)
     clusters = clusters_of(trials)
     summary, across_draws = {}, {}
     cell_types: dict[str, dict[str, float]] = {trial.cell_type: {} for trial in trials}
     for name, (across, within) in scores.items():
-        values = [measured(trial, each) for trial, each in zip(trials, across, strict=True)]
+        values = [metric.value(trial, each) for trial, each in zip(trials, across, strict=True)]
         for trial, value in zip(trials, values, strict=True):
             cell_types[trial.cell_type][name] = value
-        own = float(np.mean([measured(trial, each) for trial, each in zip(trials, within, strict=True)]))
+        own = float(np.mean([metric.value(trial, each) for trial, each in zip(trials, within, strict=True)]))
         across_draws[name], within_draws = (
-            np.mean([resampled(trial, each, draws) for trial, each in zip(trials, part, strict=True)], axis=0)
+            np.mean([metric.resampled(trial, each, draws) for trial, each in zip(trials, part, strict=True)], axis=0)
             for part in (across, within)
         )
         mean = float(np.mean(values))

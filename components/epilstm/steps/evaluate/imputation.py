@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError
 from epilstm.params import EvaluateParams
 from epilstm.representations.pca import Moments
+from epilstm.scoring.bootstrap import verdict_of
 from epilstm.scoring.gene_regions import GeneRegions
-from epilstm.scoring.scores import judge_interval
 from epilstm.steps.evaluate.measures import SignalErrors, unstandardised
 from epilstm.store.evaluation_results import (
     FEW_TRACKS,
@@ -401,7 +401,7 @@ def compare(methods: dict[str, MeasureTable], params: EvaluateParams) -> list[Me
             deltas = np.array([own - other for own, other in pairs])
             low, high = np.quantile(deltas[draws].mean(axis=1), [tail, 1 - tail])
             # Of errors, less is better.
-            verdict, reason = judge_interval(Interval(low=-float(high), high=-float(low)), len(deltas), FEW_TRACKS)
+            verdict, reason = verdict_of(Interval(low=-float(high), high=-float(low)), len(deltas), FEW_TRACKS)
             found.append(
                 MeasureDifference(
                     baseline=baseline,

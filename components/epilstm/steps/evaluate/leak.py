@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from epilstm.params import EvaluateParams, FoldParams
-from epilstm.scoring.classification import listed, spoken
+from epilstm.scoring.bootstrap import cluster_draws, interval
 from epilstm.scoring.folds import assign_folds
+from epilstm.scoring.metrics import metric_of
 from epilstm.scoring.prediction import HeldOut
-from epilstm.scoring.scores import cluster_draws, interval
-from epilstm.scoring.trial_scores import by_task, measure_of, measured, resampled
-from epilstm.scoring.trials import Trial
+from epilstm.scoring.sentences import listed, spoken
+from epilstm.scoring.trials import Trial, by_task
 from epilstm.store.evaluation_results import EMBEDDING, Leak, LeakResult
 
 #: What the leak is shown of.
@@ -56,11 +56,12 @@ def judge_leak(
     for task, numbers in by_task(trials).items():
         draws = cluster_draws(trials[numbers[0]].clusters, params.bootstrap, params.seed)
         leaks = {}
+        measure, metric = metric_of([trials[each] for each in numbers])
         for name in names:
             by_folds = [
                 (
-                    float(np.mean([measured(every[each], scores[each][name]) for each in numbers])),
-                    np.mean([resampled(every[each], scores[each][name], draws) for each in numbers], axis=0),
+                    float(np.mean([metric.value(every[each], scores[each][name]) for each in numbers])),
+                    np.mean([metric.resampled(every[each], scores[each][name], draws) for each in numbers], axis=0),
                 )
                 for every, scores in ((trials, grouped), (leaky_trials, leaky))
             ]
@@ -71,7 +72,6 @@ def judge_leak(
                 delta=flattered - honest,
                 ci=interval(flattered_draws - honest_draws, params.confidence),
             )
-        measure = measure_of([trials[each] for each in numbers])
         results[task] = LeakResult(
             measure=measure, representations=leaks, sentence=_sentence(task, measure, leaks, params)
         )

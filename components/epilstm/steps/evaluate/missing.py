@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.params import EvaluateParams
-from epilstm.scoring.classification import caveats, counted, listed, spoken
+from epilstm.scoring.bootstrap import cluster_draws, difference, interval
+from epilstm.scoring.metrics import Metric, metric_of
 from epilstm.scoring.prediction import HeldOut
-from epilstm.scoring.scores import cluster_draws, difference, interval
-from epilstm.scoring.trial_scores import by_task, clusters_of, measure_of, measured, resampled
-from epilstm.scoring.trials import Trial
+from epilstm.scoring.sentences import caveats, counted, listed, spoken
+from epilstm.scoring.trials import Trial, by_task, clusters_of
 from epilstm.store.evaluation_results import EMBEDDING, NOT_JUDGED, Difference, Fall, MissingTask
 
 #: Choices of hidden tracks that the scores are averaged over.
@@ -56,10 +56,11 @@ def judge_missing(
     for task, numbers in by_task(trials).items():
         own = [trials[each] for each in numbers]
         draws = cluster_draws(own[0].clusters, params.bootstrap, params.seed)
+        measure, metric = metric_of(own)
         falls, fall_draws = {}, {}
         for name in hidden[0][0]:
-            with_all = _mean(trials, full, numbers, name, draws)
-            without = [_mean(trials, each, numbers, name, draws) for each in hidden]
+            with_all = _mean(metric, trials, full, numbers, name, draws)
+            without = [_mean(metric, trials, each, numbers, name, draws) for each in hidden]
             low = np.mean([score for score, _ in without])
             fall_draws[name] = with_all[1] - np.mean([each for _, each in without], axis=0)
             falls[name] = Fall(
@@ -68,7 +69,7 @@ def judge_missing(
                 fall=with_all[0] - float(low),
                 ci=interval(fall_draws[name], params.confidence),
             )
-        clusters, measure = clusters_of(own), measure_of(own)
+        clusters = clusters_of(own)
         differences = [
             difference(
                 name,
@@ -90,11 +91,16 @@ def judge_missing(
 
 
 def _mean(
-    trials: Sequence[Trial], scores: HeldOut, numbers: Sequence[int], name: str, draws: NDArray[np.float32]
+    metric: Metric,
+    trials: Sequence[Trial],
+    scores: HeldOut,
+    numbers: Sequence[int],
+    name: str,
+    draws: NDArray[np.float32],
 ) -> tuple[float, NDArray[np.float64]]:
     return (
-        float(np.mean([measured(trials[each], scores[each][name]) for each in numbers])),
-        np.mean([resampled(trials[each], scores[each][name], draws) for each in numbers], axis=0),
+        float(np.mean([metric.value(trials[each], scores[each][name]) for each in numbers])),
+        np.mean([metric.resampled(trials[each], scores[each][name], draws) for each in numbers], axis=0),
     )
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.params import EvaluateParams
-from epilstm.scoring.scores import bootstrap_average_precision, cluster_draws, difference, mean_average_precision
+from epilstm.scoring.bootstrap import cluster_draws, difference
+from epilstm.scoring.metrics import AVERAGE_PRECISION
 from epilstm.scoring.trials import Trial
 from epilstm.steps.promote.decision import Comparison
 from epilstm.steps.promote.gate import MEAN
@@ -70,15 +71,15 @@ def compare(trials: Sequence[Trial], challenger: Scores, champion: Scores, param
     params : EvaluateParams
         Those of the evaluation.
     """
-    comparisons: list[Comparison] = []
+    metric, comparisons = AVERAGE_PRECISION, list[Comparison]()
     mean_draws: list[NDArray[np.float64]] = []
     for name in dict.fromkeys(trial.task.name for trial in trials):
         own = [number for number, trial in enumerate(trials) if trial.task.name == name]
         draws = cluster_draws(trials[own[0]].clusters, params.bootstrap, params.seed)
         precision, resampled = [], []
         for scores in (challenger, champion):
-            precision.append(float(np.mean([_precision(trials[each], scores[each]) for each in own])))
-            resampled.append(np.mean([_resampled(trials[each], scores[each], draws) for each in own], axis=0))
+            precision.append(float(np.mean([metric.value(trials[each], scores[each]) for each in own])))
+            resampled.append(np.mean([metric.resampled(trials[each], scores[each], draws) for each in own], axis=0))
         clusters = max(len(np.unique(trials[each].cluster)) for each in own)
         mean_draws.append(resampled[0] - resampled[1])
         comparisons.append(_comparison(name, precision[0], precision[1], mean_draws[-1], clusters, params.confidence))
@@ -95,26 +96,17 @@ def compare(trials: Sequence[Trial], challenger: Scores, champion: Scores, param
     ]
 
 
-def _precision(trial: Trial, scores: NDArray[np.float32]) -> float:
-    once = np.ones((1, len(scores)))
-    return float(mean_average_precision(trial.examples.labels, scores, trial.folds.fold, once)[0])
-
-
-def _resampled(trial: Trial, scores: NDArray[np.float32], draws: NDArray[np.float32]) -> NDArray[np.float64]:
-    return bootstrap_average_precision(trial.examples.labels, scores, trial.folds.fold, trial.cluster, draws)
-
-
 def _comparison(
     task: str, challenger: float, champion: float, draws: NDArray[np.float64], clusters: int, confidence: float
 ) -> Comparison:
-    told = difference(task, challenger - champion, draws, clusters, confidence)
+    found = difference(task, challenger - champion, draws, clusters, confidence)
     return Comparison(
         task=task,
         challenger=challenger,
         champion=champion,
-        delta=told.delta,
-        ci=told.ci,
+        delta=found.delta,
+        ci=found.ci,
         clusters=clusters,
-        verdict=told.verdict,
-        reason=told.reason,
+        verdict=found.verdict,
+        reason=found.reason,
     )
