@@ -44,7 +44,7 @@ def do(params: ToyParams, context: StepContext) -> StepResult:
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Run the command line with a toy step added; gives (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    module = ModuleType("epilstm.toy.command")
+    module = ModuleType("epilstm.steps.toy.command")
     module.run = do  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(SECTIONS, "toy", ToyParams)
@@ -129,7 +129,7 @@ def test_a_part_is_handed_to_the_step_which_needs_no_output_then(run: Run, monke
     monkeypatch.setitem(STEPS, "toy", Step("toy", "Copy a text.", "train", *ports, part="one letter"))
     seen = []
     monkeypatch.setattr(
-        sys.modules["epilstm.toy.command"], "run", lambda _, context: seen.append(context) or StepResult("done")
+        sys.modules["epilstm.steps.toy.command"], "run", lambda _, context: seen.append(context) or StepResult("done")
     )
     code, _, err = run("toy", "--text", "text", "--cache", "cache", "--part", "b")
     assert (code, [context.part for context in seen]) == (0, ["b"]), err

@@ -21,7 +21,7 @@ PACKAGE = Path(epilstm.__file__).parent
 def package(tmp_path: Path) -> Path:
     """A copy of the package, to be changed."""
     folder = tmp_path / "epilstm"
-    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__", "compiled"))
     return folder
 
 

@@ -16,7 +16,10 @@ HEAVY = {
     "safetensors", "scipy", "sklearn", "tensorboard", "torch", "xgboost", "zarr",
 }  # fmt: skip
 
-LIGHT_MODULES = ["artifacts", "cli", "config", "console", "datasets", "errors", "genome", "runner", "steps"]
+LIGHT_MODULES = [
+    "cli", "console", "errors", "files.outputs", "genome.assembly", "params", "runtime.runner", "runtime.step_table",
+    "store.manifests",
+]  # fmt: skip
 
 
 def modules_after(program: str) -> set[str]:

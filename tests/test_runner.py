@@ -60,7 +60,7 @@ def run(params, context):
     (context.outputs["copy"] / "manifest.json").write_text("{}")
     return runner.StepResult("copied")
 
-module = ModuleType("epilstm.toy.command")
+module = ModuleType("epilstm.steps.toy.command")
 module.run = run
 sys.modules[module.__name__] = module
 config.SECTIONS["toy"] = config.Section
@@ -97,7 +97,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..
     def run(
         body: Body = copy_text, params: str | None = None, flags: frozenset[str] = frozenset(), part=None, **paths: str
     ):
-        module = ModuleType("epilstm.toy.command")
+        module = ModuleType("epilstm.steps.toy.command")
         module.run = body  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
         given = {"text": "text"} | ({} if part else {"copy": "out/copy"}) | paths
