@@ -6,7 +6,6 @@ compares the pages with what this module makes of the code.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -148,9 +147,8 @@ def regenerated(page: str, text: str) -> str:
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"{page}: needs one '{begin}' and one '{end}'")
-        part = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-        content = f"{begin}\n\n{made()}\n\n{end}"
-        text = part.sub(lambda _, content=content: content, text)
+        before, after = text.split(begin)[0], text.split(end)[1]
+        text = f"{before}{begin}\n\n{made()}\n\n{end}{after}"
     return text
 
 
