@@ -199,27 +199,6 @@ def test_the_pilot_is_a_run_of_its_own_that_leaves_params_yaml_as_it_is():
     assert "presets/other.yaml" in pilot_command("PARAMS=presets/other.yaml")
 
 
-def documented_commands(*names: str) -> list[str]:
-    """Lines of the documentation that type one of these commands of ours, comments left out."""
-    found = []
-    for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))):
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for block in re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
-            lines = (line.strip().partition("  #")[0] for line in block.splitlines())
-            found += [line for line in lines if line.startswith(tuple(f"epilstm {name} " for name in names))]
-    return found
-
-
-@pytest.mark.parametrize("line", documented_commands("run", "init"))
-def test_the_commands_for_own_data_take_what_the_documentation_gives_them(line):
-    from epilstm.cli import cli
-
-    words = shlex.split(line)[1:]
-    command = cli.get_command(cli.make_context("epilstm", [], resilient_parsing=True), words[0])
-    assert command is not None
-    assert command.make_context(words[0], words[1:]).params
-
-
 def test_no_documented_command_rewrites_params_yaml_or_needs_gits_user_name():
     for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")), *(PROJECT / "presets").glob("*")):
         assert "dvc exp run -S" not in page.read_text(encoding="utf-8"), page
