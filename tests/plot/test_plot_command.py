@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from epilstm.cli import main
+from epilstm.figures.loadings import loadings_plot
+from epilstm.figures.sample import read_sample
+from epilstm.figures.smoothness import smoothness_plot
 from epilstm.files.outputs import fingerprint
 from epilstm.store.evaluation_results import read_results
 from report.finished_run import SIZE, SIZES, TRACKS
@@ -108,25 +111,21 @@ def test_conservation_in_a_bedgraph_has_the_numbers_of_the_same_bigwig(
 
 
 def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
-    from epilstm.outputs.plot.embedding_plots import plot_loadings, read_bins
-
-    plot = plot_loadings(read_bins(finished["matrix"], finished["embeddings"], [], 100_000))
+    plot = loadings_plot(read_sample(finished["matrix"], finished["embeddings"]))
     assert "test chromosome chr3, n = 1,500 bins with data" in plot.caption
     assert len(plot.rows) == SIZE * len(TRACKS)
 
 
 def test_what_was_held_out_is_what_the_embeddings_model_held_out_or_is_not_claimed(finished, tmp_path):
-    from epilstm.outputs.plot.embedding_plots import plot_smoothness, read_bins
-
     folders = {name: shutil.copytree(finished[name], tmp_path / name) for name in ("matrix", "embeddings")}
     nothing = {"train": [], "validation": [], "test": []}
     change_manifest(folders["matrix"], split=nothing)  # as preprocess --encoder writes it
     change_manifest(folders["embeddings"], matrix_fingerprint=fingerprint(folders["matrix"]))
-    unknown = read_bins(folders["matrix"], folders["embeddings"], [], 100_000)
+    unknown = read_sample(folders["matrix"], folders["embeddings"])
     assert unknown.where == "chr1, chr2, chr3"
-    assert "chr1, chr2, chr3, 5,100 bins" in plot_smoothness(unknown, "euclidean", 1_000).caption
+    assert "chr1, chr2, chr3, n = 5,100 bins" in smoothness_plot(unknown, "euclidean", 1_000).caption
     change_manifest(folders["embeddings"], split={"train": ["chr3"], "validation": ["chr1"], "test": ["chr2"]})
-    assert read_bins(folders["matrix"], folders["embeddings"], [], 100_000).where == "test chromosome chr2"
+    assert read_sample(folders["matrix"], folders["embeddings"]).where == "test chromosome chr2"
 
 
 def change_manifest(folder, **changes):

@@ -3,10 +3,11 @@
 import pytest
 
 from epilstm.errors import ParamsError
-from epilstm.figures.drawing import NARROW, WIDE, look_of
+from epilstm.figures.drawing import NARROW, WIDE
 from epilstm.figures.imputation import imputation_figure, measures_drawn
-from epilstm.figures.task_scores import drawn_order
-from epilstm.outputs.plot.evaluation_plots import plot_curves, plot_imputation, plot_scores
+from epilstm.figures.looks import look_of
+from epilstm.figures.scores import LOWEST_SCORE, drawn_order, scores_figure
+from epilstm.outputs.plot.plots import plot_curves, plot_imputation, plot_scores
 from epilstm.store.evaluation_results import Imputation, Interval, MeasureTable, RegressionScores, SignalMeasures
 
 
@@ -43,7 +44,7 @@ def test_the_caption_of_many_cell_types_tells_their_range(finished, monkeypatch)
     told = plot_scores(finished["evaluation"], ["gene_expression"])
     positives = sorted({row["positives"] for row in told.rows})
     n = sorted({row["n"] for row in told.rows})
-    monkeypatch.setattr("epilstm.outputs.plot.evaluation_plots.ROWS", 1)
+    monkeypatch.setattr("epilstm.figures.scores.ROWS", 1)
     expected = (
         f"Gene expression: n = {' to '.join(map(str, n))} ({' to '.join(map(str, positives))} positive) "
         "in 2 cell types, of which 1 are drawn."
@@ -96,7 +97,6 @@ def test_imputation_is_drawn_in_the_measures_that_there_are(layout, genes):
 
 
 def test_levels_are_drawn_in_r2_and_spearman_whatever_is_far_below_zero():
-    from epilstm.figures.task_scores import LOWEST_SCORE, level_figure
     from epilstm.store.evaluation_results import RegressionCellType, RegressionResult, RegressionSummary
 
     def scores(r2):
@@ -114,9 +114,9 @@ def test_levels_are_drawn_in_r2_and_spearman_whatever_is_far_below_zero():
         summary={name: RegressionSummary(**scores(r2)) for name, r2 in values.items()},
     )  # fmt: skip
     for layout in (WIDE, NARROW):
-        figure = level_figure(task, layout)
+        figure = scores_figure([task], layout)
         figure.canvas.draw()
-        assert [axes.get_xlabel() for axes in figure.axes] == ["R²", "Spearman's correlation"]
+        assert [axes.get_xlabel() for axes in figure.axes] == ["R² of log RPKM", "Spearman's correlation"]
         points = {line.get_label(): line.get_xdata()[0] for line in figure.axes[0].lines}
         assert points["LSTM embedding"] == 0.4
         assert points["raw tracks"] == LOWEST_SCORE

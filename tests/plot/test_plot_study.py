@@ -7,7 +7,7 @@ import pytest
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.figures.drawing import NARROW, WIDE
-from epilstm.outputs.plot.study_plot import COLUMNS, Point, panels_of, places_of, plot_study, study_figure
+from epilstm.figures.study import COLUMNS, Point, panels_of, places_of, plot_study, study_figure
 
 
 def write(path, variants, studies=("hidden-size",), tasks=("gene_expression", "fire"), seeds=(1, 2)):

@@ -8,11 +8,11 @@ import pytest
 
 from epilstm.figures.density import density_figure
 from epilstm.figures.drawing import NARROW, WIDE
-from epilstm.figures.embedding import embedding_figure
+from epilstm.figures.landscape import window_figure
 from epilstm.figures.loadings import loadings_figure
 from epilstm.figures.training import error_note
 from epilstm.figures.window import Window
-from epilstm.outputs.plot.training_plot import plot_training
+from epilstm.outputs.plot.plots import plot_training
 from epilstm.store.manifests import dimension_names
 from epilstm.tracks.identity import TrackSet
 from report.finished_run import TRACKS
@@ -33,7 +33,7 @@ def figures(size):
     return {
         "density": partial(density_figure, values),
         "loadings": partial(loadings_figure, loadings, TrackSet.of_names(TRACKS), context_size=size // 2),
-        "embedding": partial(embedding_figure, window(size), context_size=size // 2),
+        "embedding": partial(window_figure, window(size), tracks=False, context_size=size // 2),
     }
 
 

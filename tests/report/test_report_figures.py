@@ -11,12 +11,11 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.figure import Figure
 
 from epilstm.figures.drawing import NARROW, STYLE, WIDE, picture, runs_of
-from epilstm.figures.embedding import averaged, embedding_figure, standard_scores
+from epilstm.figures.landscape import averaged, standard_scores, window_figure
 from epilstm.figures.loadings import loadings_figure
-from epilstm.figures.reconstruction import size_figure, track_figure, window_figure
-from epilstm.figures.run_outputs import TrainingCurve
-from epilstm.figures.task_scores import ROWS, score_figure
-from epilstm.figures.training import training_figure
+from epilstm.figures.reconstruction import size_figure, track_figure
+from epilstm.figures.scores import ROWS, scores_figure
+from epilstm.figures.training import TrainingCurve, training_figure
 from epilstm.figures.window import Window
 from epilstm.genome.assembly import Region
 from epilstm.store.evaluation_results import ReconstructionScore
@@ -43,27 +42,29 @@ def window(bins=60, tracks=3, size=2, missing=slice(0, 0)):
 @pytest.mark.parametrize("layout", [WIDE, NARROW])
 @pytest.mark.parametrize("missing", [slice(0, 0), slice(10, 30), slice(0, 60)], ids=["all", "gap", "nothing"])
 def test_windows_with_any_stretch_of_missing_data_are_drawn(layout, missing):
-    for draw in (window_figure, embedding_figure):
-        figure = draw(window(missing=missing), layout)
+    for shown in ({"tracks": False}, {"embedding": False}, {}):
+        figure = window_figure(window(missing=missing), layout, **shown)
         figure.canvas.draw()
-    assert figure.axes[0].get_xlabel() == "position on chr7 (Mb)"
+        panels = [axes for axes in figure.axes if axes.get_subplotspec()]
+        assert len(panels) == (3 if shown.get("tracks", True) else 0) + shown.get("embedding", True)
+        assert panels[-1].get_xlabel() == "position on chr7 (Mb)"
 
 
 @pytest.mark.parametrize("layout", [WIDE, NARROW])
 def test_the_context_code_is_marked_apart_from_the_bin_code(layout):
     correlation = np.zeros((4, 2))
     for figure in (
-        embedding_figure(window(size=4), layout, context_size=1),
+        window_figure(window(size=4), layout, tracks=False, context_size=1),
         loadings_figure(correlation, TrackSet.of_names(["a-DNase", "b-DNase"]), layout, context_size=1),
     ):
         figure.canvas.draw()
         assert [text.get_text() for text in figure.axes[0].texts] == ["bin code", "context"]
         assert 2.5 in [line.get_ydata()[0] for line in figure.axes[0].lines]
-    assert not embedding_figure(window(size=4), layout).axes[0].texts
+    assert not window_figure(window(size=4), layout, tracks=False).axes[0].texts
 
 
 def test_a_window_has_one_panel_per_track():
-    panels = window_figure(window(tracks=5), WIDE).axes
+    panels = window_figure(window(tracks=5), WIDE, embedding=False).axes
     assert [axes.get_title(loc="left") for axes in panels] == [f"E{number:03}-DNase" for number in range(5)]
 
 
@@ -128,19 +129,19 @@ def test_a_single_epoch_is_drawn():
 
 
 def test_scores_of_several_cell_types_start_with_their_mean():
-    assert labels_of(score_figure(task_result("fire", ["E003", "E116"]), WIDE)) == ["mean of 2", "E003", "E116"]
-    assert labels_of(score_figure(task_result("fire", ["E116"]), WIDE)) == ["E116"]
+    assert labels_of(scores_figure([task_result("fire", ["E003", "E116"])], WIDE)) == ["mean of 2", "E003", "E116"]
+    assert labels_of(scores_figure([task_result("fire", ["E116"])], WIDE)) == ["E116"]
 
 
 def test_many_cell_types_are_cut_short():
     cells = [f"E{number:03}" for number in range(40)]
-    labels = labels_of(score_figure(task_result("fire", cells), NARROW))
+    labels = labels_of(scores_figure([task_result("fire", cells)], NARROW))
     assert labels == ["mean of 40", *cells[:ROWS]]
 
 
 def test_a_point_of_the_scores_lies_at_its_average_precision():
     task = task_result("fire", ["E116"])
-    lines = {line.get_label(): line.get_xdata() for line in score_figure(task, WIDE).axes[0].lines}
+    lines = {line.get_label(): line.get_xdata() for line in scores_figure([task], WIDE).axes[0].lines}
     scores = task.cell_types["E116"].representations
     assert lines["LSTM embedding"][0] == scores["embedding"].average_precision
     assert lines["majority class"][0] == scores["majority"].average_precision

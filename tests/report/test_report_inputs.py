@@ -6,7 +6,7 @@ import pytest
 
 from epilstm.cli import main
 from epilstm.errors import DataError, ModelError, ParamsError
-from epilstm.figures.run_outputs import read_curve
+from epilstm.figures.training import read_curve
 from epilstm.files.outputs import fingerprint
 from epilstm.params import ReportParams, validate
 from report.conftest import write_report

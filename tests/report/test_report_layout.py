@@ -10,9 +10,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 
-from epilstm.figures.drawing import NARROW, STYLE, WIDE, legend_above, look_of, new_figure
-from epilstm.figures.embedding import embedding_figure
+from epilstm.figures.drawing import NARROW, STYLE, WIDE, legend_above, new_figure
+from epilstm.figures.landscape import window_figure
 from epilstm.figures.loadings import loadings_figure
+from epilstm.figures.looks import looks_of
 from epilstm.figures.window import Window
 from epilstm.genome.assembly import Region, assembly_name
 from epilstm.steps.report.data_quality import regions_by_use, used_for
@@ -34,7 +35,7 @@ def heat_maps(size: int, context_size: int):
     window = Window(Region("chr1", 0, 5_000), edges, signal, signal, signal, signal, values, ["E003-DNase"])
     loadings = random.uniform(-1, 1, (size, len(TRACKS)))
     return {
-        "embedding": partial(embedding_figure, window, context_size=context_size),
+        "embedding": partial(window_figure, window, tracks=False, context_size=context_size),
         "loadings": partial(loadings_figure, loadings, TrackSet.of_names(TRACKS), context_size=context_size),
     }
 
@@ -51,7 +52,7 @@ def test_the_names_of_levels_stand_beside_that_of_the_axis(name, size, context_s
     axis, ticks = axes.yaxis.label.get_window_extent(), axes.get_yticklabels()
     for level in levels:
         box = level.get_window_extent()
-        assert axis.x1 <= box.x0
+        assert axis.x1 <= box.x0 or not axes.get_ylabel()
         assert all(box.x1 <= tick.get_window_extent().x0 for tick in ticks if tick.get_text())
 
 
@@ -60,9 +61,9 @@ def test_a_legend_of_long_names_is_as_wide_as_the_figure_at_most(layout):
     with mpl.rc_context(STYLE):
         figure = new_figure(layout, 3)
         axes = figure.subplots()
-        for name in (*COMPARED, "majority"):
-            axes.plot([0, 1], [0, 1], label=look_of(name).label)
-        legend_above(figure, axes, layout, handle=1.2, narrow_columns=1)
+        for look in looks_of((*COMPARED, "majority")).values():
+            axes.plot([0, 1], [0, 1], label=look.label)
+        legend_above(figure, axes, layout, handle=1.2)
         FigureCanvasAgg(figure).draw()
     [legend] = figure.legends
     assert len(legend.get_texts()) == 8
@@ -70,7 +71,7 @@ def test_a_legend_of_long_names_is_as_wide_as_the_figure_at_most(layout):
 
 
 def test_representations_compared_unless_asked_otherwise_have_a_colour_each():
-    colors = [look_of(name).color for name in COMPARED]
+    colors = [look.color for look in looks_of(COMPARED).values()]
     assert len(set(colors)) == len(COMPARED)
 
 
@@ -83,7 +84,7 @@ def test_no_threshold_is_derived_from_intervals_that_say_nothing(finished_run):
     assert task_note(task.model_copy(update={"differences": [unknown]}), results) == ""
 
 
-def test_what_a_window_is_used_for_is_told_of_a_split_by_region_too():
+def test_what_a_window_is_used_for_is_known_of_a_split_by_region_too():
     matrix = MatrixManifest.model_construct(
         chromosome_sizes={"chr1": 10_000, "chr2": 5_000},
         regions=[("chr1", 0, 9_000), ("chr2", 0, 5_000)],
@@ -96,9 +97,9 @@ def test_what_a_window_is_used_for_is_told_of_a_split_by_region_too():
     assert used_for(uses, Region("chr2", 0, 5_000)) == ""
 
 
-def test_a_window_of_the_params_is_told_with_what_it_is_used_for(finished_run, tmp_path):
+def test_the_caption_of_a_window_names_what_it_is_used_for(finished_run, tmp_path):
     text = write_report(finished_run, tmp_path / "report.html", window="chr2:0-20000")
-    assert "it holds <strong>validation</strong> data" in text
+    assert "on a validation chromosome" in text
 
 
 def test_of_many_places_the_first_are_named():

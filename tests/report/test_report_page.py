@@ -218,8 +218,8 @@ def test_the_page_tells_the_bin_code_from_the_context_code(own_run, tmp_path):
     other.write_text(json.dumps(told | {"scores_sha256": sha256_file(scores)}))
     text = " ".join(re.sub(r"<[^>]+>", " ", write_report(own_run, tmp_path / "report.html")).split())
     for said in (
-        "with 4 numbers, 3 of the bin itself and 1 of its surroundings.",
-        "gives the tracks back from the 3 of the bin with R²",
+        "with 4 numbers, 3 of the bin itself and 1 of its context.",
+        "reconstructs the tracks from the 3 of the bin with R²",
         "embedding size 4 (3 of bin code, 1 of context)",
         "varimax: each axis has variance 1",
         "1,234 frames of 100 bins, 9 epochs (best: 7), R² 0.812 on frames",

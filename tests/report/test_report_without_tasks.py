@@ -15,8 +15,8 @@ def test_an_evaluation_without_tasks_gives_a_page_of_reconstruction_loadings_smo
     assert len(page.all("img")) == 8
     assert "No tasks were evaluated" in page.text
     assert "LSTM, own decoder 4 0.812" in page.text
-    assert "What the dimensions follow" in page.text
-    assert "How smooth it is along the genome" in page.text
+    assert "Correlation of dimensions with tracks" in page.text
+    assert "Smoothness along the genome" in page.text
     assert "tasks" not in page.ids
     targets = [link["href"] for link in page.all("a")]
     assert all(target[1:] in page.ids for target in targets)
@@ -59,6 +59,5 @@ def test_bins_without_data_and_tracks_next_to_zero_are_pointed_out(own_run):
     assert found.remarks == [
         "50% of the bins in the regions have no data in any track: the embedding there follows from their neighbours "
         "alone.",
-        "One track has next to no signal in more than 99% of the bins (A-CTCF): check that the file is the one that "
-        "was meant.",
+        "One track has next to no signal in more than 99% of the bins (A-CTCF): check that it is the right file.",
     ]

@@ -1,10 +1,10 @@
-"""What stands beside the tracks of a window: genes of an annotation, segments of a BED file."""
+"""What is drawn beside the tracks of a window: genes of an annotation, segments of a BED file."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Gene:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the genome with a name and a colour (``#rrggbb``)."""
+    """An interval of the genome with a name and a colour (``#rrggbb``)."""
 
     start: int
     end: int
@@ -48,7 +48,7 @@ def genes_in(path: Path, region: Region, chromosomes: Collection[str]) -> list[G
     Raises
     ------
     LabelsError
-        Missing or not GTF, or its chromosomes are called otherwise.
+        Missing or not GTF, or its chromosomes have other names.
     """
     annotation = read_annotation(path)
     match_names(
@@ -80,7 +80,7 @@ def segments_in(path: Path, region: Region, colors: tuple[str, ...], chromosomes
     Raises
     ------
     GenomeError
-        Missing or not BED, or its chromosomes are called otherwise.
+        Missing or not BED, or its chromosomes have other names.
     """
     segments: list[Segment] = []
     own: dict[str, str] = {}
@@ -106,7 +106,7 @@ def _rgb(text: str) -> str:
     return "#" + "".join(f"{int(part):02x}" for part in parts)
 
 
-def lanes(genes: list[Gene], room: float) -> list[int]:
+def lanes(genes: Sequence[Gene], room: float) -> list[int]:
     """Lane of each gene such that no two in a lane lie within `room` base pairs of each other."""
     ends: list[float] = []
     chosen = []

@@ -1,17 +1,30 @@
-"""Quantities along the genome that an embedding is held against: GC content and conservation."""
+"""Correlation of an embedding with a quantity along the genome: GC content, or conservation."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.figures.drawing import (
+    QUIET,
+    Layout,
+    Plot,
+    bases_as_words,
+    legend_above,
+    name_rows,
+    new_figure,
+    round_ticks,
+)
+from epilstm.figures.sample import SampledBins, bootstrap
 from epilstm.genome.fasta import gc_content
 from epilstm.genome.name_matching import those_there
 from epilstm.representations.features import Representation
@@ -22,14 +35,20 @@ Method = Literal["pearson", "spearman"]
 #: The option that names a bigWig here.
 GIVEN_AS = "--bigwig"
 
-#: Resamples of an interval, and its ends.
-RESAMPLES = 500
-PERCENTILES = (2.5, 97.5)
-SEED = 1
+METHODS: dict[Method, str] = {"pearson": "Pearson's correlation", "spearman": "Spearman's correlation"}
+
+#: Lengths of window (base pairs) over which means are correlated.
+WINDOWS = (25, 1_000, 10_000)
+
+#: Dimensions with a row of their own; of more, those that correlate best are drawn.
+ROWS = 40
+
+#: Windows from short to long.
+COLORS, MARKERS = ("#8fc1e3", "#0072B2", "#0b2f4e"), ("^", "o", "s")
 
 
-def gc_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[NDArray[np.float32]]:
-    """GC content of the bins of each stretch; NaN where no base is known.
+def gc_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[NDArray[np.float32]]:
+    """GC content of the bins of each interval; NaN where no base is known.
 
     Raises
     ------
@@ -37,19 +56,19 @@ def gc_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[NDArra
         `path` is not the FASTA of the matrix's assembly.
     """
     manifest = matrix.manifest
-    chromosomes = dict.fromkeys(stretch.chrom for stretch in stretches)
+    chromosomes = dict.fromkeys(interval.chrom for interval in intervals)
     content = gc_content(path, {name: manifest.chromosome_sizes[name] for name in chromosomes}, manifest.bin_size)
-    return [_within(content[stretch.chrom], stretch) for stretch in stretches]
+    return [_within(content[interval.chrom], interval) for interval in intervals]
 
 
-def _within(values: NDArray[np.float32], stretch: Block) -> NDArray[np.float32]:
-    """Values of a stretch, which may reach past the chromosome's last bin to complete a frame."""
-    known = values[stretch.first : stretch.last]
-    return np.concatenate([known, np.full(stretch.bins - len(known), np.nan, np.float32)])
+def _within(values: NDArray[np.float32], interval: Block) -> NDArray[np.float32]:
+    """Values of an interval, which may reach past the chromosome's last bin to complete a frame."""
+    known = values[interval.first : interval.last]
+    return np.concatenate([known, np.full(interval.bins - len(known), np.nan, np.float32)])
 
 
-def bigwig_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[NDArray[np.float32]]:
-    """Mean over the bases that a bigWig (such as phyloP) has a value for, of each bin of each stretch; NaN without.
+def bigwig_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[NDArray[np.float32]]:
+    """Mean over the bases that a bigWig (such as phyloP) has a value for, of each bin of each interval; NaN without.
 
     Or a bedGraph or wiggle file, gzipped or not.
 
@@ -68,17 +87,17 @@ def bigwig_of(path: Path, matrix: Matrix, stretches: Sequence[Block]) -> list[ND
             as_bigwig(path, str(path), sizes, Path(scratch), given_as=GIVEN_AS), str(path), given_as=GIVEN_AS
         ) as bigwig,
     ):
-        absent = [stretch.chrom for stretch in stretches if stretch.chrom not in bigwig.chromosomes]
+        absent = [interval.chrom for interval in intervals if interval.chrom not in bigwig.chromosomes]
         if absent:
             raise DataError(
                 f"{path}: no chromosome {absent[0]}; it has {those_there(absent[0], bigwig.chromosomes)}; give a "
                 "bigWig of the data set's assembly, with chromosomes named alike"
             )
         means = []
-        for stretch in stretches:
-            start, end = stretch.first * size, stretch.last * size
+        for interval in intervals:
+            start, end = interval.first * size, interval.last * size
             bases = np.full(end - start, np.nan, np.float32)
-            for block in bigwig.intervals(stretch.chrom, start, end):
+            for block in bigwig.intervals(interval.chrom, start, end):
                 _fill(bases, start, *block)
             rows = bases.reshape(-1, size)
             known = np.isfinite(rows)
@@ -112,7 +131,7 @@ class Correlation:
     window : int
         Base pairs.
     value, low, high : (size,) float64 array
-        Correlation and the ends of its 95% interval, which resamples stretches; NaN for a constant dimension.
+        Correlation and the ends of its 95% interval, which resamples intervals; NaN for a constant dimension.
     windows : int
         Windows with data.
     """
@@ -128,7 +147,7 @@ def correlate(
     representation: Representation,
     quantity: Sequence[NDArray[np.float32]],
     matrix: Matrix,
-    stretches: Sequence[Block],
+    intervals: Sequence[Block],
     window_bins: int,
     method: Method,
 ) -> Correlation:
@@ -140,9 +159,9 @@ def correlate(
     ----------
     representation : Representation
     quantity : sequence of (bins,) float32 array
-        One array per stretch; NaN where it is not known.
+        One array per interval; NaN where it is not known.
     matrix : Matrix
-    stretches : sequence of Block
+    intervals : sequence of Block
     window_bins : int
     method : str
         ``pearson``, or ``spearman``: the same of ranks (ties share their mean rank).
@@ -153,8 +172,8 @@ def correlate(
         Fewer than three windows, or the quantity is the same in all.
     """
     parts = [
-        window_means(representation.block(stretch), matrix.mask(stretch), known, window_bins)
-        for stretch, known in zip(stretches, quantity, strict=True)
+        window_means(representation.block(interval), matrix.mask(interval), known, window_bins)
+        for interval, known in zip(intervals, quantity, strict=True)
     ]
     vectors = np.concatenate([part[0] for part in parts])
     values = np.concatenate([part[1] for part in parts])
@@ -170,21 +189,19 @@ def correlate(
 
         vectors, values = rankdata(vectors, axis=0), rankdata(values)
     moments = _moments(vectors, values, owner, len(parts))
-    generator = np.random.default_rng(SEED)
-    drawn = generator.integers(len(parts), size=(RESAMPLES, len(parts)))
-    weights = np.stack([np.bincount(each, minlength=len(parts)) for each in drawn]).astype(np.float64)
-    resampled = _correlation({name: np.tensordot(weights, each, 1) for name, each in moments.items()})
-    value = _correlation({name: each.sum(axis=0) for name, each in moments.items()})
-    known = np.isfinite(value)
-    low, high = np.full((2, len(value)), np.nan)
-    low[known], high[known] = np.nanpercentile(resampled[:, known], PERCENTILES, axis=0)
+
+    def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _correlation({name: np.tensordot(weights, each, 1) for name, each in moments.items()})
+
+    value = weighted(np.ones((1, len(parts))))[0]
+    low, high = (np.where(np.isfinite(value), end, np.nan) for end in bootstrap(weighted, len(parts)))
     return Correlation(window_bins * matrix.manifest.bin_size, value, low, high, len(values))
 
 
 def window_means(
     vectors: NDArray[np.float32], mask: NDArray[np.bool_], values: NDArray[np.float32], window_bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means over windows of a stretch, of the bins that have both data and a value: (windows, size) and (windows,)."""
+    """Means over windows of the bins that have both data and a value: (windows, size) and (windows,)."""
     windows = len(values) // window_bins
     used = windows * window_bins
     both = (mask & np.isfinite(values))[:used].reshape(windows, window_bins)
@@ -197,23 +214,23 @@ def window_means(
 
 
 def _moments(
-    vectors: NDArray[np.floating], values: NDArray[np.floating], owner: NDArray[np.int64], stretches: int
+    vectors: NDArray[np.floating], values: NDArray[np.floating], owner: NDArray[np.int64], intervals: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Sums over the windows of each stretch, about the overall means: (stretches,) or (stretches, size) arrays."""
+    """Sums over the windows of each interval, about the overall means: (intervals,) or (intervals, size) arrays."""
     x, y = vectors - vectors.mean(axis=0), values - values.mean()
 
-    def by_stretch(each: NDArray[np.floating]) -> NDArray[np.float64]:
-        sums = np.zeros((stretches, *each.shape[1:]))
+    def by_interval(each: NDArray[np.floating]) -> NDArray[np.float64]:
+        sums = np.zeros((intervals, *each.shape[1:]))
         np.add.at(sums, owner, each)
         return sums
 
     return {
-        "n": by_stretch(np.ones((len(y), 1))),
-        "x": by_stretch(x),
-        "y": by_stretch(y[:, None]),
-        "xx": by_stretch(x * x),
-        "yy": by_stretch((y * y)[:, None]),
-        "xy": by_stretch(x * y[:, None]),
+        "n": by_interval(np.ones((len(y), 1))),
+        "x": by_interval(x),
+        "y": by_interval(y[:, None]),
+        "xx": by_interval(x * x),
+        "yy": by_interval((y * y)[:, None]),
+        "xy": by_interval(x * y[:, None]),
     }
 
 
@@ -227,3 +244,90 @@ def _correlation(moments: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float
     undefined: NDArray[np.float64] = np.full(shared.shape, np.nan)
     np.divide(shared, np.sqrt(np.where(ok, product, 1)), out=undefined, where=ok)
     return undefined
+
+
+def gc_plot(sample: SampledBins, fasta: Path, method: Method) -> Plot:
+    """Correlation of every dimension with GC content."""
+    quantity = gc_of(fasta, sample.matrix, sample.intervals)
+    return covariate_plot(sample, quantity, "GC content", "known bases only", method)
+
+
+def conservation_plot(sample: SampledBins, bigwig: Path, method: Method) -> Plot:
+    """Correlation of every dimension with conservation."""
+    quantity = bigwig_of(bigwig, sample.matrix, sample.intervals)
+    return covariate_plot(sample, quantity, "conservation", f"mean of {bigwig.name} over bases with a score", method)
+
+
+def covariate_plot(
+    sample: SampledBins, quantity: Sequence[NDArray[np.float32]], name: str, how: str, method: Method
+) -> Plot:
+    """Correlation of every dimension with a quantity (one array per interval), over windows of several lengths.
+
+    Raises
+    ------
+    DataError
+        Too few windows have data.
+    """
+    size = sample.matrix.manifest.bin_size
+    longest = max(interval.bins for interval in sample.intervals)
+    lengths = sorted({max(1, window // size) for window in WINDOWS if window <= longest * size // 3} | {1})
+    measured = [
+        correlate(sample.embedding, quantity, sample.matrix, sample.intervals, length, method) for length in lengths
+    ]
+    caption = (
+        f"{METHODS[method]} of each dimension of the embedding with {name} ({how}), of means over windows of "
+        f"{', '.join(bases_as_words(each.window) for each in measured)}; {sample.described}. Lines: 95% bootstrap "
+        "intervals over these intervals. The sign of a dimension is a convention."
+    )
+    alt = f"{METHODS[method]} of each of the {sample.embedding.size} dimensions of the embedding with {name}."
+    return Plot(partial(covariate_figure, measured, name, method), caption, alt, partial(_numbers, measured))
+
+
+def _numbers(measured: Sequence[Correlation]) -> list[dict[str, Any]]:
+    return [
+        {
+            "dimension": f"e{at}", "window_bp": each.window, "correlation": float(each.value[at]),
+            "low": float(each.low[at]), "high": float(each.high[at]), "windows": each.windows,
+        }
+        for each in measured
+        for at in range(len(each.value))
+    ]  # fmt: skip
+
+
+def covariate_figure(correlations: Sequence[Correlation], quantity: str, method: Method, layout: Layout) -> Figure:
+    """Correlation of every dimension with its interval, at several lengths of window.
+
+    Parameters
+    ----------
+    correlations : sequence of Correlation
+        By rising window, at most three.
+    quantity : str
+        Named on the axis.
+    method : str
+    layout : Layout
+    """
+    best = np.nan_to_num(np.abs(np.stack([each.value for each in correlations]))).max(axis=0)
+    rows = sorted(np.argsort(-best, kind="stable")[:ROWS].tolist())
+    figure = new_figure(layout, 1.0 + 0.3 * len(rows))
+    axes = figure.subplots()
+    step = 0.75 / len(correlations)
+    for rank, each in enumerate(correlations):
+        color = COLORS[rank + len(COLORS) - len(correlations)]
+        at = np.arange(len(rows)) + (rank - (len(correlations) - 1) / 2) * step
+        axes.hlines(at, each.low[rows], each.high[rows], color=color, linewidth=1.6, zorder=2)
+        axes.plot(
+            each.value[rows], at, linestyle="none", marker=MARKERS[rank], color=color, markeredgecolor="white",
+            markeredgewidth=0.6, label=f"{bases_as_words(each.window)} windows (n = {each.windows:,})", zorder=3,
+        )  # fmt: skip
+    axes.axvline(0, color=QUIET, linewidth=0.9, zorder=1)
+    for row in range(1, len(rows)):
+        axes.axhline(row - 0.5, color="#e4e8ec", linewidth=0.7, zorder=0)
+    name_rows(axes, [f"e{row}" for row in rows])
+    ends = np.concatenate([np.concatenate([each.low, each.high, each.value]) for each in correlations])
+    known = ends[np.isfinite(ends)]
+    reach = min(1.0, max(0.1, 1.08 * float(np.abs(known).max()))) if len(known) else 1.0
+    axes.set_xlim(-reach, reach)
+    axes.xaxis.set_major_locator(round_ticks(5 if layout.narrow else 10))
+    axes.set(xlabel=f"{METHODS[method]} with {quantity}", ylabel="embedding dimension")
+    legend_above(figure, axes, layout, handle=1.2)
+    return figure

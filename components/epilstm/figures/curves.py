@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
-from epilstm.store.evaluation_results import EMBEDDING, RegressionResult, TaskResult
+from epilstm.figures.drawing import QUIET, Layout, Plot, legend_above, new_figure, words, wrapped
+from epilstm.figures.looks import looks_of
+from epilstm.figures.scores import HOLD_OUT, as_compared, drawn_order
+from epilstm.store.evaluation_results import EMBEDDING, FoldsUsed, TaskResult
 
-#: Points kept of a curve: more could not be told apart in a figure.
+#: Points kept of a curve: more make no visible difference.
 POINTS = 160
 
 #: Cell types whose curves are drawn.
 CELL_TYPES_DRAWN = 4
+
+#: Size of the panels' titles, which are wrapped.
+TITLE_SIZE = 10.5
 
 
 @dataclass(frozen=True)
@@ -64,12 +74,6 @@ def cell_types_drawn(task: TaskResult) -> list[str]:
     return [cell for cell in task.cell_types if cell in by_positives[:CELL_TYPES_DRAWN]]
 
 
-def as_compared(names: Iterable[str], task: TaskResult | RegressionResult) -> list[str]:
-    """Names of representations in the order of the evaluation: JSON sorts keys, but not the list of differences."""
-    place = {each.baseline: number for number, each in enumerate(task.differences)}
-    return sorted(names, key=lambda name: place.get(name, -1))
-
-
 def read_curves(predictions: Path, task: TaskResult) -> dict[str, dict[str, Curves]]:
     """Curves of a task: cell type -> representation -> curves, over the held-out scores of all folds together.
 
@@ -106,10 +110,130 @@ def read_curves(predictions: Path, task: TaskResult) -> dict[str, dict[str, Curv
             if own.sum() != task.cell_types[cell].n or len(np.unique(labels[own])) < 2:
                 raise DataError(
                     f"{predictions}: not the {task.cell_types[cell].n} predictions of {task.name} in {cell} from "
-                    f"{name} that the scores tell of; run evaluate again"
+                    f"{name} that the scores are of; run evaluate again"
                 )
             if name != "majority":
                 curves[cell][name] = curves_of(labels[own], scores[own])
     if not all(EMBEDDING in each for each in curves.values()):
         raise DataError(f"{predictions}: no predictions of {task.name} from the embedding; run evaluate again")
     return curves
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """What a pair of panels shows: curves of each representation, of one task in one cell type."""
+
+    task: TaskResult
+    cell: str
+    curves: Mapping[str, Curves]
+    title: str
+
+
+def task_panels(task: TaskResult, predictions: Path) -> list[CurvePanel]:
+    """A pair of panels for each cell type that is drawn.
+
+    Raises
+    ------
+    DataError
+        The file does not have the task's predictions.
+    """
+    return [CurvePanel(task, cell, curves, cell) for cell, curves in read_curves(predictions, task).items()]
+
+
+def largest_panel(task: TaskResult, predictions: Path) -> CurvePanel:
+    """The pair of panels of the cell type with the most positives, titled with the task.
+
+    Raises
+    ------
+    DataError
+        The file does not have the task's predictions.
+    """
+    curves = read_curves(predictions, task)
+    most = max(curves, key=lambda cell: task.cell_types[cell].positives)
+    return CurvePanel(task, most, curves[most], words(task.name))
+
+
+def curves_plot(panels: Sequence[CurvePanel], folds: FoldsUsed) -> Plot:
+    """Precision-recall and ROC curves."""
+    tasks = list(dict.fromkeys(words(panel.task.name) for panel in panels))
+    by_cell, cells = panels[0].title == panels[0].cell, panels[0].task.cell_types
+    counts = []
+    for panel in panels:
+        scored = panel.task.cell_types[panel.cell]
+        name = panel.title if by_cell else f"{panel.title} ({panel.cell})"
+        counts.append(f"{name}: n = {scored.n:,}, {scored.positives:,} positive")
+    left_out = by_cell and len(panels) < len(cells)
+    most = f" These are the {len(panels)} of {len(cells)} cell types with the most positives." if left_out else ""
+    return Plot(
+        partial(curves_figure, panels),
+        f"{f'{tasks[0]}: h' if by_cell else 'H'}eld-out predictions of all folds together; {folds.count} folds hold "
+        f"out {HOLD_OUT[folds.by]}. {'; '.join(counts)}.{most} Dotted: chance, the share of positives. Folds are "
+        "calibrated separately, so these curves can lie a little below the average over folds.",
+        f"Precision-recall and ROC curves of {', '.join(tasks)} in {', '.join(panel.cell for panel in panels)}.",
+        partial(_numbers, panels),
+    )
+
+
+def _numbers(panels: Sequence[CurvePanel]) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": panel.task.name, "cell_type": panel.cell, "representation": representation, "curve": kind,
+            "x": float(x), "y": float(y),
+        }
+        for panel in panels
+        for representation, curve in panel.curves.items()
+        for kind, xs, ys in (
+            ("precision-recall", curve.recall, curve.precision),
+            ("ROC", curve.false_positive_rate, curve.recall_at_rate),
+        )
+        for x, y in zip(xs, ys, strict=True)
+    ]  # fmt: skip
+
+
+def curves_figure(panels: Sequence[CurvePanel], layout: Layout) -> Figure:
+    """Precision-recall and ROC curves, one above the other, or side by side where there is one pair or a phone."""
+    count, looks = len(panels), looks_of(name for panel in panels for name in panel.curves)
+    beside = count == 1 or layout.narrow
+    side = (layout.width - 0.3) / (2 if beside else count) - 0.6
+    titles = ["\n".join(wrapped(panel.title, side, TITLE_SIZE)) for panel in panels]
+    title_height = 0.17 * max(title.count("\n") + 1 for title in titles)
+    if beside:
+        side = min(side, 3.2)
+        figure = new_figure(layout, 0.45 + count * (side + 0.6 + title_height) + (0.3 if layout.narrow else 0))
+        grid = figure.subplots(count, 2, squeeze=False)
+        pairs = [(grid[row, 0], grid[row, 1]) for row in range(count)]
+    else:
+        figure = new_figure(layout, 0.45 + 2 * (side + 0.6) + title_height)
+        grid = figure.subplots(2, count, squeeze=False)
+        pairs = [(grid[0, column], grid[1, column]) for column in range(count)]
+    for panel, title, (precision_recall, roc) in zip(panels, titles, pairs, strict=True):
+        rate = panel.task.cell_types[panel.cell].base_rate
+        for rank, name in enumerate(drawn_order(panel.curves)):
+            look, curve = looks[name], panel.curves[name]
+            style = {
+                "zorder": 20 - rank,
+                "color": look.color,
+                "linestyle": look.line,
+                "linewidth": 1.5 if name == EMBEDDING else 1.2,
+            }
+            precision_recall.plot(curve.recall, curve.precision, drawstyle="steps-pre", label=look.label, **style)
+            roc.plot(curve.false_positive_rate, curve.recall_at_rate, label=look.label, **style)
+        chance = {"color": QUIET, "linewidth": 0.9, "linestyle": (0, (2, 2)), "zorder": 0, "label": "chance"}
+        precision_recall.plot([0, 1], [rate, rate], **chance)
+        roc.plot([0, 1], [0, 1], **chance)
+        _unit_square(precision_recall, title, "recall", "precision")
+        _unit_square(roc, "", "false positive rate", "true positive rate")
+    for both in pairs[1:] if not beside else []:
+        for axes in both:
+            axes.set_ylabel("")
+    legend_above(figure, pairs[0][0], layout)
+    return figure
+
+
+def _unit_square(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set(title=title, xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    axes.set_box_aspect(1)
+    ticks = np.array([0, 0.5, 1])
+    axes.set_xticks(ticks, ["0", "0.5", "1"])
+    axes.set_yticks(ticks, ["0", "0.5", "1"])
+    axes.grid()

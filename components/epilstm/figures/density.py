@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from epilstm.figures.drawing import QUIET, Layout, name_dimensions, new_figure, round_ticks
+from epilstm.figures.drawing import QUIET, Layout, Plot, color_bar, name_dimensions, new_figure, round_ticks
+from epilstm.figures.html import number
+from epilstm.figures.sample import SampledBins
 
 #: More dimensions than this are a heat map.
 RIDGES = 32
@@ -19,6 +24,32 @@ LIMIT, CELLS = 5.0, 200
 COLOR = "#0072B2"
 
 QUARTILES = (25, 50, 75)
+
+
+def density_plot(sample: SampledBins) -> Plot:
+    """How the values of each dimension are spread."""
+    values = sample.values()
+    size = values.shape[1]
+    how = "every ridge to its own height; bar: quartiles, dot: median" if size <= RIDGES else "one row per dimension"
+    return Plot(
+        partial(density_figure, values),
+        f"Density of each dimension's values, {how}; {sample.described}.",
+        f"Density of the values of each of the {size} dimensions of the embedding.",
+        partial(_numbers, values),
+    )
+
+
+def _numbers(values: NDArray[np.float32]) -> list[dict[str, Any]]:
+    quartiles = np.percentile(values, QUARTILES, axis=0)
+    return [
+        {
+            "dimension": f"e{at}", "mean": float(column.mean(dtype=np.float64)),
+            "standard_deviation": float(column.std(dtype=np.float64)),
+            **{f"quantile_{q}": float(quartiles[row, at]) for row, q in enumerate(QUARTILES)},
+            "minimum": float(column.min()), "maximum": float(column.max()), "bins": len(column),
+        }
+        for at, column in enumerate(values.T)
+    ]  # fmt: skip
 
 
 def densities(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -43,13 +74,7 @@ def densities(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray
 
 
 def density_figure(values: NDArray[np.float32], layout: Layout) -> Figure:
-    """One ridge per dimension with its quartiles, or a row of a heat map where there are many.
-
-    Parameters
-    ----------
-    values : (bins, size) float32 array
-    layout : Layout
-    """
+    """One ridge per dimension of (bins, size) values with its quartiles; of many, a row of a heat map each."""
     edges, density = densities(values)
     size = len(density)
     draw = _ridges if size <= RIDGES else _heat_map
@@ -86,7 +111,7 @@ def _ridges(
         axes.plot([low, high], [base - 0.08] * 2, color="#12344d", linewidth=2.2, solid_capstyle="butt", zorder=100)
         axes.plot([middle], [base - 0.08], "o", color="white", markeredgecolor="#12344d", markersize=4.2, zorder=101)
         axes.annotate(
-            f"{mean[row]:.2f} ± {spread[row]:.2f}".replace("-", "\N{MINUS SIGN}"), (1, base - 0.12),
+            f"{number(float(mean[row]), 2)} ± {number(float(spread[row]), 2)}", (1, base - 0.12),
             xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5, color=QUIET, zorder=102,
         )  # fmt: skip
     name_dimensions(axes, size, RIDGES)
@@ -108,8 +133,7 @@ def _heat_map(
         norm=LogNorm(1e-3, 2), interpolation="none", extent=(edges[0], edges[-1], size - 0.5, -0.5),
     )  # fmt: skip
     name_dimensions(axes, size, 25)
-    bar = figure.colorbar(image, ax=axes, extend="both", label="density (share of bins per standard deviation)")
-    bar.outline.set_visible(False)
+    color_bar(figure, image, axes, layout, "density (share of bins per standard deviation)", extend="both")
     return figure
 
 

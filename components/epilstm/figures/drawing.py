@@ -1,27 +1,27 @@
-"""How every figure looks, and how it gets into the page: twice, for a wide and for a narrow screen."""
+"""What every figure shares: its description, the style, the layouts, legends and axes."""
 
 from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
-from zlib import crc32
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from epilstm.representation_names import Part, known_name, short_distance
 from epilstm.store.manifests import dimension_names
 
-#: Dots per inch of what is not drawn as lines: 1.6 per CSS pixel on a laptop.
+#: Dots per inch of what a page holds as pixels: 1.6 per CSS pixel on a laptop.
 RASTER_DPI = 160
 
 TEXT, QUIET, LINE, PAPER, NO_DATA = "#1f2933", "#5b6773", "#cfd6dd", "#ffffff", "#c9c9c9"
@@ -60,97 +60,24 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "epilstm",
 }
 
-
-@dataclass(frozen=True)
-class Look:
-    """How one representation looks in every figure: colour (Okabe and Ito's palette), marker and line."""
-
-    label: str
-    color: str
-    marker: str
-    line: str | tuple[int, tuple[float, ...]]
-
-
-LOOKS = {
-    "embedding": Look("LSTM embedding", "#0072B2", "o", "-"),
-    "raw": Look("raw tracks", "#4a4a4a", "s", (0, (5, 1.5))),
-    "pca": Look("PCA", "#D55E00", "D", (0, (3, 1.2, 1, 1.2))),
-    "nmf": Look("NMF", "#CC79A7", "v", (0, (4, 1, 1, 1, 1, 1))),
-    "untrained": Look("untrained encoder", "#009E73", "^", (0, (1.2, 1.2))),
-    "majority": Look("majority class", "#8a8a8a", "|", (0, (2, 2))),
+#: Metadata without which the bytes of a file would depend on the day or the machine.
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
-#: What colours and labels representations that LOOKS does not have, by their parts.
-PART_COLORS = {
-    **{name: look.color for name, look in LOOKS.items()},
-    "bin_code": "#56B4E9",
-    "context_code": "#7f5aa8",
-    "pca_varimax": "#8c2d04",
-    "means": "#8a7a5a",
-}
-#: Colour of PCA of anything but the raw tracks.
-PCA_OF_MORE = "#882255"
-PART_LABELS = {
-    **{name: look.label for name, look in LOOKS.items()},
-    "bin_code": "bin code",
-    "context_code": "context code",
-    "pca_varimax": "PCA, varimax",
-    "means": "means",
-}
-PART_MARKERS = ("P", "X", "*", "h", "p", "<", ">")
-PART_LINES = ((6, 1), (2, 1), (6, 1, 2, 1), (4, 1, 2, 1, 2, 1), (1, 2))
-
-#: Colours left for representations that have no look of their own.
-MORE_COLORS, MORE_MARKERS = ("#E69F00", "#56B4E9", "#7f5aa8", "#8c6d31"), ("P", "X", "*", "h")
-
-#: The same for what reconstructs tracks.
-RECONSTRUCTION_LOOKS = {
-    "model": Look("LSTM, own decoder", "#0072B2", "o", "-"),
-    "pca": Look("PCA", "#D55E00", "D", (0, (3, 1.2, 1, 1.2))),
-    "untrained": Look("untrained, linear read-out", "#009E73", "^", (0, (1.2, 1.2))),
-}
-
+CAPTION_SIZE = 7.5
 
 #: Words of task names that the field writes in capitals.
 ABBREVIATIONS = {"fire": "FIRE", "tss": "TSS"}
 
-
-def words(name: str) -> str:
-    """A name of the tasks file as words: ``gene_expression`` becomes "Gene expression", ``tss`` "TSS"."""
-    text = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_")).strip()
-    return text[:1].upper() + text[1:]
-
-
-def look_of(name: str) -> Look:
-    """How a representation looks; one without a look of its own gets one that follows from its name.
-
-    Sums have a colour of those left over, others that of their kind; marker and line tell one size from another.
-    """
-    if name in LOOKS:
-        return LOOKS[name]
-    number, known = crc32(name.encode()), known_name(name)
-    rank = number % len(MORE_COLORS)
-    if known is not None:
-        first = known.parts[0]
-        own = PCA_OF_MORE if first.of is not None else PART_COLORS[first.kind]
-        color = own if len(known.parts) == 1 else MORE_COLORS[rank]
-        marker, line = PART_MARKERS[number % len(PART_MARKERS)], PART_LINES[number % len(PART_LINES)]
-        return Look(" + ".join(map(_label_of, known.parts)), color, marker, (0, line))
-    return Look(name.replace("_", " "), MORE_COLORS[rank], MORE_MARKERS[rank], (0, (6, 1, 1, 1, 1, 1)))
-
-
-def _label_of(part: Part) -> str:
-    if part.kind == "means":
-        return f"means ±{', '.join(map(short_distance, part.distances))}" if part.distances else "means"
-    if part.of is not None:
-        size = "" if part.size is None else f" {part.size}"
-        return f"{PART_LABELS['pca']}{size} of ({' + '.join(map(_label_of, part.of.parts))})"
-    return PART_LABELS[part.kind] if part.size is None else f"{PART_LABELS[part.kind]} {part.size}"
+Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Room for a figure: its width in inches, and whether the screen is a phone's."""
+    """Space for a figure: its width in inches, and whether the screen is a phone's."""
 
     width: float
     narrow: bool
@@ -162,46 +89,82 @@ Draw = Callable[[Layout], Figure]
 
 
 @dataclass(frozen=True)
+class Plot:
+    """A figure and its description, which the report and `epilstm plot` share.
+
+    Parameters
+    ----------
+    draw : callable
+        From a layout to the figure; called with `STYLE` in force.
+    caption : str
+        What is shown, of how many, measured how.
+    alt : str
+        What the figure shows, for those who cannot see it.
+    numbers : callable
+        Makes the numbers behind the figure: rows that all have the same keys.
+    """
+
+    draw: Draw
+    caption: str
+    alt: str
+    numbers: Callable[[], Rows]
+
+    @property
+    def rows(self) -> Rows:
+        """The numbers behind the figure."""
+        return self.numbers()
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A figure as the page holds it: data URIs for a wide and a narrow screen, with (width, height) in points."""
+    """A figure as a page holds it: data URIs for a wide and a narrow screen, with (width, height) in points."""
 
     wide: str
     narrow: str
     wide_size: tuple[int, int]
     narrow_size: tuple[int, int]
     alt: str
+    caption: str = ""
 
 
-def picture(draw: Draw, alt: str) -> Picture:
-    """Draw a figure for both screens.
-
-    Parameters
-    ----------
-    draw : callable
-        Makes the figure; called with the page's style in force.
-    alt : str
-        What the figure shows, for those who cannot see it.
-    """
-    (wide, wide_size), (narrow, narrow_size) = (_drawn(draw, layout) for layout in (WIDE, NARROW))
-    return Picture(wide, narrow, wide_size, narrow_size, alt)
+def picture(draw: Draw, alt: str, caption: str = "") -> Picture:
+    """Draw a figure for both screens."""
+    (wide, wide_size), (narrow, narrow_size) = (_for_page(draw, layout) for layout in (WIDE, NARROW))
+    return Picture(wide, narrow, wide_size, narrow_size, alt, caption)
 
 
-def _drawn(draw: Draw, layout: Layout) -> tuple[str, tuple[int, int]]:
+def _for_page(draw: Draw, layout: Layout) -> tuple[str, tuple[int, int]]:
+    content, (width, height) = render(draw, layout, "svg", RASTER_DPI)
+    svg = lean_svg(content.decode("utf-8"))
+    uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return uri, (round(width * 72), round(height * 72))
+
+
+def render(
+    draw: Draw, layout: Layout, form: Literal["png", "svg", "pdf"], dpi: float, caption: str = ""
+) -> tuple[bytes, tuple[float, float]]:
+    """Draw a figure, with a caption below where one is given: the file's content, and its size in inches."""
     with mpl.rc_context():
         # A reader's own matplotlibrc must change neither the look nor the bytes.
         mpl.rcdefaults()
         settings: Any = mpl.rcParams
         settings.update(STYLE)
         figure = draw(layout)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", dpi=RASTER_DPI, metadata={"Date": None, "Creator": None})
+        if caption:
+            _add_caption(figure, caption)
+        stream = io.BytesIO()
+        figure.savefig(stream, format=form, dpi=dpi, metadata=METADATA[form])
         width, height = figure.get_size_inches()
-    return data_uri(lean_svg(stream.getvalue())), (round(width * 72), round(height * 72))
+    return stream.getvalue(), (float(width), float(height))
 
 
-def literal(text: str) -> str:
-    """A user's text as a label: a dollar sign begins no formula."""
-    return text.replace("$", r"\$")
+def _add_caption(figure: Figure, caption: str) -> None:
+    """Set a caption below a figure, in lines of the figure's width, and make the figure that much higher."""
+    width, height = figure.get_size_inches()
+    kept_together = caption.replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    lines = wrapped(kept_together, width - 0.2, CAPTION_SIZE)
+    figure.set_size_inches(width, height + 1.35 * len(lines) * CAPTION_SIZE / 72 + 0.06)
+    figure.supxlabel("\n".join(lines), x=0.008, ha="left", fontsize=CAPTION_SIZE, color=QUIET, linespacing=1.25)
 
 
 def lean_svg(text: str) -> str:
@@ -211,9 +174,42 @@ def lean_svg(text: str) -> str:
     return re.sub(r">\s+<", "><", text).strip()
 
 
-def data_uri(svg: str) -> str:
-    """SVG text as a ``data:`` URI."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+def words(name: str) -> str:
+    """A name of the tasks file as words: ``gene_expression`` becomes "Gene expression", ``tss`` "TSS"."""
+    text = " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_")).strip()
+    return text[:1].upper() + text[1:]
+
+
+def bases_as_words(bases: int) -> str:
+    """A number of base pairs with its unit: 300 becomes "300 bp", 3000 "3 kb"."""
+    for size, unit in ((1_000_000, "Mb"), (1_000, "kb")):
+        if bases >= size:
+            return f"{bases / size:g} {unit}"
+    return f"{bases} bp"
+
+
+def literal(text: str) -> str:
+    """A user's text as a label: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
+
+
+def text_width(text: str, size: float) -> float:
+    """Width of a text in inches, in the figures' font."""
+    font = FontProperties(family=STYLE["font.family"], size=size)
+    width, _, _ = TextToPath().get_text_width_height_descent(text.replace(r"\$", "$"), font, ismath=False)
+    return float(width) / 72
+
+
+def wrapped(text: str, width: float, size: float) -> list[str]:
+    """Lines of a text that are at most `width` inches wide, broken between words."""
+    lines: list[str] = []
+    for word in re.split(r"[ \n]+", text):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def new_figure(layout: Layout, height: float) -> Figure:
@@ -221,40 +217,50 @@ def new_figure(layout: Layout, height: float) -> Figure:
     return Figure(figsize=(layout.width, height), layout="constrained")
 
 
-def legend_above(figure: Figure, axes: Axes, layout: Layout, *, handle: float = 1.8, narrow_columns: int = 2) -> None:
-    """One legend over the whole figure, from the labels of some axes; on a phone in a few columns.
+def legend_above(figure: Figure, axes: Axes, layout: Layout, *, handle: float = 1.8) -> None:
+    """One legend over the whole figure for the labelled artists of some axes; see `legend_of`."""
+    legend_of(figure, axes.get_legend_handles_labels()[0], layout, handle=handle)
+
+
+def legend_of(figure: Figure, handles: Sequence[Any], layout: Layout, *, handle: float = 1.8) -> None:
+    """One legend over the whole figure, in as many columns as fit; more rows than one make the figure higher.
 
     Parameters
     ----------
     figure : Figure
-    axes : Axes
-        Has the labelled artists, in the legend's order.
+    handles : sequence of artists
+        With labels; a label that is wider than the figure is wrapped.
     layout : Layout
     handle : float
         Length of a handle, in font sizes.
-    narrow_columns : int
-        Columns on a phone.
     """
-    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    size, spacing, margin, pad = STYLE["legend.fontsize"], 1.4, 1.2, 0.8
+    em = size / 72
+    room = layout.width - em * margin
+    labels = ["\n".join(wrapped(str(each.get_label()), room - em * (handle + pad), size)) for each in handles]
+    widths = [max(text_width(line, size) for line in label.split("\n")) + em * (handle + pad) for label in labels]
+    columns = _fitting_columns(widths, room, em * spacing)
+    rows = -(-len(labels) // columns)
+    lines = sum(max(label.count("\n") + 1 for label in labels[row::rows]) for row in range(rows))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 1.6 * em * (lines - 1))
     figure.legend(
-        handles,
-        labels,
-        loc="outside upper left",
-        ncols=narrow_columns if layout.narrow else fitting_columns(labels, layout.width, handle),
-        borderaxespad=0.2,
-        columnspacing=1.4,
-        handlelength=handle,
-    )
+        handles, labels, loc="outside upper left", ncols=columns, borderaxespad=0.2, columnspacing=spacing,
+        handlelength=handle, handletextpad=pad,
+    )  # fmt: skip
 
 
-def fitting_columns(labels: Sequence[str], width: float, handle: float) -> int:
-    """Columns of a legend that fit into a width (inches), by the length of its labels, which fill it by columns."""
-    for columns in range(len(labels), 1, -1):
-        rows, taller = divmod(len(labels), columns)
-        # matplotlib gives each of the first columns one row more until none is left.
-        firsts = [number * rows + min(number, taller) for number in range(columns + 1)]
-        longest = [max(map(len, labels[first:end])) for first, end in pairwise(firsts)]
-        if sum(0.066 * letters + 0.118 * (handle + 2.2) for letters in longest) <= width:
+def _fitting_columns(widths: Sequence[float], room: float, spacing: float) -> int:
+    """Columns of a legend, which fills it column by column, that fit into a width."""
+    for columns in range(len(widths), 1, -1):
+        # As matplotlib does it: the first columns have one entry more where they are not equally long.
+        each, more = divmod(len(widths), columns)
+        lengths = [each + (column < more) for column in range(columns)]
+        ends = np.cumsum([0, *lengths])
+        longest = [max(widths[first:last]) for first, last in itertools.pairwise(ends)]
+        if sum(longest) + spacing * (columns - 1) <= room:
             return columns
     return 1
 
@@ -262,6 +268,15 @@ def fitting_columns(labels: Sequence[str], width: float, handle: float) -> int:
 def round_ticks(most: int) -> MaxNLocator:
     """At most so many ticks, at multiples of 1, 2, 2.5 or 5 times a power of ten."""
     return MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a figure of points, from 0 at the top, with a grid across them and no axis line."""
+    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
 
 
 def name_dimensions(axes: Axes, size: int, most: int) -> None:
@@ -273,7 +288,7 @@ def name_dimensions(axes: Axes, size: int, most: int) -> None:
 
 
 def mark_levels(axes: Axes, size: int, context_size: int) -> None:
-    """Part the rows of a heat map of dimensions, of which the last `context_size` tell of the context."""
+    """Part the rows of a heat map of dimensions, of which the last `context_size` describe the context."""
     if not 0 < context_size < size:
         return
     own, left = size - context_size, -8 - 6 * len(dimension_names(size)[-1])
@@ -284,6 +299,15 @@ def mark_levels(axes: Axes, size: int, context_size: int) -> None:
             rotation=90, ha="right", va="center", fontsize=8,
         )  # fmt: skip
     axes.yaxis.labelpad = 26
+
+
+def color_bar(figure: Figure, image: Any, axes: Axes, layout: Layout, label: str, **options: Any) -> None:
+    """Explain the colours of a heat map, at the right or, on a phone, below."""
+    below = {"location": "bottom", "pad": 0.03, "aspect": 30}
+    beside = {"location": "right", "pad": 0.015, "aspect": 20}
+    where = below if layout.narrow else beside
+    bar = figure.colorbar(image, ax=axes, fraction=0.08, label=label, **{**where, **options})
+    bar.outline.set_visible(False)
 
 
 def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

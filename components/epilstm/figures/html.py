@@ -6,12 +6,12 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-STYLE_SHEET = "style.css"
+from epilstm.store.evaluation_results import Interval
 
+STYLE_SHEET = "style.css"
 
 #: Rows from which a table is folded away until the reader asks for it.
 LONG_TABLE = 30
-
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
@@ -29,6 +29,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", MINUS) if float(text) else text.removeprefix("-")
 
 
+def span(interval: Interval) -> str:
+    """An interval as ``low to high``."""
+    return f"{number(interval.low)} to {number(interval.high)}"
+
+
 def signed(value: float) -> str:
     """A difference, with its sign."""
     text = number(value)
@@ -41,7 +46,7 @@ def count(value: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent; one that only rounds to 0% or 100% is said to be next to it."""
+    """A share in percent; one that only rounds to 0% or 100% is "below" or "above" it."""
     if 0 < share < 0.0005:
         return "below 0.1%"
     return "above 99.9%" if 0.9995 < share < 1 else f"{share:.1%}"

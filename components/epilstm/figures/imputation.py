@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from epilstm.figures.drawing import QUIET, Layout, new_figure
+from epilstm.figures.drawing import QUIET, Layout, Plot, name_rows, new_figure
+from epilstm.figures.looks import LOOKS
 from epilstm.store.evaluation_results import IMPUTATION_MEASURES, IMPUTATION_METHODS, Imputation
-
-Measure = Literal["mse_global", "mse_1obs", "mse_1imp", "mse_prom", "mse_gene"]
 
 #: What the methods are called in the figure; a method not named here goes by its own name.
 METHODS = {
@@ -23,7 +23,29 @@ METHODS = {
     "linear": "linear, other tracks",
 }
 
-MODEL, BASELINE = "#0072B2", "#7d8792"
+MODEL, BASELINE = LOOKS["embedding"].color, "#7d8792"
+
+
+def imputation_plot(imputation: Imputation) -> Plot:
+    """Errors of imputed tracks, by method and measure."""
+    tracks = len(next(iter(imputation.methods.values())).tracks)
+    return Plot(
+        partial(imputation_figure, imputation),
+        f"Mean squared error of imputed tracks, transformed signal; each track was hidden with others in one of "
+        f"{len(imputation.folds)} groups; {', '.join(imputation.chromosomes)}, n = {tracks} tracks, "
+        f"{imputation.bins:,} bins. Small points: tracks; large ones: their mean.",
+        f"Mean squared error of imputed tracks by {', '.join(methods_drawn(imputation))}.",
+        partial(_numbers, imputation),
+    )
+
+
+def _numbers(imputation: Imputation) -> list[dict[str, Any]]:
+    return [
+        {"method": method, "track": track, "measure": measure, "error": getattr(each, measure)}
+        for method, table in imputation.methods.items()
+        for track, each in table.tracks.items()
+        for measure in IMPUTATION_MEASURES
+    ]
 
 
 def track_errors(imputation: Imputation, method: str, measure: str) -> list[float]:
@@ -69,11 +91,7 @@ def imputation_figure(imputation: Imputation, layout: Layout) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=5))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_yticks(range(len(methods)), [METHODS.get(method, method.replace("_", " ")) for method in methods])
-        axes.set_ylim(len(methods) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x")
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, [METHODS.get(method, method.replace("_", " ")) for method in methods])
         axes.axhline(0.5, color=QUIET, linewidth=0.6)
     for axes in grid[len(measures) :]:
         axes.set_axis_off()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from epilstm.figures.drawing import NO_DATA, Layout, literal, mark_levels, name_dimensions, new_figure
+from epilstm.figures.drawing import NO_DATA, Layout, Plot, color_bar, literal, mark_levels, name_dimensions, new_figure
+from epilstm.figures.sample import SampledBins
 from epilstm.figures.track_choice import by_assay
 from epilstm.representations.features import Representation
 from epilstm.representations.pca import Moments
@@ -20,10 +23,32 @@ from epilstm.tracks.identity import TrackSet
 TRACKS_NAMED = 60
 
 
+def loadings_plot(sample: SampledBins, context_size: int = 0) -> Plot:
+    """Correlation of every dimension with every track; the last `context_size` dimensions describe the context."""
+    tracks = sample.matrix.manifest.track_set
+    values, _ = correlations(sample.embedding, sample.matrix, sample.intervals)
+    return Plot(
+        partial(loadings_figure, values, tracks, context_size=context_size),
+        "Correlation (Pearson) of each dimension of the embedding with each track's standardised signal, tracks by "
+        f"assay; {sample.described}. The sign of a dimension is a convention.",
+        f"Heat map of the correlation of each of the {len(values)} dimensions of the embedding with each of the "
+        f"{len(tracks)} tracks.",
+        partial(_numbers, values, tracks),
+    )
+
+
+def _numbers(values: NDArray[np.float64], tracks: TrackSet) -> list[dict[str, Any]]:
+    return [
+        {"dimension": f"e{at}", "track": track, "correlation": float(row[column])}
+        for at, row in enumerate(values)
+        for column, track in enumerate(tracks.names)
+    ]
+
+
 def correlations(
-    representation: Representation, matrix: Matrix, stretches: Sequence[Block]
+    representation: Representation, matrix: Matrix, intervals: Sequence[Block]
 ) -> tuple[NDArray[np.float64], int]:
-    """Pearson correlation of every dimension with every track, over the bins with data of some stretches.
+    """Pearson correlation of every dimension with every track, over the bins with data of some intervals.
 
     Returns
     -------
@@ -34,9 +59,9 @@ def correlations(
     """
     size = representation.size
     moments = Moments(size + matrix.tracks)
-    for stretch in stretches:
-        mask = matrix.mask(stretch)
-        moments.add(np.concatenate([representation.block(stretch)[mask], matrix.rows(stretch)[mask]], axis=1))
+    for interval in intervals:
+        mask = matrix.mask(interval)
+        moments.add(np.concatenate([representation.block(interval)[mask], matrix.rows(interval)[mask]], axis=1))
     products = moments.about(moments.mean)
     squares = np.diag(products).copy()
     # What is left of a constant column is the rounding of its sums.
@@ -48,16 +73,7 @@ def correlations(
 def loadings_figure(
     correlation: NDArray[np.float64], tracks: TrackSet, layout: Layout, context_size: int = 0
 ) -> Figure:
-    """Dimensions over tracks, which are grouped by assay; red rises with the track, blue falls.
-
-    Parameters
-    ----------
-    correlation : (size, tracks) float64 array
-    tracks : TrackSet
-    layout : Layout
-    context_size : int
-        Of the dimensions, the last so many are marked as telling of the context.
-    """
+    """(size, tracks) correlations, tracks grouped by assay; red rises with the track, blue falls."""
     groups = by_assay(tracks)
     labels = {
         name: " ".join((each.cell_type, *each.fields[2:]))
@@ -92,9 +108,5 @@ def loadings_figure(
         side.set_visible(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(
-        image, ax=axes, location="bottom" if layout.narrow else "right", fraction=0.08,
-        pad=0.03 if layout.narrow else 0.015, aspect=30 if layout.narrow else 22, label="correlation (Pearson)",
-    )  # fmt: skip
-    bar.outline.set_visible(False)
+    color_bar(figure, image, axes, layout, "correlation (Pearson)")
     return figure

@@ -1,28 +1,19 @@
-"""How well tracks are given back: against embedding size, track by track, and along a window of the genome."""
+"""How well tracks are reconstructed: against PCA of every size, and track by track."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from epilstm.figures.drawing import (
-    NO_DATA,
-    QUIET,
-    RECONSTRUCTION_LOOKS,
-    Layout,
-    Look,
-    legend_above,
-    literal,
-    new_figure,
-    round_ticks,
-    runs_of,
-)
+from epilstm.figures.drawing import LINE, Layout, Plot, legend_above, name_rows, new_figure
+from epilstm.figures.html import number
+from epilstm.figures.looks import RECONSTRUCTION_LOOKS, Look
 from epilstm.figures.track_choice import by_assay
-from epilstm.figures.window import Window
 from epilstm.store.evaluation_results import Reconstruction
 from epilstm.tracks.identity import TrackSet
 
@@ -30,8 +21,47 @@ from epilstm.tracks.identity import TrackSet
 TRACKS_ONE_BY_ONE = 60
 ASSAYS_ONE_BY_ONE = 40
 
-#: An R2 below this is drawn here, at the edge: how far below tells no more.
+#: An R2 below this is drawn here, at the edge.
 LOWEST_R2 = -0.25
+
+
+def size_plot(reconstruction: Reconstruction) -> Plot:
+    """R2 of PCA over its size, and of the model and the untrained encoder at theirs."""
+    return Plot(
+        partial(size_figure, reconstruction),
+        "R² of PCA with a growing number of components (fitted on the training data; with as many as "
+        "there are tracks it is the raw tracks, and is left out), and the model and the untrained encoder at "
+        "their size.",
+        f"R² of PCA rising with its size, and the model's R² of {number(reconstruction.models['model'].r2)} at "
+        f"{reconstruction.size} numbers per bin.",
+        lambda: (
+            [{"model": "pca", "size": point.size, "r2": point.r2} for point in reconstruction.pca_curve]
+            + [
+                {"model": name, "size": reconstruction.size, "r2": reconstruction.models[name].r2}
+                for name in ("model", "untrained")
+            ]
+        ),
+    )
+
+
+def track_plot(reconstruction: Reconstruction, tracks: TrackSet) -> Plot:
+    """R2 of every track, or of each assay's tracks where there are many."""
+    how = (
+        "per track, grouped by assay"
+        if len(tracks) <= TRACKS_ONE_BY_ONE
+        else "small points are tracks (the model only), large ones the median of an assay's tracks; in brackets, "
+        "tracks per assay"
+    )
+    return Plot(
+        partial(track_figure, reconstruction, tracks),
+        f"R² on the test data: {how}.",
+        f"R² on test data per track for {' and '.join(reconstruction.models)}; the table has the numbers.",
+        lambda: [
+            {"model": name, "track": track, "r2": each.track_r2.get(track)}
+            for name, each in reconstruction.models.items()
+            for track in tracks.names
+        ],
+    )
 
 
 def size_figure(reconstruction: Reconstruction, layout: Layout) -> Figure:
@@ -49,17 +79,9 @@ def size_figure(reconstruction: Reconstruction, layout: Layout) -> Figure:
             continue
         size = reconstruction.size
         axes.plot(
-            [size],
-            [max(score, LOWEST_R2)],
-            color=look.color,
-            marker=look.marker,
-            linestyle="none",
-            markersize=9,
-            markeredgecolor="white",
-            label=f"{look.label} ({score:.3f})",
-            clip_on=False,
-            zorder=3,
-        )
+            [size], [max(score, LOWEST_R2)], color=look.color, marker=look.marker, linestyle="none", markersize=9,
+            markeredgecolor="white", label=f"{look.label} ({score:.3f})", clip_on=False, zorder=3,
+        )  # fmt: skip
     axes.set(xlabel="numbers per bin", ylabel="R² on test data")
     axes.set_xlim(0, max(reconstruction.size, *(size for size, _ in points), 1) + 1)
     axes.set_ylim(top=1.0)
@@ -84,10 +106,9 @@ def _one_by_one(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout
     rows = np.arange(len(ordered))
     for name, look in _looks(reconstruction).items():
         _plot_r2(axes, _r2(reconstruction, name, ordered), rows, look, alpha=1, size=34)
-    axes.set_yticks(rows, [literal(name) for name in ordered])
     for edge in np.cumsum([len(names) for names in by_assay(tracks).values()])[:-1]:
-        axes.axhline(edge - 0.5, color="#cfd6dd", linewidth=0.8)
-    _finish(figure, axes, len(ordered), layout)
+        axes.axhline(edge - 0.5, color=LINE, linewidth=0.8)
+    _finish(figure, axes, ordered, layout)
     return figure
 
 
@@ -106,22 +127,12 @@ def _per_assay(reconstruction: Reconstruction, tracks: TrackSet, layout: Layout)
                 _plot_r2(axes, r2, spread, look, alpha=0.35, size=9, label=row == 0)
             known = r2[np.isfinite(r2)]
             if len(known):
-                median = float(np.clip(np.median(known), LOWEST_R2, 1))
-                label = None
-                if row == 0:
-                    label = f"{look.label}, median" if name == "model" else f"{look.label}, median of tracks"
+                of = "median" if name == "model" else "median of tracks"
                 axes.scatter(
-                    [median],
-                    [row],
-                    s=46,
-                    color=look.color,
-                    marker=look.marker,
-                    edgecolor="white",
-                    label=label,
-                    zorder=4,
-                )
-    axes.set_yticks(range(len(groups)), [f"{literal(assay)} ({len(names)})" for assay, names in groups.items()])
-    _finish(figure, axes, len(groups), layout)
+                    [float(np.clip(np.median(known), LOWEST_R2, 1))], [row], s=46, color=look.color, marker=look.marker,
+                    edgecolor="white", label=f"{look.label}, {of}" if row == 0 else None, zorder=4,
+                )  # fmt: skip
+    _finish(figure, axes, [f"{assay} ({len(names)})" for assay, names in groups.items()], layout)
     return figure
 
 
@@ -139,76 +150,16 @@ def _plot_r2(
     axes: Axes, r2: np.ndarray, rows: np.ndarray, look: Look, *, alpha: float, size: float, label: bool = True
 ) -> None:
     axes.scatter(
-        np.maximum(r2, LOWEST_R2),
-        rows,
-        s=size,
-        color=look.color,
-        marker=look.marker,
-        alpha=alpha,
-        linewidth=0.5 if alpha == 1 else 0,
-        edgecolor="white",
-        label=look.label if label else None,
-        clip_on=False,
+        np.maximum(r2, LOWEST_R2), rows, s=size, color=look.color, marker=look.marker, alpha=alpha,
+        linewidth=0.5 if alpha == 1 else 0, edgecolor="white", label=look.label if label else None, clip_on=False,
         zorder=4 if look is RECONSTRUCTION_LOOKS["model"] else 3,
-    )
+    )  # fmt: skip
 
 
-def _finish(figure: Figure, axes: Axes, rows: int, layout: Layout) -> None:
-    axes.set_ylim(rows - 0.4, -0.6)
+def _finish(figure: Figure, axes: Axes, names: Sequence[str], layout: Layout) -> None:
     lowest = axes.dataLim.x0
+    name_rows(axes, names)
     axes.set_xlim(LOWEST_R2 if lowest < 0 else 0, 1)
     axes.set_xlabel("R² on test data")
-    axes.tick_params(axis="y", length=0)
     axes.grid()
-    axes.spines["left"].set_visible(False)
-    legend_above(figure, axes, layout, handle=1.0, narrow_columns=1)
-
-
-def window_figure(window: Window, layout: Layout) -> Figure:
-    """Signal and its reconstruction along the window, one panel per track."""
-    figure = new_figure(layout, 0.75 + (0.86 if layout.narrow else 0.92) * len(window.tracks))
-    panels = figure.subplots(len(window.tracks), 1, sharex=True, squeeze=False)[:, 0]
-    for column, (axes, track) in enumerate(zip(panels, window.tracks, strict=True)):
-        draw_track(axes, window, column, track)
-    position_axis(panels[-1], window, layout)
-    figure.supylabel("signal", fontsize=9)
-    legend_above(figure, panels[0], layout)
-    return figure
-
-
-def draw_track(axes: Axes, window: Window, column: int, track: str) -> None:
-    """Signal of one track and its reconstruction; stretches without data are pale."""
-    edges, color = window.edges / 1e6, RECONSTRUCTION_LOOKS["model"].color
-    truth, made = window.signal[:, column], window.reconstructed_signal[:, column]
-    axes.stairs(truth, edges, fill=True, color="#9ea7b1", label="measured", rasterized=True)
-    axes.plot((edges[:-1] + edges[1:]) / 2, made, color=color, linewidth=0.8, label="reconstructed", rasterized=True)
-    for first, last in runs_of(np.isnan(truth)):
-        axes.axvspan(edges[first], edges[last], color=NO_DATA, alpha=0.45, linewidth=0, rasterized=True)
-    axes.set_ylim(0, _top(truth, made))
-    axes.yaxis.set_major_locator(round_ticks(3))
-    r2 = window.r2(track)
-    axes.set_title(literal(track), loc="left", fontsize=8.5, pad=3)
-    axes.set_title(
-        "" if r2 is None else f"R² {r2:.2f} in this window",
-        loc="right",
-        fontsize=8,
-        color=QUIET,
-        weight="normal",
-        pad=3,
-    )
-
-
-def _top(truth: np.ndarray, made: np.ndarray) -> float:
-    """Upper end of a panel: all of the measured signal is seen, and of the reconstruction what is not far above it."""
-    if not np.isfinite(truth).any():
-        return 1.0
-    measured, reconstructed = float(np.nanmax(truth)), float(np.nanmax(made))
-    highest = max(measured, min(reconstructed, 1.5 * measured)) if measured > 0 else reconstructed
-    return max(highest, 1e-3) * 1.05
-
-
-def position_axis(axes: Axes, window: Window, layout: Layout) -> None:
-    """Show the position on the chromosome, in Mb."""
-    axes.set_xlim(window.edges[0] / 1e6, window.edges[-1] / 1e6)
-    axes.xaxis.set_major_locator(round_ticks(6 if layout.narrow else 10))
-    axes.set_xlabel(f"position on {window.region.chrom} (Mb)")
+    legend_above(figure, axes, layout, handle=1.0)

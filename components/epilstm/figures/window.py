@@ -1,29 +1,36 @@
-"""The window of the genome that the page draws: where it is, what was measured there, what the model makes of it."""
+"""A window of the genome: where it is, what was measured there, and what the model makes of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
+from epilstm.figures.track_choice import choose_tracks
+from epilstm.files.outputs import read_json
 from epilstm.genome.assembly import Region, bins_of
 from epilstm.store.arrays import read_mask
-from epilstm.store.manifests import MatrixManifest, Scaler
+from epilstm.store.manifests import MatrixManifest, Scaler, parse_manifest, read_manifest
 from epilstm.store.shards import open_bins
 from epilstm.store.standardisation import to_signal
 
-#: Length (bp) of a window that the page chooses, and how many places it looks at.
+if TYPE_CHECKING:
+    from epilstm.model.networks import Autoencoder
+
+#: Length (bp) of a window that is chosen, and how many places are compared.
 WINDOW_BASES = 100_000
 PLACES = 48
 
-#: Longest window: more bins could be neither told apart in a figure nor held in memory with 1,000 tracks.
+#: Longest window: more bins are neither visible in a figure nor fit in memory with 1,000 tracks.
 MAX_BINS = 40_000
 
 Values = NDArray[np.float32]
@@ -31,7 +38,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of genome with its values; NaN in every array where there is no data.
+    """An interval of the genome with its values; NaN in every array where there is no data.
 
     Parameters
     ----------
@@ -176,6 +183,45 @@ def _places(matrix: MatrixManifest) -> Iterator[Region]:
             yield Region(region.chrom, start, start + length)
 
 
+def open_window(
+    matrix_folder: Path,
+    embeddings: Path,
+    network: Autoencoder,
+    place: str,
+    tracks: Sequence[str],
+    option: str = "report.tracks",
+) -> tuple[Window, MatrixManifest]:
+    """A window of the genome and the matrix that it is of.
+
+    Parameters
+    ----------
+    matrix_folder, embeddings : Path
+        Of one run.
+    network : Autoencoder
+        That run's.
+    place : str
+        ``chrom:start-end``; empty chooses one (see `choose_window`).
+    tracks : sequence of str
+        To draw; empty chooses some (see `choose_tracks`).
+    option : str
+        Where the tracks are given, for messages.
+
+    Raises
+    ------
+    DataError, ParamsError
+        The place or a track is not in the matrix, or the embeddings lack the chromosome.
+    """
+    from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
+
+    matrix = read_manifest(matrix_folder, MatrixManifest)
+    scaler_path = matrix_folder / "scaler.json"
+    scaler = parse_manifest(read_json(scaler_path), Scaler, scaler_path)
+    drawn = choose_tracks(matrix.track_set, tracks, option)
+    region = parse_window(place, matrix) if place else choose_window(matrix, matrix_folder)
+    reconstruct = partial(reconstruct_bins, network)
+    return read_window(region, drawn, matrix, scaler, matrix_folder, embeddings, reconstruct, CONTEXT_BINS), matrix
+
+
 def read_window(
     region: Region,
     tracks: list[str],
@@ -215,8 +261,8 @@ def read_window(
     columns = [matrix.tracks.index(name) for name in tracks]
     truth = np.full((last - first, len(columns)), np.nan, np.float32)
     reconstruction = truth.copy()
-    for stretch in matrix.region_list([region.chrom]):
-        from_bin, to_bin = bins_of(stretch, size)
+    for interval in matrix.region_list([region.chrom]):
+        from_bin, to_bin = bins_of(interval, size)
         a, b = max(first, from_bin), min(last, to_bin)
         if a >= b:
             continue
@@ -232,15 +278,11 @@ def read_window(
         edges=np.arange(first, last + 1, dtype=np.float64) * size,
         truth=truth,
         reconstruction=reconstruction,
-        signal=_signal(truth, drawn),
-        reconstructed_signal=_signal(reconstruction, drawn),
+        signal=to_signal(truth, drawn).astype(np.float32, copy=False),
+        reconstructed_signal=to_signal(reconstruction, drawn).astype(np.float32, copy=False),
         embedding=embeddings[region.chrom][first:last].astype(np.float32),
         tracks=tracks,
     )
-
-
-def _signal(values: Values, scaler: Scaler) -> Values:
-    return to_signal(values, scaler).astype(np.float32, copy=False)
 
 
 def _mask(folder: Path, matrix: MatrixManifest, chrom: str) -> NDArray[np.bool_]:

@@ -14,8 +14,8 @@ from epilstm.files.outputs import require_free
 from epilstm.runtime.command_options import overwrite_option, verbosity_options
 
 if TYPE_CHECKING:
-    from epilstm.figures.figure_file import Plot
-    from epilstm.outputs.plot.embedding_plots import EmbeddedBins
+    from epilstm.figures.drawing import Plot
+    from epilstm.figures.sample import SampledBins
 
 FilePath = click.Path(path_type=Path)
 
@@ -39,7 +39,7 @@ def _embedded(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=100),
             default=100_000,
             show_default=True,
-            help="Bins to draw from, about, in stretches spread over the chromosomes.",
+            help="Bins to draw from, about, in intervals spread over the chromosomes.",
         ),
         click.option(
             "--chromosome",
@@ -56,7 +56,7 @@ def _embedded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
-    """Options of every figure; the command's answer is written."""
+    """Options of every figure; the figure that the command returns is written."""
 
     @wraps(command)
     def written(
@@ -70,7 +70,7 @@ def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
         quiet: bool,
         **rest: Any,
     ) -> None:
-        from epilstm.figures.figure_file import FigureFile
+        from epilstm.outputs.plot.figure_file import FigureFile
 
         console.set_up("plot", int(verbose) - int(quiet))
         file = FigureFile(to, width, dpi, caption, numbers)
@@ -86,9 +86,9 @@ def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
         verbosity_options,
         overwrite_option,
         click.option(
-            "--numbers", type=FilePath, metavar="FILE", help="CSV to write as well: the numbers behind the figure."
+            "--numbers", type=FilePath, metavar="FILE", help="CSV to write as well, with the numbers behind the figure."
         ),
-        click.option("--caption/--no-caption", default=True, show_default=True, help="Say below it what is shown."),
+        click.option("--caption/--no-caption", default=True, show_default=True, help="Describe the figure below it."),
         click.option(
             "--dpi", type=click.IntRange(30, 1200), default=150, show_default=True, help="Dots per inch of a PNG."
         ),
@@ -110,7 +110,7 @@ def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
 
 @click.group(short_help="Draw one figure as PNG, SVG or PDF.")
 def plot() -> None:
-    """Draw one figure as PNG, SVG or PDF; --numbers writes what is behind it as CSV.
+    """Draw one figure as PNG, SVG or PDF; --numbers writes the numbers behind it as CSV.
 
     The same inputs give the same bytes. Figures of the embedding are drawn from a sample of the test chromosomes.
     """
@@ -122,7 +122,7 @@ def plot() -> None:
 @_figure
 def scores(evaluation: Path, tasks: tuple[str, ...]) -> Plot:
     """Scores by task and cell type, embedding against baselines."""
-    from epilstm.outputs.plot.evaluation_plots import plot_scores
+    from epilstm.outputs.plot.plots import plot_scores
 
     return plot_scores(evaluation, tasks)
 
@@ -133,7 +133,7 @@ def scores(evaluation: Path, tasks: tuple[str, ...]) -> Plot:
 @_figure
 def curves(evaluation: Path, task: str | None) -> Plot:
     """Precision-recall and ROC curves of held-out predictions."""
-    from epilstm.outputs.plot.evaluation_plots import plot_curves
+    from epilstm.outputs.plot.plots import plot_curves
 
     return plot_curves(evaluation, task)
 
@@ -143,7 +143,7 @@ def curves(evaluation: Path, task: str | None) -> Plot:
 @_figure
 def imputation(evaluation: Path) -> Plot:
     """Errors of imputed tracks, by method and measure."""
-    from epilstm.outputs.plot.evaluation_plots import plot_imputation
+    from epilstm.outputs.plot.plots import plot_imputation
 
     return plot_imputation(evaluation)
 
@@ -155,15 +155,15 @@ def imputation(evaluation: Path) -> Plot:
 @_figure
 def study(table: Path, name: str | None, axis: str | None) -> Plot:
     """Scores over what a study varied: hidden size, training bins, or variant by variant."""
-    from epilstm.outputs.plot.study_plot import plot_study
+    from epilstm.figures.study import plot_study
 
     return plot_study(table, name, axis)
 
 
-def _read(matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: int) -> EmbeddedBins:
-    from epilstm.outputs.plot.embedding_plots import read_bins
+def _read(matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: int) -> SampledBins:
+    from epilstm.figures.sample import read_sample
 
-    return read_bins(matrix, embeddings, chromosomes, bins)
+    return read_sample(matrix, embeddings, chromosomes, bins)
 
 
 @plot.command()
@@ -181,10 +181,10 @@ def _read(matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: in
 )
 @_figure
 def smoothness(distance: Any, max_distance: int, **data: Any) -> Plot:
-    """Distance between bins' vectors against how far apart they lie."""
-    from epilstm.outputs.plot.embedding_plots import plot_smoothness
+    """Distance between bins' vectors, by how far apart they lie."""
+    from epilstm.figures.smoothness import smoothness_plot
 
-    return plot_smoothness(_read(**data), distance, max_distance)
+    return smoothness_plot(_read(**data), distance, max_distance)
 
 
 @plot.command()
@@ -192,9 +192,9 @@ def smoothness(distance: Any, max_distance: int, **data: Any) -> Plot:
 @_figure
 def density(**data: Any) -> Plot:
     """Distribution of the values of each dimension."""
-    from epilstm.outputs.plot.embedding_plots import plot_density
+    from epilstm.figures.density import density_plot
 
-    return plot_density(_read(**data))
+    return density_plot(_read(**data))
 
 
 @plot.command()
@@ -202,9 +202,9 @@ def density(**data: Any) -> Plot:
 @_figure
 def loadings(**data: Any) -> Plot:
     """Correlation of each dimension with each track."""
-    from epilstm.outputs.plot.embedding_plots import plot_loadings
+    from epilstm.figures.loadings import loadings_plot
 
-    return plot_loadings(_read(**data))
+    return loadings_plot(_read(**data))
 
 
 @plot.command()
@@ -214,9 +214,9 @@ def loadings(**data: Any) -> Plot:
 @_figure
 def gc(fasta: Path, method: Any, **data: Any) -> Plot:
     """Correlation of each dimension with GC content."""
-    from epilstm.outputs.plot.embedding_plots import plot_gc
+    from epilstm.figures.covariates import gc_plot
 
-    return plot_gc(_read(**data), fasta, method)
+    return gc_plot(_read(**data), fasta, method)
 
 
 @plot.command()
@@ -226,9 +226,9 @@ def gc(fasta: Path, method: Any, **data: Any) -> Plot:
 @_figure
 def conservation(bigwig: Path, method: Any, **data: Any) -> Plot:
     """Correlation of each dimension with conservation."""
-    from epilstm.outputs.plot.embedding_plots import plot_conservation
+    from epilstm.figures.covariates import conservation_plot
 
-    return plot_conservation(_read(**data), bigwig, method)
+    return conservation_plot(_read(**data), bigwig, method)
 
 
 @plot.command()
@@ -236,7 +236,7 @@ def conservation(bigwig: Path, method: Any, **data: Any) -> Plot:
 @_figure
 def training(history: Path) -> Plot:
     """Training and validation loss over epochs."""
-    from epilstm.outputs.plot.training_plot import plot_training
+    from epilstm.outputs.plot.plots import plot_training
 
     return plot_training(history)
 
@@ -249,7 +249,7 @@ def training(history: Path) -> Plot:
     "--region",
     default="",
     metavar="CHROM:START-END",
-    help="Window; a telling place of the test chromosomes if not given.",
+    help="Window; where tracks of the test chromosomes vary most if not given.",
 )
 @click.option("--track", "tracks", multiple=True, metavar="NAME", help="Track, cell type or assay to draw; repeatable.")
 @click.option("--genes", type=FilePath, metavar="FILE", help="GTF annotation, to draw genes.")
@@ -267,6 +267,6 @@ def window(
     segments: Path | None,
 ) -> Plot:
     """Tracks, their reconstruction and the embedding along the genome."""
-    from epilstm.outputs.plot.window_plot import plot_window
+    from epilstm.outputs.plot.plots import plot_window
 
     return plot_window(matrix, model, embeddings, region, tracks, genes, segments)

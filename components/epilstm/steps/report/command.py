@@ -1,35 +1,30 @@
-"""``epilstm report``: read the run, draw, write one page."""
+"""``epilstm report``: read the run, draw its figures, write one page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 from epilstm.console import log, progress
-from epilstm.figures.curves import read_curves
-from epilstm.figures.density import density_figure
-from epilstm.figures.drawing import Picture, picture, words
-from epilstm.figures.embedding import embedding_figure
-from epilstm.figures.html import number
-from epilstm.figures.imputation import imputation_figure, measures_drawn
-from epilstm.figures.loadings import loadings_figure
-from epilstm.figures.reconstruction import size_figure, track_figure, window_figure
-from epilstm.figures.run_outputs import Run, read_run
-from epilstm.figures.smoothness_curves import smoothness_figure
-from epilstm.figures.task_scores import curves_figure, level_figure, level_rows, score_figure, score_rows
-from epilstm.figures.track_choice import choose_tracks
-from epilstm.figures.training import training_figure
-from epilstm.figures.window import Window, choose_window, parse_window, read_window
+from epilstm.errors import DataError, ParamsError
+from epilstm.figures.curves import curves_plot, task_panels
+from epilstm.figures.density import density_plot
+from epilstm.figures.drawing import Picture, Plot, picture
+from epilstm.figures.imputation import imputation_plot, measures_drawn
+from epilstm.figures.landscape import window_plot
+from epilstm.figures.loadings import loadings_plot
+from epilstm.figures.reconstruction import size_plot, track_plot
+from epilstm.figures.sample import SampledBins, read_sample
+from epilstm.figures.scores import Task, scores_plot
+from epilstm.figures.smoothness import smoothness_plot
+from epilstm.figures.training import training_plot
+from epilstm.figures.window import Window, open_window
 from epilstm.params import ReportParams
 from epilstm.runtime.runner import StepContext, StepResult
-from epilstm.steps.report.held_out import HeldOut, read_held_out
-from epilstm.steps.report.page import Pictures, ScorePictures, TaskPictures, page
-from epilstm.store.evaluation_results import EvaluationResults, TaskResult
-from epilstm.store.matrix import Matrix
-
-#: Draws a figure for the page, with what it shows for those who cannot see it.
-Drawn = Callable[[partial, str], Picture]
+from epilstm.steps.report.page import page
+from epilstm.steps.report.run_outputs import Run, read_run
+from epilstm.store.evaluation_results import EvaluationResults
+from epilstm.tracks.identity import TrackSet
 
 
 def run(params: ReportParams, context: StepContext) -> StepResult:
@@ -38,34 +33,22 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
     Raises
     ------
     DataError, ModelError, ParamsError
-        What the user can mend.
+        An input is unusable or of another run, or the window or a track is not in the data.
     """
     import torch
 
     from epilstm.model.folder import load_model
-    from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
 
     # One thread gives the same bytes everywhere.
     torch.set_num_threads(1)
     inputs = dict(context.inputs)
     network, model = load_model(inputs["model"])
     the_run = read_run(inputs, model, sum(weights.numel() for weights in network.parameters()))
-    matrix = the_run.matrix
-    tracks = choose_tracks(matrix.track_set, params.tracks)
-    region = parse_window(params.window, matrix) if params.window else choose_window(matrix, inputs["matrix"])
-    window = read_window(
-        region,
-        tracks,
-        matrix,
-        the_run.scaler,
-        inputs["matrix"],
-        inputs["embeddings"],
-        partial(reconstruct_bins, network),
-        CONTEXT_BINS,
-    )
-    bins = read_held_out(Matrix(inputs["matrix"]), inputs["embeddings"])
-    log.info(f"drawing {region} in {len(tracks)} of {len(matrix.tracks)} tracks")
-    text = page(the_run, window, not params.window, draw_all(the_run, window, bins), bins, params)
+    window, matrix = open_window(inputs["matrix"], inputs["embeddings"], network, params.window, params.tracks)
+    sample = read_sample(inputs["matrix"], inputs["embeddings"])
+    log.info(f"drawing {window.region} in {len(window.tracks)} of {len(matrix.tracks)} tracks")
+    pictures = drawn(plots_of(the_run, window, not params.window, sample))
+    text = page(the_run, window, pictures, params)
     context.outputs["report"].write_text(text, encoding="utf-8")
     return StepResult(
         f"report of {_contents(the_run)}, {len(text.encode()) / 1e6:.1f} MB",
@@ -83,100 +66,60 @@ def _contents(the_run: Run) -> str:
     return "reconstruction, no tasks" if not tasks else "one task" if tasks == 1 else f"{tasks} tasks"
 
 
-def draw_all(the_run: Run, window: Window, bins: HeldOut) -> Pictures:
-    """Every figure of the page."""
-    results, training = the_run.results, the_run.model.training
-    context_size = the_run.model.config.context_size
-    with progress("Figures", _figures(results)) as bar:
+def plots_of(the_run: Run, window: Window, chosen: bool, sample: SampledBins) -> dict[str, Plot]:
+    """Every figure of the page, by the name that the page has for it.
 
-        def drawn(figure: partial, alt: str) -> Picture:
-            made = picture(figure, alt)
+    Parameters
+    ----------
+    the_run : Run
+    window : Window
+    chosen : bool
+        Whether the window was chosen by its tracks' variation, not by the user.
+    sample : SampledBins
+        Bins of the test chromosomes.
+
+    Raises
+    ------
+    DataError
+        The predictions are not those of the scores.
+    """
+    model, matrix = the_run.model, the_run.matrix
+    training = model.training
+    plots = {
+        "training": training_plot(
+            the_run.curve, training.best_epoch, training.track_dropout, training.dropout, training.peak_weight
+        ),
+        "window": window_plot(window, matrix, model, chosen=chosen, embedding=False),
+        "embedding": window_plot(window, matrix, model, chosen=chosen, tracks=False),
+        "loadings": loadings_plot(sample, model.config.context_size),
+        "density": density_plot(sample),
+    }
+    with suppress(DataError, ParamsError):  # test chromosomes too short, or constant representations: nothing to draw
+        plots["smoothness"] = smoothness_plot(sample)
+    if the_run.results is not None:
+        plots |= _score_plots(the_run.results, the_run.predictions, matrix.track_set)
+    return plots
+
+
+def _score_plots(results: EvaluationResults, predictions: Path | None, tracks: TrackSet) -> dict[str, Plot]:
+    plots = {"sizes": size_plot(results.reconstruction), "tracks": track_plot(results.reconstruction, tracks)}
+    if results.imputation and measures_drawn(results.imputation):
+        plots["imputation"] = imputation_plot(results.imputation)
+    tasks: dict[str, Task] = {**results.tasks, **results.regression}
+    plots |= {f"scores of {name}": scores_plot([task], results) for name, task in tasks.items()}
+    if predictions is not None:
+        plots |= {
+            f"curves of {name}": curves_plot(task_panels(task, predictions), results.folds)
+            for name, task in results.tasks.items()
+        }
+    return plots
+
+
+def drawn(plots: dict[str, Plot]) -> dict[str, Picture]:
+    """Draw figures for the page."""
+    pictures: dict[str, Picture] = {}
+    with progress("Figures", len(plots)) as bar:
+        for name, plot in plots.items():
+            pictures[name] = picture(plot.draw, plot.alt, plot.caption)
             bar.advance()
-            return made
-
-        return Pictures(
-            scores=None if results is None else _score_pictures(the_run, results, drawn),
-            training=drawn(
-                partial(training_figure, the_run.curve, training.best_epoch),
-                f"Two line charts over {training.epochs} epochs: mean squared error on training and validation "
-                f"chromosomes, and R² on validation data; epoch {training.best_epoch} is the best, with "
-                f"validation error {number(training.validation_mse)} and R² {number(training.validation_r2)}.",
-            ),
-            window=drawn(
-                partial(window_figure, window),
-                f"Measured and reconstructed signal along {window.region} for {', '.join(window.tracks)}.",
-            ),
-            embedding=drawn(
-                partial(embedding_figure, window, context_size=context_size),
-                f"Heat map of the {window.embedding.shape[1]} dimensions of the embedding along {window.region}.",
-            ),
-            density=drawn(
-                partial(density_figure, bins.values),
-                f"Density of the values of each of the {window.embedding.shape[1]} dimensions of the embedding.",
-            ),
-            loadings=drawn(
-                partial(loadings_figure, bins.loadings, the_run.matrix.track_set, context_size=context_size),
-                f"Heat map of the correlation of each of the {window.embedding.shape[1]} dimensions of the embedding "
-                f"with each of the {len(the_run.matrix.tracks)} tracks.",
-            ),
-            smoothness=drawn(
-                partial(smoothness_figure, bins.smoothness, the_run.matrix.bin_size),
-                "Mean distance between bins, rising with how far apart they lie, for the embedding, the raw tracks"
-                f"{' and PCA' if 'pca' in bins.smoothness else ''}.",
-            )
-            if bins.smoothness
-            else None,
-        )
-
-
-def _figures(results: EvaluationResults | None) -> int:
-    return 6 if results is None else 9 + 2 * len(results.tasks) + len(results.regression)
-
-
-def _score_pictures(the_run: Run, results: EvaluationResults, drawn: Drawn) -> ScorePictures:
-    reconstruction = results.reconstruction
-    return ScorePictures(
-        sizes=drawn(
-            partial(size_figure, reconstruction),
-            f"R² of PCA rising with its size, and the model's R² of {number(reconstruction.models['model'].r2)} at "
-            f"{reconstruction.size} numbers per bin.",
-        ),
-        tracks=drawn(
-            partial(track_figure, reconstruction, the_run.matrix.track_set),
-            f"R² on test data per track for {' and '.join(reconstruction.models)}; the table has the numbers.",
-        ),
-        imputation=drawn(
-            partial(imputation_figure, results.imputation),
-            f"Mean squared error of imputed tracks by {', '.join(results.imputation.methods)}; the table has the "
-            "numbers.",
-        )
-        if results.imputation and measures_drawn(results.imputation)
-        else None,
-        levels={
-            name: drawn(
-                partial(level_figure, task),
-                f"R² and Spearman's correlation of every representation with their intervals for {words(name)}, in "
-                f"{', '.join(row for row, _ in level_rows(task, 'r2'))}; the table has the numbers.",
-            )
-            for name, task in results.regression.items()
-        },
-        tasks={name: _task_pictures(the_run.predictions, task, drawn) for name, task in results.tasks.items()},
-    )
-
-
-def _task_pictures(predictions: Path | None, task: TaskResult, drawn: Drawn) -> TaskPictures:
-    name = task.name
-    curves = read_curves(predictions, task) if predictions else {}
-    rows = ", ".join(row for row, _ in score_rows(task))
-    return TaskPictures(
-        scores=drawn(
-            partial(score_figure, task),
-            f"Average precision of every representation with its interval for {words(name)}, in {rows}; the table has "
-            "the numbers.",
-        ),
-        curves=drawn(
-            partial(curves_figure, task, curves),
-            f"Precision-recall and ROC curves of {words(name)} in {', '.join(curves)}.",
-        ),
-        drawn=list(curves),
-    )
+    return pictures

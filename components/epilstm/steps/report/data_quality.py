@@ -1,4 +1,4 @@
-"""What the page says of the data: each chromosome's bins, and each track's signal."""
+"""Data quality: each chromosome's bins, and each track's signal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epilstm.store.manifests import MatrixManifest, ReferenceHistograms, Scaler
 
 #: A larger share of bins without data is pointed out.
 MUCH_WITHOUT_DATA = 0.2
-#: A track with a larger share of bins next to zero is pointed out: most of what it has to say is where it is not.
+#: A track with a larger share of bins next to zero is pointed out.
 MOSTLY_ZERO = 0.99
 
 
@@ -51,7 +51,7 @@ class TrackData:
 
 @dataclass(frozen=True)
 class DataQuality:
-    """Chromosomes, tracks, and what a reader should look at before believing anything else."""
+    """Chromosomes, tracks, and warnings to read before anything else."""
 
     chromosomes: list[ChromosomeData]
     tracks: list[TrackData]
@@ -59,15 +59,7 @@ class DataQuality:
 
 
 def data_quality(matrix: MatrixManifest, scaler: Scaler, histograms: ReferenceHistograms) -> DataQuality:
-    """What the matrix's own counts say of its chromosomes and tracks.
-
-    Parameters
-    ----------
-    matrix : MatrixManifest
-    scaler : Scaler
-    histograms : ReferenceHistograms
-        Of the same tracks.
-    """
+    """Quality of a matrix's data, from its own counts; `histograms` are of its tracks."""
     uses = regions_by_use(matrix)
     chromosomes = [
         ChromosomeData(
@@ -149,6 +141,6 @@ def _remarks(chromosomes: list[ChromosomeData], tracks: list[TrackData]) -> list
         named = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         remarks.append(
             f"{'One track has' if len(empty) == 1 else f'{len(empty)} tracks have'} next to no signal in more than "
-            f"{MOSTLY_ZERO:.0%} of the bins ({named}): check that the file is the one that was meant."
+            f"{MOSTLY_ZERO:.0%} of the bins ({named}): check that it is the right file."
         )
     return remarks

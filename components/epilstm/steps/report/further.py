@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from epilstm.figures.drawing import look_of, words
+from epilstm.figures.drawing import words
+from epilstm.figures.html import number, span
+from epilstm.figures.looks import label_of
 from epilstm.store.evaluation_results import EMBEDDING, EvaluationResults, Interval
 
 #: The embedding of a cell type's tracks alone, the others hidden: a view that only this comparison has.
@@ -14,7 +16,7 @@ VIEWS = {"embedding_masked": "LSTM embedding, other cell types hidden"}
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; `own` ones are about the model."""
+    """A row of a table; `own` rows are the model's."""
 
     cells: list[str]
     own: bool
@@ -22,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """A comparison: what it is, what follows from it, and its table."""
+    """A comparison: what it is, its findings in sentences, and its table."""
 
     heading: str
     text: str
@@ -38,26 +40,19 @@ def _ordered(names: Iterable[str], results: EvaluationResults) -> list[str]:
 
 
 def further_comparisons(results: EvaluationResults) -> list[Part]:
-    """The comparisons that an evaluation holds; none where none was asked for."""
+    """The comparisons that an evaluation holds; none where none was requested."""
     parts = (_levels(results), _leak(results), _missing(results), _across(results))
     return [part for part in parts if part is not None]
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
 def _with(value: float, interval: Interval) -> str:
-    return f"{_number(value)} ({_number(interval.low)} to {_number(interval.high)})"
+    return f"{number(value)} ({span(interval)})"
 
 
 def _rows(rows: Iterable[tuple[str, str, Sequence[str]]]) -> list[Row]:
     """Rows of a table from (task, representation, cells)."""
     return [
-        Row(
-            [f"{words(task)}: {VIEWS.get(name) or look_of(name).label}", *cells],
-            name == EMBEDDING,
-        )
+        Row([f"{words(task)}: {VIEWS.get(name) or label_of(name)}", *cells], name == EMBEDDING)
         for task, name, cells in rows
     ]
 
@@ -85,12 +80,12 @@ def _leak(results: EvaluationResults) -> Part | None:
         return None
     return Part(
         "What random folds would claim",
-        "Scores with each example held out on its own, so that its neighbours in the genome are learnt from, against "
-        f"those with whole {results.folds.by}s held out. The difference is a leak, not skill.",
+        "Scores with each example held out on its own, so that training sees its neighbours in the genome, compared "
+        f"with those with whole {results.folds.by}s held out. The difference is a leak, not skill.",
         [leak.sentence for leak in results.leak.values()],
         ["Task and representation", f"By {results.folds.by}", "Random (leaky)", "Leak", "Measure"],
         _rows(
-            (task, name, [_number(each.grouped), _number(each.random), _with(each.delta, each.ci), leak.measure])
+            (task, name, [number(each.grouped), number(each.random), _with(each.delta, each.ci), leak.measure])
             for task, leak in results.leak.items()
             for name in _ordered(leak.representations, results)
             for each in [leak.representations[name]]
@@ -105,12 +100,12 @@ def _missing(results: EvaluationResults) -> Part | None:
     hidden = len(missing.draws[0])
     return Part(
         "Missing tracks",
-        f"Classifiers that learnt with all tracks are given examples with {hidden} of them ({missing.share:.0%}) at "
+        f"Classifiers trained with all tracks predict examples with {hidden} of them ({missing.share:.0%}) at "
         f"their mean; means over {len(missing.draws)} draws of tracks.",
         [task.sentence for task in missing.tasks.values()],
         ["Task and representation", "All tracks", "Some hidden", "Fall", "Measure"],
         _rows(
-            (task, name, [_number(each.full), _number(each.hidden), _with(each.fall, each.ci), result.measure])
+            (task, name, [number(each.full), number(each.hidden), _with(each.fall, each.ci), result.measure])
             for task, result in missing.tasks.items()
             for name in _ordered(result.representations, results)
             for each in [result.representations[name]]
@@ -124,8 +119,8 @@ def _across(results: EvaluationResults) -> Part | None:
         return None
     return Part(
         "Across cell types",
-        f"Learnt from all labelled cell types ({', '.join(across.cell_types)}) but one and predicted in that one, each "
-        f"described by its own tracks of {', '.join(across.assays)}. The LSTM embedding is given them in the place of "
+        f"Trained on all labelled cell types ({', '.join(across.cell_types)}) but one and predicted in that one, each "
+        f"described by its own tracks of {', '.join(across.assays)}. The LSTM embedding reads them in place of "
         "every cell type\N{RIGHT SINGLE QUOTATION MARK}s tracks.",
         [task.sentence for task in across.tasks.values()],
         ["Task and view", "Other cell types", "The same cell type", "Loss", "Measure"],
@@ -135,7 +130,7 @@ def _across(results: EvaluationResults) -> Part | None:
                 name,
                 [
                     _with(each.across, each.across_ci),
-                    _number(each.within),
+                    number(each.within),
                     _with(each.loss, each.loss_ci),
                     result.measure,
                 ],

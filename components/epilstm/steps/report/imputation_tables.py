@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from epilstm.figures.drawing import RECONSTRUCTION_LOOKS
+from epilstm.figures.html import number, span
+from epilstm.figures.looks import RECONSTRUCTION_LOOKS
 from epilstm.steps.report.further import Part, Row
 from epilstm.store.evaluation_results import (
     IMPUTATION_MEASURES,
@@ -39,11 +40,7 @@ def imputation_parts(results: EvaluationResults) -> list[Part]:
 
 def _cells(measures: SignalMeasures) -> list[str]:
     values = [getattr(measures, name) for name in HEADINGS]
-    return ["\N{EN DASH}" if value is None else _number(value) for value in values]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    return ["\N{EN DASH}" if value is None else number(value) for value in values]
 
 
 def _rows(tables: Mapping[str, MeasureTable], labels: Mapping[str, str]) -> list[Row]:
@@ -78,7 +75,7 @@ def _imputation(results: EvaluationResults) -> list[Part]:
         return []
     tracks = sum(map(len, found.folds))
     left_out = (
-        f" Not judged, since no other cell type has the assay: {', '.join(found.not_judged)}."
+        f" Not evaluated, since no other cell type has the assay: {', '.join(found.not_judged)}."
         if found.not_judged
         else ""
     )
@@ -87,19 +84,19 @@ def _imputation(results: EvaluationResults) -> list[Part]:
             [
                 f"{IMPUTATION_METHODS[each.baseline].capitalize()}, {IMPUTATION_MEASURES[each.measure]}",
                 f"{each.won} of {each.tracks}",
-                f"{_number(each.delta)} ({_number(each.ci.low)} to {_number(each.ci.high)})",
+                f"{number(each.delta)} ({span(each.ci)})",
                 verdict_text(each.verdict, each.reason, "the network", "it"),
             ],
             False,
         )
         for each in found.differences
     ]
-    stretches = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} stretches"
+    intervals = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} intervals"
     return [
         Part(
             "Imputation of hidden tracks",
             f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {', '.join(found.chromosomes)}, which "
-            f"training never saw, and imputed from all others there, on {stretches} spread over them. The network, "
+            f"training never saw, and imputed from all others there, on {intervals} spread over them. The network, "
             "PCA, the linear prediction and the second factorisation have seen these tracks on training data; "
             f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
             [found.sentence],
@@ -107,11 +104,11 @@ def _imputation(results: EvaluationResults) -> list[Part]:
             _rows(found.methods, {name: label.capitalize() for name, label in IMPUTATION_METHODS.items()}),
         ),
         Part(
-            "The network against the other ways of imputing",
+            "The network compared with the other methods of imputation",
             "Network minus the other in mean squared error (below zero the network is better), paired over tracks, "
             f"with a {results.confidence:.0%} bootstrap interval over tracks.",
             [],
-            ["Against", "Tracks won", "Difference", "Verdict"],
+            ["Compared with", "Tracks won", "Difference", "Verdict"],
             against,
         ),
     ]

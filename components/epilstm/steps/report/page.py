@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
 from epilstm import __version__
-from epilstm.figures.drawing import RECONSTRUCTION_LOOKS, Picture, look_of, words
-from epilstm.figures.html import LONG_TABLE, TIMES, count, number, percent, signed, style
-from epilstm.figures.reconstruction import TRACKS_ONE_BY_ONE
-from epilstm.figures.run_outputs import Run
-from epilstm.figures.task_scores import ROWS
-from epilstm.figures.training import error_note
+from epilstm.figures.drawing import Picture, words
+from epilstm.figures.html import LONG_TABLE, TIMES, count, number, percent, signed, span, style
+from epilstm.figures.looks import RECONSTRUCTION_LOOKS, looks_of
+from epilstm.figures.scores import HOLD_OUT
 from epilstm.figures.window import Window
 from epilstm.genome.assembly import assembly_name
 from epilstm.representation_names import known_name
-from epilstm.steps.report.data_quality import data_quality, regions_by_use, used_for
+from epilstm.steps.report.data_quality import data_quality
 from epilstm.steps.report.further import further_comparisons
-from epilstm.steps.report.held_out import HeldOut
 from epilstm.steps.report.imputation_tables import imputation_parts
+from epilstm.steps.report.run_outputs import Run
 from epilstm.store.evaluation_results import (
     EMBEDDING,
-    FEW_REGIONS,
     NOT_JUDGED,
     REPRESENTATIONS,
     EvaluationManifest,
     EvaluationResults,
-    Interval,
     ReconstructionScore,
     TaskResult,
 )
@@ -41,41 +36,10 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.jinja"
 
-
-@dataclass(frozen=True)
-class TaskPictures:
-    """Figures of one task, and the cell types whose curves are drawn."""
-
-    scores: Picture
-    curves: Picture
-    drawn: list[str]
+CLASSIFIERS = {"xgboost": "gradient-boosted trees", "logistic": "a linear model", "random_forest": "a random forest"}
 
 
-@dataclass(frozen=True)
-class ScorePictures:
-    """Figures of an evaluation."""
-
-    sizes: Picture
-    tracks: Picture
-    levels: dict[str, Picture]
-    imputation: Picture | None
-    tasks: dict[str, TaskPictures]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Every figure of the page; those of the scores are None where the run was not evaluated."""
-
-    training: Picture
-    window: Picture
-    embedding: Picture
-    density: Picture
-    loadings: Picture
-    smoothness: Picture | None
-    scores: ScorePictures | None
-
-
-def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldOut, params: ReportParams) -> str:
+def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: ReportParams) -> str:
     """The page as HTML text: everything is inside, nothing is loaded.
 
     Parameters
@@ -83,18 +47,15 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
     run : Run
     window : Window
         The window drawn.
-    chosen : bool
-        Whether the page chose the window itself.
-    pictures : Pictures
-    bins : HeldOut
-        What single bins of the test data are like.
+    pictures : mapping of str to Picture
+        Figures by name; those of the scores are missing where the run was not evaluated.
     params : ReportParams
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, count=count, span=span, words=words, signed=signed, percent=percent)
     environment.filters.update(places=places)
     template = environment.from_string((files("epilstm.steps.report") / TEMPLATE).read_text(encoding="utf-8"))
-    results, scores, training = run.results, pictures.scores, run.model.training
+    results = run.results
     order = [] if results is None else results.representation_order
     text = template.render(
         style=style(),
@@ -104,7 +65,7 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         results=results,
         facts=facts(run),
         summary=summary(run),
-        looks={name: look_of(name) for name in order},
+        looks=looks_of(order),
         reconstruction_looks={
             name: look
             for name, look in RECONSTRUCTION_LOOKS.items()
@@ -113,25 +74,17 @@ def page(run: Run, window: Window, chosen: bool, pictures: Pictures, bins: HeldO
         representation_order=order,
         compared_further=any(name not in REPRESENTATIONS and known_name(name) is not None for name in order),
         embedding=EMBEDDING,
-        not_judged=NOT_JUDGED,
-        few_regions=FEW_REGIONS,
-        tasks=[]
-        if results is None or scores is None
-        else [(task, scores.tasks[name], task_note(task, results)) for name, task in results.tasks.items()],
+        tasks=[] if results is None else [(task, task_note(task, results)) for task in results.tasks.values()],
         further=[] if results is None else [*further_comparisons(results), *imputation_parts(results)],
         without_tasks=without_tasks(results),
-        error_note=error_note(training.track_dropout, training.dropout, training.peak_weight),
         data=data_quality(run.matrix, run.scaler, run.histograms),
         window=window,
-        bins=bins,
-        window_chosen=chosen,
-        window_uses=used_for(regions_by_use(run.matrix), window.region),
         pictures=pictures,
         provenance=provenance(run),
         params=params.model_dump(mode="json"),
         long_table=LONG_TABLE,
-        tracks_one_by_one=TRACKS_ONE_BY_ONE,
-        rows_drawn=ROWS,
+        classifiers=CLASSIFIERS,
+        hold_out=HOLD_OUT,
     )
     return text.strip() + "\n"
 
@@ -143,7 +96,7 @@ def places(names: Sequence[str], most: int = 8) -> str:
 
 
 def without_tasks(results: EvaluationResults | None) -> str:
-    """What the page cannot say, and what to do about it; empty where tasks were evaluated."""
+    """What the page lacks, and how to add it; empty where tasks were evaluated."""
     if results is None:
         return (
             "This run was not evaluated: the page shows the data, the training and the embedding, but no scores. Run "
@@ -152,18 +105,13 @@ def without_tasks(results: EvaluationResults | None) -> str:
     if results.tasks or results.regression:
         return ""
     return (
-        "No tasks were evaluated: the page says how well the embedding keeps the tracks, not what it is worth "
+        "No tasks were evaluated: the page reports how well the embedding keeps the tracks, not what it is worth "
         "downstream. Give epilstm evaluate labels (--tasks, --labels) for that."
     )
 
 
-def span(interval: Interval) -> str:
-    """An interval as ``low to high``."""
-    return f"{number(interval.low)} to {number(interval.high)}"
-
-
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What was trained on what, as (term, description)."""
+    """The data, the model and its training, as (term, description)."""
     matrix, model, config = run.matrix, run.model, run.model.config
     tracks = matrix.track_set
     cells, assays = (list(dict.fromkeys(parts)) for parts in (tracks.cell_types, tracks.assays))
@@ -249,7 +197,7 @@ def summary(run: Run) -> list[str]:
     config = run.model.config
     size, parts, read = config.embedding_size, "", ""
     if config.context_size:
-        parts = f", {config.bin_code_size} of the bin itself and {config.context_size} of its surroundings"
+        parts = f", {config.bin_code_size} of the bin itself and {config.context_size} of its context"
         read = f" from the {config.bin_code_size} of the bin"
     sentences = [
         f"An LSTM autoencoder was trained to describe every {matrix.bin_size}-bp bin of {len(matrix.tracks):,} "
@@ -261,7 +209,7 @@ def summary(run: Run) -> list[str]:
     r2 = {name: fit.r2 for name, fit in fits.models.items()}
     sentences.append(
         f"On data that training never saw ({places(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
-        f"gives the tracks back{read} with R² {number(r2['model'])}; "
+        f"reconstructs the tracks{read} with R² {number(r2['model'])}; "
         + (f"PCA of the same size reaches {number(r2['pca'])}, " if "pca" in r2 else "")
         + f"an untrained encoder with the best linear read-out {'' if 'pca' in r2 else 'reaches '}"
         f"{number(r2['untrained'])}."
@@ -274,7 +222,7 @@ def summary(run: Run) -> list[str]:
 
 def _better(model: ReconstructionScore, pca: ReconstructionScore | None) -> str | None:
     if model.r2 is not None and model.r2 <= 0:
-        return "That is no better than the mean of each track: this model has not learned to reconstruct."
+        return "That is no better than the mean of each track: this model has not learnt to reconstruct."
     if model.r2 is None or pca is None or pca.r2 is None:
         return None
     if model.mse < pca.mse:
@@ -283,7 +231,7 @@ def _better(model: ReconstructionScore, pca: ReconstructionScore | None) -> str 
 
 
 def task_note(task: TaskResult, results: EvaluationResults) -> str:
-    """How much a task's labels can tell, in one sentence."""
+    """The smallest difference that a task's labels can show, in one sentence."""
     raw = next((each for each in task.differences if each.baseline == "raw"), None)
     if raw is None or raw.verdict == NOT_JUDGED:
         return ""

@@ -1,54 +1,22 @@
-"""Figures as files: PNG, SVG or PDF, whole or not at all, the same bytes every time; and the numbers behind them."""
+"""A figure as a file: PNG, SVG or PDF, whole or not at all; and the numbers behind it as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from epilstm.errors import DataError, ParamsError
-from epilstm.figures.drawing import QUIET, STYLE, Draw, Layout
+from epilstm.figures.drawing import METADATA, Layout, Plot, Rows, render
 from epilstm.files.outputs import staging_path
-
-#: What a file's ending makes of it, and the metadata without which bytes would depend on the day or the machine.
-METADATA: dict[str, dict[str, None]] = {
-    ".png": {"Software": None},
-    ".svg": {"Date": None, "Creator": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
 
 #: Narrower figures (inches) are laid out as for a phone.
 NARROW_BELOW = 6.0
-
-CAPTION_SIZE = 7.5
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure to be written.
-
-    Parameters
-    ----------
-    draw : callable
-        From a layout to the figure.
-    caption : str
-        What is shown, of how many, measured how; one or two sentences.
-    rows : sequence of mapping
-        The numbers behind the figure, all with the same keys.
-    """
-
-    draw: Draw
-    caption: str
-    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -85,8 +53,9 @@ class FigureFile:
         DataError
             A file cannot stand there.
         """
-        if self.path.suffix.lower() not in METADATA:
-            raise ParamsError(f"--to {self.path}: not a figure's name; end it with {', '.join(METADATA)}")
+        if self._form not in METADATA:
+            endings = ", ".join(f".{form}" for form in METADATA)
+            raise ParamsError(f"--to {self.path}: not a figure's name; end it with {endings}")
         for path in (self.path, self.numbers):
             if path is not None and path.is_dir():
                 raise DataError(f"{path}: a folder stands there; give a file's name")
@@ -101,26 +70,17 @@ class FigureFile:
         DataError
             The disk refuses.
         """
-        content = self.bytes_of(plot)
+        layout = Layout(self.width, self.width < NARROW_BELOW)
+        form: Any = self._form
+        content, _ = render(plot.draw, layout, form, self.dpi, plot.caption if self.caption else "")
         self._put(self.path, lambda path: path.write_bytes(content))
         if self.numbers is not None:
             text = numbers_text(plot.rows)
             self._put(self.numbers, lambda path: path.write_text(text, encoding="utf-8"))
 
-    def bytes_of(self, plot: Plot) -> bytes:
-        """The figure as the file holds it."""
-        suffix = self.path.suffix.lower()
-        with mpl.rc_context():
-            # A reader's own matplotlibrc must change neither the look nor the bytes.
-            mpl.rcdefaults()
-            settings: Any = mpl.rcParams
-            settings.update(STYLE)
-            figure = plot.draw(Layout(self.width, self.width < NARROW_BELOW))
-            if self.caption:
-                add_caption(figure, plot.caption)
-            stream = io.BytesIO()
-            figure.savefig(stream, format=suffix[1:], dpi=self.dpi, metadata=METADATA[suffix])
-        return stream.getvalue()
+    @property
+    def _form(self) -> str:
+        return self.path.suffix.lower()[1:]
 
     @staticmethod
     def _put(path: Path, write: Callable[[Path], Any]) -> None:
@@ -135,17 +95,7 @@ class FigureFile:
                 staged.unlink(missing_ok=True)
 
 
-def add_caption(figure: Figure, caption: str) -> None:
-    """Set a caption below a figure, in lines of the figure's width, and make the figure that much higher."""
-    width, height = figure.get_size_inches()
-    # A letter of DejaVu Sans is on average 0.53 of its size wide.
-    kept_together = caption.replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-    lines = textwrap.wrap(kept_together, max(20, int((width - 0.2) * 72 / (0.53 * CAPTION_SIZE))))
-    figure.set_size_inches(width, height + 1.35 * len(lines) * CAPTION_SIZE / 72 + 0.06)
-    figure.supxlabel("\n".join(lines), x=0.008, ha="left", fontsize=CAPTION_SIZE, color=QUIET, linespacing=1.25)
-
-
-def numbers_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def numbers_text(rows: Rows) -> str:
     """Rows as CSV; what is undefined stays empty."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What a study found: scores over a number that was varied, or variant by variant."""
+"""Scores of a study: over a number that was varied, or variant by variant."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError, ParamsError
-from epilstm.figures.drawing import Layout, new_figure, round_ticks, words
-from epilstm.figures.figure_file import Plot
+from epilstm.figures.drawing import LINE, Layout, Plot, name_rows, new_figure, round_ticks, words
 from epilstm.files.text import csv_records
 
 COLUMNS = ("study", "variant", "seed", "task", "ap", "ap_low", "ap_high", "test_r2")
@@ -59,7 +58,7 @@ def plot_study(table: Path, name: str | None, axis: str | None) -> Plot:
     name : str, optional
         Study; needed where the file has several.
     axis : str, optional
-        What was varied, for the axis; the study's name if not given.
+        What was varied; the study's name if not given.
 
     Raises
     ------
@@ -85,7 +84,8 @@ def plot_study(table: Path, name: str | None, axis: str | None) -> Plot:
         f"types), and R² of the reconstruction of the test data; {len(variants)} variants, n = {len(seeds)} "
         "training seeds. Small points: seeds; large ones: their mean; pale: 95% bootstrap intervals, mean over seeds."
     )
-    return Plot(partial(study_figure, panels, variants, label), caption, rows)
+    alt = f"Scores of {len(variants)} variants in {', '.join(map(words, panels))}."
+    return Plot(partial(study_figure, panels, variants, label), caption, alt, lambda: rows)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -109,7 +109,7 @@ def panels_of(rows: Sequence[dict[str, str]], path: Path) -> Panels:
     Raises
     ------
     DataError
-        A score is no number.
+        A score is not a number.
     """
     panels: Panels = {}
     reconstruction: dict[tuple[str, int], Point] = {}
@@ -190,7 +190,7 @@ def _over_numbers(axes: Axes, points: Sequence[Point], places: dict[str, float])
     )
     if at[-1] > 8 * at[0]:
         axes.set_xscale("log")
-    names = [WITHOUT_LIMIT if variant == WITHOUT_LIMIT else _said(place) for variant, place in places.items()]
+    names = [WITHOUT_LIMIT if variant == WITHOUT_LIMIT else _short(place) for variant, place in places.items()]
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     along = np.log(at) if axes.get_xscale() == "log" else at
@@ -210,7 +210,7 @@ def _apart(names: Sequence[str], along: NDArray[np.float64]) -> list[str]:
     return kept
 
 
-def _said(number: float) -> str:
+def _short(number: float) -> str:
     return f"{number / 1e6:g}M" if number >= 1e6 else f"{number / 1e3:g}k" if number >= 1e4 else f"{number:g}"
 
 
@@ -223,10 +223,6 @@ def _by_variant(axes: Axes, points: Sequence[Point], variants: Sequence[str]) ->
         axes.plot(own, [row] * len(own), ".", color=COLOR, alpha=0.5)
         axes.plot([mean], [row], "o", color=COLOR, markeredgecolor="white", markersize=7)
         if row == 0 and math.isfinite(mean):
-            axes.axvline(mean, color="#cfd6dd", linewidth=0.9, zorder=0)
-    axes.set_yticks(range(len(variants)), [variant.replace("_", " ") for variant in variants])
-    axes.set_ylim(len(variants) - 0.5, -0.5)
+            axes.axvline(mean, color=LINE, linewidth=0.9, zorder=0)
+    name_rows(axes, [variant.replace("_", " ") for variant in variants])
     axes.xaxis.set_major_locator(round_ticks(5))
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)

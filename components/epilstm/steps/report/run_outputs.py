@@ -1,16 +1,13 @@
-"""What the page is about, read from the run's folders and compared with each other."""
+"""The run that the page reports, read from its folders and checked against each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from epilstm.errors import DataError
+from epilstm.figures.training import TrainingCurve, read_curve
 from epilstm.files.outputs import MANIFEST, fingerprint, read_json
-from epilstm.files.text import csv_records
 from epilstm.model.folder import ModelManifest
 from epilstm.store.evaluation_results import (
     PREDICTIONS_FILE,
@@ -30,20 +27,6 @@ from epilstm.store.manifests import (
     read_reference_histograms,
     read_scaler,
 )
-
-HISTORY_COLUMNS = ("epoch", "steps", "learning_rate", "train_mse", "validation_mse", "validation_r2")
-
-
-@dataclass(frozen=True)
-class TrainingCurve:
-    """The training curve: one entry per epoch in every array; errors are in the matrix's standardised units."""
-
-    epoch: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    learning_rate: NDArray[np.float64]
-    train_mse: NDArray[np.float64]
-    validation_mse: NDArray[np.float64]
-    validation_r2: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -117,38 +100,3 @@ def _read_evaluation(folder: Path, inputs: dict[str, Path], fingerprints: dict[s
         if getattr(evaluation, f"{name}_fingerprint") != fingerprints[name]:
             raise DataError(f"{folder}: this evaluation is not of --{name} {inputs[name]}; run evaluate again")
     return evaluation
-
-
-def read_curve(path: Path) -> TrainingCurve:
-    """Training curve of a CSV file.
-
-    Raises
-    ------
-    DataError
-        Not such a file, no epochs in it, or a value that is no number; the message names the line.
-    """
-    what = "the training curve that train wrote (CSV)"
-    values = [_numbers(path, line, row) for line, row in csv_records(path, what, HISTORY_COLUMNS)]
-    if not values:
-        raise DataError(f"{path}: no epochs in it; give {what}")
-    columns = np.array(values, dtype=np.float64).T
-    whole = {"epoch", "steps"}
-    return TrainingCurve(
-        **{
-            name: column.astype(np.int64) if name in whole else column
-            for name, column in zip(HISTORY_COLUMNS, columns, strict=True)
-        }
-    )
-
-
-def _numbers(path: Path, line: int, row: dict[str, str]) -> list[float]:
-    numbers = []
-    for name in HISTORY_COLUMNS:
-        try:
-            number = float(row[name])
-        except (TypeError, ValueError):
-            number = float("nan")
-        if not np.isfinite(number):
-            raise DataError(f"{path}:{line}: {name}: expected a number, got {row[name]!r}; run train again")
-        numbers.append(number)
-    return numbers
