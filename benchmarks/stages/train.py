@@ -132,7 +132,7 @@ def measure(case: Case, setting: Setting) -> Measurement:
 
 
 class _Clock:
-    """Told after every step; takes the time between the ends of two of them (0 is the start)."""
+    """Called after every step; takes the time between the ends of two of them (0 is the start)."""
 
     def __init__(self, first: int, last: int, wait: Callable[[], None]) -> None:
         self.first, self.last, self.wait = first, last, wait
@@ -157,7 +157,7 @@ def _epoch(case: Case, setting: Setting, params: Any, device: Any) -> Rate:
     from epilstm.model.config import ModelConfig
     from epilstm.model.networks import build
     from epilstm.steps.train.gradients import GradientWorkers
-    from epilstm.steps.train.loop import Run, train
+    from epilstm.steps.train.loop import TrainingRun, train
     from epilstm.steps.train.streams import MemoryWindows, StoredWindows, windows_of
     from epilstm.store.manifests import MatrixManifest, read_manifest
 
@@ -177,7 +177,7 @@ def _epoch(case: Case, setting: Setting, params: Any, device: Any) -> Rate:
     def epoch() -> float:
         source = held or StoredWindows(matrix, windows, window_bins, device, setting.threads)
         clock = _Clock(first, last, wait)
-        run = Run(
+        run = TrainingRun(
             windows=windows,
             source=source,
             streams=slice(0, params.streams),

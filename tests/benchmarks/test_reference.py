@@ -13,12 +13,11 @@ from epilstm.model.encoder_graph import build_encoder
 from epilstm.model.networks import build
 from epilstm.params import TrainParams
 from epilstm.representations.pooling import WindowStatistics
-from epilstm.steps.train.gradients import GradientWorkers
-from epilstm.steps.train.objective import Objective
 from epilstm.store.manifests import Scaler
 from epilstm.store.standardisation import standardise, stored
 from epilstm.tracks.bigwig import BigWig
 from epilstm.tracks.binning import bin_means
+from train.step_gradients import step_gradients
 
 NETWORKS = {
     "published": {"architecture": "published", "hidden_size": 8, "embedding_size": 8},
@@ -79,8 +78,7 @@ def test_gradients_equal_those_of_a_loop_over_streams_and_bins(network, tracks):
     net = build(ModelConfig(tracks=tracks, **network), 1)
     x, mask = torch.randn(30, 4, tracks), torch.ones(30, 4)
     state = random_state(net, batch=4)
-    with GradientWorkers(torch.device("cpu"), 2) as workers:
-        ours = workers.gradients(Objective(net), lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
+    ours = step_gradients(net, x, mask, state, 2)
     weights = dict(net.named_parameters())
     losses = []
     for stream in range(4):
@@ -89,7 +87,7 @@ def test_gradients_equal_those_of_a_loop_over_streams_and_bins(network, tracks):
         losses.append((torch.cat(rows) - x[:, stream]).square().mean())
     plain = torch.autograd.grad(torch.stack(losses).mean(), list(weights.values()))
     for (name, _), a, b in zip(net.named_parameters(), ours.gradients, plain, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6, msg=lambda told, name=name: f"{name}: {told}")
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6, msg=lambda message, name=name: f"{name}: {message}")
 
 
 @every_network
@@ -97,8 +95,7 @@ def test_a_frame_of_plain_training_moves_the_weights_as_a_step_of_one_stream(net
     params = TrainParams(streams=1, learning_rate=1e-3, track_dropout=0.0)
     ours, theirs = (build(ModelConfig(tracks=6, **network), 1) for _ in range(2))
     x, state = torch.randn(20, 6), ours.zero_state(1)
-    with GradientWorkers(torch.device("cpu"), 1) as workers:
-        found = workers.gradients(Objective(ours), lambda rows: (x[:, None], torch.ones(20, 1)), state, seed=0)
+    found = step_gradients(ours, x[:, None], torch.ones(20, 1), state, 1)
     for parameter, gradient in zip(ours.parameters(), found.gradients, strict=True):
         parameter.grad = gradient
     torch.nn.utils.clip_grad_norm_(ours.parameters(), params.clip_norm)

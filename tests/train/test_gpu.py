@@ -6,8 +6,7 @@ import torch
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import build
 from epilstm.model.windows import encode_bins, reconstruct_bins
-from epilstm.steps.train.gradients import GradientWorkers
-from epilstm.steps.train.objective import Objective
+from train.step_gradients import step_gradients
 from train.test_context_training import CONTEXT
 from train.test_loop import train, weights
 
@@ -29,10 +28,7 @@ def test_gradients_on_the_gpu_are_those_on_the_cpu(architecture, tracks):
         device = torch.device(name)
         network = build(config, 1).to(device)
         on = (x.to(device), mask.to(device))
-        with GradientWorkers(device, 2) as workers:
-            found[name] = workers.gradients(
-                Objective(network), lambda rows, on=on: (on[0][:, rows], on[1][:, rows]), network.zero_state(6), seed=0
-            )
+        found[name] = step_gradients(network, *on, network.zero_state(6), 2, name)
     for cpu, gpu in zip(found["cpu"].gradients, found["cuda"].gradients, strict=True):
         torch.testing.assert_close(gpu.cpu(), cpu, rtol=2e-2, atol=2e-3)
 

@@ -26,12 +26,12 @@ from epilstm.runtime.code_fingerprint import CodeFingerprint
 from epilstm.runtime.step_table import STEPS
 from epilstm.steps.train import checkpoint
 from epilstm.steps.train.gradients import GradientWorkers
-from epilstm.steps.train.loop import Run, learning_rate
+from epilstm.steps.train.loop import TrainingRun, learning_rate
 from epilstm.steps.train.loop import train as loop_train
-from epilstm.steps.train.objective import Objective
 from epilstm.steps.train.streams import MemoryWindows, plan_epoch, windows_of
 from epilstm.store.arrays import open_group
 from epilstm.store.manifests import MatrixManifest, read_manifest
+from train.step_gradients import step_gradients
 from train.toy_matrix import write_matrix
 
 PARAMS = {
@@ -76,8 +76,7 @@ def test_gradients_are_those_of_the_mean_squared_error_over_bins_with_data(threa
     network = build(config, 1)
     x, mask = torch.randn(20, 7, 5), (torch.rand(20, 7) > 0.2).float()
     state = tuple(torch.randn_like(part) for part in network.zero_state(7))
-    with GradientWorkers(torch.device("cpu"), threads) as workers:
-        ours = workers.gradients(Objective(network), lambda rows: (x[:, rows], mask[:, rows]), state, seed=0)
+    ours = step_gradients(network, x, mask, state, threads)
     squares = (network.reconstruct(x, state) - x) ** 2
     plain = squares[mask.bool()].mean()
     for a, b in zip(ours.gradients, torch.autograd.grad(plain, list(network.parameters())), strict=True):
@@ -128,8 +127,8 @@ def test_the_state_is_carried_along_a_stream_and_starts_from_zero_at_a_region(ma
         ended["progress"] = progress
 
     device = torch.device("cpu")
-    run = Run(windows, MemoryWindows(matrix, windows, 50, device), slice(0, 3), lambda: (1.0, 0.0), print, Stop(),
-              matrix, "")  # fmt: skip
+    run = TrainingRun(windows, MemoryWindows(matrix, windows, 50, device), slice(0, 3), lambda: (1.0, 0.0), print,
+                      Stop(), matrix, "")  # fmt: skip
     with pytest.MonkeyPatch.context() as patch, GradientWorkers(device, threads) as workers, bar("", 1) as shown:
         patch.setattr(checkpoint, "save", keep)
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resumed run needs to go on exactly as if it had never stopped."""
+"""Checkpoints: all that a run needs to resume exactly as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -65,6 +65,30 @@ class Progress:
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
 
+    @classmethod
+    def at_start(cls, state: State, device: torch.device) -> Progress:
+        """Before the first step."""
+        nothing = torch.zeros((), device=device, dtype=torch.float64)
+        return cls(state, nothing, nothing)
+
+    def add(self, state: State, squared_error: Tensor, values: Tensor) -> None:
+        """Count a step: the state that it ended with, and its sums."""
+        self.state = state
+        self.squared_error = self.squared_error + squared_error
+        self.values = self.values + values
+        self.step += 1
+        self.taken += 1
+
+    def end_epoch(self, row: Epoch, weights: dict[str, Tensor]) -> None:
+        """Count an epoch; `weights` are copied if it is the best one so far."""
+        self.history.append(row)
+        if row is self.best_epoch:
+            self.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        self.epoch += 1
+        self.step = 0
+        self.squared_error = torch.zeros_like(self.squared_error)
+        self.values = torch.zeros_like(self.values)
+
     @property
     def best_epoch(self) -> Epoch:
         """Row of the epoch with the lowest validation error."""
@@ -78,7 +102,7 @@ def save(folder: Path, identity: str, progress: Progress, weights: dict[str, Any
     ----------
     folder : Path
     identity : str
-        What run this is: params, data and version.
+        Digest of params, data and code.
     progress : Progress
     weights, optimizer : dict
         State of network and optimiser.
@@ -104,7 +128,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def same_everywhere(taken: int, device: torch.device) -> bool:
-    """Whether all processes would go on from the same step; else it is said, and all start from the beginning.
+    """Whether all processes would resume from the same step; else this is logged, and all start from the beginning.
 
     Parameters
     ----------
@@ -129,13 +153,13 @@ def load(folder: Path, identity: str, device: torch.device) -> tuple[Progress, d
     Returns
     -------
     (progress, weights, optimizer) or None
-        None where there is no checkpoint, or one of other params, data or code, or a damaged one; each is said.
+        None where there is no checkpoint, or one of other params, data or code, or a damaged one; each is logged.
     """
     content = read(folder / CHECKPOINT, identity, device)
     if content is None:
         return None
-    told = content["progress"]
-    progress = Progress(**{**told, "history": [Epoch(**row) for row in told["history"]]})
+    stored = content["progress"]
+    progress = Progress(**{**stored, "history": [Epoch(**row) for row in stored["history"]]})
     return progress, content["weights"], content["optimizer"]
 
 
@@ -148,16 +172,7 @@ def read(path: Path, identity: str, device: torch.device) -> dict[str, Any] | No
             log.warning(f"{path}: {damaged} in it is damaged, training starts from the beginning")
             return None
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        IndexError,
-        ValueError,
-        pickle.UnpicklingError,
-        BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         log.warning(f"{path}: cannot be read ({type(error).__name__}), training starts from the beginning")
         return None
     if content["identity"] != identity:

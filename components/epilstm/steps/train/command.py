@@ -44,7 +44,7 @@ from epilstm.steps.train.streams import (
     windows_of,
 )
 from epilstm.store.arrays import available_cores
-from epilstm.store.manifests import MatrixManifest, read_manifest, read_scaler
+from epilstm.store.manifests import MatrixManifest, Scaler, read_manifest, read_scaler
 
 #: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them. The others are
 #: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
@@ -75,111 +75,171 @@ class Processes:
         return self.rank == 0
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """A matrix dataset, and the shape of the network for it."""
+
+    matrix: Path
+    manifest: MatrixManifest
+    scaler: Scaler
+    sizes: Sizes
+    config: ModelConfig
+
+    @classmethod
+    def read(cls, matrix: Path, params: TrainParams) -> TrainingData:
+        """Read the manifests; the sizes that params leave open follow from the tracks.
+
+        Raises
+        ------
+        DataError, ParamsError
+            The dataset is unusable, or the network cannot have the shape that the params ask for.
+        """
+        manifest = read_manifest(matrix, MatrixManifest)
+        scaler = read_scaler(matrix, manifest)
+        tracks = len(manifest.tracks)
+        sizes = choose_sizes(params, tracks)
+        warning = expansion_warning(sizes, tracks)
+        if warning is not None and os.environ.get("RANK", "0") == "0":
+            log.warning(warning)
+        return cls(matrix, manifest, scaler, sizes, model_config(params, sizes, tracks, manifest.frame_bins))
+
+    def windows(self, params: TrainParams) -> list[Window]:
+        """Windows of the training chromosomes, one step of a stream each."""
+        window_bins = params.frames_per_step * self.manifest.frame_bins
+        if params.neighbour_bins >= window_bins:
+            raise ParamsError(
+                f"train.neighbour_bins ({params.neighbour_bins}) must be less than the {window_bins} bins of a step "
+                f"(train.frames_per_step of {self.manifest.frame_bins} bins)"
+            )
+        regions = self.manifest.region_list(self.manifest.split.train)
+        return some_windows(windows_of(regions, self.manifest.bin_size, window_bins), params.train_bins, params.seed)
+
+
 def run(params: TrainParams, context: StepContext) -> StepResult:
     """Train the autoencoder.
 
     Raises
     ------
     DataError, ModelError, ParamsError, TrainingError
-        What the user can mend.
+        An error that the user can fix.
     """
-    matrix = context.inputs["matrix"]
-    manifest = read_manifest(matrix, MatrixManifest)
-    scaler = read_scaler(matrix, manifest)
-    sizes = choose_sizes(params, len(manifest.tracks))
-    if (warning := expansion_warning(sizes, len(manifest.tracks))) is not None and os.environ.get("RANK", "0") == "0":
-        log.warning(warning)
-    config = model_config(params, sizes, len(manifest.tracks), manifest.frame_bins)
-    network = build(config, params.seed)
+    data = TrainingData.read(context.inputs["matrix"], params)
+    network = build(data.config, params.seed)
+    windows = data.windows(params)
     resume = "resume" in context.flags
     with processes() as group:
         device = choose_device(params, group)
         threads = params.threads or max(1, available_cores() // group.local)
+        workers = threads if device.type == "cpu" else 1
+        run_identity = identity(params, fingerprint(data.matrix), group, device, workers)
+        folder = checkpoint_folder(context.work.get("checkpoint"), group)
         bin_level = bin_level_of(network).to(device)
-        window_bins = params.frames_per_step * manifest.frame_bins
-        if params.neighbour_bins >= window_bins:
-            raise ParamsError(
-                f"train.neighbour_bins ({params.neighbour_bins}) must be less than the {window_bins} bins of a step "
-                f"(train.frames_per_step of {manifest.frame_bins} bins)"
-            )
-        all_windows = windows_of(manifest.region_list(manifest.split.train), manifest.bin_size, window_bins)
-        windows = some_windows(all_windows, params.train_bins, params.seed)
-        steps = len(plan_epoch(len(windows), params.streams, params.seed, 0))
-        source = window_source(matrix, windows, window_bins, len(manifest.tracks), params, device)
-        with ExitStack() as stack:
-            workers = stack.enter_context(GradientWorkers(device, threads))
-            folder = checkpoint_folder(context.work.get("checkpoint"), group)
-            if folder:
-                stack.enter_context(exclusive(folder))
-
-            def validation_error() -> ReconstructionError:
-                share = matrix_blocks(matrix, manifest, manifest.split.validation, share=(group.rank, group.count))
-                run_chunks = workers.pool.map if device.type == "cpu" else map
-                return over_processes(reconstruction_error(bin_level, config.tracks, share, run_chunks), device)
-
-            def validate() -> tuple[float, float]:
-                error = validation_error()
-                return error.mse, error.r2
-
-            stopping = stack.enter_context(stop_requests(group))
-            the_run = loop.Run(
-                windows=windows,
-                source=source,
-                streams=streams_of(params, group),
-                validate=validate,
-                on_epoch=Curve(folder if group.leads else None, fresh=not resume),
-                stopping=stopping,
-                folder=folder,
-                identity=identity(params, fingerprint(matrix), group, device, workers.threads),
-            )
-            live.tell("epilstm_training_device_info", 1, device=device.type)
-            live.tell("epilstm_training_bins_per_step", params.streams * window_bins)
-            with progress("training", steps * params.epochs) as bar:
-                done = loop.train(bin_level, params, the_run, workers, resume, bar)
-            bin_level.eval()
-            moved = distance_moved(bin_level_of(build(config, params.seed)), bin_level)
-            rotation = rotate_code(bin_level, matrix, windows) if params.rotation == "varimax" else "none"
-            summary = summarise(done, validation_error(), moved, rotation, manifest, params, device)
-        bins = summary.bins_seen
-        if not group.leads:
-            return StepResult("trained as a part of a group", bins=bins, tracks=config.tracks)
+        bins = BinLevelRun(data, windows, params, group, device, threads, folder, run_identity)
+        done, summary = train_bin_level(bin_level, bins, resume)
+    if not group.leads:
+        return StepResult("trained as a part of a group", bins=summary.bins_seen, tracks=data.config.tracks)
 
     if (level := context_level_of(network)) is not None:
-        told = train_context_level(
-            level.to(device), params, ContextRun(
-                matrix=matrix, manifest=manifest, windows=windows, folder=folder, identity=the_run.identity,
-                stopping=lambda: False,
-            ), threads, resume,
-        )  # fmt: skip
-        summary = summary.model_copy(update={"context": told})
-    model = context.outputs["model"]
-    weights_sha256 = save_weights(model, network)
+        context_run = ContextRun(
+            matrix=data.matrix,
+            manifest=data.manifest,
+            windows=windows,
+            folder=folder,
+            identity=run_identity,
+            stopping=lambda: False,
+        )
+        trained = train_context_level(level.to(device), params, context_run, threads, resume)
+        summary = summary.model_copy(update={"context": trained})
+    write_model(context.outputs["model"], network, data, params, summary)
+    if "history" in context.outputs:
+        write_history(context.outputs["history"], done.history)
+    return StepResult(
+        f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {data.config.bin_code_size} "
+        f"dimensions (best epoch {summary.best_epoch}){_context_result(summary, data.config)}",
+        metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
+        bins=summary.bins_seen,
+        tracks=data.config.tracks,
+        chosen=asdict(data.sizes),
+        device=_named(device),
+        threads=threads,
+    )
+
+
+@dataclass(frozen=True)
+class BinLevelRun:
+    """A training run of the bin level in this process: data and params, where it computes, where its checkpoint is."""
+
+    data: TrainingData
+    windows: list[Window]
+    params: TrainParams
+    group: Processes
+    device: torch.device
+    threads: int
+    folder: Path | None
+    identity: str
+
+
+def train_bin_level(network: Autoencoder, run: BinLevelRun, resume: bool) -> tuple[Progress, TrainingSummary]:
+    """Train the bin level in place, then rotate its code; the training curve and the summary."""
+    data, params, device, group = run.data, run.params, run.device, run.group
+    manifest, config = data.manifest, data.config
+    window_bins = params.frames_per_step * manifest.frame_bins
+    steps = len(plan_epoch(len(run.windows), params.streams, params.seed, 0))
+    source = window_source(data.matrix, run.windows, window_bins, config.tracks, params, device)
+    with ExitStack() as stack:
+        workers = stack.enter_context(GradientWorkers(device, run.threads))
+        if run.folder:
+            stack.enter_context(exclusive(run.folder))
+
+        def validation_error() -> ReconstructionError:
+            share = matrix_blocks(data.matrix, manifest, manifest.split.validation, share=(group.rank, group.count))
+            run_chunks = workers.pool.map if device.type == "cpu" else map
+            return over_processes(reconstruction_error(network, config.tracks, share, run_chunks), device)
+
+        def validate() -> tuple[float, float]:
+            error = validation_error()
+            return error.mse, error.r2
+
+        loop_run = loop.TrainingRun(
+            windows=run.windows,
+            source=source,
+            streams=streams_of(params, group),
+            validate=validate,
+            on_epoch=Curve(run.folder if group.leads else None, fresh=not resume),
+            stopping=stack.enter_context(stop_requests(group)),
+            folder=run.folder,
+            identity=run.identity,
+        )
+        live.tell("epilstm_training_device_info", 1, device=device.type)
+        live.tell("epilstm_training_bins_per_step", params.streams * window_bins)
+        with progress("training", steps * params.epochs) as bar:
+            done = loop.train(network, params, loop_run, workers, resume, bar)
+        network.eval()
+        moved = distance_moved(bin_level_of(build(config, params.seed)), network)
+        rotation = rotate_code(network, data.matrix, run.windows) if params.rotation == "varimax" else "none"
+        return done, summarise(done, validation_error(), moved, rotation, manifest, params, device)
+
+
+def write_model(
+    folder: Path, network: Autoencoder, data: TrainingData, params: TrainParams, summary: TrainingSummary
+) -> None:
+    """Write weights and manifest of a model folder."""
+    manifest = data.manifest
+    weights_sha256 = save_weights(folder, network)
     save_model(
-        model,
+        folder,
         ModelManifest(
-            config=config,
-            scaler=scaler,
+            config=data.config,
+            scaler=data.scaler,
             assembly=manifest.assembly,
             bin_size=manifest.bin_size,
             frame_bins=manifest.frame_bins,
             split=manifest.split,
             seed=params.seed,
-            matrix_fingerprint=fingerprint(matrix),
+            matrix_fingerprint=fingerprint(data.matrix),
             weights_sha256=weights_sha256,
             training=summary,
         ),
-    )
-    if "history" in context.outputs:
-        write_history(context.outputs["history"], done.history)
-    return StepResult(
-        f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {config.bin_code_size} "
-        f"dimensions (best epoch {summary.best_epoch}){_context_told(summary, config)}",
-        metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
-        bins=bins,
-        tracks=config.tracks,
-        chosen=asdict(sizes),
-        device=_named(device),
-        threads=threads,
     )
 
 
@@ -188,7 +248,7 @@ def _named(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
-def _context_told(summary: TrainingSummary, config: ModelConfig) -> str:
+def _context_result(summary: TrainingSummary, config: ModelConfig) -> str:
     if summary.context is None:
         return ""
     return f"; of its context R2 {summary.context.validation_r2:.3f} at {config.context_size} dimensions"
@@ -292,7 +352,7 @@ def streams_of(params: TrainParams, group: Processes) -> slice:
 
 
 def identity(params: TrainParams, matrix_fingerprint: str, group: Processes, device: torch.device, threads: int) -> str:
-    """What makes two runs the same run, so that one may go on from the other's checkpoint."""
+    """Digest of all that a run's result depends on; runs with the same one may resume from each other's checkpoint."""
     chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS | RESOLVED_PARAMS)
     resolved = [device.type, loop.use_bfloat16(params, device), threads, group.count]
     code = step_fingerprint("train").sha256
@@ -336,9 +396,9 @@ def stop_requests(group: Processes) -> Iterator[Any]:
         if calls % loop.GPU_CHECK_STEPS:
             return False
         # All processes stop after the same step, or none does.
-        told = torch.tensor(float(asked), device="cuda" if torch.cuda.is_available() else "cpu")
-        distributed.all_reduce(told, distributed.ReduceOp.MAX)
-        return bool(told)
+        any_asked = torch.tensor(float(asked), device="cuda" if torch.cuda.is_available() else "cpu")
+        distributed.all_reduce(any_asked, distributed.ReduceOp.MAX)
+        return bool(any_asked)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -368,7 +428,7 @@ def summarise(
     params: TrainParams,
     device: torch.device,
 ) -> TrainingSummary:
-    """What came of a run of the bin level."""
+    """Summary of a run of the bin level."""
     if error.bins == 0:
         names = ", ".join(manifest.split.validation)
         raise DataError(
@@ -402,7 +462,7 @@ def distance_moved(initial: Autoencoder, network: Autoencoder) -> float:
 
 
 class Curve:
-    """Tells log, TensorBoard and Prometheus of every epoch; a fresh run does away with the curves of earlier ones."""
+    """Reports every epoch to log, TensorBoard and Prometheus; a fresh run deletes the curves of earlier ones."""
 
     def __init__(self, folder: Path | None, fresh: bool) -> None:
         self.writer: Any = None

@@ -1,4 +1,4 @@
-"""Gradients of one step, streams shared out to CPU threads and to processes.
+"""Sums of gradients over the streams of a step, which CPU threads and processes share out.
 
 torch's own threads help little with many small matrix products. Streams are independent of each other, so each
 thread takes a share of them through the whole step, forward and backward: on two cores twice as fast.
@@ -16,19 +16,16 @@ import torch
 from torch import Tensor, distributed
 
 from epilstm.model.recurrence import State
-from epilstm.steps.train.objective import Objective
-
-Read = Callable[[slice], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class StepGradients:
-    """Summed over all streams of all processes.
+class Gradients:
+    """Gradients of some streams at a step.
 
     Parameters
     ----------
     gradients : list of Tensor
-        Of the loss over the number of values, one per parameter.
+        One per parameter: of the loss summed over values, or (`mean`) over their number.
     squared_error : Tensor ()
         Of the reconstruction, summed over bins with data and tracks.
     values : Tensor ()
@@ -44,7 +41,7 @@ class StepGradients:
 
 
 class GradientWorkers:
-    """Threads that compute gradients side by side; one without threads on a GPU."""
+    """Threads that compute gradients side by side; a single one on a GPU."""
 
     def __init__(self, device: torch.device, threads: int) -> None:
         self.device = device
@@ -66,53 +63,45 @@ class GradientWorkers:
         if self.device.type == "cpu":
             torch.set_num_threads(self.before)
 
-    def gradients(
-        self, objective: Objective, read: Read, state: State, seed: int, autocast: bool = False
-    ) -> StepGradients:
-        """Gradients of one step.
+    def mean(self, forward_backward: Callable[[slice, int], Gradients], streams: int) -> Gradients:
+        """Gradients of the loss per value, over all streams of all processes.
 
         Parameters
         ----------
-        objective : Objective
-        read : callable
-            Values (time, stream, track) and mask (time, stream) of a slice of the streams.
-        state : tuple of Tensor (stream, hidden)
-            Recurrent state before the step.
-        seed : int
-            Of this step's dropout masks.
-        autocast : bool
-            Run the forward pass in bfloat16.
+        forward_backward : callable
+            From a slice of the streams and the number of that share to its sums; called in several threads.
+        streams : int
+            Streams of this process.
         """
-        streams = len(state[0])
-        parameters = list(objective.parameters())
         bounds = [streams * share // self.threads for share in range(self.threads + 1)]
         shares = [slice(a, b) for a, b in pairwise(bounds) if a < b]
-
-        def share(number: int) -> tuple[list[Tensor], Tensor, Tensor, State]:
-            rows = shares[number]
-            x, mask = read(rows)
-            generator = torch.Generator(self.device).manual_seed(seed + number) if objective.draws else None
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-                loss = objective(x, mask, tuple(part[rows] for part in state), generator)
-            gradients = torch.autograd.grad(loss.total, parameters)
-            last = tuple(part.detach() for part in loss.state)
-            return list(gradients), loss.squared_error.detach(), mask.sum() * x.shape[2], last
-
-        done = [share(0)] if len(shares) == 1 else list(self.pool.map(share, range(len(shares))))
-        summed = [torch.stack(parts).sum(0) for parts in zip(*(part[0] for part in done), strict=True)]
-        error = torch.stack([part[1] for part in done]).sum()
-        values = torch.stack([part[2] for part in done]).sum()
-        summed, error, values = _over_processes(summed, error, values)
-        last = tuple(torch.cat(parts).float() for parts in zip(*(part[3] for part in done), strict=True))
-        # A step whose streams are all without data has no gradient rather than an undefined one.
-        scale = 1 / values.clamp(min=1)
-        return StepGradients([gradient * scale for gradient in summed], error, values, last)
+        if len(shares) == 1:
+            parts = [forward_backward(shares[0], 0)]
+        else:
+            parts = list(self.pool.map(forward_backward, shares, range(len(shares))))
+        return _per_value(_over_processes(_over_shares(parts)))
 
 
-def _over_processes(gradients: list[Tensor], error: Tensor, values: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+def _over_shares(parts: list[Gradients]) -> Gradients:
+    return Gradients(
+        [torch.stack(each).sum(0) for each in zip(*(part.gradients for part in parts), strict=True)],
+        torch.stack([part.squared_error for part in parts]).sum(),
+        torch.stack([part.values for part in parts]).sum(),
+        tuple(torch.cat(each).float() for each in zip(*(part.state for part in parts), strict=True)),
+    )
+
+
+def _over_processes(own: Gradients) -> Gradients:
     if not distributed.is_initialized():
-        return gradients, error, values
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), error[None], values[None]])
+        return own
+    flat = torch.cat([*(each.flatten() for each in own.gradients), own.squared_error[None], own.values[None]])
     distributed.all_reduce(flat)
-    pieces = flat[:-2].split([gradient.numel() for gradient in gradients])
-    return [piece.view_as(like) for piece, like in zip(pieces, gradients, strict=True)], flat[-2], flat[-1]
+    pieces = flat[:-2].split([each.numel() for each in own.gradients])
+    summed = [piece.view_as(like) for piece, like in zip(pieces, own.gradients, strict=True)]
+    return Gradients(summed, flat[-2], flat[-1], own.state)
+
+
+def _per_value(summed: Gradients) -> Gradients:
+    # A step whose streams are all without data has no gradient rather than an undefined one.
+    scale = 1 / summed.values.clamp(min=1)
+    return Gradients([each * scale for each in summed.gradients], summed.squared_error, summed.values, summed.state)

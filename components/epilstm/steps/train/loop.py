@@ -23,11 +23,11 @@ from epilstm.model.recurrence import State
 from epilstm.params import TrainParams
 from epilstm.steps.train import checkpoint
 from epilstm.steps.train.checkpoint import Epoch, Progress
-from epilstm.steps.train.gradients import GradientWorkers
+from epilstm.steps.train.gradients import Gradients, GradientWorkers
 from epilstm.steps.train.objective import Objective
 from epilstm.steps.train.streams import Window, WindowSource, plan_epoch
 
-#: Steps between looks at the loss on a GPU, where each look waits for it.
+#: Steps between checks of the loss on a GPU, where each check waits for it.
 GPU_CHECK_STEPS = 25
 
 #: Share of the steps before the learning rate falls, by schedule. The trapezoid is a constant rate with a cooldown
@@ -36,7 +36,7 @@ FLAT = {"cosine": 0.0, "constant": 1.0, "trapezoid": 0.7}
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What a training run is made of.
 
     Parameters
@@ -50,13 +50,13 @@ class Run:
     validate : callable
         Mean squared error and R2 on the validation chromosomes.
     on_epoch : callable
-        Told of each finished epoch.
+        Called with each finished epoch.
     stopping : callable
         True once the process was asked to stop.
     folder : Path or None
         Where checkpoints go.
     identity : str
-        What run this is; a checkpoint of another one is not resumed.
+        Digest of params, data and code; a checkpoint of another run is not resumed.
     """
 
     windows: Sequence[Window]
@@ -84,8 +84,42 @@ def learning_rate(params: TrainParams, taken: int, total: int) -> float:
     return params.learning_rate * warmup * decay
 
 
+def forward_backward(
+    objective: Objective,
+    x: Tensor,
+    mask: Tensor,
+    state: State,
+    generator: torch.Generator | None = None,
+    bfloat16: bool = False,
+) -> Gradients:
+    """Gradients of a step, summed over some streams.
+
+    Parameters
+    ----------
+    objective : Objective
+    x, mask : Tensor (time, stream, track), (time, stream)
+        As of `Objective`.
+    state : tuple of Tensor (stream, hidden)
+        Recurrent state before the step.
+    generator : torch.Generator, optional
+        Source of dropout masks.
+    bfloat16 : bool
+        Run the forward pass in bfloat16.
+    """
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        loss = objective(x, mask, state, generator)
+    gradients = torch.autograd.grad(loss.total, list(objective.parameters()))
+    last = tuple(part.detach() for part in loss.state)
+    return Gradients(list(gradients), loss.squared_error.detach(), mask.sum() * x.shape[2], last)
+
+
 def train(
-    network: Autoencoder, params: TrainParams, run: Run, workers: GradientWorkers, resume: bool, bar: ProgressBar
+    network: Autoencoder,
+    params: TrainParams,
+    run: TrainingRun,
+    workers: GradientWorkers,
+    resume: bool,
+    bar: ProgressBar,
 ) -> Progress:
     """Train a network in place; it ends with the weights of its best epoch.
 
@@ -94,10 +128,10 @@ def train(
     network : Autoencoder
         On the device of `workers`.
     params : TrainParams
-    run : Run
+    run : TrainingRun
     workers : GradientWorkers
     resume : bool
-        Go on from the run's checkpoint if it has one.
+        Resume from the run's checkpoint if it has one.
     bar : progress bar
         Counts steps.
 
@@ -113,56 +147,47 @@ def train(
     KeyboardInterrupt
         The process was asked to stop; the checkpoint was written.
     """
-    device = workers.device
-    objective = Objective(network, params)
-    optimizer = _optimizer(objective, params)
+    device, bfloat16 = workers.device, use_bfloat16(params, workers.device)
+    streams = len(range(params.streams)[run.streams])
     steps = len(plan_epoch(len(run.windows), params.streams, params.seed, 0))
     total = steps * params.epochs
-    fresh = torch.tensor([window.fresh for window in run.windows])
-    zero = network.zero_state(len(range(params.streams)[run.streams]))
-    nothing = torch.zeros((), device=device, dtype=torch.float64)
-    progress = Progress(zero, nothing, nothing)
-    found = checkpoint.load(run.folder, run.identity, device) if resume and run.folder else None
-    if checkpoint.same_everywhere(found[0].taken if found else -1, device) and found:
-        progress, weights, moments = found
-        objective.load_state_dict(weights)
-        optimizer.load_state_dict(moments)
-        bar.advance(progress.taken)
-        log.info(f"resumed at epoch {progress.epoch + 1}, step {progress.step}")
+    starts_region = torch.tensor([window.fresh for window in run.windows])
+    objective = Objective(network, params)
+    optimizer = _optimizer(objective, params)
+    progress = _resumed(objective, optimizer, run, device) if resume else None
+    if progress is None:
+        progress = Progress.at_start(network.zero_state(streams), device)
+    bar.advance(progress.taken)
 
     def save() -> None:
         if run.folder:
             _check_finite(progress, params, total)
             checkpoint.save(run.folder, run.identity, progress, objective.state_dict(), optimizer.state_dict())
 
-    autocast = use_bfloat16(params, device)
     while progress.epoch < params.epochs and not _out_of_patience(progress, params):
         plan = plan_epoch(len(run.windows), params.streams, params.seed, progress.epoch)[:, run.streams]
         run.source.start(plan, progress.step)
         objective.train()
-        while progress.step < steps:
-            starts = fresh[plan[progress.step]].to(device)
-            state = _zero_where(progress.state, starts | (progress.step == 0 or not params.carry_state))
-            step = progress.step
+        for step in range(progress.step, steps):
             run.source.prefetch(step)
-            found_gradients = workers.gradients(
-                objective,
-                lambda rows, step=step: run.source.read(step, rows),  # type: ignore[misc]
-                state,
-                seed=params.seed + 100_000 * progress.taken + run.streams.start,
-                autocast=autocast,
-            )
+            fresh = starts_region[plan[step]].to(device) | (step == 0 or not params.carry_state)
+            state = _zero_where(progress.state, fresh)
+            seed = params.seed + 100_000 * progress.taken + run.streams.start
+
+            def share(rows: slice, number: int, step: int = step, state: State = state, seed: int = seed) -> Gradients:
+                x, mask = run.source.read(step, rows)
+                generator = torch.Generator(device).manual_seed(seed + number) if objective.draws else None
+                return forward_backward(objective, x, mask, tuple(part[rows] for part in state), generator, bfloat16)
+
+            found = workers.mean(share, streams)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(params, progress.taken, total)
-            for parameter, gradient in zip(objective.parameters(), found_gradients.gradients, strict=True):
+            for parameter, gradient in zip(objective.parameters(), found.gradients, strict=True):
                 parameter.grad = gradient
             clip_grad_norm_(objective.parameters(), params.clip_norm)
             optimizer.step()
-            progress.state = found_gradients.state
-            progress.squared_error = progress.squared_error + found_gradients.squared_error
-            progress.values = progress.values + found_gradients.values
-            progress.step += 1
-            progress.taken += 1
+
+            progress.add(found.state, found.squared_error, found.values)
             bar.advance()
             if device.type == "cpu" or progress.taken % GPU_CHECK_STEPS == 0:
                 _check_finite(progress, params, total)
@@ -173,10 +198,27 @@ def train(
                 save()
         save()  # validation may take longer than a process that is asked to stop is given
         _check_finite(progress, params, total)
-        _finish_epoch(network, params, run, progress, total)
-        bar.note(f"validation R2 {progress.history[-1].validation_r2:.3f}")
+        network.eval()
+        row = _epoch(*run.validate(), progress, params, total)
+        progress.end_epoch(row, network.state_dict())
+        run.on_epoch(row)
+        bar.note(f"validation R2 {row.validation_r2:.3f}")
         save()
     network.load_state_dict(progress.best)
+    return progress
+
+
+def _resumed(
+    objective: Objective, optimizer: torch.optim.Optimizer, run: TrainingRun, device: torch.device
+) -> Progress | None:
+    """Load the run's checkpoint into network and optimiser; None where all processes start from the beginning."""
+    found = checkpoint.load(run.folder, run.identity, device) if run.folder else None
+    if not (checkpoint.same_everywhere(found[0].taken if found else -1, device) and found):
+        return None
+    progress, weights, moments = found
+    objective.load_state_dict(weights)
+    optimizer.load_state_dict(moments)
+    log.info(f"resumed at epoch {progress.epoch + 1}, step {progress.step}")
     return progress
 
 
@@ -208,9 +250,8 @@ def _or_before(progress: Progress) -> str:
     return " or shortly before" if progress.squared_error.is_cuda else ""
 
 
-def _finish_epoch(network: Autoencoder, params: TrainParams, run: Run, progress: Progress, total: int) -> None:
-    network.eval()
-    mse, r2 = run.validate()
+def _epoch(mse: float, r2: float, progress: Progress, params: TrainParams, total: int) -> Epoch:
+    """Row of the training curve for the epoch that has just ended, from its validation error."""
     row = Epoch(
         epoch=progress.epoch + 1,
         steps=progress.taken,
@@ -224,14 +265,7 @@ def _finish_epoch(network: Autoencoder, params: TrainParams, run: Run, progress:
             f"the validation loss is not finite after epoch {row.epoch} (learning rate {row.learning_rate:.2g}); "
             "lower train.learning_rate"
         )
-    progress.history.append(row)
-    if row is progress.best_epoch:
-        progress.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    progress.epoch += 1
-    progress.step = 0
-    progress.squared_error = torch.zeros_like(progress.squared_error)
-    progress.values = torch.zeros_like(progress.values)
-    run.on_epoch(row)
+    return row
 
 
 def _out_of_patience(progress: Progress, params: TrainParams) -> bool:
