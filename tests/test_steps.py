@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -86,17 +88,15 @@ def test_names_within_a_step_are_unique(step):
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-def test_every_step_has_a_room_with_its_command(step):
+def test_the_code_of_a_step_is_there(step):
     module, _, function = step.target.partition(":")
-    assert (module, function) == (f"epilstm.steps.{step.name}.command", "run")
-    assert importlib.util.find_spec(module) is not None
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    defined = {node.name for node in ast.parse(Path(spec.origin).read_text()).body if isinstance(node, ast.FunctionDef)}
+    assert function in defined
 
 
-@pytest.mark.parametrize("name", ["ingest", "preprocess", "embed"])
-def test_a_step_that_has_parts_has_a_work_folder_for_them(name):
-    assert STEPS[name].part
-    assert STEPS[name].work
-
-
-def test_no_other_step_has_parts():
-    assert [name for name, step in STEPS.items() if step.part] == ["ingest", "preprocess", "embed"]
+@pytest.mark.parametrize("step", [step for step in STEPS.values() if step.part], ids=lambda step: step.name)
+def test_a_step_that_has_parts_has_a_work_folder_for_them(step):
+    assert step.work
