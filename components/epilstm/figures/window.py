@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
 from epilstm.figures.track_choice import choose_tracks
-from epilstm.files.outputs import read_json
 from epilstm.genome.assembly import Region, bins_of
 from epilstm.store.arrays import read_mask
-from epilstm.store.manifests import MatrixManifest, Scaler, parse_manifest, read_manifest
+from epilstm.store.manifests import MatrixManifest, Scaler, read_manifest, read_scaler
 from epilstm.store.shards import open_bins
 from epilstm.store.standardisation import to_signal
 
@@ -189,7 +188,7 @@ def open_window(
     network: Autoencoder,
     place: str,
     tracks: Sequence[str],
-    option: str = "report.tracks",
+    options: tuple[str, str] = ("report.window", "report.tracks"),
 ) -> tuple[Window, MatrixManifest]:
     """A window of the genome and the matrix that it is of.
 
@@ -203,8 +202,8 @@ def open_window(
         ``chrom:start-end``; empty chooses one (see `choose_window`).
     tracks : sequence of str
         To draw; empty chooses some (see `choose_tracks`).
-    option : str
-        Where the tracks are given, for messages.
+    options : (str, str)
+        Where the place and the tracks are given, for messages.
 
     Raises
     ------
@@ -214,10 +213,9 @@ def open_window(
     from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
 
     matrix = read_manifest(matrix_folder, MatrixManifest)
-    scaler_path = matrix_folder / "scaler.json"
-    scaler = parse_manifest(read_json(scaler_path), Scaler, scaler_path)
-    drawn = choose_tracks(matrix.track_set, tracks, option)
-    region = parse_window(place, matrix) if place else choose_window(matrix, matrix_folder)
+    scaler = read_scaler(matrix_folder, matrix)
+    drawn = choose_tracks(matrix.track_set, tracks, options[1])
+    region = parse_window(place, matrix, options[0]) if place else choose_window(matrix, matrix_folder)
     reconstruct = partial(reconstruct_bins, network)
     return read_window(region, drawn, matrix, scaler, matrix_folder, embeddings, reconstruct, CONTEXT_BINS), matrix
 

@@ -138,7 +138,7 @@ def plot_window(
     network, manifest = load_model(model)
     inputs = {"matrix": matrix, "model": model, "embeddings": embeddings}
     require_one_run(inputs, manifest.matrix_fingerprint, read_manifest(embeddings, EmbeddingsManifest))
-    window, data = open_window(matrix, embeddings, network, region, tracks, "--track")
+    window, data = open_window(matrix, embeddings, network, region, tracks, ("--region", "--track"))
     place, chromosomes = window.region, data.chromosomes
     return window_plot(
         window,
