@@ -162,7 +162,7 @@ WINDOW = ["window", *EMBEDDED, "--model", "{model}"]
             "not a bigWig file; check --bigwig",
         ),
         (["conservation", *EMBEDDED, "--bigwig", "{here}/no.bw"], "x.png", "no.bw: no such file; check --bigwig"),
-        ([*WINDOW, "--region", "chr9:1-2"], "x.png", "no regions on chromosome 'chr9'"),
+        ([*WINDOW, "--region", "chr9:1-2"], "x.png", "--region: no regions on chromosome 'chr9'"),
         ([*WINDOW, "--track", "DNas"], "x.png", "--track DNas: no such track, cell type or assay; did you mean DNase?"),
         ([*WINDOW, "--genes", "{history}"], "x.png", "history.csv:1: expected the 9 tab-separated columns of GTF"),
     ],

@@ -8,10 +8,15 @@ from html.parser import HTMLParser
 
 import pyarrow.parquet
 
+from epilstm.figures.density import density_plot
+from epilstm.figures.loadings import loadings_plot
+from epilstm.figures.sample import read_sample
+from epilstm.figures.smoothness import smoothness_plot
 from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import save_weights
 from epilstm.model.networks import build
+from epilstm.outputs.plot.plots import plot_curves, plot_scores
 from epilstm.store.evaluation_results import PREDICTIONS_FILE, REPRESENTATIONS, SCORES_FILE, read_results
 from report.conftest import write_report
 from report.finished_run import TASKS, TRACKS, write_evaluation
@@ -83,6 +88,17 @@ def test_figures_are_svg_that_loads_nothing_either(html_page):
 def test_every_figure_has_a_narrow_form_and_says_what_it_shows(html_page):
     assert len(html_page.all("img")) == len(html_page.all("source")) == 8 + 2 * len(TASKS)
     assert all(len(image["alt"]) > 30 for image in html_page.all("img"))
+
+
+def test_captions_are_those_of_the_same_figures_drawn_alone(finished_run, html_page):
+    evaluation, sample = finished_run["evaluation"], read_sample(finished_run["matrix"], finished_run["embeddings"])
+    plots = [*(plot_scores(evaluation, [name]) for name in TASKS), plot_curves(evaluation, "gene_expression"),
+             loadings_plot(sample), density_plot(sample), smoothness_plot(sample)]  # fmt: skip
+    captions = [plot.caption for plot in plots]
+    assert len(set(captions)) == len(captions)
+    assert [caption for caption in captions if caption not in html_page.text] == []
+    alternatives = {image["alt"] for image in html_page.all("img")}
+    assert {plot.alt for plot in plots} <= alternatives
 
 
 def test_markup_in_titles_and_sentences_is_shown_not_obeyed(html_page):

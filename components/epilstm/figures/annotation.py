@@ -35,15 +35,9 @@ class Segment:
 
 
 def genes_in(path: Path, region: Region, chromosomes: Collection[str]) -> list[Gene]:
-    """Genes of an annotation that overlap a region, by start; protein-coding ones, where the file says which are.
+    """Genes of an annotation that overlap a region, by start; protein-coding ones, where the file has biotypes.
 
-    Parameters
-    ----------
-    path : Path
-        GTF or GFF3.
-    region : Region
-    chromosomes : collection of str
-        Chromosomes of the data set, which the file's must match.
+    `path` is GTF or GFF3; `chromosomes` are those of the data set, which the file's must match.
 
     Raises
     ------
@@ -68,14 +62,7 @@ def genes_in(path: Path, region: Region, chromosomes: Collection[str]) -> list[G
 def segments_in(path: Path, region: Region, colors: tuple[str, ...], chromosomes: Collection[str]) -> list[Segment]:
     """Segments of a BED file that overlap a region, in the colours of a BED9 file or of their names.
 
-    Parameters
-    ----------
-    path : Path
-    region : Region
-    colors : tuple of str
-        For segments without one of their own, by name.
-    chromosomes : collection of str
-        Chromosomes of the data set, which the file's must match.
+    `colors` are for segments without one of their own, by name; `chromosomes` as for `genes_in`.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,9 +75,10 @@ def bigwig_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[ND
     Raises
     ------
     DataError, TrackError
-        Not a bigWig, or one of other chromosomes.
+        Not a bigWig, one of other chromosomes, or without a mean (see `bin_means`).
     """
     from epilstm.tracks.bigwig import BigWig
+    from epilstm.tracks.binning import UnusableSignal, bin_means
     from epilstm.tracks.converting import as_bigwig
 
     size, sizes = matrix.manifest.bin_size, matrix.manifest.chromosome_sizes
@@ -93,33 +94,11 @@ def bigwig_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[ND
                 f"{path}: no chromosome {absent[0]}; it has {those_there(absent[0], bigwig.chromosomes)}; give a "
                 "bigWig of the data set's assembly, with chromosomes named alike"
             )
-        means = []
-        for interval in intervals:
-            start, end = interval.first * size, interval.last * size
-            bases = np.full(end - start, np.nan, np.float32)
-            for block in bigwig.intervals(interval.chrom, start, end):
-                _fill(bases, start, *block)
-            rows = bases.reshape(-1, size)
-            known = np.isfinite(rows)
-            sums = np.where(known, rows, 0).sum(axis=1, dtype=np.float64)
-            count = known.sum(axis=1)
-            means.append(np.where(count > 0, sums / np.maximum(count, 1), np.nan).astype(np.float32))
-    return means
-
-
-def _fill(
-    bases: NDArray[np.float32],
-    start: int,
-    starts: NDArray[np.uint32],
-    ends: NDArray[np.uint32],
-    values: NDArray[np.float32],
-) -> None:
-    first = np.clip(starts.astype(np.int64) - start, 0, len(bases))
-    last = np.clip(ends.astype(np.int64) - start, 0, len(bases))
-    lengths = np.maximum(last - first, 0)
-    # Every base of every interval: where its interval begins, plus how far into the interval it lies.
-    into = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    bases[np.repeat(first, lengths) + into] = np.repeat(values, lengths)
+        try:
+            places = [(interval.chrom, interval.first * size, interval.last * size) for interval in intervals]
+            return [bin_means(bigwig.intervals(*place), *place[1:], size, "missing") for place in places]
+        except UnusableSignal as error:
+            raise DataError(f"{path}: {error}; check {GIVEN_AS}") from error
 
 
 @dataclass(frozen=True)
@@ -133,7 +112,7 @@ class Correlation:
     value, low, high : (size,) float64 array
         Correlation and the ends of its 95% interval, which resamples intervals; NaN for a constant dimension.
     windows : int
-        Windows with data.
+        With data.
     """
 
     window: int
@@ -157,11 +136,10 @@ def correlate(
 
     Parameters
     ----------
-    representation : Representation
+    representation, matrix, intervals
+        What is correlated, where it has data, and where it is read.
     quantity : sequence of (bins,) float32 array
         One array per interval; NaN where it is not known.
-    matrix : Matrix
-    intervals : sequence of Block
     window_bins : int
     method : str
         ``pearson``, or ``spearman``: the same of ranks (ties share their mean rank).
@@ -175,9 +153,7 @@ def correlate(
         window_means(representation.block(interval), matrix.mask(interval), known, window_bins)
         for interval, known in zip(intervals, quantity, strict=True)
     ]
-    vectors = np.concatenate([part[0] for part in parts])
-    values = np.concatenate([part[1] for part in parts])
-    owner = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
+    vectors, values = (np.concatenate(each) for each in zip(*parts, strict=True))
     if len(values) < 3 or np.ptp(values) == 0:
         raise DataError(
             f"{len(values)} windows of {window_bins * matrix.manifest.bin_size:,} bp have data and "
@@ -188,10 +164,12 @@ def correlate(
         from scipy.stats import rankdata
 
         vectors, values = rankdata(vectors, axis=0), rankdata(values)
-    moments = _moments(vectors, values, owner, len(parts))
+    ends = np.cumsum([len(part[1]) for part in parts])[:-1]
+    x, y = vectors - vectors.mean(axis=0), values - values.mean()
+    sums = np.stack([_sums(*each) for each in zip(np.split(x, ends), np.split(y, ends), strict=True)])
 
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _correlation({name: np.tensordot(weights, each, 1) for name, each in moments.items()})
+        return _correlation(np.tensordot(weights, sums, 1))
 
     value = weighted(np.ones((1, len(parts))))[0]
     low, high = (np.where(np.isfinite(value), end, np.nan) for end in bootstrap(weighted, len(parts)))
@@ -213,37 +191,20 @@ def window_means(
     return spread[enough] / count[enough, None], sums[enough] / count[enough]
 
 
-def _moments(
-    vectors: NDArray[np.floating], values: NDArray[np.floating], owner: NDArray[np.int64], intervals: int
-) -> dict[str, NDArray[np.float64]]:
-    """Sums over the windows of each interval, about the overall means: (intervals,) or (intervals, size) arrays."""
-    x, y = vectors - vectors.mean(axis=0), values - values.mean()
-
-    def by_interval(each: NDArray[np.floating]) -> NDArray[np.float64]:
-        sums = np.zeros((intervals, *each.shape[1:]))
-        np.add.at(sums, owner, each)
-        return sums
-
-    return {
-        "n": by_interval(np.ones((len(y), 1))),
-        "x": by_interval(x),
-        "y": by_interval(y[:, None]),
-        "xx": by_interval(x * x),
-        "yy": by_interval((y * y)[:, None]),
-        "xy": by_interval(x * y[:, None]),
-    }
+def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(6, size) sums of 1, x, y, x², y² and xy over the windows of an interval, for (n, size) and (n,) values."""
+    y = np.repeat(y[:, None], x.shape[1], axis=1)
+    return np.stack([each.sum(axis=0) for each in (np.ones_like(x), x, y, x * x, y * y, x * y)])
 
 
-def _correlation(moments: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    count = np.maximum(moments["n"], 1)
-    x, y = moments["x"] / count, moments["y"] / count
-    spread_x, spread_y = moments["xx"] / count - x * x, moments["yy"] / count - y * y
-    product = spread_x * spread_y
-    shared = moments["xy"] / count - x * y
-    ok = product > 1e-18
-    undefined: NDArray[np.float64] = np.full(shared.shape, np.nan)
-    np.divide(shared, np.sqrt(np.where(ok, product, 1)), out=undefined, where=ok)
-    return undefined
+def _correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, size) correlations from (n, 6, size) sums; NaN where one of the two is constant."""
+    count, *others = np.moveaxis(sums, 1, 0)
+    x, y, xx, yy, xy = (each / np.maximum(count, 1) for each in others)
+    product = (xx - x * x) * (yy - y * y)
+    found: NDArray[np.float64] = np.full(xy.shape, np.nan)
+    np.divide(xy - x * y, np.sqrt(np.maximum(product, 1e-18)), out=found, where=product > 1e-18)
+    return found
 
 
 def gc_plot(sample: SampledBins, fasta: Path, method: Method) -> Plot:
@@ -295,17 +256,7 @@ def _numbers(measured: Sequence[Correlation]) -> list[dict[str, Any]]:
 
 
 def covariate_figure(correlations: Sequence[Correlation], quantity: str, method: Method, layout: Layout) -> Figure:
-    """Correlation of every dimension with its interval, at several lengths of window.
-
-    Parameters
-    ----------
-    correlations : sequence of Correlation
-        By rising window, at most three.
-    quantity : str
-        Named on the axis.
-    method : str
-    layout : Layout
-    """
+    """Correlation of every dimension with its interval, at up to three lengths of window, shortest first."""
     best = np.nan_to_num(np.abs(np.stack([each.value for each in correlations]))).max(axis=0)
     rows = sorted(np.argsort(-best, kind="stable")[:ROWS].tolist())
     figure = new_figure(layout, 1.0 + 0.3 * len(rows))

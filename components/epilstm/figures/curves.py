@@ -43,13 +43,7 @@ class Curves:
 
 
 def curves_of(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> Curves:
-    """Curves over all thresholds, thinned to `POINTS`.
-
-    Parameters
-    ----------
-    labels, scores : (n,) arrays
-        Both classes are there.
-    """
+    """Curves over all thresholds of (n,) scores, thinned to `POINTS`; both classes are among the labels."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     precision, recall, _ = precision_recall_curve(labels, scores)
@@ -76,12 +70,6 @@ def cell_types_drawn(task: TaskResult) -> list[str]:
 
 def read_curves(predictions: Path, task: TaskResult) -> dict[str, dict[str, Curves]]:
     """Curves of a task: cell type -> representation -> curves, over the held-out scores of all folds together.
-
-    Parameters
-    ----------
-    predictions : Path
-        ``predictions.parquet``.
-    task : TaskResult
 
     Raises
     ------

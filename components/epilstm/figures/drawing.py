@@ -27,38 +27,17 @@ RASTER_DPI = 160
 TEXT, QUIET, LINE, PAPER, NO_DATA = "#1f2933", "#5b6773", "#cfd6dd", "#ffffff", "#c9c9c9"
 
 STYLE: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.labelcolor": TEXT,
-    "axes.edgecolor": "#8a96a3",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "grid.color": "#e4e8ec",
-    "grid.linewidth": 0.7,
-    "text.color": TEXT,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.labelcolor": TEXT,
-    "ytick.labelcolor": TEXT,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5.5,
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "epilstm",
-}
+    "font.family": ["DejaVu Sans"], "font.size": 9, "text.color": TEXT,
+    "axes.titlesize": 9.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 9,
+    "axes.labelcolor": TEXT, "axes.edgecolor": "#8a96a3", "axes.linewidth": 0.8, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.axisbelow": True, "axes.formatter.useoffset": False,
+    "grid.color": "#e4e8ec", "grid.linewidth": 0.7,
+    "xtick.color": QUIET, "xtick.labelsize": 8.5, "xtick.labelcolor": TEXT,
+    "ytick.color": QUIET, "ytick.labelsize": 8.5, "ytick.labelcolor": TEXT,
+    "legend.fontsize": 8.5, "legend.frameon": False, "lines.linewidth": 1.6, "lines.markersize": 5.5,
+    "figure.facecolor": PAPER, "savefig.facecolor": PAPER,
+    "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "epilstm",
+}  # fmt: skip
 
 #: Metadata without which the bytes of a file would depend on the day or the machine.
 METADATA: dict[str, dict[str, None]] = {
@@ -101,13 +80,13 @@ class Plot:
     alt : str
         What the figure shows, for those who cannot see it.
     numbers : callable
-        Makes the numbers behind the figure: rows that all have the same keys.
+        Makes the numbers behind the figure: rows that all have the same keys; none where a table has them.
     """
 
     draw: Draw
     caption: str
     alt: str
-    numbers: Callable[[], Rows]
+    numbers: Callable[[], Rows] = list
 
     @property
     def rows(self) -> Rows:
@@ -303,10 +282,9 @@ def mark_levels(axes: Axes, size: int, context_size: int) -> None:
 
 def color_bar(figure: Figure, image: Any, axes: Axes, layout: Layout, label: str, **options: Any) -> None:
     """Explain the colours of a heat map, at the right or, on a phone, below."""
-    below = {"location": "bottom", "pad": 0.03, "aspect": 30}
-    beside = {"location": "right", "pad": 0.015, "aspect": 20}
-    where = below if layout.narrow else beside
-    bar = figure.colorbar(image, ax=axes, fraction=0.08, label=label, **{**where, **options})
+    where = ("bottom", 0.03, 30) if layout.narrow else ("right", 0.015, 20)
+    place = dict(zip(("location", "pad", "aspect"), where, strict=True))
+    bar = figure.colorbar(image, ax=axes, label=label, **{"fraction": 0.08, **place, **options})
     bar.outline.set_visible(False)
 
 

@@ -199,6 +199,7 @@ def _draw_genes(axes: Axes, genes: Sequence[Gene], in_lanes: Sequence[int], wind
     axes.set_ylim(min(max(in_lanes, default=0) + 1, GENE_LANES) - 0.4, -0.6)
     axes.set_yticks([])
     axes.set_ylabel("genes", rotation=0, ha="right", va="center", fontsize=8)
+    axes.tick_params(axis="x", length=0)
     _bare(axes)
 
 
@@ -250,8 +251,7 @@ def _draw_embedding(axes: Axes, window: Window, layout: Layout, context_size: in
     bar = axes.figure.colorbar(image, cax=beside, ticks=[-LIMIT, 0, LIMIT])
     bar.outline.set_visible(False)
     beside.tick_params(labelsize=7, length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    _bare(axes)
 
 
 def _draw_segments(axes: Axes, segments: Sequence[Segment]) -> None:
@@ -271,7 +271,6 @@ def _draw_segments(axes: Axes, segments: Sequence[Segment]) -> None:
 
 
 def _bare(axes: Axes) -> None:
-    axes.tick_params(axis="x", length=0)
     for side in axes.spines.values():
         side.set_visible(False)
 

@@ -34,13 +34,6 @@ def size_plot(reconstruction: Reconstruction) -> Plot:
         "their size.",
         f"R² of PCA rising with its size, and the model's R² of {number(reconstruction.models['model'].r2)} at "
         f"{reconstruction.size} numbers per bin.",
-        lambda: (
-            [{"model": "pca", "size": point.size, "r2": point.r2} for point in reconstruction.pca_curve]
-            + [
-                {"model": name, "size": reconstruction.size, "r2": reconstruction.models[name].r2}
-                for name in ("model", "untrained")
-            ]
-        ),
     )
 
 
@@ -56,11 +49,6 @@ def track_plot(reconstruction: Reconstruction, tracks: TrackSet) -> Plot:
         partial(track_figure, reconstruction, tracks),
         f"R² on the test data: {how}.",
         f"R² on test data per track for {' and '.join(reconstruction.models)}; the table has the numbers.",
-        lambda: [
-            {"model": name, "track": track, "r2": each.track_r2.get(track)}
-            for name, each in reconstruction.models.items()
-            for track in tracks.names
-        ],
     )
 
 

@@ -75,13 +75,7 @@ def read_sample(
 ) -> SampledBins:
     """Open a matrix and its embeddings, and choose intervals.
 
-    Parameters
-    ----------
-    matrix_folder, embeddings : Path
-    chromosomes : sequence of str
-        Empty takes the test chromosomes, or all where none is known to be one.
-    bins : int
-        To draw from, about.
+    No `chromosomes` take the test chromosomes, or all where none is known to be one; about `bins` bins are chosen.
 
     Raises
     ------
@@ -110,7 +104,7 @@ def read_sample(
 
 
 def split_known(matrix: Matrix, embedding: Embedding) -> Split | None:
-    """What the embedding's model was trained on, and what was held out; None where nothing says so."""
+    """Places that the embedding's model was trained on, and held out; None where no manifest has them."""
     own = matrix.manifest.split
     return embedding.manifest.split or (own if own.train else None)
 
@@ -118,13 +112,8 @@ def split_known(matrix: Matrix, embedding: Embedding) -> Split | None:
 def spread_intervals(matrix: Matrix, places: Sequence[str], bins: int = SAMPLE_BINS) -> list[Block]:
     """Intervals of about equal length, spread evenly over the regions in some places of the genome.
 
-    Parameters
-    ----------
-    matrix : Matrix
-    places : sequence of str
-        See `epilstm.store.manifests.Manifest.region_list`.
-    bins : int
-        Bins of all intervals together, about; less where the places have less.
+    `places` are as in `epilstm.store.manifests.Manifest.region_list`; `bins` is the number of bins of all intervals
+    together, about; fewer where the places have fewer.
 
     Raises
     ------

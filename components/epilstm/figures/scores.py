@@ -60,24 +60,16 @@ def scores_plot(tasks: Sequence[Task], results: EvaluationResults) -> Plot:
         for name, task in zip(names, tasks, strict=True)
         if any(each.verdict == NOT_JUDGED for each in task.differences)
     ]
-    dashed = [
-        *(["the majority class, whose average precision is the share of positives"] if _any(tasks, TaskResult) else []),
-        *(["the mean of the training levels"] if _any(tasks, RegressionResult) else []),
-    ]
     caption = (
         f"Held-out scores of the same classifier ({results.classifier}) on each representation, "
         f"{results.confidence:.0%} bootstrap intervals; {results.folds.count} folds hold out "
-        f"{HOLD_OUT[results.folds.by]}. {counts}. Dashed: {'; '.join(dashed)}."
+        f"{HOLD_OUT[results.folds.by]}. {counts}. Dashed: the majority class, whose average precision is the share of "
+        "positives (for levels, the mean of the training levels)."
     )
     if few:
         caption += f" No verdict for {', '.join(few)}: {FEW_REGIONS}, so that the intervals mean little."
-    rows = list(dict.fromkeys(row for task in tasks for row, _ in score_rows(task, next(iter(measures_of(task))))))
-    alt = f"Scores of every representation with their intervals for {', '.join(names)}, in {', '.join(rows)}."
+    alt = f"Scores of every representation with their intervals for {', '.join(names)}, by cell type."
     return Plot(partial(scores_figure, tasks), caption, alt, partial(_numbers, tasks))
-
-
-def _any(tasks: Sequence[Task], kind: type) -> bool:
-    return any(isinstance(task, kind) for task in tasks)
 
 
 def _counted(cells: Sequence[Any]) -> str:

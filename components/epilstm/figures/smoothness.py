@@ -72,9 +72,8 @@ def measure(
 
     Parameters
     ----------
-    representation : Representation
-    matrix : Matrix
-        Says which bins have data.
+    representation, matrix
+        What is measured, and which bins have data.
     intervals : list of Block
         One is held in memory at a time. The confidence interval resamples them.
     lags : (n,) int64 array
@@ -176,6 +175,7 @@ def smoothness_plot(sample: SampledBins, distance: Distance = "euclidean", max_d
             failures.append(f"{label_of(name)}: {error}")
     if not measured:
         raise DataError("; ".join(failures))
+    failed = "; ".join(failures)
     pca = (
         f"PCA has as many components as the embedding has numbers ({sample.embedding.size})."
         if sample.embedding.size < matrix.tracks
@@ -185,7 +185,7 @@ def smoothness_plot(sample: SampledBins, distance: Distance = "euclidean", max_d
         f"{DISTANCES[distance]} between the vectors of two bins, divided by that of random pairs of bins, by how far "
         f"apart they lie; {sample.described}. Bands: 95% bootstrap intervals over these intervals. {pca} A lower line "
         "is a smoother representation: it describes its neighbourhood more than its bin."
-        f"{f' Not drawn: {chr(59).join(failures)}.' if failures else ''}"
+        f"{f' Not drawn: {failed}.' if failed else ''}"
     )
     alt = f"Mean distance between bins by how far apart they lie, for {', '.join(map(label_of, measured))}."
     return Plot(partial(smoothness_figure, measured, size), caption, alt, partial(_numbers, measured, size))

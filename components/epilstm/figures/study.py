@@ -51,14 +51,8 @@ Panels = dict[str, list[Point]]
 def plot_study(table: Path, name: str | None, axis: str | None) -> Plot:
     """Average precision by task, and R2 of the reconstruction, over the variants of a study.
 
-    Parameters
-    ----------
-    table : Path
-        CSV that ``epilstm study`` wrote.
-    name : str, optional
-        Study; needed where the file has several.
-    axis : str, optional
-        What was varied; the study's name if not given.
+    `table` is the CSV that ``epilstm study`` wrote, `name` a study in it (needed where there are several), `axis` what
+    was varied, the study's name if not given.
 
     Raises
     ------

@@ -27,8 +27,7 @@ def choose_tracks(tracks: TrackSet, wanted: Sequence[str], option: str = "report
     tracks : TrackSet
         All of the matrix.
     wanted : sequence of str
-        As for `epilstm.tracks.identity.select_tracks`; empty leaves the choice open. Then the assays with the most
-        tracks come first.
+        As for `epilstm.tracks.identity.select_tracks`. If empty, the assays with the most tracks come first.
     option : str
         Where they are given, for messages.
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +15,9 @@ from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
 from epilstm.figures.track_choice import choose_tracks
 from epilstm.genome.assembly import Region, bins_of
-from epilstm.store.arrays import read_mask
-from epilstm.store.manifests import MatrixManifest, Scaler, read_manifest, read_scaler
-from epilstm.store.shards import open_bins
+from epilstm.representations.features import Embedding
+from epilstm.store.manifests import MatrixManifest, Scaler
+from epilstm.store.matrix import Block, Matrix, widened
 from epilstm.store.standardisation import to_signal
 
 if TYPE_CHECKING:
@@ -74,46 +72,37 @@ class Window:
         return float(1 - np.square(truth - self.reconstruction[known, column]).sum() / spread)
 
 
-def parse_window(text: str, matrix: MatrixManifest, given_as: str = "report.window") -> Region:
-    """Region of ``chrom:start-end``, widened to whole bins.
-
-    Parameters
-    ----------
-    text : str
-        Commas within the numbers are ignored.
-    matrix : MatrixManifest
-        Says where the regions are.
-    given_as : str
-        The option or key, for messages.
+def parse_window(text: str, matrix: MatrixManifest, option: str = "report.window") -> Region:
+    """Region of ``chrom:start-end`` (commas are ignored), widened to whole bins.
 
     Raises
     ------
     ParamsError
-        Not such a text, empty or too long, or nowhere in the matrix's regions.
+        Not such a text, empty or too long, or nowhere in the matrix's regions; the message names the option.
     """
     found = re.fullmatch(r"\s*(\S+):([\d,]+)-([\d,]+)\s*", text)
     start, end = (_integer(found[2]), _integer(found[3])) if found else (None, None)
     if found is None or start is None or end is None:
-        raise ParamsError(f"{given_as}: expected chrom:start-end, such as chr5:131300000-131400000, got {text!r}")
+        raise ParamsError(f"{option}: expected chrom:start-end, such as chr5:131300000-131400000, got {text!r}")
     chrom = found[1]
     if chrom not in matrix.chromosomes:
-        raise ParamsError(f"{given_as}: no regions on chromosome {chrom!r}; {_hint(chrom, matrix.chromosomes)}")
+        raise ParamsError(f"{option}: no regions on chromosome {chrom!r}; {_hint(chrom, matrix.chromosomes)}")
     if end <= start:
-        raise ParamsError(f"{given_as}: {text!r} ends where it starts or before; give start < end")
+        raise ParamsError(f"{option}: {text!r} ends where it starts or before; give start < end")
     size = matrix.bin_size
     window = Region(chrom, start // size * size, min(-(-end // size), matrix.bins(chrom)) * size)
     if end > matrix.chromosome_sizes[chrom]:
         log.warning(
-            f"{given_as}: {text!r} reaches past the end of {chrom} ({matrix.chromosome_sizes[chrom]:,} bp) and is cut "
+            f"{option}: {text!r} reaches past the end of {chrom} ({matrix.chromosome_sizes[chrom]:,} bp) and is cut "
             "off there"
         )
     regions = [region for region in matrix.region_list([chrom]) if len(region)]
     if not any(region.start < window.end and window.start < region.end for region in regions):
         nearest = min(regions, key=lambda region: max(region.start - end, start - region.end))
-        raise ParamsError(f"{given_as}: {text!r} is outside the matrix's regions; the nearest is {nearest}")
+        raise ParamsError(f"{option}: {text!r} is outside the matrix's regions; the nearest is {nearest}")
     if len(window) > MAX_BINS * size:
         raise ParamsError(
-            f"{given_as}: {text!r} is {len(window) // size:,} bins long; draw at most {MAX_BINS:,}, "
+            f"{option}: {text!r} is {len(window) // size:,} bins long; draw at most {MAX_BINS:,}, "
             f"which is {MAX_BINS * size:,} bp"
         )
     return window
@@ -132,39 +121,30 @@ def _integer(text: str) -> int | None:
     return int(digits) if digits and len(digits) < 16 else None
 
 
-def choose_window(matrix: MatrixManifest, folder: Path) -> Region:
+def choose_window(matrix: Matrix) -> Region:
     """A window of a test chromosome where many tracks vary.
 
     Of `PLACES` places spread evenly over the test regions, the one with the largest product of its share of bins with
     data and the mean over tracks of the standard deviation of the signal (each at most 1, its value over the whole
     training set, so that no single peak decides).
 
-    Parameters
-    ----------
-    matrix : MatrixManifest
-    folder : Path
-        Matrix dataset.
-
     Raises
     ------
     DataError
         The test chromosomes have no regions.
     """
-    places = list(_places(matrix))
+    places = list(_places(matrix.manifest))
     if not places:
-        raise DataError(
-            f"{folder}: the test chromosomes ({', '.join(matrix.split.test)}) have no regions; preprocess again"
-        )
+        test = ", ".join(matrix.manifest.split.test)
+        raise DataError(f"the test chromosomes ({test}) have no regions in the matrix; preprocess again")
     chosen = np.unique(np.linspace(0, len(places) - 1, PLACES).round().astype(int))
-    values = open_bins(folder / "matrix.zarr", whole=True)
 
     def variety(place: Region) -> float:
-        first, last = bins_of(place, matrix.bin_size)
-        mask = _mask(folder, matrix, place.chrom)[first:last]
+        block = _bins_of(place, matrix)
+        mask = matrix.mask(block)
         if mask.sum() < 2:
             return 0.0
-        spread = values[place.chrom][first:last][mask].astype(np.float32).std(axis=0)
-        return float(mask.mean() * np.minimum(spread, 1).mean())
+        return float(mask.mean() * np.minimum(matrix.rows(block)[mask].std(axis=0), 1).mean())
 
     candidates: list[Region] = [places[number] for number in chosen]
     return max(candidates, key=variety)
@@ -182,22 +162,21 @@ def _places(matrix: MatrixManifest) -> Iterator[Region]:
             yield Region(region.chrom, start, start + length)
 
 
-def open_window(
-    matrix_folder: Path,
-    embeddings: Path,
+def read_window(
+    matrix: Matrix,
+    embedding: Embedding,
+    scaler: Scaler,
     network: Autoencoder,
     place: str,
     tracks: Sequence[str],
     options: tuple[str, str] = ("report.window", "report.tracks"),
-) -> tuple[Window, MatrixManifest]:
-    """A window of the genome and the matrix that it is of.
+) -> Window:
+    """Values of a window.
 
     Parameters
     ----------
-    matrix_folder, embeddings : Path
+    matrix, embedding, scaler, network
         Of one run.
-    network : Autoencoder
-        That run's.
     place : str
         ``chrom:start-end``; empty chooses one (see `choose_window`).
     tracks : sequence of str
@@ -212,76 +191,40 @@ def open_window(
     """
     from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
 
-    matrix = read_manifest(matrix_folder, MatrixManifest)
-    scaler = read_scaler(matrix_folder, matrix)
-    drawn = choose_tracks(matrix.track_set, tracks, options[1])
-    region = parse_window(place, matrix, options[0]) if place else choose_window(matrix, matrix_folder)
-    reconstruct = partial(reconstruct_bins, network)
-    return read_window(region, drawn, matrix, scaler, matrix_folder, embeddings, reconstruct, CONTEXT_BINS), matrix
-
-
-def read_window(
-    region: Region,
-    tracks: list[str],
-    matrix: MatrixManifest,
-    scaler: Scaler,
-    matrix_folder: Path,
-    embeddings_folder: Path,
-    reconstruct: Callable[[NDArray[np.float16]], Values],
-    context_bins: int,
-) -> Window:
-    """Values of a window.
-
-    Parameters
-    ----------
-    region : Region
-        Whole bins.
-    tracks : list of str
-        Those to draw.
-    matrix, scaler : MatrixManifest, Scaler
-    matrix_folder, embeddings_folder : Path
-    reconstruct : callable
-        From consecutive (bins, all tracks) rows of the matrix to rows of the same shape.
-    context_bins : int
-        Bins on each side of the window that `reconstruct` is given as well, as far as the region goes.
-
-    Raises
-    ------
-    DataError
-        The embeddings do not have the window's chromosome.
-    """
-    size = matrix.bin_size
-    first, last = region.start // size, region.end // size
-    values, masked = open_bins(matrix_folder / "matrix.zarr", whole=True), _mask(matrix_folder, matrix, region.chrom)
-    embeddings = open_bins(embeddings_folder / "embeddings.zarr", complete=True)
-    if region.chrom not in embeddings:
-        raise DataError(f"{embeddings_folder}: no embeddings of {region.chrom}; run embed again")
-    columns = [matrix.tracks.index(name) for name in tracks]
-    truth = np.full((last - first, len(columns)), np.nan, np.float32)
+    manifest = matrix.manifest
+    drawn = choose_tracks(manifest.track_set, tracks, options[1])
+    region = parse_window(place, manifest, options[0]) if place else choose_window(matrix)
+    whole = _bins_of(region, matrix)
+    columns = [manifest.tracks.index(name) for name in drawn]
+    truth = np.full((whole.bins, len(columns)), np.nan, np.float32)
     reconstruction = truth.copy()
-    for interval in matrix.region_list([region.chrom]):
-        from_bin, to_bin = bins_of(interval, size)
-        a, b = max(first, from_bin), min(last, to_bin)
-        if a >= b:
+    vectors = np.full((whole.bins, embedding.size), np.nan, np.float32)
+    for known in matrix.regions_in([region.chrom]):
+        block = Block(region.chrom, max(whole.first, known.first), min(whole.last, known.last))
+        if block.bins <= 0:
             continue
-        wide_a, wide_b = max(from_bin, a - context_bins), min(to_bin, b + context_bins)
-        rows = values[region.chrom][wide_a:wide_b]
-        mask = masked[a:b]
-        inside = slice(a - wide_a, b - wide_a)
-        truth[a - first : b - first][mask] = rows[inside][:, columns][mask]
-        reconstruction[a - first : b - first][mask] = reconstruct(rows)[inside][:, columns][mask]
-    drawn = scaler.select(columns)
+        wide = widened(block, [known], CONTEXT_BINS)
+        rows, mask = matrix.rows(wide), matrix.mask(block)
+        inside, here = _slice(block, wide), _slice(block, whole)
+        truth[here][mask] = rows[inside][:, columns][mask]
+        reconstruction[here][mask] = reconstruct_bins(network, rows)[inside][:, columns][mask]
+        vectors[here] = embedding.block(block)
+    shown = scaler.select(columns)
     return Window(
         region=region,
-        edges=np.arange(first, last + 1, dtype=np.float64) * size,
+        edges=np.arange(whole.first, whole.last + 1, dtype=np.float64) * manifest.bin_size,
         truth=truth,
         reconstruction=reconstruction,
-        signal=to_signal(truth, drawn).astype(np.float32, copy=False),
-        reconstructed_signal=to_signal(reconstruction, drawn).astype(np.float32, copy=False),
-        embedding=embeddings[region.chrom][first:last].astype(np.float32),
-        tracks=tracks,
+        signal=to_signal(truth, shown).astype(np.float32, copy=False),
+        reconstructed_signal=to_signal(reconstruction, shown).astype(np.float32, copy=False),
+        embedding=vectors,
+        tracks=drawn,
     )
 
 
-def _mask(folder: Path, matrix: MatrixManifest, chrom: str) -> NDArray[np.bool_]:
-    return read_mask(folder / "mask.zarr", chrom, matrix.bins_with_data.get(chrom))
+def _bins_of(region: Region, matrix: Matrix) -> Block:
+    return Block(region.chrom, *bins_of(region, matrix.manifest.bin_size))
+
+
+def _slice(block: Block, whole: Block) -> slice:
+    return slice(block.first - whole.first, block.last - whole.first)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epilstm import console
-from epilstm.files.outputs import require_free
 from epilstm.runtime.command_options import overwrite_option, verbosity_options
 
 if TYPE_CHECKING:
@@ -70,16 +69,12 @@ def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
         quiet: bool,
         **rest: Any,
     ) -> None:
-        from epilstm.outputs.plot.figure_file import FigureFile
+        from epilstm.outputs.plot.figure_file import require_figure_paths, write_figure
 
         console.set_up("plot", int(verbose) - int(quiet))
-        file = FigureFile(to, width, dpi, caption, numbers)
-        file.check()
-        for path in (to, numbers):
-            if path is not None:
-                require_free(path, overwrite)
+        require_figure_paths(to, numbers, overwrite)
         plot = command(**rest)
-        file.write(plot)
+        write_figure(plot, to, width, dpi, caption, numbers)
         console.log.info(f"{to}: {plot.caption}")
 
     options: Iterable[Callable[..., Any]] = (

@@ -4,95 +4,58 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.figures.drawing import METADATA, Layout, Plot, Rows, render
-from epilstm.files.outputs import staging_path
+from epilstm.files.outputs import check_replaceable, require_free, written_whole
 
 #: Narrower figures (inches) are laid out as for a phone.
 NARROW_BELOW = 6.0
 
 
-@dataclass(frozen=True)
-class FigureFile:
-    """Where a figure goes, and how large.
+def require_figure_paths(figure: Path, numbers: Path | None, overwrite: bool) -> None:
+    """Refuse unusable paths before anything is computed.
 
-    Parameters
-    ----------
-    path : Path
-        Ends with .png, .svg or .pdf.
-    width : float
-        In inches; the height follows from what is drawn.
-    dpi : int
-        Dots per inch of a PNG, and of what is not drawn as lines in the others.
-    caption : bool
-        Whether the caption stands below the figure.
-    numbers : Path or None
-        CSV for the numbers behind the figure.
+    Raises
+    ------
+    ParamsError
+        The figure's name ends otherwise than a figure's.
+    DataError
+        A file is there already, or cannot be written there.
     """
+    if _form(figure) not in METADATA:
+        endings = ", ".join(f".{form}" for form in METADATA)
+        raise ParamsError(f"--to {figure}: not a figure's name; end it with {endings}")
+    for path in (figure, numbers):
+        if path is None:
+            continue
+        check_replaceable(path, folder=False)
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: there is no folder {path.parent}; make it first")
+        require_free(path, overwrite)
 
-    path: Path
-    width: float
-    dpi: int
-    caption: bool
-    numbers: Path | None = None
 
-    def check(self) -> None:
-        """Refuse before anything is computed.
+def write_figure(plot: Plot, figure: Path, width: float, dpi: int, caption: bool, numbers: Path | None) -> None:
+    """Draw a figure of some width (inches) and write it, and its numbers where a path is given.
 
-        Raises
-        ------
-        ParamsError
-            The name does not end as a figure's.
-        DataError
-            A file cannot stand there.
-        """
-        if self._form not in METADATA:
-            endings = ", ".join(f".{form}" for form in METADATA)
-            raise ParamsError(f"--to {self.path}: not a figure's name; end it with {endings}")
-        for path in (self.path, self.numbers):
-            if path is not None and path.is_dir():
-                raise DataError(f"{path}: a folder stands there; give a file's name")
-            if path is not None and not path.parent.is_dir():
-                raise DataError(f"{path}: there is no folder {path.parent}; make it first")
+    Raises
+    ------
+    DataError
+        A file cannot be written.
+    """
+    layout = Layout(width, width < NARROW_BELOW)
+    content, _ = render(plot.draw, layout, _form(figure), dpi, plot.caption if caption else "")
+    with written_whole(figure, folder=False) as staged:
+        staged.write_bytes(content)
+    if numbers is not None:
+        with written_whole(numbers, folder=False) as staged:
+            staged.write_text(numbers_text(plot.rows), encoding="utf-8")
 
-    def write(self, plot: Plot) -> None:
-        """Draw the figure and put it, and its numbers, in place.
 
-        Raises
-        ------
-        DataError
-            The disk refuses.
-        """
-        layout = Layout(self.width, self.width < NARROW_BELOW)
-        form: Any = self._form
-        content, _ = render(plot.draw, layout, form, self.dpi, plot.caption if self.caption else "")
-        self._put(self.path, lambda path: path.write_bytes(content))
-        if self.numbers is not None:
-            text = numbers_text(plot.rows)
-            self._put(self.numbers, lambda path: path.write_text(text, encoding="utf-8"))
-
-    @property
-    def _form(self) -> str:
-        return self.path.suffix.lower()[1:]
-
-    @staticmethod
-    def _put(path: Path, write: Callable[[Path], Any]) -> None:
-        staged = staging_path(path)
-        try:
-            write(staged)
-            os.replace(staged, path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-        finally:
-            with suppress(OSError):  # a read-only file system refuses this, too
-                staged.unlink(missing_ok=True)
+def _form(path: Path) -> Any:
+    return path.suffix.lower()[1:]
 
 
 def numbers_text(rows: Rows) -> str:

@@ -16,8 +16,9 @@ from epilstm.figures.imputation import imputation_plot
 from epilstm.figures.landscape import SEGMENT_COLORS, window_plot
 from epilstm.figures.scores import Task, scores_plot
 from epilstm.figures.training import read_curve, training_plot
-from epilstm.figures.window import open_window
+from epilstm.figures.window import read_window
 from epilstm.files.outputs import read_json
+from epilstm.representations.features import Embedding
 from epilstm.runtime.runner import record_path
 from epilstm.store.evaluation_results import (
     PREDICTIONS_FILE,
@@ -26,7 +27,8 @@ from epilstm.store.evaluation_results import (
     read_results,
     require_one_run,
 )
-from epilstm.store.manifests import EmbeddingsManifest, read_manifest
+from epilstm.store.manifests import EmbeddingsManifest, read_manifest, read_scaler
+from epilstm.store.matrix import Matrix
 
 #: Tasks whose curves fit beside each other.
 TASKS_DRAWN = 5
@@ -138,11 +140,13 @@ def plot_window(
     network, manifest = load_model(model)
     inputs = {"matrix": matrix, "model": model, "embeddings": embeddings}
     require_one_run(inputs, manifest.matrix_fingerprint, read_manifest(embeddings, EmbeddingsManifest))
-    window, data = open_window(matrix, embeddings, network, region, tracks, ("--region", "--track"))
-    place, chromosomes = window.region, data.chromosomes
+    data, options = Matrix(matrix), ("--region", "--track")
+    scaler = read_scaler(matrix, data.manifest)
+    window = read_window(data, Embedding(data, embeddings), scaler, network, region, tracks, options)
+    place, chromosomes = window.region, data.manifest.chromosomes
     return window_plot(
         window,
-        data,
+        data.manifest,
         manifest,
         chosen=not region,
         genes=genes_in(genes, place, chromosomes) if genes else None,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from epilstm.figures.drawing import NO_DATA, QUIET, Layout, legend_above, literal, new_figure
+from epilstm.figures.drawing import NO_DATA, QUIET, Layout, color_bar, legend_above, literal, new_figure
 from epilstm.steps.monitor.drift import Finding, ModelDrift, TrackDrift
 
 #: Colour, marker and name of each verdict.
@@ -85,8 +85,7 @@ def heat_figure(tracks: Sequence[TrackDrift], statistic: str, label: str, layout
     axes.tick_params(length=0)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, location="bottom" if layout.narrow else "right", fraction=0.05, label=label)
-    bar.outline.set_visible(False)
+    color_bar(figure, image, axes, layout, label, fraction=0.05)
     return figure
 
 
@@ -98,7 +97,7 @@ def scale_of(findings: Sequence[Finding], statistic: str) -> tuple[float, float]
 
 
 def model_figure(model: ModelDrift, layout: Layout) -> Figure:
-    """What the model leaves unexplained on each chromosome, new and reference, and how far the embeddings lie apart."""
+    """Unexplained share of the signal on each chromosome, new and reference, and the distance of the embeddings."""
     figure = new_figure(layout, 5.2 if layout.narrow else 3.1)
     left, right = figure.subplots(2, 1) if layout.narrow else figure.subplots(1, 2)
     chromosomes = list(dict.fromkeys([*model.reference_unexplained, *model.unexplained]))
@@ -107,20 +106,14 @@ def model_figure(model: ModelDrift, layout: Layout) -> Figure:
         (model.reference_unexplained, QUIET, "s", "reference"),
         (model.unexplained, "#0072B2", "o", "new data"),
     ):
-        left.plot(
-            places,
-            [values.get(chrom, np.nan) for chrom in chromosomes],
-            marker,
-            color=color,
-            linestyle="none",
-            label=label,
-        )
+        shares = [values.get(chrom, np.nan) for chrom in chromosomes]
+        left.plot(places, shares, marker, color=color, linestyle="none", label=label)
     left.set(ylabel="share unexplained (median track)", xlabel="chromosome", ylim=(0, None))
     distances = model.embedding.by_chromosome
     right.bar(
         range(len(distances)),
         list(distances.values()),
-        color=[VERDICT_LOOKS[_judged(value, model.embedding)][0] for value in distances.values()],
+        color=[VERDICT_LOOKS[_verdict_of(value, model.embedding)][0] for value in distances.values()],
         width=0.7,
     )
     right.axhline(model.embedding.warn, color=QUIET, linestyle=(0, (2, 2)), linewidth=0.9)
@@ -133,5 +126,5 @@ def model_figure(model: ModelDrift, layout: Layout) -> Figure:
     return figure
 
 
-def _judged(value: float, found: Finding) -> str:
+def _verdict_of(value: float, found: Finding) -> str:
     return "drift" if value > found.drift else "warn" if value > found.warn else "ok"

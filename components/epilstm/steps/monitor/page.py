@@ -1,4 +1,4 @@
-"""From what was found to one self-contained HTML page."""
+"""From the results to one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epilstm.steps.monitor.figures import ROWS, heat_figure, model_figure, plane
 
 TEMPLATE = "drift.html.jinja"
 
-#: Rows of the table of all tracks: what is as usual beyond them is in ``drift.json`` alone.
+#: Rows of the table of all tracks: tracks as usual beyond them are in ``drift.json`` alone.
 TABLE_ROWS = 300
 
 
@@ -38,7 +38,7 @@ def table_of(tracks: Sequence[TrackDrift], statistics: Sequence[Statistic]) -> T
 
 
 def pictures_of(report: DriftReport) -> dict[str, Picture]:
-    """Every figure that there is something to draw in."""
+    """Every figure that has data."""
     pictures: dict[str, Picture] = {}
     tracks = report.tracks
     if any({"scale", "signal_to_noise"} <= set(track.statistics) for track in tracks):

@@ -18,7 +18,7 @@ from epilstm.figures.sample import SampledBins, read_sample
 from epilstm.figures.scores import Task, scores_plot
 from epilstm.figures.smoothness import smoothness_plot
 from epilstm.figures.training import training_plot
-from epilstm.figures.window import Window, open_window
+from epilstm.figures.window import Window, read_window
 from epilstm.params import ReportParams
 from epilstm.runtime.runner import StepContext, StepResult
 from epilstm.steps.report.page import page
@@ -44,8 +44,8 @@ def run(params: ReportParams, context: StepContext) -> StepResult:
     inputs = dict(context.inputs)
     network, model = load_model(inputs["model"])
     the_run = read_run(inputs, model, sum(weights.numel() for weights in network.parameters()))
-    window, matrix = open_window(inputs["matrix"], inputs["embeddings"], network, params.window, params.tracks)
-    sample = read_sample(inputs["matrix"], inputs["embeddings"])
+    sample, matrix = read_sample(inputs["matrix"], inputs["embeddings"]), the_run.matrix
+    window = read_window(sample.matrix, sample.embedding, the_run.scaler, network, params.window, params.tracks)
     log.info(f"drawing {window.region} in {len(window.tracks)} of {len(matrix.tracks)} tracks")
     pictures = drawn(plots_of(the_run, window, not params.window, sample))
     text = page(the_run, window, pictures, params)
