@@ -47,10 +47,11 @@ TOY = Step(
 PROGRAM = """
 import sys, time
 from types import ModuleType
-from epilstm import cli, config, runner, steps
+from epilstm import cli, params
+from epilstm.runtime import runner, step_table
 from epilstm.runtime.step_table import METRICS, Port, Step
 
-def run(params, context):
+def run(_, context):
     text = context.inputs["text"].read_text()
     context.outputs["copy"].mkdir()
     (context.outputs["copy"] / "half").write_text(text)
@@ -63,9 +64,9 @@ def run(params, context):
 module = ModuleType("epilstm.steps.toy.command")
 module.run = run
 sys.modules[module.__name__] = module
-config.SECTIONS["toy"] = config.Section
+params.SECTIONS["toy"] = params.Section
 step = Step("toy", "Copy.", "train", (Port("text", "file", "in"),), (Port("copy", "matrix", "out"), METRICS))
-steps.STEPS["toy"] = step
+step_table.STEPS["toy"] = step
 cli.main(sys.argv[1:])
 """
 
@@ -553,7 +554,7 @@ def test_an_interrupted_process_exits_with_130_and_one_line(tmp_path, number):
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told == "error: toy: interrupted; nothing half-written is left, run it again to go on\n"
+    assert told == "error: toy: interrupted; nothing half-written is left, run it again to resume\n"
     assert os.listdir(tmp_path) == ["text"]
 
 

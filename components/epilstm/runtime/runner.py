@@ -93,7 +93,7 @@ class StepResult:
     afterwards : callable, optional
         Called when the outputs are in place: drops what they replace in the work folders.
     ending : EpilstmError, optional
-        Raised when all is in place and told: a verdict that is to be the exit code of a run that did its work.
+        Raised when all is in place and logged: a verdict that is the exit code of a run that did its work.
     """
 
     summary: str
@@ -139,7 +139,7 @@ def run_step(
     Raises
     ------
     EpilstmError
-        Anything the user can mend. Outputs are then as they were before.
+        An error that the user can fix. Outputs are then as they were before.
     """
     with observed(step.name, part) as seen:
         result = _run_step(step, params_path, paths, flags, part, seen)
@@ -148,6 +148,24 @@ def run_step(
     if result.ending is not None:
         raise result.ending
     return result
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Paths that a run was given, by port name."""
+
+    inputs: dict[str, Path]
+    outputs: dict[str, Path]
+    work: dict[str, Path]
+    #: Outputs that the step writes itself: all but the metrics file.
+    written: dict[str, Path]
+
+    @classmethod
+    def of(cls, step: Step, paths: Mapping[str, Path]) -> _Paths:
+        """Of a step's ports."""
+        outputs = _given(step.outputs, paths)
+        written = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
+        return cls(_given(step.inputs, paths), outputs, _given(step.work, paths), written)
 
 
 def _run_step(
@@ -161,80 +179,96 @@ def _run_step(
     _check_ports(step, paths, part)
     model = SECTIONS[step.name]
     params = load_section(params_path, step.name, model) if params_path else model()
-    inputs = _given(step.inputs, paths)
-    outputs = _given(step.outputs, paths)
-    for port in step.inputs:
-        _check_input(port, inputs.get(port.name))
-    work = _given(step.work, paths)
-    for name, path in work.items():
-        _check_work(name, path)
-    for flag in flags if step.work and not work else ():
-        log.warning(f"--{flag} does nothing without --{step.work[0].name}: {step.work[0].help}")
-    check_apart({**inputs, **({"params": params_path} if params_path else {})}, outputs, work)
-    steps_own = {name: path for name, path in outputs.items() if _kind(step, name) != "metrics"}
-    seen.inputs, seen.outputs = inputs, steps_own
-
+    given = _Paths.of(step, paths)
+    _check_paths(step, given, params_path, flags)
+    seen.inputs, seen.outputs = given.inputs, given.written
     if part is not None:
-        with _disk_full_told(step, work.values()), _kept_if_of_use(work.values()):
-            return _call(step, params, StepContext(inputs, {}, work, flags, part))
+        with _disk_full_reported(step, given.work.values()), _kept_if_of_use(given.work.values()):
+            return _call(step, params, StepContext(given.inputs, {}, given.work, flags, part))
     if step.distributed and int(os.environ.get("RANK", "0")) > 0:
-        return _call(step, params, StepContext(inputs, {}, work, flags))
+        return _call(step, params, StepContext(given.inputs, {}, given.work, flags))
 
-    # Before the step reads them: what is put there while it runs is not what it was made from.
-    read = {name: {"path": str(path), "fingerprint": _input_fingerprint(name, path)} for name, path in inputs.items()}
-    # So with the code and the repository: what is edited meanwhile is not what runs.
+    # Inputs, code and repository are recorded as they are before the step runs: they may be changed meanwhile.
+    read = {name: _entry(path, _input_fingerprint(name, path)) for name, path in given.inputs.items()}
     origin = origin_of_run(_code_of(step), [params_path] if params_path else [])
     started, clock = datetime.now(UTC), time.monotonic()
     with ExitStack() as stack:
-        for name, path in outputs.items():
+        for name, path in given.outputs.items():
             stack.enter_context(exclusive(path))
             check_replaceable(path, folder=_kind(step, name) not in FILE_KINDS, kind=_kind(step, name))
-        stack.enter_context(_disk_full_told(step, [*(path.parent for path in outputs.values()), *work.values()]))
-        stack.enter_context(_kept_if_of_use(work.values()))
-        staged = {name: staging_path(path) for name, path in steps_own.items()}
+        folders = [*(path.parent for path in given.outputs.values()), *given.work.values()]
+        stack.enter_context(_disk_full_reported(step, folders))
+        stack.enter_context(_kept_if_of_use(given.work.values()))
+        staged = {name: staging_path(path) for name, path in given.written.items()}
         for path in staged.values():
             remove(path)
             stack.callback(remove, path)
-        result = _call(step, params, StepContext(inputs, staged, work, flags))
+        result = _call(step, params, StepContext(given.inputs, staged, given.work, flags))
         wall = time.monotonic() - clock
-        made = {name: {"path": str(steps_own[name]), "fingerprint": fingerprint(staged[name])} for name in staged}
+        made = {name: _entry(path, fingerprint(staged[name])) for name, path in given.written.items()}
+        seen.fingerprints = {name: entry["fingerprint"] for name, entry in {**read, **made}.items()}
         record = {
             "step": step.name,
             "params": params.model_dump(mode="json"),
-            "chosen": result.chosen,
             "inputs": read,
             "outputs": made,
-            "version": __version__,
-            "python": sys.version.split()[0],
             **origin,
-            "device": result.device,
-            "threads": result.threads or _threads_given(params) or available_cores(),
-            "started": started.isoformat(timespec="seconds"),
-            "wall_seconds": round(wall, 3),
-            "bins": result.bins,
-            "tracks": result.tracks,
-            "bins_per_second": round(result.bins / wall) if wall > 0 else None,
-            "peak_memory_bytes": peak_memory(),
-            "retries": result.retries,
-            "run_id": current_trace().trace_id,
+            **_measured(result, params, started, wall),
         }
-        seen.fingerprints = {name: told["fingerprint"] for name, told in {**read, **made}.items()}
-        texts = {record_path(path): to_json(record) for path in steps_own.values()}
-        if "metrics" in outputs:
-            texts[outputs["metrics"]] = to_json(result.metrics)
+        texts = {record_path(path): to_json(record) for path in given.written.values()}
+        if "metrics" in given.outputs:
+            texts[given.outputs["metrics"]] = to_json(result.metrics)
         for path, text in texts.items():  # all of them before any is put in place: what fails changes nothing
             stack.callback(remove, staging_path(path))
             staging_path(path).write_text(text, encoding="utf-8")
-        # The record goes first: an output in place without its record would look whole to a reader who checks it.
-        for path in map(record_path, steps_own.values()):
-            put_in_place(staging_path(path), path)
-        for name, path in steps_own.items():
-            put_in_place(staged[name], path)
-        if "metrics" in outputs:
-            put_in_place(staging_path(outputs["metrics"]), outputs["metrics"])
+        _put_outputs_in_place(given, staged)
         if result.afterwards is not None:
             result.afterwards()
     return result
+
+
+def _entry(path: Path, identity: str) -> dict[str, str]:
+    """An input or output in a record."""
+    return {"path": str(path), "fingerprint": identity}
+
+
+def _measured(result: StepResult, params: Any, started: datetime, wall: float) -> dict[str, Any]:
+    """Fields of a record that say how a run went."""
+    return {
+        "chosen": result.chosen,
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "device": result.device,
+        "threads": result.threads or _threads_given(params) or available_cores(),
+        "started": started.isoformat(timespec="seconds"),
+        "wall_seconds": round(wall, 3),
+        "bins": result.bins,
+        "tracks": result.tracks,
+        "bins_per_second": round(result.bins / wall) if wall > 0 else None,
+        "peak_memory_bytes": peak_memory(),
+        "retries": result.retries,
+        "run_id": current_trace().trace_id,
+    }
+
+
+def _put_outputs_in_place(given: _Paths, staged: Mapping[str, Path]) -> None:
+    # The record goes first: an output in place without its record would look whole to a reader who checks it.
+    for path in map(record_path, given.written.values()):
+        put_in_place(staging_path(path), path)
+    for name, path in given.written.items():
+        put_in_place(staged[name], path)
+    if "metrics" in given.outputs:
+        put_in_place(staging_path(given.outputs["metrics"]), given.outputs["metrics"])
+
+
+def _check_paths(step: Step, given: _Paths, params_path: Path | None, flags: frozenset[str]) -> None:
+    for port in step.inputs:
+        _check_input(port, given.inputs.get(port.name))
+    for name, path in given.work.items():
+        _check_work(name, path)
+    for flag in flags if step.work and not given.work else ():
+        log.warning(f"--{flag} does nothing without --{step.work[0].name}: {step.work[0].help}")
+    check_apart({**given.inputs, **({"params": params_path} if params_path else {})}, given.outputs, given.work)
 
 
 def _threads_given(params: Any) -> int:
@@ -275,7 +309,7 @@ def _call(step: Step, params: Any, context: StepContext) -> StepResult:
         to_json(result.metrics)
         return result
     except KeyboardInterrupt:
-        raise Interrupted(f"{step.name}: interrupted; nothing half-written is left, run it again to go on") from None
+        raise Interrupted(f"{step.name}: interrupted; nothing half-written is left, run it again to resume") from None
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -283,7 +317,7 @@ def _call(step: Step, params: Any, context: StepContext) -> StepResult:
 def _imported(target: str) -> tuple[Callable[[Any, StepContext], StepResult], bool]:
     """A step's function, and whether it was asked to stop meanwhile.
 
-    An exception in the middle of an import would be told as an ImportError, so signals wait until its end.
+    An exception in the middle of an import would be raised as an ImportError, so signals wait until its end.
     """
     stopped: list[int] = []
     # One that is ignored, as in a job that outlives its terminal, stays so.
@@ -298,7 +332,7 @@ def _imported(target: str) -> tuple[Callable[[Any, StepContext], StepResult], bo
 
 
 @contextmanager
-def _disk_full_told(step: Step, folders: Iterable[Path]) -> Iterator[None]:
+def _disk_full_reported(step: Step, folders: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -365,7 +399,7 @@ def _input_fingerprint(name: str, path: Path) -> str:
     try:
         return fingerprint(path)
     except OSError as error:
-        raise DataError(f"--{name} {path}: cannot be read: {error}; mend it or give another") from error
+        raise DataError(f"--{name} {path}: cannot be read: {error}; fix it or give another") from error
 
 
 def _kind(step: Step, name: str) -> str:
@@ -389,7 +423,7 @@ def _check_work(name: str, path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise DataError(f"--{name} {path}: is a file, expected a folder; give another")
     there = _nearest(path)
-    try:  # permissions alone do not tell what root may do on a network file system
+    try:  # permissions alone do not say what root may do on a network file system
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise DataError(f"--{name} {path}: {there} cannot be written to: {error.strerror}; give another") from error
@@ -412,5 +446,5 @@ def check_apart(inputs: Mapping[str, Path], outputs: Mapping[str, Path], work: M
 
 
 def log_done(step: Step, result: StepResult) -> None:
-    """Tell the person who ran the step what came of it."""
+    """Log a step's summary."""
     log.info(result.summary, extra={"fields": {"bins": result.bins, "tracks": result.tracks}})
