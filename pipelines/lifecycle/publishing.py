@@ -138,13 +138,13 @@ def _publish_into(repository: Repository, branch: str, made: Made, work: Path) -
     decision = work / "decision.json"
     shutil.copyfile(made.decision, decision)
     shutil.copyfile(made.reasons, decision.with_suffix(".md"))
-    done = publication.register(
-        repository,
+    request = publication.Request(
         branch=branch,
         decision=decision,
         origin=publication.Origin(made.image, made.ir_sha256),
         elsewhere=adopt(repository.root, _adopted(repository, made, work), made.records),
     )
+    done = publication.register(repository, request)
     log.info(f"{done.version.tag}: {'registered' if done.created else 'registered already'}")
     if read_decision(decision).decision == "promote":
         _, changed = publication.promote(repository, done.version.name, decision=decision)

@@ -18,7 +18,7 @@ from epilstm.console import log
 from epilstm.errors import DataError, RegistryError
 from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.registry import publication
-from epilstm.registry.publication import Origin, register
+from epilstm.registry.publication import Origin, Request, register
 from epilstm.registry.repository import RefsTaken, Repository
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.store.evaluation_results import read_results
@@ -76,7 +76,7 @@ def test_a_retrained_encoder_is_a_minor_version_and_one_of_another_size_a_major_
 
 
 def test_the_card_shows_the_evaluation_and_the_checksums(place: Place, repository: Repository):
-    register(repository, origin=Origin("ghcr.io/epilstm/train@sha256:1234", "ab" * 32))
+    register(repository, Request(origin=Origin("ghcr.io/epilstm/train@sha256:1234", "ab" * 32)))
     card = at(place, "v1.0.0", "registry/encoder/MODEL_CARD.md")
     for name, task in read_results(place.root / "evaluation").tasks.items():
         ci = task.summary["embedding"].average_precision_ci
@@ -166,7 +166,7 @@ def test_a_model_that_its_record_does_not_fit_is_refused(place: Place, repositor
     with pytest.raises(DataError, match=r"autoencoder.record.json: is not the record of what lies in .*autoencoder"):
         register(repository)
     record.unlink()
-    with pytest.raises(DataError, match=r"autoencoder.record.json: missing, so nobody can tell what made autoencoder"):
+    with pytest.raises(DataError, match=r"autoencoder.record.json: missing, so it is unknown what made autoencoder"):
         register(repository)
 
 
@@ -322,7 +322,7 @@ def test_registering_on_other_code_than_the_branch_has_now_is_refused(place: Pla
     run(other, "git", "push", "-q")
     with pytest.raises(RegistryError, match=r"main: has moved on to other code .*regions/no-blacklist.bed"):
         register(repository)
-    done = register(repository, branch="retraining")
+    done = register(repository, Request(branch="retraining"))
     assert run(place.origin, "git", "rev-parse", "retraining").strip() == done.version.commit
 
 
@@ -330,7 +330,7 @@ def test_a_detached_head_needs_a_branch(place: Place, repository: Repository):
     run(place.root, "git", "checkout", "-q", "--detach")
     with pytest.raises(RegistryError, match=r"HEAD is detached: say which branch"):
         register(repository)
-    done = register(repository, branch="main")
+    done = register(repository, Request(branch="main"))
     assert run(place.origin, "git", "rev-parse", "main").strip() == done.version.commit
 
 
@@ -412,7 +412,7 @@ def test_a_decision_about_another_encoder_is_refused(place: Place, repository: R
     path = place.folder / "decision.json"
     path.write_text(decision(challenger="0" * 64).model_dump_json())
     with pytest.raises(RegistryError, match=r"decision.json: a decision about another encoder"):
-        register(repository, decision=path)
+        register(repository, Request(decision=path))
 
 
 def test_another_machine_pulls_everything_and_has_nothing_to_run(place: Place, repository: Repository):

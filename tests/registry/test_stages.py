@@ -13,7 +13,7 @@ from epilstm.errors import RegistryError
 from epilstm.files.outputs import fingerprint, sha256_file
 from epilstm.registry import publication
 from epilstm.registry.fetching import fetch
-from epilstm.registry.publication import promote, register, rollback
+from epilstm.registry.publication import Request, promote, register, rollback
 from epilstm.registry.repository import RefsTaken, Repository
 from epilstm.registry.rollout import read_rollout, rollout
 
@@ -37,10 +37,10 @@ def got(place: Place, *stage: str) -> str:
 
 def test_a_version_that_the_gate_did_not_pass_is_not_promoted_without_a_reason(place: Place, repository: Repository):
     register(repository)
-    with pytest.raises(RegistryError, match=r"encoder@v1.0.0: was not judged by the gate"):
+    with pytest.raises(RegistryError, match=r"encoder@v1.0.0: has no decision of the gate"):
         promote(repository, "challenger")
     another_encoder(place.root, 2)
-    register(repository, decision=decided(place, outcome="hold"))
+    register(repository, Request(decision=decided(place, outcome="hold")))
     with pytest.raises(RegistryError, match=r"encoder@v1.1.0: the gate decided to hold it \(b: timing fell\)"):
         promote(repository, "challenger")
     with pytest.raises(RegistryError, match="--force needs a reason"):
@@ -52,11 +52,11 @@ def test_a_version_that_the_gate_did_not_pass_is_not_promoted_without_a_reason(p
 
 
 def test_a_decision_against_another_champion_than_the_present_one_is_stale(place: Place, repository: Repository):
-    register(repository, decision=decided(place))
+    register(repository, Request(decision=decided(place)))
     promote(repository, "challenger")
     another_encoder(place.root, 2)
-    register(repository, decision=decided(place))
-    with pytest.raises(RegistryError, match=r"encoder@v1.1.0: was judged against another champion .*\(v1.0.0\)"):
+    register(repository, Request(decision=decided(place)))
+    with pytest.raises(RegistryError, match=r"encoder@v1.1.0: was compared with another champion .*\(v1.0.0\)"):
         promote(repository, "challenger")
 
 
@@ -79,11 +79,11 @@ def test_promotion_archives_and_rollback_returns_each_reachable_by_plain_dvc(pla
 
 
 def test_what_was_rolled_back_is_not_promoted_again_without_a_reason(place: Place, repository: Repository):
-    register(repository, decision=decided(place))
+    register(repository, Request(decision=decided(place)))
     promote(repository, "challenger")
     before = fingerprint(place.root / "models/encoder")
     another_encoder(place.root, 2)
-    register(repository, decision=decided(place, champion=before))
+    register(repository, Request(decision=decided(place, champion=before)))
     promote(repository, "challenger")
     rollback(repository)
     with pytest.raises(RegistryError, match=r"encoder@v1.1.0: was champion and was rolled back"):

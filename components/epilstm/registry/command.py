@@ -85,7 +85,7 @@ def register(
     """Register the work tree's encoder as the next version, a challenger.
 
     Pushes the data to the DVC remote and reads the models back, then commits dvc.lock, params.yaml, metrics, a model
-    card and the provenance, and pushes commit and tags at once. Run it again after a failure: it goes on.
+    card and the provenance, and pushes commit and tags at once. Run it again after a failure: it resumes.
     """
     from epilstm.files.outputs import sha256_file
     from epilstm.registry import adoption, publication
@@ -95,9 +95,7 @@ def register(
         raise RegistryError(f"--pipeline-ir {pipeline_ir}: no such file")
     origin = publication.Origin(image, sha256_file(pipeline_ir) if pipeline_ir else None)
     repository = _local(repo, git_remote)
-    elsewhere = adoption.adopt(repository.root, _adopted(adopted)) if adopted else None
-    done = publication.register(
-        repository,
+    request = publication.Request(
         artifact=artifact,
         branch=branch,
         change=bump,
@@ -105,8 +103,9 @@ def register(
         origin=origin,
         dvc_remote=remote,
         verify_everything=verify_everything,
-        elsewhere=elsewhere,
+        elsewhere=adoption.adopt(repository.root, _adopted(adopted)) if adopted else None,
     )
+    done = publication.register(repository, request)
     click.echo(f"{done.version.tag}{'' if done.created else ' (registered already)'}")
 
 
@@ -252,8 +251,8 @@ def lineage(version: str, repo: str, artifact: str) -> None:
                 raise RegistryError(f"{version}: no registered version is this encoder ({identity[:12]})")
         else:
             found = registered.version(version)
-        told = provenance.lineage(publication.provenance_at(repository, found, artifact), found.name)
-    click.echo(told)
+        lines = provenance.lineage(publication.provenance_at(repository, found, artifact), found.name)
+    click.echo(lines)
 
 
 def _adopted(pairs: tuple[str, ...]) -> dict[str, Path]:

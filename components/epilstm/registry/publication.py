@@ -1,8 +1,8 @@
 """Registering a version and giving stages: content first, then one push of commit and tags that all appear or none.
 
 What a kill leaves behind at any point is invisible to others: objects in the DVC remote that nothing names, or git
-objects that no ref points to. Running it again finds what is registered already by the encoder's fingerprint, and goes
-on from there.
+objects that no ref points to. Running it again finds what is registered already by the encoder's fingerprint, and
+resumes from there.
 """
 
 from __future__ import annotations
@@ -58,6 +58,68 @@ class Origin:
     pipeline_ir_sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to register, and where.
+
+    Parameters
+    ----------
+    artifact : str
+        Of ``dvc.yaml``.
+    branch : str, optional
+        Branch to commit to; the one that is checked out if not given.
+    change : {'major', 'minor', 'patch'}, optional
+        What the version counts up; if not given, major where clients would notice (tracks, size, bins), else minor.
+    decision : Path, optional
+        ``decision.json`` of the gate about this encoder.
+    origin : Origin
+    dvc_remote : str, optional
+        Name of the DVC remote; the default one if not given.
+    verify_everything : bool
+        Read back every file of the remote, not the models' only.
+    elsewhere : mapping of str to str, optional
+        Paths that differ from those of ``dvc.yaml``, as `epilstm.registry.adoption.adopt` gives them.
+    """
+
+    artifact: str = ARTIFACT
+    branch: str | None = None
+    change: Change | None = None
+    decision: Path | None = None
+    origin: Origin = Origin()
+    dvc_remote: str | None = None
+    verify_everything: bool = False
+    elsewhere: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The work tree's encoder, checked and about to be registered.
+
+    `files` are committed as they are in the work tree, `decision` are the files of the gate's decision, `registered`
+    is what the shared repository has.
+    """
+
+    artifact: str
+    branch: str
+    storage: Storage
+    path: str
+    places: dict[str, str]
+    files: list[str]
+    provenance: Provenance
+    decision: dict[str, bytes]
+    registered: Registered
+
+    @property
+    def models(self) -> list[str]:
+        """Paths that are read back from the DVC remote."""
+        return [self.path, *(self.places[name] for name in ("model", "evaluation") if name in self.places)]
+
+    @property
+    def records(self) -> list[str]:
+        """Paths in git of the registry's own files."""
+        return [record_path(self.artifact, each) for each in _RECORDS]
+
+
 def record_path(artifact: str, name: str) -> str:
     """Where git keeps a file about an artifact: the same at every version."""
     return f"{FOLDER}/{artifact}/{name}"
@@ -86,7 +148,7 @@ def provenance_at(repository: Repository, version: Version, artifact: str = ARTI
 
 
 def decision_at(repository: Repository, version: Version, artifact: str = ARTIFACT) -> Decision | None:
-    """The gate's decision on a registered version; None where it was not judged."""
+    """The gate's decision on a registered version; None where there is none."""
     content = repository.read(version.commit, record_path(artifact, DECISION_FILE))
     return None if content is None else Decision.model_validate_json(content)
 
@@ -110,38 +172,8 @@ def current(repository: Repository, artifact: str = ARTIFACT) -> Registered:
     return read_registered(repository, artifact)
 
 
-def register(
-    repository: Repository,
-    *,
-    artifact: str = ARTIFACT,
-    branch: str | None = None,
-    change: Change | None = None,
-    decision: Path | None = None,
-    origin: Origin | None = None,
-    dvc_remote: str | None = None,
-    verify_everything: bool = False,
-    elsewhere: Mapping[str, str] | None = None,
-) -> Registration:
+def register(repository: Repository, request: Request = Request()) -> Registration:
     """Register what is in the work tree as the next version, with the stage challenger.
-
-    Parameters
-    ----------
-    repository : Repository
-    artifact : str
-        Of ``dvc.yaml``.
-    branch : str, optional
-        Branch to commit to; the one that is checked out if not given.
-    change : {'major', 'minor', 'patch'}, optional
-        What the version counts up; if not given, major where clients would notice (tracks, size, bins), else minor.
-    decision : Path, optional
-        ``decision.json`` of the gate about this encoder.
-    origin : Origin, optional
-    dvc_remote : str, optional
-        Name of the DVC remote; the default one if not given.
-    verify_everything : bool
-        Read back every file of the remote, not the models' only.
-    elsewhere : mapping of str to str, optional
-        Paths that differ from those of ``dvc.yaml``, as `epilstm.registry.adoption.adopt` gives them.
 
     Raises
     ------
@@ -150,56 +182,49 @@ def register(
     RegistryError, DataError
         The work tree, the remote or the shared repository is not as it must be; nothing is visible.
     """
-    branch, storage = require_publishable(repository, branch, artifact, dvc_remote)
-    places = {name: path for name, path in {**storage.places(), **(elsewhere or {})}.items() if path}
+    candidate = _candidate(repository, request)
+    candidate.storage.push()
+    candidate.storage.verify(candidate.models, request.verify_everything)
+    same = find_by_fingerprint(repository, candidate.registered, candidate.provenance.encoder_fingerprint)
+    if same is not None:
+        paths = [*candidate.files, *candidate.records]
+        unchanged = [name for name in paths if _same(repository, same.commit, name)]
+        repository.follow(candidate.branch, same.commit, unchanged, candidate.records)
+        return Registration(same, created=False)
+    name = candidate.registered.next_version(request.change or _change(repository, candidate))
+    return Registration(_publish(repository, candidate, name), created=True)
+
+
+def _candidate(repository: Repository, request: Request) -> _Candidate:
+    """Check the work tree, the decision and the shared repository; nothing is written."""
+    artifact = request.artifact
+    branch, storage = require_publishable(repository, request.branch, artifact, request.dvc_remote)
+    places = {name: path for name, path in {**storage.places(), **(request.elsewhere or {})}.items() if path}
     path = storage.artifact_path(artifact)
-    models = [path, *(places[name] for name in ("model", "evaluation") if name in places)]
-    storage.require_current(models)
+    storage.require_current([path, *(places[name] for name in ("model", "evaluation") if name in places)])
     registered = current(repository, artifact)
     files = owned_files(repository, storage)
-    origin = origin or Origin()
+    origin = request.origin
     provenance = collect(repository.root, places, origin.image, origin.pipeline_ir_sha256)
     for step, changed in provenance.uncommitted.items():
         log.warning(
             f"{step} ran with changes that were not committed ({', '.join(changed)}): no commit holds what it ran, and "
             "the model card says so"
         )
-    if elsewhere is None:
+    if request.elsewhere is None:
         _warn_of_other_params(repository.root / places["params"], provenance)
     if provenance.encoder_fingerprint != read_fingerprint(repository.root / path):
         raise DataError(f"{path}: not the encoder that {places['encoder']} is; give 'artifacts:' its path")
-    judged = _decision_about(decision, provenance) if decision else {}
-    storage.push()
-    storage.verify(models, verify_everything)
+    decision = _decision_about(request.decision, provenance) if request.decision else {}
+    return _Candidate(artifact, branch, storage, path, places, files, provenance, decision, registered)
 
-    records = [record_path(artifact, each) for each in _RECORDS]
-    same = find_by_fingerprint(repository, registered, provenance.encoder_fingerprint)
-    if same is not None:
-        ours = [name for name in [*files, *records] if _same(repository, same.commit, name)]
-        repository.follow(branch, same.commit, ours, records)
-        return Registration(same, created=False)
 
-    name = registered.next_version(change or _change(repository, registered, provenance, artifact))
-    facts = CardFacts(
-        artifact=artifact,
-        version=name,
-        provenance=provenance,
-        encoder=read_encoder_manifest(repository.root / path),
-        matrix=read_manifest(repository.root / places["matrix"], MatrixManifest),
-        model=read_json(repository.root / places["model"] / MANIFEST),
-        evaluation=read_results(repository.root / places["evaluation"]) if "evaluation" in places else None,
-        decision=Decision.model_validate_json(judged[DECISION_FILE]) if judged else None,
-    )
-    written: dict[str, bytes | None] = {
-        PROVENANCE_FILE: to_json(provenance.model_dump(mode="json")).encode(),
-        CARD_FILE: model_card(facts).encode(),
-        DECISION_FILE: None,
-        DECISION_RECORD_FILE: None,
-        **judged,
-    }
-    parent, tip = _parent(repository, branch, files, artifact)
-    content = {each: _content(repository.root, each) for each in files}
-    content |= {record_path(artifact, each): value for each, value in written.items()}
+def _publish(repository: Repository, candidate: _Candidate, name: str) -> Version:
+    """Commit the candidate's files, and push commit and tags at once."""
+    artifact, branch, registered = candidate.artifact, candidate.branch, candidate.registered
+    parent, tip = _parent(repository, branch, candidate.files, artifact)
+    records = _records(repository.root, candidate, name)
+    content = {each: _content(repository.root, each) for each in candidate.files} | records
     content = {
         each: value for each, value in content.items() if value is not None or repository.read(parent, each) is not None
     }
@@ -216,12 +241,35 @@ def register(
     except RefsTaken as error:
         raise RefsTaken(_who_was_faster(repository, artifact, registered, error)) from error
     for each, value in content.items():
-        if each not in files:
+        if each not in candidate.files:
             _write(repository.root / each, value)
-    repository.follow(branch, commit, list(content), records)
+    repository.follow(branch, commit, list(content), candidate.records)
     version = read_registered(repository, artifact).version(name)
     log.info(f"{version.tag}: registered at {commit[:12]} on {branch}", extra={"fields": {"version": name}})
-    return Registration(version, created=True)
+    return version
+
+
+def _records(root: Path, candidate: _Candidate, name: str) -> dict[str, bytes | None]:
+    """The registry's own files about a version by their paths in git; None for those that it has not."""
+    places, decision = candidate.places, candidate.decision
+    facts = CardFacts(
+        artifact=candidate.artifact,
+        version=name,
+        provenance=candidate.provenance,
+        encoder=read_encoder_manifest(root / candidate.path),
+        matrix=read_manifest(root / places["matrix"], MatrixManifest),
+        model=read_json(root / places["model"] / MANIFEST),
+        evaluation=read_results(root / places["evaluation"]) if "evaluation" in places else None,
+        decision=Decision.model_validate_json(decision[DECISION_FILE]) if decision else None,
+    )
+    written: dict[str, bytes | None] = {
+        PROVENANCE_FILE: to_json(candidate.provenance.model_dump(mode="json")).encode(),
+        CARD_FILE: model_card(facts).encode(),
+        DECISION_FILE: None,
+        DECISION_RECORD_FILE: None,
+        **decision,
+    }
+    return {record_path(candidate.artifact, each): value for each, value in written.items()}
 
 
 def require_publishable(
@@ -331,14 +379,14 @@ def promote(
     if force is not None:
         reason = f"forced: {force.strip()}"
     else:
-        judged = decision_at(repository, version, artifact) if decision is None else read_decision(decision)
-        _require_decision(judged, version, before, repository, artifact)
-        if registered.was_rolled_back(version) and not (judged and judged.forced):
+        found = decision_at(repository, version, artifact) if decision is None else read_decision(decision)
+        _require_decision(found, version, before, repository, artifact)
+        if registered.was_rolled_back(version) and not (found and found.forced):
             raise RegistryError(
                 f"{version.tag}: was champion and was rolled back, which the gate does not know; give --force a reason "
                 "to make it champion again"
             )
-        reason = "\n".join(["the gate decided so:", *(judged.reasons if judged else [])])
+        reason = "\n".join(["the gate decided so:", *(found.reasons if found else [])])
     stages: dict[str, Stage] = {version.name: "champion"}
     if before is not None:
         stages[before.name] = "archived"
@@ -348,19 +396,19 @@ def promote(
 def _require_decision(
     decision: Decision | None, version: Version, champion: Version | None, repository: Repository, artifact: str
 ) -> None:
-    mend = "run the gate ('epilstm promote') and give its --decision, or give --force a reason"
+    remedy = "run the gate ('epilstm promote') and give its --decision, or give --force a reason"
     if decision is None:
-        raise RegistryError(f"{version.tag}: was not judged by the gate; {mend}")
+        raise RegistryError(f"{version.tag}: has no decision of the gate; {remedy}")
     if decision.challenger.encoder_fingerprint != provenance_at(repository, version, artifact).encoder_fingerprint:
-        raise RegistryError(f"{version.tag}: the decision is about another encoder; {mend}")
+        raise RegistryError(f"{version.tag}: the decision is about another encoder; {remedy}")
     if decision.decision != "promote":
-        raise RegistryError(f"{version.tag}: the gate decided to hold it ({'; '.join(decision.reasons)}); {mend}")
-    judged_against = decision.champion.encoder_fingerprint if decision.champion else None
+        raise RegistryError(f"{version.tag}: the gate decided to hold it ({'; '.join(decision.reasons)}); {remedy}")
+    compared_with = decision.champion.encoder_fingerprint if decision.champion else None
     present = provenance_at(repository, champion, artifact).encoder_fingerprint if champion else None
-    if judged_against != present and decision.forced is None:
+    if compared_with != present and decision.forced is None:
         raise RegistryError(
-            f"{version.tag}: was judged against another champion than the present one "
-            f"({champion.name if champion else 'none'}); judge it again, or give --force a reason"
+            f"{version.tag}: was compared with another champion than the present one "
+            f"({champion.name if champion else 'none'}); run the gate again, or give --force a reason"
         )
 
 
@@ -478,11 +526,12 @@ def _decision_about(path: Path, provenance: Provenance) -> dict[str, bytes]:
     return files | ({DECISION_RECORD_FILE: text.read_bytes()} if text.is_file() else {})
 
 
-def _change(repository: Repository, registered: Registered, provenance: Provenance, artifact: str) -> Change:
-    if not registered.versions:
+def _change(repository: Repository, candidate: _Candidate) -> Change:
+    versions = candidate.registered.versions
+    if not versions:
         return "major"
-    before = provenance_at(repository, registered.versions[-1], artifact)
-    return "minor" if before.interface == provenance.interface else "major"
+    before = provenance_at(repository, versions[-1], candidate.artifact)
+    return "minor" if before.interface == candidate.provenance.interface else "major"
 
 
 def _same(repository: Repository, commit: str, path: str) -> bool:

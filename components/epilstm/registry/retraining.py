@@ -90,7 +90,7 @@ def retrain(repository: Repository, settings: Settings) -> Round:
     Raises
     ------
     EpilstmError
-        Anything the user can mend; run it again then, it goes on where it stopped.
+        An error that the user can fix; run it again then, it resumes where it stopped.
     """
     publication.require_publishable(repository, settings.branch, settings.artifact, settings.dvc_remote)
     _refresh(repository)
@@ -102,15 +102,12 @@ def retrain(repository: Repository, settings: Settings) -> Round:
         return Round("nothing new", known, None)
     if known is None:
         _reproduce(repository)
-    decision = _judge(repository, settings, Storage(repository.root, settings.dvc_remote).places())
+    decision = _decide(repository, settings, Storage(repository.root, settings.dvc_remote).places())
     path = repository.root / WORK / "decision.json"
-    done = publication.register(
-        repository,
-        artifact=settings.artifact,
-        branch=settings.branch,
-        decision=path,
-        dvc_remote=settings.dvc_remote,
+    request = publication.Request(
+        artifact=settings.artifact, branch=settings.branch, decision=path, dvc_remote=settings.dvc_remote
     )
+    done = publication.register(repository, request)
     if decision.decision == "hold":
         return Round("held", done.version, decision)
     registered, _ = publication.promote(repository, done.version.name, artifact=settings.artifact, decision=path)
@@ -162,10 +159,10 @@ def _reproduce(repository: Repository) -> None:
         [sys.executable, "-m", "dvc", "repro"], cwd=repository.root, env=environment, stdout=sys.stderr
     )
     if done.returncode:
-        raise PipelineError("dvc repro: a stage failed, as it says above; mend that and run retrain again, it goes on")
+        raise PipelineError("dvc repro: a stage failed, as it says above; fix that and run retrain again, it resumes")
 
 
-def _judge(repository: Repository, settings: Settings, places: dict[str, str]) -> Decision:
+def _decide(repository: Repository, settings: Settings, places: dict[str, str]) -> Decision:
     root = repository.root
     work = root / WORK
     work.mkdir(parents=True, exist_ok=True)
