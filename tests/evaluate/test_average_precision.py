@@ -109,7 +109,7 @@ def test_two_that_never_differ_are_indistinguishable() -> None:
 def test_a_sentence_names_what_is_not_judged_and_why() -> None:
     found = [difference(name, 0.4, np.array([0.357, 0.443]), 4, 0.95) for name in ("raw", "pca")]
     assert verdicts(found) == [
-        "is not judged against the raw tracks (+0.400) and PCA of the same size (+0.400): "
+        "has no verdict against the raw tracks (+0.400) and PCA of the same size (+0.400): "
         "fewer than 5 independent regions"
     ]
 

@@ -17,8 +17,8 @@ from epilstm.representation_names import parse_name
 from epilstm.representations.features import BinByBin, Embedding
 from epilstm.representations.nmf import Nmf
 from epilstm.representations.pca import Moments, fit_pca
-from epilstm.representations.varimax_pca import turn
-from epilstm.steps.evaluate import command
+from epilstm.representations.varimax_pca import fit_varimax_pca
+from epilstm.steps.evaluate import predictions
 from epilstm.steps.evaluate.compared import Fitted, Ingredients, as_they_are, make, sizes_of
 from epilstm.store.evaluation_results import EvaluationResults, read_results
 from epilstm.store.matrix import Matrix
@@ -66,7 +66,7 @@ def done(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     out = tmp_path_factory.mktemp("compared")
-    fit_nmf = command.fit_nmf
+    fit_nmf = predictions.fit_nmf
 
     def noted(sample: np.ndarray, offset: np.ndarray, size: int, seed: int) -> Nmf:
         sizes_fitted.append(size)
@@ -74,7 +74,7 @@ def done(
 
     also = {"twin": str(with_context["embeddings"])}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "fit_nmf", noted)
+        patch.setattr(predictions, "fit_nmf", noted)
         tasks = chosen_tasks(out, "expression", "level")
         evaluate(tiny, out, EVERYTHING | {"also": also}, tasks=tasks, **with_context)
     return out
@@ -92,7 +92,7 @@ def test_the_names_are_the_keys_in_the_usual_order_and_then_in_the_one_given(
     for task in (*results.tasks.values(), *results.regression.values()):
         assert [each.baseline for each in task.differences] == ORDER[1:]
         assert set(task.summary) == set(ORDER)
-        assert "PCA of size 2 turned by varimax plus its context code (" in task.sentence
+        assert "varimax-rotated PCA of size 2 plus its context code (" in task.sentence
     assert set(pandas.read_parquet(done / "evaluation" / "predictions.parquet").representation) == set(ORDER)
 
 
@@ -154,7 +154,7 @@ def varimax_criterion(loadings: np.ndarray) -> float:
 def test_turned_components_are_whitened_and_span_those_of_pca() -> None:
     rows = correlated()
     moments = moments_of(rows)
-    found = turn(fit_pca(moments), moments, 3).transform(rows).astype(float)
+    found = fit_varimax_pca(fit_pca(moments), moments, 3).transform(rows).astype(float)
     np.testing.assert_allclose(np.cov(found.T, bias=True), np.eye(3), atol=1e-5)
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
     _, _, vectors = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
@@ -166,7 +166,7 @@ def test_turned_components_are_whitened_and_span_those_of_pca() -> None:
 def test_no_turn_of_two_of_their_axes_has_a_larger_varimax_criterion() -> None:
     rows = correlated()
     moments = moments_of(rows)
-    found = turn(fit_pca(moments), moments, 3).transform(rows).astype(float)
+    found = fit_varimax_pca(fit_pca(moments), moments, 3).transform(rows).astype(float)
     loadings = (rows - rows.mean(axis=0)).T @ found / len(rows)
     best = varimax_criterion(loadings)
     for first, second in ((0, 1), (0, 2), (1, 2)):
@@ -188,7 +188,7 @@ def test_the_turn_is_that_of_a_code_with_the_same_numbers() -> None:
     joint = JointMoments(3, rows.shape[1])
     joint.add(code, rows)
     expected = (code - code.mean(axis=0)) @ rotation_of(joint).matrix
-    np.testing.assert_allclose(turn(pca, moments, 3).transform(rows), expected, atol=1e-4)
+    np.testing.assert_allclose(fit_varimax_pca(pca, moments, 3).transform(rows), expected, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def ingredients(tiny: TinyEvaluation) -> Ingredients:
     pca = fit_pca(moments)
     embedding = Embedding(matrix, tiny.folder / "embeddings")
     untrained = BinByBin(matrix, lambda rows: rows[:, :EMBEDDING_SIZE], EMBEDDING_SIZE)
-    fitted = Fitted(pca, {2: turn(pca, moments, 2)}, {})
+    fitted = Fitted(pca, {2: fit_varimax_pca(pca, moments, 2)}, {})
     return Ingredients(matrix, as_they_are, len(TRACKS), embedding, untrained, EMBEDDING_SIZE - 1, fitted)
 
 
@@ -221,7 +221,7 @@ def test_hidden_tracks_are_at_their_mean_in_every_part(tiny: TinyEvaluation, ing
     left = replace(ingredients, tracks=lambda rows: rows * kept)
     block = ingredients.matrix.blocks(SPLIT.test)[0]
     rows = tiny.values[block.chrom][block.first : block.last].astype(float) * kept
-    turned = ingredients.fitted.turned[2]
+    turned = ingredients.fitted.rotated[2]
     expected = np.concatenate([(rows - turned.mean) @ turned.axes, rows], axis=1)
     mask = tiny.mask[block.chrom][block.first : block.last]
     found = make(parse_name("pca_varimax:2+raw"), left).block(block)

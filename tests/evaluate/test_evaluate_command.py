@@ -204,7 +204,7 @@ def test_with_four_independent_regions_nothing_is_judged(tiny: TinyEvaluation, t
     assert fire.cell_types["A"].clusters == 4
     assert {each.verdict for each in fire.differences} == {"not judged"}
     assert {each.verdict for each in fire.cell_types["A"].differences} == {"not judged"}
-    assert "the embedding is not judged against the raw tracks (" in fire.sentence
+    assert "the embedding has no verdict against the raw tracks (" in fire.sentence
     assert "): fewer than 5 independent regions." in fire.sentence
     assert "indistinguishable" not in fire.sentence
     assert "within noise" not in fire.sentence

@@ -204,7 +204,7 @@ def test_scores_across_cell_types_equal_a_plain_loop(tiny: TinyEvaluation, done:
     from epilstm.console import progress
 
     with progress("test", 1) as bar:
-        judged = cross_cell.judge_cross_cell(trials, windows, matrix, tracks, views, params, 1, bar)
+        judged = cross_cell.score_cross_cell(trials, windows, matrix, tracks, views, params, 1, bar)
 
     features = {}
     for trial in trials:

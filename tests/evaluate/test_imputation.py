@@ -26,10 +26,10 @@ from epilstm.steps.evaluate.imputation import (
     NetworkImputer,
     RowsInContext,
     compare,
-    judge_imputation,
-    judged_stretches,
-    judged_tracks,
     sampled_stretches,
+    score_imputation,
+    scored_stretches,
+    scored_tracks,
     sentence,
     track_folds,
 )
@@ -73,7 +73,7 @@ def test_an_assay_is_never_hidden_in_all_its_cell_types(count: int) -> None:
     random = np.random.default_rng(4)
     every = list(itertools.product("ABCD", ("1", "2", "3", "4", "5", "6")))
     names = [pair for pair in every if random.random() < 0.6]
-    tracks, unable = judged_tracks(names, 0)
+    tracks, unable = scored_tracks(names, 0)
     folds = track_folds(names, tracks, count)
     assert sorted([*itertools.chain.from_iterable(folds), *unable]) == list(range(len(names)))
     for fold in folds:
@@ -87,8 +87,8 @@ def test_no_folds_hide_each_track_alone() -> None:
 
 def test_a_track_whose_assay_is_in_one_cell_type_only_is_not_judged() -> None:
     names = [("A", "one"), ("B", "one"), ("A", "two"), ("C", "one")]
-    assert judged_tracks(names, 0) == ([0, 1, 3], [2])
-    assert judged_tracks(names, 2) == ([0, 1], [2])
+    assert scored_tracks(names, 0) == ([0, 1, 3], [2])
+    assert scored_tracks(names, 2) == ([0, 1], [2])
 
 
 def test_the_network_sees_hidden_tracks_at_their_mean_and_is_given_context() -> None:
@@ -178,7 +178,7 @@ def test_a_model_of_perfectly_correlated_tracks_imputes_better_than_the_mean_of_
         return np.repeat(shown[:, visible].mean(axis=1, keepdims=True), len(TRACKS), axis=1)
 
     done: list[int] = []
-    found = judge_imputation(
+    found = score_imputation(
         matrix,
         NetworkImputer(reconstruct, 50, SCALER),
         training_moments(matrix, lambda bins: None),
@@ -205,7 +205,7 @@ def test_imputation_is_the_same_every_time_and_names_the_methods_that_ran(tiny: 
     def judged() -> str:
         model = NetworkImputer(lambda shown: shown, 50, SCALER)
         params = parameters(folds=2, bins=1_000, factorisation=QUICK)
-        result = judge_imputation(matrix, model, moments, 3, GeneRegions([], 25), params, lambda bins: None)
+        result = score_imputation(matrix, model, moments, 3, GeneRegions([], 25), params, lambda bins: None)
         assert list(result.methods) == ["model", "assay_mean", "avocado", "avocado_seen", "pca", "linear"]
         return result.model_dump_json()
 
@@ -222,10 +222,10 @@ def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation
         model = NetworkImputer(lambda shown: shown, 50, SCALER)
         blocks = []
         regions = GeneRegions([], 25)
-        found = judge_imputation(matrix, model, moments, 3, regions, params, blocks.append)
+        found = score_imputation(matrix, model, moments, 3, regions, params, blocks.append)
         assert found.chromosomes == chromosomes
         assert found.of_bins == sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes))
-        assert {block.chrom for block in judged_stretches(matrix, params)} <= set(chromosomes)
+        assert {block.chrom for block in scored_stretches(matrix, params)} <= set(chromosomes)
 
 
 def test_assays_in_one_cell_type_only_are_refused(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,14 +235,14 @@ def test_assays_in_one_cell_type_only_are_refused(tiny: TinyEvaluation, monkeypa
     monkeypatch.setattr(matrix, "manifest", manifest)
     model = NetworkImputer(lambda shown: shown, 0, SCALER)
     with pytest.raises(DataError, match=r"no assay is there in more than one cell type.*imputation\.enabled"):
-        judge_imputation(matrix, model, Moments(6), 3, GeneRegions([], 25), parameters(), lambda bins: None)
+        score_imputation(matrix, model, Moments(6), 3, GeneRegions([], 25), parameters(), lambda bins: None)
 
 
 def test_replicates_are_hidden_together_and_count_as_one() -> None:
     """A replicate that is seen would give the hidden one away."""
     names = [("A", "x"), ("A", "x"), ("B", "x"), ("C", "x"), ("C", "x"), ("B", "y"), ("B", "y")]
-    assert judged_tracks(names, 0) == ([0, 1, 2, 3, 4], [5, 6])
-    assert judged_tracks(names, 1)[0] == [0, 1]
+    assert scored_tracks(names, 0) == ([0, 1, 2, 3, 4], [5, 6])
+    assert scored_tracks(names, 1)[0] == [0, 1]
     assert track_folds(names, [0, 1, 2, 3, 4], 0) == [[0, 1], [2], [3, 4]]
     folds = track_folds(names, [0, 1, 2, 3, 4], 2)
     assert {frozenset(fold) & {0, 1} for fold in folds} <= {frozenset(), frozenset({0, 1})}
@@ -288,7 +288,7 @@ def test_methods_are_compared_track_by_track() -> None:
 def test_few_tracks_are_not_judged() -> None:
     found = compare({"model": table([0.1] * 4), "assay_mean": table([0.9] * 4)}, parameters())
     assert {(each.verdict, each.reason) for each in found} == {("not judged", "fewer than 5 tracks")}
-    assert "the network is not judged against it everywhere (fewer than 5 tracks)" in sentence(found)
+    assert "the network has no verdict against it everywhere (fewer than 5 tracks)" in sentence(found)
 
 
 def test_evaluate_imputes_when_asked_to_and_keeps_what_it_found(tiny: TinyEvaluation, tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def test_a_pca_of_as_many_components_as_numbers_is_left_out_and_the_reason_said(
     found = resolve(names, 6, 6, [5_000, 20_000])
     assert [str(name) for name in found.names] == ["embedding", "pca:5", "pca(raw+means:5k,20k)"]
     assert found.left_out == {
-        "pca": "as many components as there are numbers: that is the raw tracks, turned",
-        "pca:24(raw+means:2k)": "as many components as there are numbers: that is raw+means:2k, turned",
+        "pca": "as many components as there are numbers: that is the raw tracks, rotated",
+        "pca:24(raw+means:2k)": "as many components as there are numbers: that is raw+means:2k, rotated",
     }
 
 
@@ -119,6 +119,6 @@ def test_plain_names_have_their_usual_order_and_all_others_the_one_given() -> No
 def test_sentences_call_each_by_what_it_is() -> None:
     assert spoken("pca") == "PCA of the same size"
     assert spoken("pca:12") == "PCA of size 12"
-    assert spoken("pca_varimax:6") == "PCA of size 6 turned by varimax"
+    assert spoken("pca_varimax:6") == "varimax-rotated PCA of size 6"
     assert spoken("nmf:12+context_code") == "non-negative factors of size 12 plus its context code"
     assert spoken("wider") == "the model wider"

@@ -27,9 +27,9 @@ from epilstm.representations.pca import Moments, fit_pca
 from epilstm.representations.pooling import WindowTable
 from epilstm.steps.evaluate.compared import fit_wide
 from epilstm.steps.evaluate.reconstruction import (
-    judge_reconstruction,
     readout_blocks,
     reconstruction_score,
+    score_reconstruction,
     training_moments,
 )
 from epilstm.store.arrays import create_bin_array, open_group
@@ -213,7 +213,7 @@ def test_reconstruction_equals_computing_it_from_whole_arrays(tiny: TinyEvaluati
     model = Network(matrix, lambda rows: reconstruct_bins(trained, rows), len(TRACKS), CONTEXT_BINS)
     pca = fit_pca(training_moments(matrix, lambda bins: None))
     advanced: list[int] = []
-    found = judge_reconstruction(matrix, model, untrained, pca, EMBEDDING_SIZE, advanced.append)
+    found = score_reconstruction(matrix, model, untrained, pca, EMBEDDING_SIZE, advanced.append)
     assert sum(advanced) == sum(block.bins for block in readout_blocks(matrix) + matrix.blocks(SPLIT.test))
 
     train, truth = with_data(tiny, SPLIT.train), with_data(tiny, SPLIT.test)

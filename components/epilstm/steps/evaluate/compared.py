@@ -22,7 +22,7 @@ from epilstm.representations.features import (
 )
 from epilstm.representations.nmf import Nmf
 from epilstm.representations.pca import Moments, Pca, fit_pca
-from epilstm.representations.varimax_pca import VarimaxPca, turn
+from epilstm.representations.varimax_pca import VarimaxPca, fit_varimax_pca
 from epilstm.scoring.prediction import MAJORITY
 from epilstm.store.evaluation_results import EMBEDDING, REPRESENTATIONS
 from epilstm.store.matrix import Block, Matrix
@@ -33,7 +33,7 @@ class Fitted:
     """What was fitted to the training chromosomes' tracks: components and factors by size, wider PCAs by their name."""
 
     pca: Pca
-    turned: Mapping[int, VarimaxPca]
+    rotated: Mapping[int, VarimaxPca]
     nmf: Mapping[int, Nmf]
     wide: Mapping[RepresentationName, Pca] = field(default_factory=dict)
 
@@ -103,7 +103,7 @@ def _fitted_part(part: Part, of: Ingredients) -> tuple[Transform, int]:
     if part.kind == "pca":
         return lambda rows: of.fitted.pca.transform(rows, size), size
     if part.kind == "pca_varimax":
-        return of.fitted.turned[size].transform, size
+        return of.fitted.rotated[size].transform, size
     nmf = of.fitted.nmf[size]
     return nmf.transform, len(nmf.factors)
 
@@ -166,7 +166,7 @@ def resolve(names: Iterable[RepresentationName], embedding_size: int, width: int
     width : int
         Tracks.
     sees : sequence of int
-        Base pairs on either side that the embedding was taught the means of; empty where it was not.
+        Base pairs on either side whose means the embedding was trained on; empty where it was not.
     """
     kept: dict[RepresentationName, None] = {}
     left_out: dict[str, str] = {}
@@ -179,7 +179,7 @@ def resolve(names: Iterable[RepresentationName], embedding_size: int, width: int
             )
         elif whole:
             of = "the raw tracks" if whole[0].of is None else str(whole[0].of)
-            left_out[str(filled)] = f"as many components as there are numbers: that is {of}, turned"
+            left_out[str(filled)] = f"as many components as there are numbers: that is {of}, rotated"
         else:
             kept[filled] = None
     return Resolved(list(kept), left_out)
@@ -230,7 +230,7 @@ def fit(
     width = len(pca.mean)
     return Fitted(
         pca,
-        {size: turn(pca, moments, size) for size in sizes_of("pca_varimax", names, embedding_size, width)},
+        {size: fit_varimax_pca(pca, moments, size) for size in sizes_of("pca_varimax", names, embedding_size, width)},
         {size: fit_factors(size) for size in sizes_of("nmf", names, embedding_size, width)},
     )
 
@@ -252,7 +252,7 @@ def _wider(name: RepresentationName) -> str:
 
 
 def require_two_levels(params: EvaluateParams, context_size: int) -> None:
-    """Refuse a bin code or a context code of a model that does not tell them apart.
+    """Refuse a bin code or a context code of a model that does not have the two.
 
     Raises
     ------

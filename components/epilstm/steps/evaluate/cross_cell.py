@@ -237,7 +237,7 @@ def _stacked(trials: Sequence[Trial], params: EvaluateParams) -> _Stack:
     return _Stack(refolded, cell, labels, np.concatenate(levels) if levels else None, groups, folds.fold)
 
 
-def judge_cross_cell(
+def score_cross_cell(
     trials: Sequence[Trial],
     windows: WindowTable,
     matrix: Matrix,
@@ -261,7 +261,7 @@ def judge_cross_cell(
     params : EvaluateParams
     threads : int
     bar : Progress
-        Told each fit.
+        Advanced by each fit.
     """
     stacks = {}
     for task, numbers in by_task(trials).items():
@@ -293,12 +293,12 @@ def judge_cross_cell(
         assays=tracks.assays,
         cell_types=list(tracks.columns),
         view_sizes={name: next(iter(by_cell.values())).size for name, by_cell in views.items()},
-        tasks={task: _judged(task, stack, scores[task], params) for task, stack in stacks.items()},
+        tasks={task: _result(task, stack, scores[task], params) for task, stack in stacks.items()},
     )
 
 
 def fits(trials: Sequence[Trial], tracks: CellTracks, views: Views, params: EvaluateParams) -> int:
-    """How many classifiers `judge_cross_cell` fits."""
+    """How many classifiers `score_cross_cell` fits."""
     counts = [
         sum(trials[number].cell_type in tracks.columns for number in numbers) for numbers in by_task(trials).values()
     ]
@@ -330,7 +330,7 @@ def _predicted(
     return [across[stack.cell == cell] for cell in cells], [within[stack.cell == cell] for cell in cells]
 
 
-def _judged(
+def _result(
     task: str, stack: _Stack, scores: Mapping[str, tuple[list[NDArray], list[NDArray]]], params: EvaluateParams
 ) -> CrossCellTask:
     trials, (measure, metric) = stack.trials, metric_of(stack.trials)
@@ -385,7 +385,7 @@ def view_name(name: str) -> str:
 
 def _agreeing(verdict: str, subjects: int) -> str:
     if verdict == NOT_JUDGED:
-        return "is not judged against" if subjects == 1 else "are not judged against"
+        return "has no verdict against" if subjects == 1 else "have no verdict against"
     if subjects == 1:
         return verdict
     return "beat" if verdict == "beats" else verdict.replace("is ", "are ", 1)

@@ -38,7 +38,7 @@ from epilstm.store.matrix import Block, Matrix, cut
 if TYPE_CHECKING:
     from epilstm.steps.evaluate.factorisation import Factorisation
 
-#: Bins of a stretch, which is judged as a whole: 100 kb at 25 bp.
+#: Bins of a stretch, which is scored as a whole: 100 kb at 25 bp.
 STRETCH_BINS = 4_000
 
 
@@ -205,8 +205,8 @@ class AvocadoImputer:
         return self._fitted[key].impute(unstandardised(stretch.rows[stretch.keep], self.scaler), observed, hidden)
 
 
-def judged_tracks(names: Sequence[tuple[str, str]], limit: int) -> tuple[list[int], list[int]]:
-    """Tracks to impute, and those that cannot be judged, since no other cell type has their assay.
+def scored_tracks(names: Sequence[tuple[str, str]], limit: int) -> tuple[list[int], list[int]]:
+    """Tracks to impute, and those that cannot be scored, since no other cell type has their assay.
 
     Replicates of a cell type and assay go together: one that is seen would give the other away.
 
@@ -271,7 +271,7 @@ def sampled_stretches(matrix: Matrix, places: Sequence[str], bins: int) -> list[
     return [pieces[at * len(pieces) // wanted] for at in range(wanted)] if wanted < len(pieces) else pieces
 
 
-def judge_imputation(
+def score_imputation(
     matrix: Matrix,
     model: NetworkImputer,
     moments: Moments,
@@ -293,7 +293,7 @@ def judge_imputation(
     regions : GeneRegions
     params : EvaluateParams
     advance : callable
-        Told the bins of each stretch done.
+        Called with the bins of each stretch done.
 
     Raises
     ------
@@ -302,7 +302,7 @@ def judge_imputation(
     """
     every = matrix.manifest.track_set
     names = list(zip(every.cell_types, every.assays, strict=True))
-    tracks, unable = judged_tracks(names, params.imputation.tracks)
+    tracks, unable = scored_tracks(names, params.imputation.tracks)
     if not tracks:
         raise DataError(
             "evaluate.imputation: no assay is there in more than one cell type, so there is nothing to impute a track "
@@ -312,8 +312,8 @@ def judge_imputation(
     imputers = _imputers(matrix, names, model, moments, size, params)
     columns = {track: column for column, track in enumerate(tracks)}
     errors = {name: SignalErrors(len(tracks)) for name in imputers}
-    chromosomes = judged_chromosomes(matrix, params)
-    stretches = judged_stretches(matrix, params)
+    chromosomes = scored_chromosomes(matrix, params)
+    stretches = scored_stretches(matrix, params)
     for block in stretches:
         wide = matrix.widened(block, model.context_bins)
         stretch = RowsInContext(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
@@ -326,14 +326,14 @@ def judge_imputation(
                 predicted[:, [columns[track] for track in fold]] = imputer(stretch, np.array(fold))[mask]
             errors[name].add(observed, predicted, kinds)
         advance(block.bins)
-    judged = every.select(tracks)
+    scored = every.select(tracks)
     bins = errors["model"].bins
     if not bins:
         raise DataError(
             f"no bin of the {params.imputation.split} chromosomes ({', '.join(chromosomes)}) has data; check "
             f"preprocess.split.{params.imputation.split}"
         )
-    methods = {name: each.table(judged) for name, each in errors.items()}
+    methods = {name: each.table(scored) for name, each in errors.items()}
     differences = compare(methods, params)
     return Imputation(
         chromosomes=chromosomes,
@@ -348,15 +348,15 @@ def judge_imputation(
     )
 
 
-def judged_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
+def scored_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
     """Chromosomes on which tracks are imputed."""
     split = matrix.manifest.split
     return split.test if params.imputation.split == "test" else split.validation
 
 
-def judged_stretches(matrix: Matrix, params: EvaluateParams) -> list[Block]:
+def scored_stretches(matrix: Matrix, params: EvaluateParams) -> list[Block]:
     """Stretches that are imputed."""
-    return sampled_stretches(matrix, judged_chromosomes(matrix, params), params.imputation.bins)
+    return sampled_stretches(matrix, scored_chromosomes(matrix, params), params.imputation.bins)
 
 
 def _imputers(
@@ -425,11 +425,11 @@ def sentence(differences: Sequence[MeasureDifference]) -> str:
         verdicts: dict[tuple[Verdict, str], list[str]] = {}
         for each in own:
             verdicts.setdefault((each.verdict, each.reason), []).append(IMPUTATION_MEASURES[each.measure])
-        told = [
-            f"{'is not judged against' if verdict == NOT_JUDGED else verdict} it "
+        phrases = [
+            f"{'has no verdict against' if verdict == NOT_JUDGED else verdict} it "
             f"{'everywhere' if len(where) == len(own) else ', '.join(where)}{f' ({reason})' if reason else ''}"
             for (verdict, reason), where in verdicts.items()
         ]
-        if told:
-            parts.append(f"{IMPUTATION_METHODS[baseline]}: the network {' and '.join(told)}")
+        if phrases:
+            parts.append(f"{IMPUTATION_METHODS[baseline]}: the network {' and '.join(phrases)}")
     return "Imputation of hidden tracks, mean squared error. Against the " + "; against the ".join(parts) + "."

@@ -32,7 +32,7 @@ def with_random_folds(trials: Sequence[Trial], params: EvaluateParams) -> list[T
     return leaky
 
 
-def judge_leak(
+def score_leak(
     trials: Sequence[Trial],
     grouped: HeldOut,
     leaky_trials: Sequence[Trial],
@@ -79,9 +79,9 @@ def judge_leak(
 
 
 def _sentence(task: str, measure: str, leaks: Mapping[str, Leak], params: EvaluateParams) -> str:
-    told = [
+    scores = [
         f"{spoken(name)} {leak.random:.3f} in place of {leak.grouped:.3f} ({leak.delta:+.3f}; "
         f"{100 * params.confidence:g}% interval {leak.ci.low:+.3f} to {leak.ci.high:+.3f})"
         for name, leak in leaks.items()
     ]
-    return f"{task}: random folds, which leak, would give {listed(told)} in {measure}."
+    return f"{task}: random folds, which leak, would give {listed(scores)} in {measure}."

@@ -38,7 +38,7 @@ def hidden_tracks(tracks: int, share: float, seed: int) -> list[NDArray[np.bool_
     return draws
 
 
-def judge_missing(
+def score_missing(
     trials: Sequence[Trial], full: HeldOut, hidden: Sequence[HeldOut], params: EvaluateParams
 ) -> dict[str, MissingTask]:
     """The fall of each representation's scores, by task.
@@ -108,7 +108,7 @@ _FALLS = {
     "beats": "less than that of {}",
     "is beaten by": "more than that of {}",
     "is indistinguishable from": "within noise of that of {}",
-    NOT_JUDGED: "not judged against that of {}",
+    NOT_JUDGED: "without a verdict against that of {}",
 }
 
 
@@ -124,9 +124,9 @@ def _sentence(
     against: dict[str, list[str]] = {}
     for each in differences:
         against.setdefault(each.verdict, []).append(f"{spoken(each.baseline)} ({falls[each.baseline].fall:.3f})")
-    told = [_FALLS[verdict].format(listed(names)) for verdict, names in against.items()]
+    comparisons = [_FALLS[verdict].format(listed(names)) for verdict, names in against.items()]
     reasons = dict.fromkeys(each.reason for each in differences if each.reason)
-    said = f"; that is {listed(told)}{''.join(f': {reason}' for reason in reasons)}" if told else ""
+    said = f"; that is {listed(comparisons)}{''.join(f': {reason}' for reason in reasons)}" if comparisons else ""
     return (
         f"{task}: with tracks hidden, the embedding falls from {own.full:.3f} to {own.hidden:.3f} in {measure} (a fall "
         f"of {own.fall:.3f}, {100 * params.confidence:g}% interval {own.ci.low:.3f} to {own.ci.high:.3f}; "

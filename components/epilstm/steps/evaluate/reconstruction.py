@@ -30,7 +30,7 @@ def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
     ----------
     matrix : Matrix
     advance : callable
-        Told the bins of each block done.
+        Called with the bins of each block done.
     """
     moments = Moments(matrix.tracks)
     for block in matrix.blocks(matrix.manifest.split.train):
@@ -45,7 +45,7 @@ def readout_blocks(matrix: Matrix) -> list[Block]:
     return blocks[:: max(1, round(sum(block.bins for block in blocks) / READOUT_BINS))]
 
 
-def judge_reconstruction(
+def score_reconstruction(
     matrix: Matrix,
     model: Representation,
     untrained: Representation,
@@ -71,7 +71,7 @@ def judge_reconstruction(
     size : int
         Numbers per bin that the model's decoder reads (the bin code), and so those of the PCA compared.
     advance : callable
-        Told the bins of each block done.
+        Called with the bins of each block done.
     scaler : Scaler, optional
         Of the matrix; without it, the imputation field's measures are left out.
     regions : GeneRegions, optional
