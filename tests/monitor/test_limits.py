@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from epilstm.steps.monitor.limits import conformal_limit, enough, judge, limits, worst
+from epilstm.steps.monitor.limits import conformal_limit, enough, limits, verdict_on, worst
 
 
 def test_a_further_value_exceeds_the_limit_as_rarely_as_it_says():
@@ -27,8 +27,8 @@ def test_the_reference_raises_limits_and_never_lowers_them():
 
 
 def test_what_is_no_number_says_nothing():
-    assert judge(float("nan"), 1, 2) == "ok"
-    assert [judge(value, 1, 2) for value in (1, 1.5, 2.5)] == ["ok", "warn", "drift"]
+    assert verdict_on(float("nan"), 1, 2) == "ok"
+    assert [verdict_on(value, 1, 2) for value in (1, 1.5, 2.5)] == ["ok", "warn", "drift"]
 
 
 def test_the_worst_verdict_counts():

@@ -1,4 +1,4 @@
-"""``epilstm monitor``: hold new tracks, or what a server was given, against the data that the model was trained on.
+"""``epilstm monitor``: compare new tracks, or the inputs of a server, with the data that the model was trained on.
 
 ``drift.json`` is a `epilstm.steps.monitor.drift.DriftReport`; its key ``verdict`` is ``ok``, ``warn`` or ``drift``.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from epilstm.errors import DataError, EpilstmError, ParamsError
 from epilstm.files.outputs import fingerprint, to_json
 from epilstm.params import MonitorParams
 from epilstm.runtime.runner import StepContext, StepResult
-from epilstm.steps.monitor.drift import SERVED_STATISTICS, STATISTICS, DriftReport, TrackDrift, judge_tracks
+from epilstm.steps.monitor.drift import (
+    SERVED_STATISTICS,
+    STATISTICS,
+    DriftReport,
+    ModelDrift,
+    TrackDrift,
+    evaluate_tracks,
+)
 from epilstm.steps.monitor.limits import worst
 from epilstm.steps.monitor.measurement import (
     Measurement,
@@ -26,18 +34,18 @@ from epilstm.steps.monitor.measurement import (
     measure_reference,
     measure_same_bins,
 )
-from epilstm.steps.monitor.model_drift import judge_model
+from epilstm.steps.monitor.model_drift import evaluate_model
 from epilstm.steps.monitor.page import drift_page
-from epilstm.steps.monitor.roster import Roster
 from epilstm.steps.monitor.sample import blocks_of, overlap
-from epilstm.steps.monitor.served import judge_served, read_served, usual_moments
+from epilstm.steps.monitor.served import evaluate_served, read_served, usual_moments
+from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import distribution_scores, model_scores, similarity_scores
 from epilstm.store.manifests import SCALER_FILE, read_reference_histograms, read_scaler, require_binned_alike
-from epilstm.store.matrix import Matrix
+from epilstm.store.matrix import Block, Matrix
 from epilstm.store.signal import SignalReader
 
-#: Tracks with a finding that are told in the log; the page has them all.
-TOLD = 20
+#: Tracks with a finding that are logged; the page has them all.
+LOGGED = 20
 
 
 class DriftFound(EpilstmError):
@@ -47,10 +55,10 @@ class DriftFound(EpilstmError):
 
 
 def run(params: MonitorParams, context: StepContext) -> StepResult:
-    """Compare, judge, write the verdict down."""
+    """Compare, and write the report."""
     inputs = context.inputs
     if "signal" not in inputs and "served" not in inputs:
-        raise ParamsError("--signal or --served is required: new tracks, or what a server's /metrics said")
+        raise ParamsError("--signal or --served is required: new tracks, or a server's /metrics")
     reference = read_reference(inputs["matrix"])
     model = load_network(inputs["model"], reference, params.threads) if "model" in inputs else None
     signal = SignalReader(inputs["signal"], reference.matrix.manifest.track_set) if "signal" in inputs else None
@@ -58,7 +66,7 @@ def run(params: MonitorParams, context: StepContext) -> StepResult:
     context.outputs["drift"].write_text(to_json(report.model_dump(mode="json")), encoding="utf-8")
     if "page" in context.outputs:
         context.outputs["page"].write_text(drift_page(report), encoding="utf-8")
-    for track in [each for each in (*report.tracks, *report.served) if each.verdict != "ok"][:TOLD]:
+    for track in [each for each in (*report.tracks, *report.served) if each.verdict != "ok"][:LOGGED]:
         log.warning(f"{track.track}: {track.verdict}: {'; '.join(track.reasons)}")
     summary = summary_of(report)
 
@@ -117,6 +125,41 @@ def load_network(folder: Path, reference: Reference, threads: int) -> RunModel:
     )
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Bins that are compared.
+
+    Parameters
+    ----------
+    everywhere : list of Block
+        Of the reference.
+    new : list of Block
+        Of the new tracks; empty without any.
+    same : bool
+        Whether these are bins of the reference, too.
+    not_compared : list of str
+        Chromosomes of the new tracks without bins of the reference, where others have some.
+    """
+
+    everywhere: list[Block]
+    new: list[Block]
+    same: bool
+    not_compared: list[str]
+
+    @classmethod
+    def of(cls, reference: Reference, signal: SignalReader | None, bins_per_chromosome: int) -> Sample:
+        """Bins that both have, or else those that each has."""
+        reference_ranges = reference.ranges()
+        everywhere = blocks_of(reference_ranges, bins_per_chromosome)
+        if signal is None:
+            return cls(everywhere, [], False, [])
+        ranges = signal.ranges()
+        shared = {chrom: overlap(own, reference_ranges.get(chrom, [])) for chrom, own in ranges.items()}
+        same = any(shared.values())
+        not_compared = [chrom for chrom, own in shared.items() if same and not own]
+        return cls(everywhere, blocks_of(shared if same else ranges, bins_per_chromosome), same, not_compared)
+
+
 def compare(
     params: MonitorParams,
     reference: Reference,
@@ -124,60 +167,89 @@ def compare(
     model: RunModel | None,
     inputs: Mapping[str, Path],
 ) -> DriftReport:
-    """Measure and judge."""
-    theirs = reference.ranges()
-    everywhere = blocks_of(theirs, params.bins_per_chromosome)
-    same, not_compared, blocks = False, [], []
+    """Measure new tracks, served inputs or both, and give the verdict on each.
+
+    Raises
+    ------
+    DataError
+        The new tracks are of another genome or have no data to compare, or the served inputs are unusable.
+    """
     if signal is not None:
         require_same_genome(signal, reference)
-        ours = signal.ranges()
-        shared = {chrom: overlap(ranges, theirs.get(chrom, [])) for chrom, ranges in ours.items()}
-        same = any(shared.values())
-        not_compared = [chrom for chrom, ranges in shared.items() if same and not ranges]
-        blocks = blocks_of(shared if same else ours, params.bins_per_chromosome)
-    passes = ([] if same and "served" not in inputs else everywhere) + blocks
-    done, known = Measurement(), Measurement()
-    with progress("comparing bins", sum(block.bins for block in passes)) as bar:
-        if not same or "served" in inputs:
-            known = measure_reference(reference, everywhere, model if signal is not None else None, bar.advance)
-        if signal is not None and same:
-            done = measure_same_bins(reference, signal, blocks, model, bar.advance)
-        elif signal is not None:
-            done = known
-            add_elsewhere(done, reference, signal, blocks, model, bar.advance)
-
-    tracks: list[TrackDrift] = []
-    whole_model = None
-    absent: list[str] = []
-    if signal is not None:
-        if not any(tally.bins for tally in done.new.values()):
-            raise DataError(f"{signal.folder}: no bin with data to compare; are these the regions you meant?")
-        roster = Roster(signal.track_set, reference.matrix.manifest.track_set)
-        absent = [name for name in roster.old if name not in roster.new]
-        scores = {
-            **distribution_scores(done, reference, roster, same, params.false_alarms),
-            **similarity_scores(done, roster, same, params.false_alarms),
-            **model_scores(done, roster, same, params.false_alarms),
-        }
-        tracks = judge_tracks(roster, scores, most_like(done, roster, same), params)
-        whole_model = judge_model(done, roster, same, params)
+    sample = Sample.of(reference, signal, params.bins_per_chromosome)
+    with_served = "served" in inputs
+    done, known = measure(sample, reference, signal, model, with_served)
+    tracks = NO_TRACKS if signal is None else compare_tracks(done, reference, signal, sample.same, params)
     served: list[TrackDrift] = []
-    if "served" in inputs:
-        served = judge_served(
-            read_served(inputs["served"]), reference.on_axis, *usual_moments(known, reference), params
-        )
-    verdicts = [track.verdict for track in (*tracks, *served)]
+    if with_served:
+        moments = usual_moments(known, reference)
+        served = evaluate_served(read_served(inputs["served"]), reference.on_axis, *moments, params)
+    verdicts = [track.verdict for track in (*tracks.tracks, *served)]
+    if tracks.model is not None:
+        verdicts.append(tracks.model.embedding.verdict)
     return DriftReport(
-        verdict=worst([*verdicts, *([whole_model.embedding.verdict] if whole_model else [])]),
-        bins="none" if signal is None else "same" if same else "elsewhere",
+        verdict=worst(verdicts),
+        bins="none" if signal is None else "same" if sample.same else "elsewhere",
         sampled_bins={chrom: tally.bins for chrom, tally in done.new.items()},
-        not_compared=not_compared,
-        tracks=tracks,
-        absent_tracks=absent,
-        model=whole_model,
+        not_compared=sample.not_compared,
+        tracks=tracks.tracks,
+        absent_tracks=tracks.absent,
+        model=tracks.model,
         served=served,
         inputs={name: fingerprint(path) for name, path in inputs.items()},
         params=params.model_dump(mode="json"),
+    )
+
+
+def measure(
+    sample: Sample, reference: Reference, signal: SignalReader | None, model: RunModel | None, with_served: bool
+) -> tuple[Measurement, Measurement]:
+    """Measurements for the new tracks (empty without any), and of the reference alone.
+
+    The latter is empty where it is not needed: new tracks on the reference's own bins are compared bin by bin.
+    """
+    reference_alone = with_served or not sample.same
+    blocks = (sample.everywhere if reference_alone else []) + sample.new
+    done, known = Measurement(), Measurement()
+    with progress("comparing bins", sum(block.bins for block in blocks)) as bar:
+        if reference_alone:
+            known = measure_reference(reference, sample.everywhere, model if signal is not None else None, bar.advance)
+        if signal is not None and sample.same:
+            done = measure_same_bins(reference, signal, sample.new, model, bar.advance)
+        elif signal is not None:
+            done = known
+            add_elsewhere(done, reference, signal, sample.new, model, bar.advance)
+    return done, known
+
+
+@dataclass(frozen=True)
+class TrackComparison:
+    """Verdicts on new tracks, tracks of the reference that are absent, and the model's view of all together."""
+
+    tracks: list[TrackDrift]
+    absent: list[str]
+    model: ModelDrift | None
+
+
+NO_TRACKS = TrackComparison([], [], None)
+
+
+def compare_tracks(
+    done: Measurement, reference: Reference, signal: SignalReader, same_bins: bool, params: MonitorParams
+) -> TrackComparison:
+    """Match new tracks with the reference's, and score and evaluate each."""
+    if not any(tally.bins for tally in done.new.values()):
+        raise DataError(f"{signal.folder}: no bin with data to compare; are these the regions you meant?")
+    matching = TrackMatching(signal.track_set, reference.matrix.manifest.track_set)
+    scores = {
+        **distribution_scores(done, reference, matching, same_bins, params.false_alarms),
+        **similarity_scores(done, matching, same_bins, params.false_alarms),
+        **model_scores(done, matching, same_bins, params.false_alarms),
+    }
+    return TrackComparison(
+        evaluate_tracks(matching, scores, most_like(done, matching, same_bins), params),
+        [name for name in matching.old if name not in matching.new],
+        evaluate_model(done, matching, same_bins, params),
     )
 
 
@@ -189,25 +261,25 @@ def require_same_genome(signal: SignalReader, reference: Reference) -> None:
     DataError
         They differ.
     """
-    ours, theirs = signal.manifest, reference.matrix.manifest
-    if ours.bin_size != theirs.bin_size:
+    new, known = signal.manifest, reference.matrix.manifest
+    if new.bin_size != known.bin_size:
         raise DataError(
-            f"{signal.folder}: bins of {ours.bin_size} bp, the reference's are {theirs.bin_size}; ingest again"
+            f"{signal.folder}: bins of {new.bin_size} bp, the reference's are {known.bin_size}; ingest again"
         )
-    for chrom, size in ours.chromosome_sizes.items():
-        if theirs.chromosome_sizes.get(chrom, size) != size:
+    for chrom, size in new.chromosome_sizes.items():
+        if known.chromosome_sizes.get(chrom, size) != size:
             raise DataError(
-                f"{signal.folder}: {chrom} is {size:,} bp, in the reference {theirs.chromosome_sizes[chrom]:,}; "
-                f"another assembly ({ours.assembly}, {theirs.assembly})? Ingest again with the reference's"
+                f"{signal.folder}: {chrom} is {size:,} bp, in the reference {known.chromosome_sizes[chrom]:,}; "
+                f"another assembly ({new.assembly}, {known.assembly})? Ingest again with the reference's"
             )
-    require_binned_alike(ours, reference.scaler)
+    require_binned_alike(new, reference.scaler)
 
 
-def most_like(done: Measurement, roster: Roster, same_bins: bool) -> list[tuple[str, float] | None]:
+def most_like(done: Measurement, matching: TrackMatching, same_bins: bool) -> list[tuple[str, float] | None]:
     """The track that each new one correlates best with: of the reference, or of the others that are new."""
-    columns = roster.old if same_bins else roster.new
+    columns = matching.old if same_bins else matching.new
     likes: list[tuple[str, float] | None] = []
-    for row in range(len(roster.new)):
+    for row in range(len(matching.new)):
         values = done.like[row].copy()
         if not same_bins:
             values[row] = -np.inf

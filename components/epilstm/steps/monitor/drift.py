@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.params import MonitorParams
-from epilstm.steps.monitor.limits import Verdict, judge, limits, milder, worst
-from epilstm.steps.monitor.roster import Roster
+from epilstm.steps.monitor.limits import Verdict, limits, milder, verdict_on, worst
+from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import Score
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """How one statistic is called, told and judged.
+    """Name, wording and limits of one statistic.
 
     Parameters
     ----------
     name : str
-        Key in ``drift.json`` and, unless it is judged by the reference alone, of its limits in the params.
+        Key in ``drift.json`` and, unless the reference alone decides, of its limits in the params.
     label : str
         In tables.
     finding : str
@@ -39,7 +39,7 @@ class Statistic:
     reading: Literal["size", "upwards", "downwards"] = "upwards"
 
     def badness(self, value: float) -> float:
-        """The value turned so that more is worse."""
+        """The value with its sign such that more is worse."""
         return {"size": abs(value), "upwards": value, "downwards": -value}[self.reading]
 
 
@@ -86,7 +86,7 @@ STATISTICS = {
     )
 }
 
-#: What a server's sums of its inputs can tell.
+#: Statistics of a server's sums of its inputs.
 SERVED_STATISTICS = {
     statistic.name: statistic
     for statistic in (
@@ -149,7 +149,7 @@ class ModelDrift(_Model):
 
 
 class DriftReport(_Model):
-    """Everything that was found. `bins` tells which: the reference's own, others, or none (served inputs alone)."""
+    """All findings. `bins` says which were compared: the reference's own, others, or none (served inputs alone)."""
 
     format: Literal["epilstm.drift/1"] = "epilstm.drift/1"
     verdict: Verdict
@@ -177,7 +177,7 @@ def finding(
     false_alarms: float,
     by_chromosome: Mapping[str, float] | None = None,
 ) -> Finding | None:
-    """Judge one value; None where it is no number.
+    """Verdict on one value; None where it is no number.
 
     Parameters
     ----------
@@ -192,9 +192,9 @@ def finding(
     """
     if not math.isfinite(value):
         return None
-    turned = np.array([statistic.badness(each) for each in null])
-    warn, drift = limits([statistic.badness(each) for each in stated], turned, false_alarms)
-    verdict = judge(statistic.badness(value), warn, drift)
+    null_badness = np.array([statistic.badness(each) for each in null])
+    warn, drift = limits([statistic.badness(each) for each in stated], null_badness, false_alarms)
+    verdict = verdict_on(statistic.badness(value), warn, drift)
     sign = -1 if statistic.reading == "downwards" else 1
     return Finding(
         value=rounded(value),
@@ -211,20 +211,23 @@ def reason(statistic: Statistic, found: Finding, like: str) -> str:
     return statistic.finding.format(value=found.value, factor=factor, like=like)
 
 
-def judge_tracks(
-    roster: Roster, scores: Mapping[str, Score], likes: Sequence[tuple[str, float] | None], params: MonitorParams
+def evaluate_tracks(
+    matching: TrackMatching,
+    scores: Mapping[str, Score],
+    likes: Sequence[tuple[str, float] | None],
+    params: MonitorParams,
 ) -> list[TrackDrift]:
     """Verdict on each new track.
 
     Another cell type may be of another depth or quality: of a track that the reference lacks, the distribution alone
     is no drift, only something to be looked at.
 
-    A wrong track spoils what the model makes of the others, so reconstruction is judged of none but those that another
-    statistic speaks against, as soon as any drifts by another.
+    A wrong track spoils the reconstruction of the others. So as soon as any track drifts by another statistic,
+    reconstruction counts only for tracks that another statistic speaks against.
 
     Parameters
     ----------
-    roster : Roster
+    matching : TrackMatching
     scores : mapping of str to Score
         By statistic.
     likes : sequence
@@ -233,8 +236,8 @@ def judge_tracks(
     """
     found: list[dict[str, Finding]] = []
     certain = {"other_assay", "same_assay"}
-    for row in range(len(roster.new)):
-        judgements = {
+    for row in range(len(matching.new)):
+        findings = {
             name: finding(
                 STATISTICS[name],
                 float(score.value[row]),
@@ -245,17 +248,17 @@ def judge_tracks(
             )
             for name, score in scores.items()
         }
-        if roster.against(row) == "assay":
-            judgements = {
+        if matching.against(row) == "assay":
+            findings = {
                 name: one if one is None or name in certain else one.model_copy(update={"verdict": milder(one.verdict)})
-                for name, one in judgements.items()
+                for name, one in findings.items()
             }
-        found.append({name: one for name, one in judgements.items() if one is not None})
+        found.append({name: one for name, one in findings.items() if one is not None})
     by_others = [worst([one.verdict for name, one in each.items() if name != "reconstruction"]) for each in found]
     spoilt = "drift" in by_others
-    judged = []
+    evaluated = []
     for row, each in enumerate(found):
-        against = roster.against(row)
+        against = matching.against(row)
         if spoilt and by_others[row] == "ok" and "reconstruction" in each:
             each["reconstruction"] = each["reconstruction"].model_copy(update={"verdict": "ok"})
         like = likes[row]
@@ -264,12 +267,12 @@ def judge_tracks(
         if against == "nothing":
             reasons.append("no track of its name or assay in the reference: nothing to compare it with")
         verdict = worst([one.verdict for one in each.values()])
-        judged.append(
+        evaluated.append(
             TrackDrift(
-                track=roster.new[row],
-                cell_type=roster.tracks.cell_types[row],
-                assay=roster.tracks.assays[row],
-                replicate=roster.tracks.replicates[row],
+                track=matching.new[row],
+                cell_type=matching.tracks.cell_types[row],
+                assay=matching.tracks.assays[row],
+                replicate=matching.tracks.replicates[row],
                 against=against,
                 verdict=worst([verdict, "warn"]) if against == "nothing" else verdict,
                 reasons=reasons,
@@ -277,4 +280,4 @@ def judge_tracks(
                 like=like and (like[0], rounded(like[1])),
             )
         )
-    return judged
+    return evaluated

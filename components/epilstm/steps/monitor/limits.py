@@ -55,7 +55,7 @@ def limits(stated: Sequence[float], null: Floats, false_alarms: float) -> tuple[
     return warn, max(stated[1], warn, conformal_limit(null, 0.0))
 
 
-def judge(value: float, warn: float, drift: float) -> Verdict:
+def verdict_on(value: float, warn: float, drift: float) -> Verdict:
     """Verdict on a value of which more is worse; a value that is no number says nothing."""
     return "drift" if value > drift else "warn" if value > warn else "ok"
 

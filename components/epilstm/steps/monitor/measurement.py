@@ -75,8 +75,8 @@ class Tally:
     counts : (track, histogram bin) int64 array
         Histogram of arcsinh(signal); no data counts as a signal of 0, or not at all where uncovered bases are missing.
     zeros, missing : (track,) int64 array
-        Bins with a signal of 0 (or none, where that counts as 0), and bins without data. A matrix cannot tell the two
-        apart where no data counts as 0: `missing` is 0 there.
+        Bins with a signal of 0 (or none, where that counts as 0), and bins without data. A matrix does not distinguish
+        the two where no data counts as 0: `missing` is 0 there.
     maybe_missing : (track,) int64 array
         `missing` where no data is left out, else `zeros`: what may be without data.
     bins : int
@@ -267,7 +267,7 @@ def measure_same_bins(
     model : RunModel or None
         None leaves the model's statistics out.
     advance : callable
-        Told the bins of each block done.
+        Called with the bins of each block done.
     """
     new, old = signal.tracks, reference.tracks
     columns = {row: old.index(name) for row, name in enumerate(new) if name in old}

@@ -9,17 +9,19 @@ from epilstm.representations.pca import Moments
 from epilstm.steps.monitor.drift import STATISTICS, Finding, ModelDrift, finding, rounded
 from epilstm.steps.monitor.embedding_drift import frechet_distance, together
 from epilstm.steps.monitor.measurement import Measurement, Tally
-from epilstm.steps.monitor.roster import Roster
+from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import long_enough, unexplained
 
 
-def judge_model(done: Measurement, roster: Roster, same_bins: bool, params: MonitorParams) -> ModelDrift | None:
+def evaluate_model(
+    done: Measurement, matching: TrackMatching, same_bins: bool, params: MonitorParams
+) -> ModelDrift | None:
     """What the model makes of the new data; None where it could not be run."""
     new = {chrom: tally for chrom, tally in long_enough(done.new).items() if tally.embedding is not None}
     old = {chrom: tally for chrom, tally in long_enough(done.old).items() if tally.embedding is not None}
     if not new or not old:
         return None
-    own = [place for place in roster.own if place is not None]
+    own = [place for place in matching.own if place is not None]
 
     def median_unexplained(tallies: dict[str, Tally]) -> dict[str, float]:
         return {chrom: rounded(float(np.median(unexplained(tally)[own]))) for chrom, tally in tallies.items()}
@@ -28,7 +30,7 @@ def judge_model(done: Measurement, roster: Roster, same_bins: bool, params: Moni
         mse={chrom: rounded(tally.error.mse) for chrom, tally in new.items() if tally.error is not None},
         unexplained=median_unexplained(new),
         reference_unexplained=median_unexplained(old),
-        embedding=judge_embedding(_embeddings(new), _embeddings(old), same_bins, params),
+        embedding=evaluate_embedding(_embeddings(new), _embeddings(old), same_bins, params),
     )
 
 
@@ -36,10 +38,10 @@ def _embeddings(tallies: dict[str, Tally]) -> dict[str, Moments]:
     return {chrom: tally.embedding for chrom, tally in tallies.items() if tally.embedding is not None}
 
 
-def judge_embedding(
+def evaluate_embedding(
     new: dict[str, Moments], old: dict[str, Moments], same_bins: bool, params: MonitorParams
 ) -> Finding:
-    """Distance of the embeddings to the reference's; elsewhere, held against that of its chromosomes to each other."""
+    """Distance of the embeddings to the reference's; elsewhere, compared with that of its chromosomes to each other."""
     size = len(next(iter(old.values())).sums)
     everything = together(list(old.values()), size)
     by_chromosome = {

@@ -1,4 +1,4 @@
-"""The inputs of a server, held against the reference.
+"""The inputs of a server, compared with the reference.
 
 A server counts, for each track, the values of a sample of its requests, those missing, and the sum and sum of squares
 of arcsinh of the others (`epilstm.serving.server.input_statistics`). It exports them as metrics, so ``/metrics`` is the
@@ -70,7 +70,7 @@ class ServedInputs:
 
 
 def read_served(path: Path) -> ServedInputs:
-    """Sums from what a server's ``/metrics`` said.
+    """Sums from a server's ``/metrics``.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def read_served(path: Path) -> ServedInputs:
     return ServedInputs(tracks, *columns)
 
 
-def judge_served(
+def evaluate_served(
     inputs: ServedInputs,
     scaler: Scaler,
     reference_zeros: Mapping[str, float],
@@ -137,7 +137,7 @@ def judge_served(
         )
     # Bins without data in any track, which the training data leave out, are missing in all.
     everywhere = float((inputs.missing / inputs.values).min())
-    judged = []
+    evaluated = []
     places = [scaler.tracks.index(track) for track in inputs.tracks]
     mean, spread = inputs.moments(missing_where_uncovered(scaler.select(places)))
     known = None if scaler.identities is None else [scaler.identities[place] for place in places]
@@ -156,7 +156,7 @@ def judge_served(
                 each[name] = one
         reasons = [reason(SERVED_STATISTICS[name], one, "") for name, one in each.items() if one.verdict != "ok"]
         verdict = worst([one.verdict for one in each.values()])
-        judged.append(
+        evaluated.append(
             TrackDrift(
                 track=track,
                 cell_type=known and known[row].cell_type,
@@ -168,7 +168,7 @@ def judge_served(
                 statistics=each,
             )
         )
-    return judged
+    return evaluated
 
 
 def moment_differences(

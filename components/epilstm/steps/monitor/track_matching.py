@@ -1,4 +1,4 @@
-"""Which tracks of the reference a new track is held against."""
+"""Matching of new tracks with the tracks of the reference that they are compared with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Against = Literal["itself", "assay", "nothing"]
 
 
 @dataclass(frozen=True)
-class Roster:
+class TrackMatching:
     """New tracks and those of the reference.
 
     Parameters
@@ -64,18 +64,18 @@ class Roster:
         return [[peer for peer in self.members(assay) if peer != own] for own, assay in enumerate(self.old_assays)]
 
     def against(self, row: int) -> Against:
-        """What a new track is held against."""
+        """What a new track is compared with."""
         if self.own[row] is not None:
             return "itself"
         return "assay" if self.new_assays[row] in self.old_assays else "nothing"
 
     def group(self, row: int) -> list[int]:
-        """Columns of the reference tracks that a new track is held against."""
+        """Columns of the reference tracks that a new track is compared with."""
         own = self.own[row]
         return self.members(self.new_assays[row]) if own is None else [own]
 
     def likes(self, row: int) -> list[list[int]]:
-        """Columns of the reference tracks that tell what is usual for a new track, from the closest to the widest."""
+        """Columns of the reference tracks that show what is usual for a new track, from the closest to the widest."""
         own = self.own[row]
         closest: Sequence[list[int]] = [] if own is None else [[own]]
         return [*closest, self.members(self.new_assays[row]), list(range(len(self.old)))]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from epilstm.steps.monitor.limits import enough
 from epilstm.steps.monitor.measurement import Measurement, Reference, Tally
-from epilstm.steps.monitor.roster import Roster
 from epilstm.steps.monitor.similarity import assay_means, margin
+from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.store.distributions import (
     cells_of,
     kolmogorov_smirnov,
@@ -26,13 +26,13 @@ from epilstm.tracks.signal_transform import Transform
 Floats = NDArray[np.float64]
 ByChromosome = dict[str, Floats]
 
-#: What `differences` tells.
+#: Statistics of `differences`.
 DISTRIBUTION = ("psi", "kolmogorov_smirnov", "scale", "signal_to_noise", "transformed", "zeros", "missing")
 
-#: Chromosomes with fewer sampled bins with data are not judged by themselves, unless all are that short.
+#: Chromosomes with fewer sampled bins with data have no verdict of their own, unless all are that short.
 CHROMOSOME_BINS = 5_000
 
-#: Tracks of an assay that correlate by less among each other tell nothing of a further one.
+#: Tracks of an assay that correlate by less among each other say nothing about a further one.
 LEAST_CORRELATION = 0.1
 
 
@@ -111,20 +111,20 @@ def differences(
 
 
 def distribution_scores(
-    done: Measurement, reference: Reference, roster: Roster, same_bins: bool, false_alarms: float
+    done: Measurement, reference: Reference, matching: TrackMatching, same_bins: bool, false_alarms: float
 ) -> dict[str, Score]:
     """Statistics of the distribution of signal: the median over chromosomes.
 
-    Over the same bins, a chromosome is held against itself, so that what is in it cancels. Elsewhere, it is held
-    against the training chromosomes together, and what one of the reference's chromosomes is against its others tells
-    what is usual. Tracks that the reference lacks are held against those of their assay put together, and what one of
-    these is against its others tells what is usual.
+    Over the same bins, a chromosome is compared with itself, so that its content cancels. Elsewhere, it is compared
+    with the training chromosomes together, and the difference of one of the reference's chromosomes from its others is
+    what is usual. Tracks that the reference lacks are compared with those of their assay put together, and the
+    difference of one of these from its others is what is usual.
 
     Parameters
     ----------
     done : Measurement
     reference : Reference
-    roster : Roster
+    matching : TrackMatching
     same_bins : bool
         Whether both were counted over the same bins.
     false_alarms : float
@@ -132,10 +132,10 @@ def distribution_scores(
     """
     training, edges, transforms = reference.training, reference.edges, reference.scaler.transforms
     new, old = long_enough(done.new), long_enough(done.old)
-    rows = [row for row in range(len(roster.new)) if roster.against(row) != "nothing"]
+    rows = [row for row in range(len(matching.new)) if matching.against(row) != "nothing"]
     if not rows:
         return {}
-    groups = [roster.group(row) for row in rows]
+    groups = [matching.group(row) for row in rows]
     of_groups = [transforms[group[0]] for group in groups]
     cells = cells_of_groups(reference, groups)
     everywhere = Side.of(list(old.values()))
@@ -151,18 +151,18 @@ def distribution_scores(
         for chrom, tally in new.items()
     }
     usual = {
-        kind: usual_differences(old, reference, roster.peers if kind == "assay" else None, same_bins)
-        for kind in {roster.against(row) for row in rows}
+        kind: usual_differences(old, reference, matching.peers if kind == "assay" else None, same_bins)
+        for kind in {matching.against(row) for row in rows}
         if not (kind == "itself" and same_bins)
     }
     scores = {}
     for name in DISTRIBUTION:
-        values = {chrom: spread(each[name], rows, len(roster.new)) for chrom, each in by_chromosome.items()}
+        values = {chrom: spread(each[name], rows, len(matching.new)) for chrom, each in by_chromosome.items()}
         null = [
-            enough([usual[kind][name][:, like].ravel() for like in roster.likes(row)], false_alarms)
-            if (kind := roster.against(row)) in usual
+            enough([usual[kind][name][:, like].ravel() for like in matching.likes(row)], false_alarms)
+            if (kind := matching.against(row)) in usual
             else np.empty(0)
-            for row in range(len(roster.new))
+            for row in range(len(matching.new))
         ]
         scores[name] = Score(median(values), values, null)
     return scores
@@ -187,7 +187,7 @@ def usual_differences(
         The reference by chromosome.
     reference : Reference
     peers : sequence of sequence of int, optional
-        For each track those that it is held against; without it, each is held against itself.
+        For each track those that it is compared with; without it, each is compared with itself.
     same_bins : bool
         Hold each chromosome against itself and take the median, else each against all others.
     """
@@ -210,22 +210,24 @@ def usual_differences(
     return tables
 
 
-def similarity_scores(done: Measurement, roster: Roster, same_bins: bool, false_alarms: float) -> dict[str, Score]:
+def similarity_scores(
+    done: Measurement, matching: TrackMatching, same_bins: bool, false_alarms: float
+) -> dict[str, Score]:
     """How a track correlates with the one of its name, with others, and with those of its assay.
 
     Parameters are as for `distribution_scores`.
     """
-    count, old_assays = len(roster.new), roster.old_assays
-    columns, assays = (roster.old, old_assays) if same_bins else (roster.new, roster.new_assays)
+    count, old_assays = len(matching.new), matching.old_assays
+    columns, assays = (matching.old, old_assays) if same_bins else (matching.new, matching.new_assays)
     kinds = list(dict.fromkeys(assays))
-    places = [kinds.index(assay) if assay in kinds else None for assay in roster.new_assays]
-    means = assay_means(done.like, roster.new, columns, assays)
+    places = [kinds.index(assay) if assay in kinds else None for assay in matching.new_assays]
+    means = assay_means(done.like, matching.new, columns, assays)
 
     old_kinds = list(dict.fromkeys(old_assays))
     of_old = [old_kinds.index(assay) for assay in old_assays]
-    of_reference = assay_means(done.reference, roster.old, roster.old, old_assays)
+    of_reference = assay_means(done.reference, matching.old, matching.old, old_assays)
     usual = margin(of_reference, of_old)
-    likes = [roster.likes(row)[-2:] for row in range(count)]
+    likes = [matching.likes(row)[-2:] for row in range(count)]
     scores = {
         "other_assay": Score(
             margin(means, places), {}, [enough([usual[like] for like in each], false_alarms) for each in likes]
@@ -234,7 +236,7 @@ def similarity_scores(done: Measurement, roster: Roster, same_bins: bool, false_
     no_null = [np.empty(0)] * count
     if same_bins:
         own, ahead = np.full(count, np.nan), np.full(count, np.nan)
-        for row, place in enumerate(roster.own):
+        for row, place in enumerate(matching.own):
             if place is not None:
                 own[row] = done.like[row, place]
                 rest = np.delete(done.like[row], place)
@@ -245,23 +247,23 @@ def similarity_scores(done: Measurement, roster: Roster, same_bins: bool, false_
     # What is lost of the correlation with its assay that the reference's tracks of that assay have among each other,
     # as a share of it; where the bins are others, of what the track of its name has.
     with_own = own_assay(of_reference, of_old)
-    expected = np.array([_mean(with_own[roster.members(assay)]) for assay in roster.new_assays])
-    typical = np.array([_mean(with_own[roster.members(assay)]) for assay in old_assays])
+    expected = np.array([_mean(with_own[matching.members(assay)]) for assay in matching.new_assays])
+    typical = np.array([_mean(with_own[matching.members(assay)]) for assay in old_assays])
     table = ((typical - with_own) / np.maximum(typical, LEAST_CORRELATION))[None]
     if not same_bins:
         expected = np.array(
-            [value if own is None else with_own[own] for value, own in zip(expected, roster.own, strict=True)]
+            [value if own is None else with_own[own] for value, own in zip(expected, matching.own, strict=True)]
         )
         apart = [
-            own_assay(assay_means(each, roster.old, roster.old, old_assays), of_old)
+            own_assay(assay_means(each, matching.old, matching.old, old_assays), of_old)
             for each in done.reference_by_chromosome.values()
         ]
         table = np.concatenate([table, (with_own - np.array(apart)) / np.maximum(with_own, LEAST_CORRELATION)])
     lost = (expected - own_assay(means, places)) / np.maximum(expected, LEAST_CORRELATION)
     lost[expected < LEAST_CORRELATION] = np.nan
     if same_bins:  # the track of its name says more
-        lost[[place is not None for place in roster.own]] = np.nan
-    null = [enough([table[:, like].ravel() for like in roster.likes(row)], false_alarms) for row in range(count)]
+        lost[[place is not None for place in matching.own]] = np.nan
+    null = [enough([table[:, like].ravel() for like in matching.likes(row)], false_alarms) for row in range(count)]
     return {**scores, "same_assay": Score(lost, {}, null)}
 
 
@@ -270,7 +272,7 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def model_scores(done: Measurement, roster: Roster, same_bins: bool, false_alarms: float) -> dict[str, Score]:
+def model_scores(done: Measurement, matching: TrackMatching, same_bins: bool, false_alarms: float) -> dict[str, Score]:
     """By which factor the share of a track that the model leaves unexplained is larger than it is for the reference.
 
     Parameters are as for `distribution_scores`.
@@ -284,18 +286,18 @@ def model_scores(done: Measurement, roster: Roster, same_bins: bool, false_alarm
     usual = np.median(list(old.values()), axis=0)
 
     def ratios(now: Floats, before: Floats) -> Floats:
-        both = np.full(len(roster.new), np.nan)
-        for row, place in enumerate(roster.own):
+        both = np.full(len(matching.new), np.nan)
+        for row, place in enumerate(matching.own):
             if place is not None:
                 both[row] = now[place] / before[place]
         return both
 
     values = {chrom: ratios(now, old[chrom] if same_bins else usual) for chrom, now in new.items()}
-    null = [np.empty(0)] * len(roster.new)
+    null = [np.empty(0)] * len(matching.new)
     if not same_bins:
         table = np.array(list(old.values())) / usual
         null = [
-            enough([table[:, like].ravel() for like in roster.likes(row)], false_alarms) for row in range(len(null))
+            enough([table[:, like].ravel() for like in matching.likes(row)], false_alarms) for row in range(len(null))
         ]
     return {"reconstruction": Score(median(values), values, null)}
 
@@ -313,7 +315,7 @@ def own_assay(means: Floats, places: Sequence[int | None]) -> Floats:
 
 
 def long_enough(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
-    """Chromosomes with bins enough to be judged by themselves, or all with any if none has."""
+    """Chromosomes with enough bins for a verdict of their own, or all with any if none has."""
     long = {chrom: tally for chrom, tally in tallies.items() if tally.bins >= CHROMOSOME_BINS}
     return long or {chrom: tally for chrom, tally in tallies.items() if tally.bins}
 
