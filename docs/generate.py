@@ -35,7 +35,7 @@ def step_metrics(*when: str) -> dict[str, Documented]:
     return {
         name: Documented(metric.kind, metric.labels, metric.text)
         for name, metric in METRICS.items()
-        if not when or metric.told in when
+        if not when or metric.when in when
     }
 
 

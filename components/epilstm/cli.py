@@ -34,7 +34,7 @@ OTHER_COMMANDS = {
     ),
     "retrain": (
         "epilstm.registry.retrain_command:retrain",
-        "Refresh the data, run the pipeline, judge, register, roll out.",
+        "Refresh the data, run the pipeline and the gate, register, roll out.",
     ),
     "export-tracks": (
         "epilstm.outputs.browser_tracks.command:export_tracks",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from epilstm.errors import EpilstmError
 from epilstm.pipelines.task.step_process import StepFailed
 from epilstm.runtime.telemetry.failures import KILLED, reason_of
-from epilstm.runtime.telemetry.step_run import tell_failure
+from epilstm.runtime.telemetry.step_run import report_failure
 
 #: Exit codes from here on name the signal that ended a process; that of an interrupted step is no kill.
 FIRST_SIGNAL, INTERRUPTED = 129, 130
@@ -21,8 +21,8 @@ def failures_reported(step: str, part: str | None) -> Iterator[None]:
         yield
     except StepFailed as error:
         if error.exit_code >= FIRST_SIGNAL and error.exit_code != INTERRUPTED:
-            tell_failure(step, part, KILLED)
+            report_failure(step, part, KILLED)
         raise
     except EpilstmError as error:
-        tell_failure(step, part, reason_of(error))
+        report_failure(step, part, reason_of(error))
         raise

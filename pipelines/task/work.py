@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from epilstm.console import log
 from epilstm.pipelines.task.assignment import Assignment
 from epilstm.pipelines.task.step_process import StopSignals, command_of, run_process
-from epilstm.runtime.telemetry.step_run import tell_reuse
+from epilstm.runtime.telemetry.step_run import report_reuse
 
 
 def do(assignment: Assignment, signals: StopSignals, processes: int, launcher: str, mirror_seconds: float) -> None:
@@ -33,7 +33,7 @@ def do(assignment: Assignment, signals: StopSignals, processes: int, launcher: s
     with dataset.exclusive() if dataset else nullcontext():
         if dataset is not None and dataset.is_whole():
             log.info(f"{dataset.uri}: already there, made from the same inputs and params; used again")
-            tell_reuse(assignment.line.step.name, assignment.line.part)
+            report_reuse(assignment.line.step.name, assignment.line.part)
             return
         assignment.bring()
         _run(assignment, signals, processes, launcher, mirror_seconds)

@@ -147,8 +147,8 @@ def test_too_few_regions_neither_pass_nor_fail_and_the_decision_says_so():
     assert decision.decision == "promote"
     assert decision.reasons[0].startswith("no check failed; ")
     assert decision.reasons[1] == (
-        "not judged, neither passed nor failed: timing against pca (fewer than 5 independent regions; interval -0.500 "
-        "to -0.300); timing against the champion (fewer than 5 independent regions; interval -0.100 to +0.000)"
+        "without a verdict, neither passed nor failed: timing against pca (fewer than 5 independent regions; interval "
+        "-0.500 to -0.300); timing against the champion (fewer than 5 independent regions; interval -0.100 to +0.000)"
     )
     record = decision_record(decision)
     assert "| a | timing against pca | -0.4 | not below 0 | not judged | fewer than 5 independent regions;" in record

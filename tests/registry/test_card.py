@@ -52,16 +52,14 @@ def facts(context_size: int) -> CardFacts:
 
 def test_a_model_with_a_context_level_is_described_in_its_two_parts():
     card = model_card(facts(context_size=2))
-    assert (
-        "6 numbers per 25-bp bin out. The first 4 are the bin's own code, the last 2 a code of its surroundings" in card
-    )
-    assert "seen in frames of 100 bins. Axes are turned by varimax" in card
+    assert "6 numbers per 25-bp bin out. The first 4 are the bin's own code, the last 2 a code of its context" in card
+    assert "seen in frames of 100 bins. Axes are varimax-rotated" in card
     assert "| context level: frames | 1,234 |" in card
     assert "| context level: validation r2 of frames | 0.5000 |" in card
     assert "from the 4 numbers of the bin code (PCA and the untrained encoder have as many)" in card
 
 
-@pytest.mark.parametrize("absent", ["context level", "surroundings", "bin code"])
+@pytest.mark.parametrize("absent", ["context level", "seen in frames", "bin code"])
 def test_a_model_without_one_is_not(absent):
     card = model_card(facts(context_size=0))
     assert absent not in card

@@ -49,7 +49,7 @@ def test_progress_and_what_a_step_tells_are_served_until_it_ends(lines):
     with live.served(0, "embed", "chr5"):
         with console.progress("embedding bins", 200) as bar:
             bar.advance(50)
-            live.tell("epilstm_training_epochs", 3)
+            live.set_metric("epilstm_training_epochs", 3)
             told = text(lines.port)
             assert (
                 'epilstm_progress_work_total{part="chr5",pipeline="local",stage="embedding bins",step="embed"} 50.0'
@@ -67,13 +67,13 @@ def test_progress_and_what_a_step_tells_are_served_until_it_ends(lines):
             assert 'stage="embedding bins",step="embed"} 201.0' in text(lines.port)
     assert get(f"http://127.0.0.1:{lines.port}/metrics")[0] == 0
     assert console.listeners == []
-    live.tell("epilstm_training_epochs", 4)
+    live.set_metric("epilstm_training_epochs", 4)
 
 
 def test_without_a_port_nothing_is_served(lines):
     with live.served(None, "embed", None), console.progress("embedding bins", 2) as bar:
         bar.advance()
-        live.tell("epilstm_training_epochs", 3)
+        live.set_metric("epilstm_training_epochs", 3)
     assert lines.records == []
 
 

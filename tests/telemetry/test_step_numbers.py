@@ -7,13 +7,13 @@ import math
 from prometheus_client.parser import text_string_to_metric_families
 
 from epilstm.runtime.telemetry.series import Series, finite
-from epilstm.runtime.telemetry.step_numbers import tell_numbers
+from epilstm.runtime.telemetry.step_numbers import set_numbers
 
 
 def told(step: str, numbers: dict) -> dict[str, float]:
     """Value of each series, read by Prometheus's own parser."""
     series = Series({})
-    tell_numbers(step, numbers, series, 1e9)
+    set_numbers(step, numbers, series, 1e9)
     found = {}
     for family in text_string_to_metric_families(series.text().decode()):
         for sample in family.samples:

@@ -19,7 +19,7 @@ from epilstm.runtime.processes import WorkerDied
 from epilstm.runtime.runner import Interrupted
 from epilstm.runtime.telemetry import destinations, step_run
 from epilstm.runtime.telemetry.failures import ALL_REASONS, reason_of
-from epilstm.runtime.telemetry.step_run import observed, tell_failure, tell_reuse
+from epilstm.runtime.telemetry.step_run import observed, report_failure, report_reuse
 from monitoring_stack import Pushgateway, free_port, get
 from watching import wait_until
 
@@ -125,13 +125,13 @@ def test_the_last_success_outlives_a_failure_and_the_other_way_round(folder):
 def test_reuse_of_what_is_there_is_a_success_that_keeps_what_was_told(folder):
     succeed(bins=7)
     fail(errors.DataError("bucket is away"))
-    tell_reuse("ingest", None)
+    report_reuse("ingest", None)
     found = in_file(folder / "epilstm-local-ingest.prom")
     assert (found["success"], found["bins"]) == (1, 7)
 
 
 def test_a_run_that_cannot_tell_of_itself_is_told_of(folder):
-    tell_failure("train", None, "killed")
+    report_failure("train", None, "killed")
     assert 'reason="killed"' in (folder / "epilstm-local-train.prom").read_text()
 
 

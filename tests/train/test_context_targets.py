@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from epilstm.model.networks import bin_level_of, context_level_of
-from epilstm.steps.train.surroundings import OWN_WEIGHT, Surroundings, joint_targets, reaches_in_frames
+from epilstm.steps.train.context_targets import OWN_WEIGHT, ContextTargets, joint_targets, reaches_in_frames
 from epilstm.store.arrays import open_group
 from train.test_context_training import CONTEXT
 from train.test_loop import train, weights
@@ -16,7 +16,7 @@ def test_means_are_over_the_frames_with_data_as_far_as_the_sequence_goes():
     x = rng.normal(size=(12, 2, 9)).astype(np.float32)
     mask = (rng.random((12, 2)) > 0.3).astype(np.float32)
     mask[4:8, 1] = 0
-    around = Surroundings(size=4, tracks=3, reaches=(1, 3))
+    around = ContextTargets(size=4, tracks=3, reaches=(1, 3))
     around.scale.copy_(torch.arange(1.0, 7.0))
     means = around.means(torch.from_numpy(x), torch.from_numpy(mask)).numpy()
     assert means.shape == (12, 2, 6)
@@ -34,15 +34,15 @@ def test_means_are_over_the_frames_with_data_as_far_as_the_sequence_goes():
 
 def test_an_error_is_a_mean_over_tracks_and_a_sum_over_reaches():
     torch.manual_seed(1)
-    around = Surroundings(size=4, tracks=3, reaches=(1, 3))
+    around = ContextTargets(size=4, tracks=3, reaches=(1, 3))
     x, mask, code = torch.randn(10, 2, 9), torch.ones(10, 2), torch.randn(10, 2, 4)
-    wrong = (around.told(code) - around.means(x, mask)).detach().numpy() ** 2
+    wrong = (around.predicted(code) - around.means(x, mask)).detach().numpy() ** 2
     expected = wrong[..., :3].mean(2) + wrong[..., 3:].mean(2)
     np.testing.assert_allclose(around.squared_error(code, x, mask).detach(), expected, rtol=1e-5)
 
 
 def test_without_a_reach_there_is_nothing_to_tell():
-    around = Surroundings(size=4, tracks=3, reaches=())
+    around = ContextTargets(size=4, tracks=3, reaches=())
     error = around.squared_error(torch.randn(10, 2, 4), torch.randn(10, 2, 9), torch.ones(10, 2))
     assert torch.equal(error, torch.zeros(10, 2))
 
@@ -82,7 +82,7 @@ def _told(level, rows):
     with torch.no_grad():
         x = level.standardised(level.tokens(rows))
         code = level.encode(x)[:, 0].numpy()
-    around = Surroundings(size=level.size, tracks=6, reaches=(8,))
+    around = ContextTargets(size=level.size, tracks=6, reaches=(8,))
     means = around.means(x, torch.ones(x.shape[:2]))[:, 0].numpy()
     design = np.column_stack([code, np.ones(len(code))])
     left = means - design @ np.linalg.lstsq(design, means, rcond=None)[0]

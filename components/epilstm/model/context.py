@@ -1,4 +1,4 @@
-"""The context level: a second, coarser autoencoder over frames, whose codes tell bins what surrounds them."""
+"""The context level: a second, coarser autoencoder over frames, whose codes describe what surrounds each bin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context level as ONNX nodes: frames of the standardised signal to a code of each bin's surroundings.
+"""The context level as ONNX nodes: frames of the standardised signal to a code of each bin's context.
 
 The numbers of frames and bins are free, so the graph computes with shapes; onnxruntime does that on the CPU, wherever
 it runs the rest.

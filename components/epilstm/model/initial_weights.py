@@ -99,7 +99,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def least_movement(tensors: Mapping[str, NDArray[np.floating]], bound: float) -> float:
     """The least distance by which draws from U(-bound, bound) can have become these weights, relative to their norm.
 
-    A tensor's sorted weights are held against the quantiles of the distribution: optimal transport in one dimension.
+    A tensor's sorted weights are compared with the quantiles of the distribution: optimal transport in one dimension.
     """
     moved = start = 0.0
     for values in tensors.values():

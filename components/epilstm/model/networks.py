@@ -128,7 +128,7 @@ class Published(Autoencoder):
 class PublishedSoftsign(Autoencoder):
     """The published cell, exactly: softsign in place of tanh.
 
-    The decoder's hidden state starts from the encoder's last; at each step it goes on from the *encoder's* cell.
+    The decoder's hidden state starts from the encoder's last; at each step it continues from the *encoder's* cell.
     """
 
     def __init__(self, config: ModelConfig) -> None:

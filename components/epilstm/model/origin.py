@@ -39,22 +39,22 @@ class Origin(BaseModel):
     @property
     def warnings(self) -> list[str]:
         """What a user of the model has to know; one line each."""
-        told = []
+        differences = []
         test = self.initial_weights
         if not test.differs:
             clipping = self.settings.get("max_norm")
             why = f"; its configuration clips gradients to norm {clipping:g}" if isinstance(clipping, float) else ""
-            told.append(
+            differences.append(
                 f"the weights do not differ from their initial distribution, U(-{test.bound:.3f}, {test.bound:.3f}): "
                 f"none is outside, and the smallest of {len(test.tensors)} Kolmogorov-Smirnov p-values is "
                 f"{test.smallest_p:.2g} (Holm-adjusted){why}; take this for an untrained model"
             )
         if self.track_names == "placeholder":
-            told.append(
+            differences.append(
                 "the checkpoint does not name its tracks: they are called track_0001, track_0002, ... in its order, "
                 "and no samplesheet will match; name them with --tracks"
             )
-        return told
+        return differences
 
 
 def read_origin(folder: Path) -> Origin | None:

@@ -134,7 +134,7 @@ class SoftsignLSTM(nn.Module):
         x : Tensor (time, batch, input)
         state : (h, c), each (batch, hidden)
         cells : Tensor (time, batch, hidden), optional
-            Cell states to go on from at each step instead of the layer's own: the published decoder takes those of
+            Cell states to continue from at each step instead of the layer's own: the published decoder takes those of
             the encoder.
 
         Returns

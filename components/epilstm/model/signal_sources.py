@@ -127,7 +127,7 @@ class Source(ABC):
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(self, *told: object) -> None:  # noqa: B027 - not every source holds files open
+    def __exit__(self, *exception: object) -> None:  # noqa: B027 - not every source holds files open
         """Let go of files."""
 
     @abstractmethod
@@ -180,7 +180,7 @@ class SamplesheetSource(Source):
         self._open = ExitStack()
         self._signal: Any = None
 
-    def __exit__(self, *told: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._open.close()
 
     def regions(self) -> list[Region] | None:

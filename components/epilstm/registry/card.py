@@ -89,12 +89,12 @@ def _head(facts: CardFacts) -> str:
 def _parts(facts: CardFacts) -> str:
     config = facts.encoder.config
     rotation = facts.model["training"].get("rotation", "none")
-    turned = "" if rotation == "none" else f" Axes are turned by {rotation}, each with variance 1 on the training bins."
+    rotated = "" if rotation == "none" else f" Axes are {rotation}-rotated, each with variance 1 on the training bins."
     if not config.context_size:
-        return turned
+        return rotated
     return (
         f" The first {config.bin_code_size} are the bin's own code, the last {config.context_size} a code of its "
-        f"surroundings, seen in frames of {config.frame_bins} bins.{turned}"
+        f"context, seen in frames of {config.frame_bins} bins.{rotated}"
     )
 
 
@@ -206,7 +206,7 @@ def _parity(encoder: EncoderManifest) -> str:
 
 def _decision(decision: Decision | None) -> str:
     if decision is None:
-        return "## Promotion\n\nNot judged by the gate."
+        return "## Promotion\n\nNo decision of the gate."
     reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
     return f"## Promotion\n\nThe gate's decision: **{decision.decision}**.\n\n{reasons}"
 
@@ -230,8 +230,8 @@ def _made(provenance: Provenance) -> str:
 
 def _provenance(facts: CardFacts) -> str:
     given = facts.provenance
-    # A model from a container is a pipeline's, whether or not its publisher told which.
-    no_ir = "not told: not started by `epilstm pipeline`" if given.image else "none: run by `dvc repro`"
+    # A model from a container is a pipeline's, whether or not its publisher said which.
+    no_ir = "unknown: not started by `epilstm pipeline`" if given.image else "none: run by `dvc repro`"
     revision = f"`{given.code_revision}`" if given.code_revision else "not recorded"
     rows = [
         ["code", f"{revision} (epilstm {given.package_version})"],

@@ -97,8 +97,8 @@ class Repository:
             missing = "git" if self.root.is_dir() else str(self.root)
             raise GitFailed(f"{missing}: not found; the registry needs git and a repository") from error
         if done.returncode:
-            told = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-            said = next((line for line in told if line.startswith(("fatal:", "error:"))), told[0] if told else "")
+            lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+            said = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "")
             said = without_credentials(said.removeprefix("fatal: ").removeprefix("error: "))
             raise GitFailed(f"git {arguments[0]}: {said}")
         return done.stdout
@@ -166,7 +166,7 @@ class Repository:
     def refresh(self) -> None:
         """Bring in the shared repository's branches and tags.
 
-        Tags of ours that differ from the shared ones are left as they are: `tag_conflicts` names them.
+        Local tags that differ from the shared ones are left as they are: `tag_conflicts` names them.
 
         Raises
         ------
@@ -190,8 +190,8 @@ class Repository:
             self.git("update-ref", "--stdin", text="".join(missing))
 
     def _tag_objects(self, folder: str) -> dict[str, str]:
-        told = self.git("for-each-ref", "--format=%(objectname) %(refname)", folder)
-        rows = (line.split(" ", 1) for line in told.splitlines())
+        output = self.git("for-each-ref", "--format=%(objectname) %(refname)", folder)
+        rows = (line.split(" ", 1) for line in output.splitlines())
         return {name.removeprefix(f"{folder}/"): identity for identity, name in rows}
 
     def tag_conflicts(self, prefix: str) -> list[str]:
@@ -214,9 +214,9 @@ class Repository:
         fields = "%00".join(
             ["%(refname)", "%(objecttype)", "%(*objectname)", "%(taggerdate:unix)", "%(taggername)", "%(contents)"]
         )
-        told = self.git("for-each-ref", f"--format={fields}%01", folder)
+        output = self.git("for-each-ref", f"--format={fields}%01", folder)
         found = []
-        for entry in told.split("\1"):
+        for entry in output.split("\1"):
             if not entry.strip():
                 continue
             name, kind, commit, seconds, tagger, message = entry.lstrip("\n").split("\0")
@@ -272,7 +272,7 @@ class Repository:
         return self.git("mktag", text=text)
 
     def require_identity(self) -> None:
-        """Refuse to go on where git knows no name and address for commits and tags.
+        """Raise an error where git knows no name and address for commits and tags.
 
         Raises
         ------
@@ -315,7 +315,7 @@ class Repository:
                     raise RefsTaken(f"{url}: another publisher was faster ({error})") from error
                 raise RegistryError(
                     f"{url}: does not take {', '.join(refs)}: {error}; nothing was registered or changed, run it again "
-                    "when that is mended"
+                    "when that is fixed"
                 ) from error
             self.refresh()
             return
@@ -332,10 +332,10 @@ class Repository:
     def _moved(self, refs: Mapping[str, str]) -> bool:
         """Whether a ref that was to be set stands at something that does not lead to it."""
         try:
-            told = self.git("ls-remote", self.remote, *refs) if self.url else self.git("show-ref")
+            output = self.git("ls-remote", self.remote, *refs) if self.url else self.git("show-ref")
         except GitFailed:
             return False
-        there = {name: identity for identity, name in (line.split() for line in told.splitlines() if line.strip())}
+        there = {name: identity for identity, name in (line.split() for line in output.splitlines() if line.strip())}
         for name, identity in refs.items():
             found = there.get(name)
             if found in (None, identity):
@@ -364,8 +364,8 @@ class Repository:
             return
         paths = self.differing(old, commit) if old is not None else []
         # Where this repository is the registry, the branch is there already, and the index alone is behind.
-        told = self.git("diff-index", "--cached", "--name-only", "-z", commit).split("\0")
-        paths += [path for path in told if path and path not in paths and (path in ours or path in records)]
+        output = self.git("diff-index", "--cached", "--name-only", "-z", commit).split("\0")
+        paths += [path for path in output if path and path not in paths and (path in ours or path in records)]
         listed = self.git("ls-tree", "-r", "-z", commit, "--", *paths).split("\0") if paths else []
         entries = {entry.partition("\t")[2]: entry for entry in listed if entry}
         lines = [entries.get(path, f"0 {NO_OBJECT}\t{path}") for path in paths]

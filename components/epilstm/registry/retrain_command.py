@@ -10,7 +10,7 @@ from epilstm import console
 from epilstm.errors import RegistryError
 
 
-@click.command(short_help="Refresh the data, run the pipeline, judge, register, roll out.")
+@click.command(short_help="Refresh the data, run the pipeline and the gate, register, roll out.")
 @click.option("--repo", default=".", show_default=True, metavar="PLACE", help="Folder of the git repository.")
 @click.option(
     "--git-remote", default="origin", show_default=True, metavar="NAME", help="Git remote that is the shared registry."
@@ -45,7 +45,7 @@ def retrain(
 
     Imported tracks are brought in again where their source has changed; then 'dvc repro', the gate against the present
     champion, registration with the decision, and promotion or not. A round that finds nothing new ends early. Run it
-    again after a failure: it goes on.
+    again after a failure: it resumes.
     """
     from epilstm.registry import retraining
     from epilstm.registry.repository import Repository

@@ -115,7 +115,7 @@ class Storage:
             Repo.find_root(str(root))
         except NotDvcRepoError:
             raise RegistryError(f"{root}: no DVC project; run 'dvc init' at the top of the git repository") from None
-        with _told(f"{root}: DVC cannot read the project", "correct it; 'dvc status' says more"):
+        with _failure_reported(f"{root}: DVC cannot read the project", "correct it; 'dvc status' says more"):
             self.repo = Repo(str(root))
             self.outputs = sorted(self._outputs(), key=lambda output: output.path)
         if Path(self.repo.root_dir).resolve() != root.resolve():
@@ -218,7 +218,7 @@ class Storage:
                 "stage, and the dependencies on what it writes, from the dvc.yaml of this version of epilstm"
             )
         write_fingerprints(self.root / places["params"], self.root / places["fingerprints"])
-        with _told(f"{self.root}: 'dvc status' fails", "correct dvc.yaml or what it names"):
+        with _failure_reported(f"{self.root}: 'dvc status' fails", "correct dvc.yaml or what it names"):
             changed: dict[str, Any] = self.repo.status()
         writes = [stage.addressing for stage in self.repo.index.stages if _is_fingerprint(stage)]
         return {stage: what for stage, what in changed.items() if stage not in writes}
@@ -239,7 +239,7 @@ class Storage:
             There is no remote, it cannot be reached, or not everything got there.
         """
         where = self.where()
-        with _told(f"DVC remote {where}: the push did not finish", "nothing was registered; run it again"):
+        with _failure_reported(f"DVC remote {where}: the push did not finish", "nothing was registered; run it again"):
             count: int = self.repo.push(remote=self.remote)
             odb: Any = self.repo.cloud.get_remote_odb(self.remote)
             cache = self.repo.cache.local
@@ -257,7 +257,7 @@ class Storage:
         RegistryError
             There is none.
         """
-        with _told("no usable DVC remote", "add one: 'dvc remote add --default NAME URL'"):
+        with _failure_reported("no usable DVC remote", "add one: 'dvc remote add --default NAME URL'"):
             remote = self.repo.cloud.get_remote(name=self.remote)
         return without_credentials(str(remote.fs.unstrip_protocol(remote.path)))
 
@@ -267,7 +267,7 @@ class Storage:
         Raises
         ------
         RegistryError
-            The list of a folder's files is not to be had.
+            The list of a folder's files is unavailable.
         """
         cache = self.repo.cache.local
         files: list[StoredFile] = []
@@ -277,7 +277,9 @@ class Storage:
             path = out.def_path
             entries = [(path, out.hash_info.value)]
             if out.hash_info.isdir:
-                with _told(f"{path}: the list of its files is not in the cache", "run 'dvc pull' or 'dvc repro'"):
+                with _failure_reported(
+                    f"{path}: the list of its files is not in the cache", "run 'dvc pull' or 'dvc repro'"
+                ):
                     entries += [("/".join((path, *key)), info.value) for key, _, info in out.get_obj()]
             for name, digest in entries:
                 cached = Path(cache.oid_to_path(digest))
@@ -312,7 +314,7 @@ class Storage:
             for each in stored
             if everything or any(each.path == path or each.path.startswith(f"{path}/") for path in contents_of)
         }
-        with _told(f"DVC remote {where}: cannot be read", "nothing was registered; run it again"):
+        with _failure_reported(f"DVC remote {where}: cannot be read", "nothing was registered; run it again"):
             odb: Any = self.repo.cloud.get_remote_odb(self.remote)
             with progress("Verifying", len(files)) as bar:
                 for each in files.values():
@@ -358,7 +360,7 @@ def record_outputs(root: Path, paths: Collection[str]) -> None:
     """
     from dvc.repo import Repo
 
-    with _told(f"{root}: dvc.lock cannot be written", "mend dvc.yaml or what it names"):
+    with _failure_reported(f"{root}: dvc.lock cannot be written", "fix dvc.yaml or what it names"):
         (root / "dvc.lock").unlink(missing_ok=True)
         repo = Repo(str(root))
         with repo.lock:
@@ -390,7 +392,7 @@ def download(place: str, commit: str, path: str, target: Path, remote: str | Non
     from dvc.api import DVCFileSystem
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    with _told(
+    with _failure_reported(
         f"{without_credentials(place)}: {path} cannot be fetched at {commit[:12]}",
         "check the DVC remote and its credentials",
     ):
@@ -400,7 +402,7 @@ def download(place: str, commit: str, path: str, target: Path, remote: str | Non
 
 
 @contextmanager
-def _told(what: str, advice: str) -> Iterator[None]:
+def _failure_reported(what: str, advice: str) -> Iterator[None]:
     """Turn whatever DVC and the drivers beneath it raise into one line."""
     try:
         yield
@@ -416,5 +418,5 @@ def _reason(error: BaseException) -> str:
     seen = [error]
     while (cause := seen[-1].__cause__) is not None and cause not in seen:
         seen.append(cause)
-    told = [str(each).strip().splitlines()[0].rstrip(".") for each in seen if str(each).strip()]
-    return without_credentials(told[-1]) if told else type(error).__name__
+    lines = [str(each).strip().splitlines()[0].rstrip(".") for each in seen if str(each).strip()]
+    return without_credentials(lines[-1]) if lines else type(error).__name__

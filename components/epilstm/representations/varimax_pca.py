@@ -1,4 +1,4 @@
-"""PCA whose axes are whitened and turned by varimax, as those of a trained code are (`epilstm.model.rotation`)."""
+"""PCA whose axes are whitened and varimax-rotated, as those of a trained code are (`epilstm.model.rotation`)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class VarimaxPca:
         return np.asarray((rows - self.mean) @ self.axes, dtype=np.float32)
 
 
-def turn(pca: Pca, moments: Moments, size: int) -> VarimaxPca:
-    """The first components of a PCA, turned.
+def fit_varimax_pca(pca: Pca, moments: Moments, size: int) -> VarimaxPca:
+    """The first components of a PCA, rotated.
 
     Parameters
     ----------

@@ -111,8 +111,8 @@ def code_tree() -> WorkTree:
     """The repository that the package is run from; of an installed package what the image says, if it is in one."""
     package = Path(__file__).resolve().parents[1]
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
-        told = os.environ.get(REVISION_VARIABLE, "")
-        return WorkTree(told if told != "unknown" and told else None)
+        of_image = os.environ.get(REVISION_VARIABLE, "")
+        return WorkTree(of_image if of_image != "unknown" and of_image else None)
     return work_tree(package, (".",))
 
 
@@ -134,8 +134,8 @@ def work_tree(folder: Path, places: Iterable[str]) -> WorkTree:
 
 
 def _changed(root: Path, *options: str) -> list[str]:
-    told = _git(root, "-c", "core.quotePath=off", "status", "--porcelain", "-z", "--no-renames", *options)
-    return [entry[3:] for entry in (told or "").split("\0") if len(entry) > 3]
+    status = _git(root, "-c", "core.quotePath=off", "status", "--porcelain", "-z", "--no-renames", *options)
+    return [entry[3:] for entry in (status or "").split("\0") if len(entry) > 3]
 
 
 def _written_by_dvc(folder: Path) -> list[Path]:
@@ -156,12 +156,12 @@ def _written_by_dvc(folder: Path) -> list[Path]:
 
 def _git(folder: Path, *words: str) -> str | None:
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True, errors="replace"
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout if "-z" in words else told.stdout.strip()
+    return done.stdout if "-z" in words else done.stdout.strip()
 
 
 def origin_of_run(code: str, recorded: Iterable[Path]) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def read_record(output: Path, port: str) -> Record:
     """
     path = record_path(output)
     if not path.is_file():
-        raise DataError(f"{path}: missing, so nobody can tell what made {output.name}; run 'dvc pull' or 'dvc repro'")
+        raise DataError(f"{path}: missing, so it is unknown what made {output.name}; run 'dvc pull' or 'dvc repro'")
     record = parse_record(read_json(path), str(path))
     if record.outputs.get(port) != fingerprint(output):
         raise DataError(

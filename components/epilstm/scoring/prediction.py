@@ -43,7 +43,7 @@ def predict_all(
     params : EvaluateParams
     threads : int
     bar : Progress
-        Told each fit.
+        Advanced by each fit.
     """
     (held_out,) = predict_shown(representations, [representations], matrix, windows, trials, params, threads, bar)
     return held_out
@@ -154,7 +154,7 @@ def features_of(trial: Trial, pooled: NDArray[np.float32], params: EvaluateParam
 
 
 def pair_distance(trial: Trial) -> NDArray[np.int64]:
-    """(n,) base pairs between a pair's two ends (0 where they overlap); all 0 where its windows do not tell."""
+    """(n,) base pairs between a pair's two ends (0 where they overlap); all 0 where its windows do not say."""
     windows, starts, ends = trial.task.windows, trial.examples.starts, trial.examples.ends
     if "promoter" in windows and "enhancer" in windows:
         own = [windows.index("promoter"), windows.index("enhancer")]

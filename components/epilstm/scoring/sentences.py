@@ -22,14 +22,14 @@ SPOKEN = {
     "majority": "the majority class",
     "bin_code": "its bin code",
     "context_code": "its context code",
-    "pca_varimax": "PCA of the same size turned by varimax",
+    "pca_varimax": "varimax-rotated PCA of the same size",
 }
 
 #: The same of baselines of a size of their own.
 SPOKEN_OF_SIZE = {
     "pca": "PCA of size {}",
     "nmf": "non-negative factors of size {}",
-    "pca_varimax": "PCA of size {} turned by varimax",
+    "pca_varimax": "varimax-rotated PCA of size {}",
 }
 
 #: Below this many resampled units a percentile bootstrap is too sure of itself.
@@ -74,12 +74,14 @@ def _spoken_part(part: Part) -> str:
 def verdicts(differences: Sequence[Difference]) -> list[str]:
     """Phrases such as "beats PCA of the same size (+0.012)", one per verdict that occurs."""
     found: dict[str, list[str]] = {"beats": [], "is beaten by": [], "is indistinguishable from": []}
-    unjudged: dict[str, list[str]] = {}
+    without_verdict: dict[str, list[str]] = {}
     for each in differences:
         named = f"{spoken(each.baseline)} ({round(each.delta, 3) + 0.0:+.3f})"
-        (unjudged.setdefault(each.reason, []) if each.verdict == NOT_JUDGED else found[each.verdict]).append(named)
-    judged = [f"{verdict} {listed(own)}" for verdict, own in found.items() if own]
-    return judged + [f"is not judged against {listed(own)}: {reason}" for reason, own in unjudged.items()]
+        (without_verdict.setdefault(each.reason, []) if each.verdict == NOT_JUDGED else found[each.verdict]).append(
+            named
+        )
+    phrases = [f"{verdict} {listed(own)}" for verdict, own in found.items() if own]
+    return phrases + [f"has no verdict against {listed(own)}: {reason}" for reason, own in without_verdict.items()]
 
 
 def counted(clusters: int, params: EvaluateParams) -> str:

@@ -1,1 +1,1 @@
-"""What a step tells of itself while it runs and at its end: metrics for Prometheus, and the trace it is part of."""
+"""Metrics of a step for Prometheus, while it runs and at its end, and the trace it is part of."""

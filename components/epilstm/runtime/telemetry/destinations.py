@@ -1,6 +1,6 @@
 """Where the metrics of a run go when it has ended: a Pushgateway, a folder of node-exporter's textfile collector.
 
-Both keep what a run does not tell, metric by metric: the time of the last success outlives a failure.
+Both keep what a run does not report, metric by metric: the time of the last success outlives a failure.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ def without_credentials(url: str) -> str:
 
 
 def write_textfile(folder: Path, series: Series) -> None:
-    """Write series for node-exporter's textfile collector, beside what earlier runs told under other names.
+    """Write series for node-exporter's textfile collector, beside what earlier runs reported under other names.
 
     The file is replaced whole, so that a scrape never sees half of it.
     """
     path = folder / f"{'-'.join(['epilstm', *map(_file_name, series.common.values())])}.prom"
     new = series.text().decode()
-    told = {family.name for family in series.collect()}
+    reported = {family.name for family in series.collect()}
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    kept = [text for name, text in _families(old).items() if name.removesuffix("_total") not in told]
+    kept = [text for name, text in _families(old).items() if name.removesuffix("_total") not in reported]
     staged = staging_path(path)
     staged.write_text("".join([new, *kept]), encoding="utf-8")
     os.replace(staged, path)

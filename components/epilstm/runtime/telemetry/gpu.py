@@ -1,4 +1,4 @@
-"""What NVIDIA's GPUs are at, as ``nvidia-smi`` tells it."""
+"""State of NVIDIA's GPUs, as ``nvidia-smi`` reports it."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Gpus(Collector):
         if self.program is not None and time.monotonic() - self._looked >= FRESH:
             line = [self.program, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"]
             try:
-                told = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+                output = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
             except (OSError, subprocess.SubprocessError):
-                told = ""
-            self._found, self._looked = parse(told), time.monotonic()
+                output = ""
+            self._found, self._looked = parse(output), time.monotonic()
         return self._found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from epilstm import __version__, console
 from epilstm.console import log
-from epilstm.runtime.telemetry.step_run import common_labels, tells
+from epilstm.runtime.telemetry.step_run import common_labels, reports
 from epilstm.trace_context import current_trace
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _series: Series | None = None
 
 
-def tell(name: str, value: float, **labels: str) -> None:
+def set_metric(name: str, value: float, **labels: str) -> None:
     """Set a metric of the run under way, if it is served."""
     if _series is not None:
         _series.set(name, value, **labels)
@@ -26,7 +26,7 @@ def tell(name: str, value: float, **labels: str) -> None:
 
 @contextmanager
 def served(port: int | None, step: str, part: str | None) -> Iterator[None]:
-    """Serve the metrics of a run until it ends; a port that cannot be had is a warning.
+    """Serve the metrics of a run until it ends; an unavailable port is a warning.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def served(port: int | None, step: str, part: str | None) -> Iterator[None]:
     part : str or None
     """
     global _series
-    if port is None or not tells():
+    if port is None or not reports():
         yield
         return
     from prometheus_client import start_http_server
@@ -54,7 +54,7 @@ def served(port: int | None, step: str, part: str | None) -> Iterator[None]:
     try:
         server, thread = start_http_server(port, registry=series.registry)
     except (OSError, OverflowError) as error:
-        log.warning(f"--metrics-port {port}: cannot listen: {error}; the run goes on without")
+        log.warning(f"--metrics-port {port}: cannot listen: {error}; the run continues without")
         yield
         return
     log.info(f"metrics at port {server.server_port}", extra={"fields": {"metrics_port": server.server_port}})
@@ -71,7 +71,7 @@ def served(port: int | None, step: str, part: str | None) -> Iterator[None]:
 
 
 class _Stages:
-    """Tells how far the stages of the run are."""
+    """Reports the progress of the stages of the run."""
 
     def __init__(self, series: Series) -> None:
         self.series = series

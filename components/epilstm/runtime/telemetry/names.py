@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: Who tells a metric: every step at its end, some steps at their end, or a step while it runs.
-Told = Literal["at the end", "while it runs", "both"]
+#: When a metric is reported: at a step's end, while it runs, or both.
+When = Literal["at the end", "while it runs", "both"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Metric:
         As Prometheus knows it; a counter's ends in ``_total``.
     kind : str
         ``gauge`` or ``counter``.
-    told : str
-        When.
+    when : str
+        When it is reported.
     text : str
         Meaning, in one line.
     labels : tuple of str
@@ -29,7 +29,7 @@ class Metric:
 
     name: str
     kind: Literal["gauge", "counter"]
-    told: Told
+    when: When
     text: str
     labels: tuple[str, ...] = ()
 
@@ -38,8 +38,8 @@ class Metric:
 COMMON_LABELS = ("pipeline", "step", "part")
 
 
-def _gauge(name: str, text: str, *labels: str, told: Told = "at the end") -> Metric:
-    return Metric(f"epilstm_{name}", "gauge", told, text, labels)
+def _gauge(name: str, text: str, *labels: str, when: When = "at the end") -> Metric:
+    return Metric(f"epilstm_{name}", "gauge", when, text, labels)
 
 
 _METRICS = (
@@ -67,16 +67,16 @@ _METRICS = (
     _gauge("data_covered_median_ratio", "Share of the bins that the median track covers"),
     # Training.
     _gauge(
-        "training_train_mse", "Mean squared error in training: of the last epoch, at the end of the best", told="both"
+        "training_train_mse", "Mean squared error in training: of the last epoch, at the end of the best", when="both"
     ),
-    _gauge("training_validation_mse", "The same on the validation chromosomes", told="both"),
-    _gauge("training_validation_r2_ratio", "R2 on the validation chromosomes", told="both"),
-    _gauge("training_epochs", "Epochs done", told="both"),
+    _gauge("training_validation_mse", "The same on the validation chromosomes", when="both"),
+    _gauge("training_validation_r2_ratio", "R2 on the validation chromosomes", when="both"),
+    _gauge("training_epochs", "Epochs done", when="both"),
     _gauge("training_best_epoch", "Epoch with the lowest validation error"),
     _gauge("training_weights_moved_ratio", "Distance of the weights from where they started, relative to their norm"),
-    _gauge("training_device_info", "Where the network is trained, cpu or cuda; always 1", "device", told="both"),
-    _gauge("training_learning_rate", "Learning rate of the last step of the last epoch", told="while it runs"),
-    _gauge("training_bins_per_step", "Bins that one optimiser step takes", told="while it runs"),
+    _gauge("training_device_info", "Where the network is trained, cpu or cuda; always 1", "device", when="both"),
+    _gauge("training_learning_rate", "Learning rate of the last step of the last epoch", when="while it runs"),
+    _gauge("training_bins_per_step", "Bins that one optimiser step takes", when="while it runs"),
     # Encoder.
     _gauge("encoder_difference_ratio", "Largest difference of the ONNX encoder to the model, in standard deviations"),
     _gauge("encoder_bytes", "Size of encoder.onnx"),
@@ -114,8 +114,8 @@ _METRICS = (
     _gauge("drift_ks_ratio", "Kolmogorov-Smirnov distance from the training data", "track"),
     _gauge("drift_reconstruction_mse", "Mean squared error of the model's reconstruction", "chromosome"),
     # While it runs.
-    _gauge("run_info", "The run under way; always 1", "version", "run_id", told="while it runs"),
-    _gauge("run_start_timestamp_seconds", "When it began", told="while it runs"),
+    _gauge("run_info", "The run under way; always 1", "version", "run_id", when="while it runs"),
+    _gauge("run_start_timestamp_seconds", "When it began", when="while it runs"),
     Metric(
         "epilstm_progress_work_total",
         "counter",
@@ -123,12 +123,12 @@ _METRICS = (
         "Work done, in the unit of the stage: tracks, bins, optimiser steps or classifiers",
         ("stage",),
     ),
-    _gauge("progress_ratio", "Share of the stage that is done", "stage", told="while it runs"),
+    _gauge("progress_ratio", "Share of the stage that is done", "stage", when="while it runs"),
     _gauge(
-        "gpu_utilization_ratio", "Share of the last second or so in which the GPU computed", "gpu", told="while it runs"
+        "gpu_utilization_ratio", "Share of the last second or so in which the GPU computed", "gpu", when="while it runs"
     ),
-    _gauge("gpu_memory_used_bytes", "GPU memory in use", "gpu", told="while it runs"),
-    _gauge("gpu_memory_size_bytes", "GPU memory", "gpu", told="while it runs"),
+    _gauge("gpu_memory_used_bytes", "GPU memory in use", "gpu", when="while it runs"),
+    _gauge("gpu_memory_size_bytes", "GPU memory", "gpu", when="while it runs"),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}

@@ -30,7 +30,7 @@ class Series(Collector):
         self._lock = Lock()
 
     def set(self, name: str, value: float | None, **labels: str) -> None:
-        """Set a value; None, where there is none to tell, sets nothing."""
+        """Set a value; None sets nothing."""
         if value is not None:
             with self._lock:
                 self._values.setdefault(name, {})[_key(name, labels)] = float(value)
@@ -68,7 +68,7 @@ def _key(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def finite(value: object) -> float | None:
-    """A number that can be told; None for anything else."""
+    """A finite number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

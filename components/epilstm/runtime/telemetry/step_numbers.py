@@ -11,7 +11,7 @@ from epilstm.runtime.telemetry.series import Series, finite
 Numbers = Mapping[str, Any]
 
 
-def tell_numbers(step: str, numbers: Numbers, series: Series, now: float) -> None:
+def set_numbers(step: str, numbers: Numbers, series: Series, now: float) -> None:
     """Add the numbers of a step to its series; steps without any add nothing.
 
     Parameters
@@ -99,9 +99,9 @@ def _monitor(numbers: Numbers, series: Series, now: float) -> None:
     series.set("epilstm_drift_tracks", finite(numbers.get("tracks_drifted")))
     series.set("epilstm_drift_warned_tracks", finite(numbers.get("tracks_warned")))
     series.set("epilstm_drift_embedding_distance_ratio", finite(numbers.get("embedding_distance")))
-    for track, told in numbers.get("tracks", {}).items():
-        series.set("epilstm_drift_psi_ratio", finite(told.get("psi")), track=track)
-        series.set("epilstm_drift_ks_ratio", finite(told.get("ks")), track=track)
+    for track, scores in numbers.get("tracks", {}).items():
+        series.set("epilstm_drift_psi_ratio", finite(scores.get("psi")), track=track)
+        series.set("epilstm_drift_ks_ratio", finite(scores.get("ks")), track=track)
     for chromosome, value in numbers.get("reconstruction_mse", {}).items():
         series.set("epilstm_drift_reconstruction_mse", finite(value), chromosome=chromosome)
 

@@ -1,4 +1,4 @@
-"""A run of a step as Prometheus is told of it when it has ended, well or not."""
+"""Reports a run of a step to Prometheus when it has ended, well or not."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def common_labels(step: str, part: str | None) -> dict[str, str]:
     return labels if part is None else {**labels, "part": part}
 
 
-def tells() -> bool:
-    """Whether this process tells of the run: under ``torchrun`` the first one does."""
+def reports() -> bool:
+    """Whether this process reports the run: under ``torchrun`` the first one does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def observed(step: str, part: str | None = None) -> Iterator[StepRun]:
-    """Tell of a run when it has ended; nothing where no destination is configured or another process tells of it.
+    """Report a run when it has ended; nothing where no destination is configured or another process reports it.
 
     Whatever is wrong with a destination or a number, the run ends as it would have.
     """
@@ -81,13 +81,13 @@ def observed(step: str, part: str | None = None) -> Iterator[StepRun]:
     try:
         yield run
     except BaseException as error:
-        _tell(run, time.monotonic() - started, reason_of(error))
+        _report(run, time.monotonic() - started, reason_of(error))
         raise
-    _tell(run, time.monotonic() - started, None)
+    _report(run, time.monotonic() - started, None)
 
 
-def tell_failure(step: str, part: str | None, reason: str) -> None:
-    """Tell of a run that failed and can no longer tell of itself.
+def report_failure(step: str, part: str | None, reason: str) -> None:
+    """Report a run that failed and can no longer report itself.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def tell_failure(step: str, part: str | None, reason: str) -> None:
     _deliver(step, part, lambda series: _failure(reason, series))
 
 
-def tell_reuse(step: str, part: str | None) -> None:
-    """Tell that a step is done because its output was there already; what was told of the run that made it stays."""
+def report_reuse(step: str, part: str | None) -> None:
+    """Report that a step is done because its output was there already; the metrics of the run that made it stay."""
     _deliver(step, part, _good_end)
 
 
-def _tell(run: StepRun, seconds: float, reason: str | None) -> None:
+def _report(run: StepRun, seconds: float, reason: str | None) -> None:
     def fill(series: Series) -> None:
         if reason is None:
             _success(run, seconds, series)
@@ -113,7 +113,7 @@ def _tell(run: StepRun, seconds: float, reason: str | None) -> None:
 
 
 def _deliver(step: str, part: str | None, fill: Callable[[Series], None]) -> None:
-    if not destinations.configured() or not tells():
+    if not destinations.configured() or not reports():
         return
     try:
         from epilstm.runtime.telemetry.series import Series
@@ -122,7 +122,7 @@ def _deliver(step: str, part: str | None, fill: Callable[[Series], None]) -> Non
         fill(series)
         destinations.deliver(series)
     except Exception as error:
-        log.warning(f"the metrics of the run cannot be told: {type(error).__name__}: {error}")
+        log.warning(f"the metrics of the run cannot be delivered: {type(error).__name__}: {error}")
 
 
 def _good_end(series: Series) -> None:
@@ -131,7 +131,7 @@ def _good_end(series: Series) -> None:
 
 
 def _success(run: StepRun, seconds: float, series: Series) -> None:
-    from epilstm.runtime.telemetry.step_numbers import tell_numbers
+    from epilstm.runtime.telemetry.step_numbers import set_numbers
 
     _good_end(series)
     series.set("epilstm_step_duration_seconds", seconds)
@@ -150,7 +150,7 @@ def _success(run: StepRun, seconds: float, series: Series) -> None:
         model_version=_version(run, MODEL_PORTS),
         run_id=current_trace().trace_id,
     )
-    tell_numbers(run.step, run.numbers, series, time.time())
+    set_numbers(run.step, run.numbers, series, time.time())
 
 
 def _failure(reason: str, series: Series) -> None:

@@ -106,8 +106,8 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         group = group_of(context.part, matrix)
         done = parts.add(group, write)
         bins = sum(parts.known[name]["bins"] for name in done)
-        told = f"{bins:,} bins embedded" if done else "done before, nothing to do"
-        return StepResult(f"{context.part}: {told}", bins=bins, tracks=len(matrix.tracks))
+        summary = f"{bins:,} bins embedded" if done else "done before, nothing to do"
+        return StepResult(f"{context.part}: {summary}", bins=bins, tracks=len(matrix.tracks))
 
     folder = context.outputs["embeddings"]
     folder.mkdir(parents=True)

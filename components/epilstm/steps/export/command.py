@@ -1,4 +1,4 @@
-"""``epilstm export``: the encoder as ONNX, held against the model it came from."""
+"""``epilstm export``: the encoder as ONNX, compared with the model it came from."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(params: ExportParams, context: StepContext) -> StepResult:
         "bytes": {name: (folder / name).stat().st_size for name in names},
         "parameters": parameter_count(onnx.load(folder / ENCODER)),
     }
-    # Told, not kept among the metrics: it is another one in every run.
+    # Logged, not kept among the metrics: it is another one in every run.
     milliseconds = median_milliseconds(sessions[ENCODER], len(manifest.tracks))
     log.info(f"{ENCODER}: {milliseconds:.2f} ms for {TIMED_SHAPE[0]} x {TIMED_SHAPE[1]} bins on one CPU thread")
     summary = (

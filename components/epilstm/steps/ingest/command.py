@@ -58,12 +58,12 @@ def run(params: IngestParams, context: StepContext) -> StepResult:
     if context.part is not None:
         found = ingest_tracks(sources, binning, TrackCache(context.work["cache"]), workers, params.retries)
         read = sum(track.bytes_read > 0 for track in found)
-        told = f"part {context.part}: {len(tracks)} tracks ({read} read, {len(tracks) - read} reused)"
-        return StepResult(told, bins=binning.region_bins, tracks=read, retries=_retries(found))
+        summary = f"part {context.part}: {len(tracks)} tracks ({read} read, {len(tracks) - read} reused)"
+        return StepResult(summary, bins=binning.region_bins, tracks=read, retries=_retries(found))
 
     output = context.outputs["signal"]
     kept = context.work.get("cache")
-    # Without a cache to keep, one beside the output lets a rerun after a crash go on where the crash was.
+    # Without a cache to keep, one beside the output lets a rerun after a crash resume where the crash was.
     cache = TrackCache(kept or output.with_name(f"{output.name}.cache"))
     try:
         found = ingest_tracks(sources, binning, cache, workers, params.retries)
@@ -174,7 +174,7 @@ def ingest_tracks(
 ) -> list[Found]:
     """Find tracks in the cache, and bin those that are not there, one process per track at a time.
 
-    A track that fails does not stop the others: what they need is then in the cache when the faulty one is mended.
+    A track that fails does not stop the others: what they need is then in the cache when the faulty one is fixed.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ class TrackCache:
         return None
 
     def holds_anything(self) -> bool:
-        """Whether a later run can go on from what is here: a binned track, or part of a download."""
+        """Whether a later run can resume from what is here: a binned track, or part of a download."""
         return any(any((self.folder / kind).glob("*")) for kind in ("tracks", "downloads"))
 
     def make(self, source: Source, binning: Binning, retries: int) -> Found:

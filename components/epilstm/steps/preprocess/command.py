@@ -92,11 +92,11 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
         group = group_of(context.part, source)
         done = parts.add(group, write)
         count = sum(manifest.region_bins(array) for array in done)
-        told = f"{count:,} bins x {len(manifest.tracks)} tracks" if done else "done before, nothing to do"
-        return StepResult(f"{context.part}: {told}", bins=count, tracks=len(manifest.tracks))
+        summary = f"{count:,} bins x {len(manifest.tracks)} tracks" if done else "done before, nothing to do"
+        return StepResult(f"{context.part}: {summary}", bins=count, tracks=len(manifest.tracks))
 
     matrix = context.outputs["matrix"]
-    # With an encoder nothing trains: over all there is, to be held against the histograms of the model's matrix.
+    # With an encoder nothing trains: over all there is, to be compared with the histograms of the model's matrix.
     counts = fitted.counts or TrainingCounts.of_all(signal, source)
     reference = reference_histograms(counts, rows, tracks)
     matrix.mkdir(parents=True)

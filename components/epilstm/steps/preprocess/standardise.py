@@ -81,7 +81,7 @@ def require_bin_size(manifest: SignalManifest, bin_size: int) -> None:
 
 
 def rows_of(scaler: Scaler, manifest: SignalManifest) -> tuple[int, ...]:
-    """Row of the signal for each track of a scaler; those of the signal that are no track of it are told.
+    """Row of the signal for each track of a scaler; those of the signal that are no track of it are logged.
 
     Raises
     ------

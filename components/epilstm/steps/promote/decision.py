@@ -69,7 +69,7 @@ class Decision(_Model):
     """What the gate decided.
 
     `decision` is what is done, `verdict` what the checks alone say; they differ only where `forced` gives a reason.
-    `data` and `evaluation` name what both contenders were judged on.
+    `data` and `evaluation` name what both contenders were compared on.
     """
 
     format: Literal["epilstm.decision/1"] = "epilstm.decision/1"

@@ -78,13 +78,12 @@ def decide(evidence: Evidence, params: PromoteParams) -> Decision:
         *_of_training(evidence, params),
     ]
     failed = [check for check in checks if not check.passed]
-    unjudged = [check for check in checks if not check.judged]
+    without_verdict = [check for check in checks if not check.judged]
     forced = params.force.strip() or None
-    reasons = [_sentence(check) for check in failed] or [_passed(evidence, not unjudged)]
-    if unjudged:
-        reasons.append(
-            f"not judged, neither passed nor failed: {'; '.join(f'{check.name} ({check.note})' for check in unjudged)}"
-        )
+    reasons = [_sentence(check) for check in failed] or [_passed(evidence, not without_verdict)]
+    if without_verdict:
+        notes = "; ".join(f"{check.name} ({check.note})" for check in without_verdict)
+        reasons.append(f"without a verdict, neither passed nor failed: {notes}")
     if not evidence.baselines:
         reasons.append("no tasks of classes were evaluated: only reconstruction, encoder and training were checked")
     if forced:
@@ -174,7 +173,7 @@ def _interval_note(compared: Difference | Comparison) -> str:
 def _not_measured(rule: Literal["a", "b"], name: str, reason: str | None = None) -> Check:
     """What the gate needs and the evaluation does not have (`evaluate.representations`, the tasks file) does not pass.
 
-    What evaluate itself left out for a `reason` is not judged.
+    What evaluate itself left out for a `reason` has no verdict.
     """
     note = reason or "the evaluation does not have it"
     known = reason is not None
@@ -220,7 +219,7 @@ def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
 
 
 def _parity(evidence: Evidence) -> Mapping[str, float]:
-    # An encoder that says nothing of its parity has not been held against the model.
+    # An encoder without a parity in its manifest has not been compared with the model.
     return evidence.parity or {"encoder": math.nan}
 
 
@@ -318,7 +317,7 @@ def decision_record(decision: Decision) -> str:
     ]
     for check in decision.checks:
         needed = f"{check.relation} {_number(check.limit)}"
-        outcome = "not judged" if not check.judged else "passed" if check.passed else "**failed**"
+        outcome = "no verdict" if not check.judged else "passed" if check.passed else "**failed**"
         lines.append(f"| {check.rule} | {check.name} | {_number(check.value)} | {needed} | {outcome} | {check.note} |")
     if decision.comparisons:
         lines += [

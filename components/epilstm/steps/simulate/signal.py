@@ -221,7 +221,7 @@ def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _moving_sum(values: NDArray[Any], cells: int) -> NDArray[Any]:
-    """Sum over a centred window of `cells` values; the edge values go on past the ends."""
+    """Sum over a centred window of `cells` values; the edge values continue past the ends."""
     before = cells // 2
     padded = np.pad(values, (before + 1, cells - 1 - before), mode="edge")
     padded[0] = 0

@@ -210,8 +210,8 @@ def train_bin_level(network: Autoencoder, run: BinLevelRun, resume: bool) -> tup
             folder=run.folder,
             identity=run.identity,
         )
-        live.tell("epilstm_training_device_info", 1, device=device.type)
-        live.tell("epilstm_training_bins_per_step", params.streams * window_bins)
+        live.set_metric("epilstm_training_device_info", 1, device=device.type)
+        live.set_metric("epilstm_training_bins_per_step", params.streams * window_bins)
         with progress("training", steps * params.epochs) as bar:
             done = loop.train(network, params, loop_run, workers, resume, bar)
         network.eval()
@@ -490,7 +490,7 @@ class Curve:
             "learning_rate": row.learning_rate,
             "epochs": row.epoch,
         }.items():
-            live.tell(f"epilstm_training_{name}", value)
+            live.set_metric(f"epilstm_training_{name}", value)
         if self.writer and self.folder:
             require_space(self.folder, CURVE_BYTES)
             for name in ("train_mse", "validation_mse", "validation_r2", "learning_rate"):

@@ -1,7 +1,7 @@
 """Training of the context level: an autoencoder of frames' tokens, over stretches of some hundred frames.
 
-A frame's code is taught to give back the frame's own token and the mean signal around it (`Surroundings`). Errors are
-means over a part's columns, summed over parts, the own token counted `OWN_WEIGHT` times.
+A frame's code is trained to reproduce the frame's own token and the mean signal around it (`ContextTargets`). Errors
+are means over a part's columns, summed over parts, the own token counted `OWN_WEIGHT` times.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from epilstm.model.frames import STATISTICS
 from epilstm.model.rotation import JointMoments, rotate_context, rotation_of
 from epilstm.params import TrainParams
 from epilstm.steps.train import checkpoint
+from epilstm.steps.train.context_targets import OWN_WEIGHT, ContextTargets, joint_targets, reaches_in_frames
 from epilstm.steps.train.sampling import cut_evenly, runs_of, spread_evenly, token_sequences
 from epilstm.steps.train.streams import Window, windows_of
-from epilstm.steps.train.surroundings import OWN_WEIGHT, Surroundings, joint_targets, reaches_in_frames
 from epilstm.store.manifests import MatrixManifest
 
 CHECKPOINT = "context.pt"
@@ -100,7 +100,7 @@ class ContextRun:
     folder : Path or None
         Where its checkpoint goes.
     identity : str
-        What run this is; a checkpoint of another one is not resumed.
+        Digest of params, data and code; a checkpoint of another run is not resumed.
     stopping : callable
         True once the process was asked to stop.
     """
@@ -134,7 +134,7 @@ def train_context(
     frames = sum(int(part.mask.sum()) for part in training)
     log.info(f"context level: {frames:,} frames of {frame_bins} bins, {level.token_mean.numel()} columns")
 
-    around = _surroundings(level, params, run, training)
+    around = _context_targets(level, params, run, training)
     taught = [*level.parameters(), *around.parameters()]
     optimizer = torch.optim.Adam(taught, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     progress = _resumed(level, around, optimizer, run) if resume else ContextProgress()
@@ -180,15 +180,15 @@ def _tokens(run: ContextRun, windows: Sequence[Window], values: int) -> list[tup
     return token_sequences(run.matrix, stretches, frame_bins)
 
 
-def _surroundings(
+def _context_targets(
     level: ContextLevel, params: TrainParams, run: ContextRun, training: Sequence[Sequences]
-) -> Surroundings:
+) -> ContextTargets:
     """What reads the mean signal around a frame off its code, its weights drawn by the seed alone."""
     reaches = reaches_in_frames(params.context_surroundings_bp, run.manifest.frame_bins * run.manifest.bin_size)
     tracks = level.token_mean.numel() // STATISTICS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        around = Surroundings(level.size, tracks, reaches).to(level.token_mean.device)
+        around = ContextTargets(level.size, tracks, reaches).to(level.token_mean.device)
     means = [around.means(part.tokens, part.mask)[part.mask.bool()].double() for part in training]
     if reaches and means:
         around.scale.copy_(torch.cat(means).std(0, correction=0).clamp(min=LEAST_SCALE))
@@ -222,7 +222,7 @@ def _by_length(
 
 def _epoch(
     level: ContextLevel,
-    around: Surroundings,
+    around: ContextTargets,
     optimizer: torch.optim.Optimizer,
     training: list[Sequences],
     seed: list[int],
@@ -268,7 +268,7 @@ def _hiding_tracks(level: ContextLevel, x: Tensor, dropout: float, generator: to
 
 
 @torch.no_grad()
-def error_of(level: ContextLevel, parts: Sequence[Sequences], around: Surroundings | None = None) -> float:
+def error_of(level: ContextLevel, parts: Sequence[Sequences], around: ContextTargets | None = None) -> float:
     """Squared error of the decoded tokens per frame with data; with `around`, the error that is trained on."""
     level.eval()
     total = 0.0
@@ -300,7 +300,7 @@ def _spread(parts: Sequence[Sequences]) -> float:
 
 
 @torch.no_grad()
-def _moments(level: ContextLevel, around: Surroundings, parts: Sequence[Sequences]) -> JointMoments:
+def _moments(level: ContextLevel, around: ContextTargets, parts: Sequence[Sequences]) -> JointMoments:
     moments = JointMoments(level.size, level.token_mean.numel() + around.scale.numel())
     for part in parts:
         for first in range(0, part.tokens.shape[1], BATCH_MOST):
@@ -312,7 +312,7 @@ def _moments(level: ContextLevel, around: Surroundings, parts: Sequence[Sequence
 
 def _save(
     level: ContextLevel,
-    around: Surroundings,
+    around: ContextTargets,
     optimizer: torch.optim.Optimizer,
     progress: ContextProgress,
     run: ContextRun,
@@ -329,7 +329,7 @@ def _save(
 
 
 def _resumed(
-    level: ContextLevel, around: Surroundings, optimizer: torch.optim.Optimizer, run: ContextRun
+    level: ContextLevel, around: ContextTargets, optimizer: torch.optim.Optimizer, run: ContextRun
 ) -> ContextProgress:
     content = checkpoint.read(run.folder / CHECKPOINT, run.identity, level.token_mean.device) if run.folder else None
     if content is None:

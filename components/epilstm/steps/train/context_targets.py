@@ -1,4 +1,4 @@
-"""What a context code is taught to tell beside its own frame: the mean signal around it."""
+"""Targets of a context code beside its own frame: the mean signal around it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epilstm.model.context import DECODER_SIZE
 OWN_WEIGHT = 4.0
 
 
-class Surroundings(nn.Module):
+class ContextTargets(nn.Module):
     """Reads the mean signal around a frame off its code; serves training alone. Tensors are time-major.
 
     Parameters
@@ -42,8 +42,8 @@ class Surroundings(nn.Module):
             self.around_decoder = nn.Linear(size, width, bias=False)
         self.register_buffer("scale", torch.ones(width))
 
-    def told(self, code: Tensor) -> Tensor:
-        """What a code (frame, sequence, dim) tells of the means: (frame, sequence, reach * track)."""
+    def predicted(self, code: Tensor) -> Tensor:
+        """Means read off a code (frame, sequence, dim): (frame, sequence, reach * track)."""
         means: Tensor = self.readout(functional.gelu(self.decoder(code))) + self.around_decoder(code)
         return means
 
@@ -64,7 +64,7 @@ class Surroundings(nn.Module):
 
     def squared_error(self, code: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         """Mean over tracks, sum over reaches, of the squared error of each frame: (frame, sequence)."""
-        return (self.told(code) - self.means(x, mask)).square().sum(2) / self.tracks
+        return (self.predicted(code) - self.means(x, mask)).square().sum(2) / self.tracks
 
 
 def reaches_in_frames(reaches_bp: Sequence[int], frame_bp: int) -> list[int]:

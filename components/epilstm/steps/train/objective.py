@@ -1,4 +1,4 @@
-"""What training makes small: the squared error of the reconstruction, and what the params add to it."""
+"""The loss of training: the squared error of the reconstruction, and the terms that the params add to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Loss:
     Parameters
     ----------
     total : Tensor ()
-        What is made small, summed over bins with data and tracks.
+        The loss, summed over bins with data and tracks.
     squared_error : Tensor ()
         Of the reconstruction alone, summed likewise; a bin counts with its weight.
     state : tuple of Tensor (stream, hidden)
@@ -36,7 +36,7 @@ class Loss:
 
 
 class Objective(nn.Module):
-    """A network and how it is judged in training.
+    """A network and its loss.
 
     Parameters
     ----------
