@@ -199,9 +199,9 @@ def test_a_pca_that_gives_all_tracks_back_is_left_out_of_the_reconstruction(
     pca = fit_pca(training_moments(matrix, lambda bins: None))
     raw = RawTracks(matrix)
     scaler = load_model(tiny.folder / "model")[1].scaler
-    found = judge_reconstruction(matrix, raw, raw, pca, len(TRACKS), lambda bins: None, scaler)
+    found = score_reconstruction(matrix, raw, raw, pca, len(TRACKS), lambda bins: None, scaler)
     assert list(found.models) == list(found.measures) == ["model", "untrained"]
-    assert found.left_out == {"pca": "as many components as there are tracks: that is the raw tracks, turned"}
+    assert found.left_out == {"pca": "as many components as there are tracks: that is the raw tracks, rotated"}
     assert [point.size for point in found.pca_curve] == [1, 2, 3, 4, 5]
     assert found.models["model"].r2 == 1.0
 

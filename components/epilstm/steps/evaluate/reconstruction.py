@@ -20,7 +20,7 @@ from epilstm.store.matrix import Block, Matrix
 READOUT_BINS = 200_000
 
 #: Why PCA is left out where it would have no fewer components than there are tracks.
-ALL_COMPONENTS = "as many components as there are tracks: that is the raw tracks, turned"
+ALL_COMPONENTS = "as many components as there are tracks: that is the raw tracks, rotated"
 
 
 def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
