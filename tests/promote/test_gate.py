@@ -151,7 +151,7 @@ def test_too_few_regions_neither_pass_nor_fail_and_the_decision_says_so():
         "-0.500 to -0.300); timing against the champion (fewer than 5 independent regions; interval -0.100 to +0.000)"
     )
     record = decision_record(decision)
-    assert "| a | timing against pca | -0.4 | not below 0 | not judged | fewer than 5 independent regions;" in record
+    assert "| a | timing against pca | -0.4 | not below 0 | no verdict | fewer than 5 independent regions;" in record
     assert "| 4 | not judged: fewer than 5 independent regions |" in record
 
 
