@@ -50,12 +50,24 @@ def test_the_layers_are_in_the_order_that_the_contract_of_imports_has():
     assert [path.removesuffix(".py") for path in tree(ARCHITECTURE) if "/" not in path] == expected
 
 
+def missing(named: list[str]) -> list[str]:
+    """Paths that are neither in the repository nor in the package."""
+    return [name for name in named if not any((root / name).exists() for root in (PROJECT, PACKAGE))]
+
+
 @pytest.mark.parametrize("page", ["docs/architecture.md", "docs/one-step.md", "CONTRIBUTING.md"])
 def test_paths_that_a_page_names_are_there(page):
     text = (PROJECT / page).read_text(encoding="utf-8")
     named = re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:\.py|\.md|\.yaml|\.toml|/))`", text)
     assert len(named) > 3
-    assert [name for name in named if not any((root / name).exists() for root in (PROJECT, PACKAGE))] == []
+    assert missing(named) == []
+
+
+def test_modules_that_any_page_names_are_there():
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
+    named = {page.name: re.findall(r"`([\w.-]+(?:/[\w.-]+)+\.py)`", page.read_text(encoding="utf-8")) for page in pages}
+    assert sum(map(len, named.values())) > 20
+    assert {page: missing(names) for page, names in named.items() if missing(names)} == {}
 
 
 def test_one_step_is_one_page_of_sixty_lines():
