@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,39 +17,37 @@ if TYPE_CHECKING:
     from epilstm.figures.sample import SampledBins
 
 FilePath = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
 
-_matrix = click.option("--matrix", type=FilePath, required=True, metavar="PATH", help="Matrix dataset.")
-_embeddings = click.option("--embeddings", type=FilePath, required=True, metavar="PATH", help="Embeddings dataset.")
-_evaluation = click.option("--evaluation", type=FilePath, required=True, metavar="PATH", help="Evaluation folder.")
+
+def _path(name: str, text: str, *, metavar: str = "PATH", required: bool = True, to: str = "") -> Callable[[F], F]:
+    names = (name, to) if to else (name,)
+    return click.option(*names, type=FilePath, required=required, metavar=metavar, help=text)
+
+
+_matrix = _path("--matrix", "Matrix dataset.")
+_embeddings = _path("--embeddings", "Embeddings dataset.")
+_evaluation = _path("--evaluation", "Evaluation folder.")
 _method = click.option(
-    "--method",
-    type=click.Choice(["spearman", "pearson"]),
-    default="spearman",
-    show_default=True,
+    "--method", type=click.Choice(["spearman", "pearson"]), default="spearman", show_default=True,
     help="Kind of correlation.",
-)
+)  # fmt: skip
 
 
 def _embedded(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a figure that is drawn from embeddings."""
     for option in (
         click.option(
-            "--bins",
-            type=click.IntRange(min=100),
-            default=100_000,
-            show_default=True,
+            "--bins", type=click.IntRange(min=100), default=100_000, show_default=True,
             help="Bins to draw from, about, in intervals spread over the chromosomes.",
         ),
         click.option(
-            "--chromosome",
-            "chromosomes",
-            multiple=True,
-            metavar="NAME",
+            "--chromosome", "chromosomes", multiple=True, metavar="NAME",
             help="Chromosome to draw from; repeatable. The test chromosomes if not given.",
         ),
         _embeddings,
         _matrix,
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 
@@ -80,23 +78,17 @@ def _figure(command: Callable[..., Plot]) -> Callable[..., None]:
     options: Iterable[Callable[..., Any]] = (
         verbosity_options,
         overwrite_option,
-        click.option(
-            "--numbers", type=FilePath, metavar="FILE", help="CSV to write as well, with the numbers behind the figure."
-        ),
+        _path("--numbers", "CSV of the numbers behind the figure to write as well.", metavar="FILE", required=False),
         click.option("--caption/--no-caption", default=True, show_default=True, help="Describe the figure below it."),
         click.option(
             "--dpi", type=click.IntRange(30, 1200), default=150, show_default=True, help="Dots per inch of a PNG."
         ),
         click.option(
-            "--width",
-            type=click.FloatRange(3, 30),
-            default=8.0,
-            show_default=True,
-            metavar="INCHES",
+            "--width", type=click.FloatRange(3, 30), default=8.0, show_default=True, metavar="INCHES",
             help="Width; the height follows from what is drawn.",
         ),
-        click.option("--to", type=FilePath, required=True, metavar="FILE", help="Figure to write: .png, .svg or .pdf."),
-    )
+        _path("--to", "Figure to write: .png, .svg or .pdf.", metavar="FILE"),
+    )  # fmt: skip
     decorated: Callable[..., None] = written
     for option in options:
         decorated = option(decorated)
@@ -144,7 +136,7 @@ def imputation(evaluation: Path) -> Plot:
 
 
 @plot.command()
-@click.option("--study", "table", type=FilePath, required=True, metavar="FILE", help="CSV that 'epilstm study' wrote.")
+@_path("--study", "CSV that 'epilstm study' wrote.", metavar="FILE", to="table")
 @click.option("--name", metavar="NAME", help="Study to draw, where the file has several.")
 @click.option("--axis", metavar="TEXT", help="What was varied, for the axis; the study's name if not given.")
 @_figure
@@ -167,13 +159,9 @@ def _read(matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: in
     "--distance", type=click.Choice(["euclidean", "cosine"]), default="euclidean", show_default=True, help="Measure."
 )
 @click.option(
-    "--max-distance",
-    type=click.IntRange(min=1),
-    default=100_000,
-    show_default=True,
-    metavar="BP",
+    "--max-distance", type=click.IntRange(min=1), default=100_000, show_default=True, metavar="BP",
     help="Largest distance along the genome.",
-)
+)  # fmt: skip
 @_figure
 def smoothness(distance: Any, max_distance: int, **data: Any) -> Plot:
     """Distance between bins' vectors, by how far apart they lie."""
@@ -204,7 +192,7 @@ def loadings(**data: Any) -> Plot:
 
 @plot.command()
 @_embedded
-@click.option("--fasta", type=FilePath, required=True, metavar="FILE", help="The assembly's sequence (.fa or .fa.gz).")
+@_path("--fasta", "The assembly's sequence (.fa or .fa.gz).", metavar="FILE")
 @_method
 @_figure
 def gc(fasta: Path, method: Any, **data: Any) -> Plot:
@@ -216,7 +204,7 @@ def gc(fasta: Path, method: Any, **data: Any) -> Plot:
 
 @plot.command()
 @_embedded
-@click.option("--bigwig", type=FilePath, required=True, metavar="FILE", help="Conservation scores, such as phyloP.")
+@_path("--bigwig", "Conservation scores, such as phyloP.", metavar="FILE")
 @_method
 @_figure
 def conservation(bigwig: Path, method: Any, **data: Any) -> Plot:
@@ -227,7 +215,7 @@ def conservation(bigwig: Path, method: Any, **data: Any) -> Plot:
 
 
 @plot.command()
-@click.option("--history", type=FilePath, required=True, metavar="FILE", help="Training curve that train wrote (CSV).")
+@_path("--history", "Training curve that train wrote (CSV).", metavar="FILE")
 @_figure
 def training(history: Path) -> Plot:
     """Training and validation loss over epochs."""
@@ -238,19 +226,15 @@ def training(history: Path) -> Plot:
 
 @plot.command()
 @_matrix
-@click.option("--model", type=FilePath, required=True, metavar="PATH", help="Model folder.")
+@_path("--model", "Model folder.")
 @_embeddings
 @click.option(
-    "--region",
-    default="",
-    metavar="CHROM:START-END",
+    "--region", default="", metavar="CHROM:START-END",
     help="Window; where tracks of the test chromosomes vary most if not given.",
-)
+)  # fmt: skip
 @click.option("--track", "tracks", multiple=True, metavar="NAME", help="Track, cell type or assay to draw; repeatable.")
-@click.option("--genes", type=FilePath, metavar="FILE", help="GTF annotation, to draw genes.")
-@click.option(
-    "--segments", type=FilePath, metavar="FILE", help="BED of segments to draw below, such as 'epilstm segment' writes."
-)
+@_path("--genes", "GTF annotation, to draw genes.", metavar="FILE", required=False)
+@_path("--segments", "BED of segments to draw below, as 'epilstm segment' writes.", metavar="FILE", required=False)
 @_figure
 def window(
     matrix: Path,
