@@ -228,6 +228,7 @@ class _Rest(RESTClientObject):  # type: ignore[misc]
             allowed_methods={"GET", "DELETE"},
             status_forcelist=TRANSIENT_STATUS,
             raise_on_status=False,
+            respect_retry_after_header=False,  # which may be an hour
             backoff_factor=DELAYS[0],
             backoff_jitter=DELAYS[0] / 2,
         )

@@ -65,6 +65,7 @@ class Fault:
     hang_up: bool = False
     page: bool = False
     location: str = ""
+    retry_after: str = ""
 
 
 class Refused(Exception):
@@ -659,6 +660,8 @@ def _handler(server: FakeKfpServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             if fault and fault.location:
                 self.send_header("Location", fault.location)
+            if fault and fault.retry_after:
+                self.send_header("Retry-After", fault.retry_after)
             self.end_headers()
             self.wfile.write(content)
 

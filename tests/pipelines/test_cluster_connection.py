@@ -180,6 +180,16 @@ def test_server_errors_are_asked_again(epilstm_pipeline: Command, kfp_server: Fa
     assert epilstm_pipeline("runs", "--host", kfp_server.url).code == 0
 
 
+def test_a_command_does_not_wait_as_long_as_a_server_asks_for(
+    epilstm_pipeline: Command, kfp_server: FakeKfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waited.append)
+    kfp_server.fail("GET /runs", times=2, status=503, retry_after="3600")
+    assert epilstm_pipeline("runs", "--host", kfp_server.url).code == 0
+    assert sum(waited) < 60
+
+
 def test_a_server_that_keeps_failing_is_reported(epilstm_pipeline: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail("GET /runs", times=99, status=500, message="database is down")
     result = epilstm_pipeline("runs", "--host", kfp_server.url)
