@@ -7,10 +7,10 @@ from typing import Any
 
 from kfp.dsl.graph_component import GraphComponent
 
+from epilstm.pipelines.graphs.pipeline_parameters import TRACKS, pipeline_of
 from epilstm.pipelines.graphs.step_components import Form
 from epilstm.pipelines.graphs.step_tasks import TaskMaker
 from epilstm.pipelines.graphs.task_sequences import SHARDS
-from epilstm.pipelines.pipeline_parameters import TRACKS, pipeline_of
 
 NEW_TRACKS = Form(inputs=("signal",))
 

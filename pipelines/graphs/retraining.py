@@ -8,6 +8,7 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
+from epilstm.pipelines.graphs.pipeline_parameters import pipeline_of
 from epilstm.pipelines.graphs.step_tasks import TaskMaker
 from epilstm.pipelines.graphs.task_sequences import (
     PARAMETERS,
@@ -18,7 +19,6 @@ from epilstm.pipelines.graphs.task_sequences import (
     train_and_evaluate,
 )
 from epilstm.pipelines.lifecycle import VERDICT
-from epilstm.pipelines.pipeline_parameters import pipeline_of
 
 
 def retraining(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:

@@ -7,8 +7,8 @@ from typing import Any
 
 from kfp.dsl.graph_component import GraphComponent
 
+from epilstm.pipelines.graphs.pipeline_parameters import pipeline_of
 from epilstm.pipelines.graphs.step_tasks import TaskMaker
-from epilstm.pipelines.pipeline_parameters import pipeline_of
 
 
 def rollout(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:

@@ -10,9 +10,9 @@ from typing import Any
 
 from kfp.dsl import PipelineTask
 
+from epilstm.pipelines.graphs.pipeline_parameters import LABELS, TRACKS
 from epilstm.pipelines.graphs.step_tasks import TaskMaker
 from epilstm.pipelines.lifecycle import FILES, RUN_SECTIONS, VERDICT
-from epilstm.pipelines.pipeline_parameters import LABELS, TRACKS
 
 #: Outputs of the plan: the parts of ingest, and of preprocess and embed.
 SHARDS, GROUPS = "ingest_parts", "genome_groups"

@@ -15,9 +15,9 @@ from epilstm.errors import PipelineError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from epilstm.pipelines.server import Server
     from epilstm.pipelines.submit.run_steps import Step
     from epilstm.pipelines.submit.runs import Run
+    from epilstm.pipelines.submit.server import Server
 
 
 #: Colours of states; several steps in a row have the colour of the first of these states that one of them has.

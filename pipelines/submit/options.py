@@ -14,8 +14,8 @@ from epilstm.runtime.network import parse_headers
 
 if TYPE_CHECKING:
     from epilstm.pipelines.compile.packages import Package
-    from epilstm.pipelines.server import Server
     from epilstm.pipelines.submit.connection import Connection
+    from epilstm.pipelines.submit.server import Server
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
@@ -183,7 +183,7 @@ def connect(options: Mapping[str, Any]) -> Connection:
 
 def server_of(connection: Connection) -> Server:
     """The server, which is asked whether it is one."""
-    from epilstm.pipelines.server import Server
+    from epilstm.pipelines.submit.server import Server
 
     return Server(connection)
 

@@ -14,8 +14,8 @@ from typing import Any
 from epilstm.console import log
 from epilstm.pipelines.compile.packages import Package
 from epilstm.pipelines.compile.sent_values import check_run
-from epilstm.pipelines.server import NotFoundError, Server, ServerError, UnansweredError
 from epilstm.pipelines.submit.run_steps import Step, steps_of
+from epilstm.pipelines.submit.server import NotFoundError, Server, ServerError, UnansweredError
 
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 SUCCEEDED = frozenset({"SUCCEEDED", "SKIPPED"})

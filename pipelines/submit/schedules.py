@@ -16,8 +16,8 @@ from typing import Any
 
 from epilstm.console import log
 from epilstm.pipelines.compile.sent_values import check_run
-from epilstm.pipelines.server import NotFoundError, Server, ServerError
 from epilstm.pipelines.submit.runs import runtime_config
+from epilstm.pipelines.submit.server import NotFoundError, Server, ServerError
 
 MARK = "epilstm schedule "
 

@@ -7,9 +7,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from epilstm.pipelines.server import Server, ServerError
 from epilstm.pipelines.submit.run_steps import Step
 from epilstm.pipelines.submit.runs import Run
+from epilstm.pipelines.submit.server import Server, ServerError
 
 #: Characters that are shown of a line.
 LONGEST_LINE = 500

@@ -11,7 +11,7 @@ from typing import Any
 from epilstm import __version__
 from epilstm.console import log
 from epilstm.pipelines.compile.packages import Package, same_content
-from epilstm.pipelines.server import NotFoundError, Server, ServerError, quiet
+from epilstm.pipelines.submit.server import NotFoundError, Server, ServerError, quiet
 
 
 @dataclass(frozen=True)

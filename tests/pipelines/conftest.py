@@ -28,7 +28,7 @@ def epilstm_pipeline(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     """Run ``epilstm pipeline ...`` in an empty folder; its retries do not wait."""
     from epilstm.cli import main
 
-    monkeypatch.setattr("epilstm.pipelines.server.DELAYS", (0.0,) * 4)
+    monkeypatch.setattr("epilstm.pipelines.submit.server.DELAYS", (0.0,) * 4)
     folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -50,9 +50,9 @@ def test_the_token_comes_from_the_environment(epilstm_pipeline: Command, monkeyp
 
 
 def test_a_token_that_is_renewed_in_its_file_is_read_again(tmp_path: Path) -> None:
-    from epilstm.pipelines.server import Server
     from epilstm.pipelines.submit.connection import Connection
     from epilstm.pipelines.submit.credentials import Credentials
+    from epilstm.pipelines.submit.server import Server
 
     file = write(tmp_path / "token", "first")
     with FakeKfpServer(token="first") as server:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from epilstm.pipelines.graphs.pipeline_parameters import pipeline_of
 from epilstm.pipelines.graphs.step_components import step_component
 from epilstm.pipelines.lifecycle import VERDICT
-from epilstm.pipelines.pipeline_parameters import pipeline_of
 from epilstm.runtime.step_table import METRICS, Port, Step
 
 
