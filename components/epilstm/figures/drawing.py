@@ -282,9 +282,10 @@ def mark_levels(axes: Axes, size: int, context_size: int) -> None:
 
 def color_bar(figure: Figure, image: Any, axes: Axes, layout: Layout, label: str, **options: Any) -> None:
     """Explain the colours of a heat map, at the right or, on a phone, below."""
-    where = ("bottom", 0.03, 30) if layout.narrow else ("right", 0.015, 20)
-    place = dict(zip(("location", "pad", "aspect"), where, strict=True))
-    bar = figure.colorbar(image, ax=axes, label=label, **{"fraction": 0.08, **place, **options})
+    place: dict[str, Any] = {"location": "right", "pad": 0.015, "aspect": 20, "fraction": 0.08}
+    if layout.narrow:
+        place |= {"location": "bottom", "pad": 0.03, "aspect": 30}
+    bar = figure.colorbar(image, ax=axes, label=label, **{**place, **options})
     bar.outline.set_visible(False)
 
 

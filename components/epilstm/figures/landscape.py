@@ -85,7 +85,7 @@ def window_plot(
         matrix.use_of(window.region)
     ]
     where = f"in {use} region" if matrix.bins_by_use else f"on {use} chromosome"
-    why = f", the place of {PLACES} there where the measured tracks vary most" if chosen else ""
+    why = f", where the measured tracks vary most (of up to {PLACES} places there)" if chosen else ""
     sentences = [
         f"{window.region} ({assembly_name(matrix.assembly)}), {where}{why}; {len(window.embedding):,} bins of "
         f"{matrix.bin_size} bp."

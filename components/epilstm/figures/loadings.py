@@ -1,4 +1,4 @@
-"""What the dimensions of an embedding follow: their correlation with the tracks."""
+"""Correlation of the dimensions of an embedding with the tracks."""
 
 from __future__ import annotations
 

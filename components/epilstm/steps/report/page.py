@@ -90,7 +90,7 @@ def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: Repo
 
 
 def places(names: Sequence[str], most: int = 8) -> str:
-    """Chromosomes or stretches of them; of many the first, and how many more there are."""
+    """Chromosomes or intervals of them; of many the first, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
