@@ -7,20 +7,21 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epilstm.model.genome_windows import Shard, Stretch, WindowShape, batches_of, shards_of, windows_of
+from epilstm.genome.bin_range import BinRange
+from epilstm.model.genome_windows import Shard, WindowShape, batches_of, shards_of, windows_of
 
 shapes = st.builds(WindowShape, chunk=st.integers(1, 40), before=st.integers(0, 30), after=st.integers(0, 30))
 
 
 @st.composite
-def stretches(draw) -> Stretch:
+def stretches(draw) -> BinRange:
     cuts = sorted(draw(st.lists(st.integers(0, 300), min_size=4, max_size=4, unique=True)))
     region_first, first, last, region_last = cuts
-    return Stretch(
+    return BinRange(
+        "chr1",
         draw(st.sampled_from([region_first, first])),
         draw(st.sampled_from([last, region_last])),
-        region_first,
-        region_last,
+        (region_first, region_last),
     )
 
 
@@ -79,7 +80,7 @@ def test_no_shard_is_written_twice_and_no_write_touches_two(regions, bins, shard
 
 
 def test_batches_hold_windows_of_one_length():
-    long, short = (Stretch(0, n, 0, n) for n in (100, 7))
+    long, short = (BinRange("chr1", 0, n) for n in (100, 7))
     shape = WindowShape(chunk=10, before=5, after=0)
     windows = [window for stretch in (short, long, short) for window in windows_of(stretch, shape)]
     batches = list(batches_of(((window, None) for window in windows), 4))

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression
 from tiny_evaluation import BIN, CHUNK_BINS, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
 
 from epilstm.errors import DataError
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
 from epilstm.representation_names import parse_name
@@ -33,7 +34,7 @@ from epilstm.steps.evaluate.reconstruction import (
     training_moments,
 )
 from epilstm.store.arrays import create_bin_array, open_group
-from epilstm.store.matrix import Block, Matrix, cut
+from epilstm.store.matrix import Matrix
 from epilstm.store.shards import BinArray
 
 
@@ -75,10 +76,10 @@ def test_blocks_end_where_chunks_do_so_that_each_chunk_is_read_once(
 
 
 def test_a_region_that_starts_within_a_chunk_is_cut_at_whole_chunks() -> None:
-    blocks = [(block.first, block.last) for block in cut(Block("chr1", 130, 1270), 500)]
+    blocks = [(block.first, block.last) for block in BinRange("chr1", 130, 1270).cut(500)]
     assert blocks == [(130, 500), (500, 1000), (1000, 1270)]
-    assert cut(Block("chr1", 500, 1000), 500) == [Block("chr1", 500, 1000)]
-    assert cut(Block("chr1", 600, 700), 500) == [Block("chr1", 600, 700)]
+    assert BinRange("chr1", 500, 1000).cut(500) == [BinRange("chr1", 500, 1000)]
+    assert BinRange("chr1", 600, 700).cut(500) == [BinRange("chr1", 600, 700)]
 
 
 def test_a_chunk_longer_than_a_block_may_be_is_a_block(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +153,7 @@ def test_a_bin_with_data_but_without_embedding_is_named(tmp_path: Path) -> None:
     zarr.open_group(own.folder / "embeddings" / "embeddings.zarr", mode="r+")["chr2"][position] = np.nan
     embedding = Embedding(Matrix(own.folder / "matrix"), own.folder / "embeddings")
     with pytest.raises(DataError, match=f"bin {position} of chr2 has data but no embedding"):
-        embedding.block(Block("chr2", 0, 100))
+        embedding.block(BinRange("chr2", 0, 100))
     assert "chr2" in open_group(own.folder / "embeddings" / "embeddings.zarr")
 
 
@@ -170,7 +171,7 @@ def test_the_last_frame_may_reach_past_the_chromosomes_end_where_no_embeddings_a
     create_bin_array(group, "chr5", bins, EMBEDDING_SIZE, "float32", "none", np.nan)[:] = own.embedding["chr5"][:bins]
     matrix = Matrix(own.folder / "matrix")
     embedding = Embedding(matrix, own.folder / "embeddings")
-    values = embedding.block(Block("chr5", 1_700, 1_800))
+    values = embedding.block(BinRange("chr5", 1_700, 1_800))
     np.testing.assert_array_equal(values[:80], own.embedding["chr5"][1_700:bins])
     assert len(values) == 100
     assert np.isnan(values[80:]).all()
@@ -182,7 +183,7 @@ def test_the_last_frame_may_reach_past_the_chromosomes_end_where_no_embeddings_a
 def test_pca_is_fitted_on_the_training_chromosomes_alone(tiny: TinyEvaluation, matrix: Matrix) -> None:
     pca = fit_pca(training_moments(matrix, lambda bins: None))
     reference = PCA(2).fit(with_data(tiny, SPLIT.train))
-    block = Block("chr5", 100, 300)
+    block = BinRange("chr5", 100, 300)
     found = PrincipalComponents(matrix, pca, 2).block(block)
     expected = reference.transform(matrix.rows(block).astype(np.float64))
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-4)

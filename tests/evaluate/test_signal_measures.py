@@ -5,12 +5,12 @@ import pytest
 from tiny_evaluation import TinyEvaluation
 
 from epilstm.genome.assembly import Region
+from epilstm.genome.bin_range import BinRange
 from epilstm.scoring.gene_regions import GENES, PROMOTERS, GeneRegions, gene_regions
 from epilstm.scoring.labels import Gene
 from epilstm.scoring.tasks import load_tasks
 from epilstm.steps.evaluate.measures import CELLS, SignalErrors, rank_cells, top_mean, unstandardised
 from epilstm.store.manifests import Scaler
-from epilstm.store.matrix import Block
 from epilstm.tracks.identity import TrackSet
 
 NAMES = ["A-one", "B-one", "A-two"]
@@ -87,7 +87,7 @@ def test_signal_comes_back_from_the_matrix() -> None:
 
 def test_promoters_reach_two_kb_from_the_start_of_either_strand() -> None:
     genes = [Gene(Region("chr1", 10_000, 14_010), "+"), Gene(Region("chr1", 30_000, 33_000), "-")]
-    block = Block("chr1", 300, 1_600)
+    block = BinRange("chr1", 300, 1_600)
     masks = GeneRegions(genes, 25).masks(block)
     promoter, body = np.zeros(1_300, dtype=bool), np.zeros(1_300, dtype=bool)
     for index in range(1_300):
@@ -96,12 +96,12 @@ def test_promoters_reach_two_kb_from_the_start_of_either_strand() -> None:
         body[index] = any(start < gene.body.end and end > gene.body.start for gene in genes)
     np.testing.assert_array_equal(masks[PROMOTERS], promoter)
     np.testing.assert_array_equal(masks[GENES], body)
-    assert not GeneRegions(genes, 25).masks(Block("chr2", 0, 50))[GENES].any()
+    assert not GeneRegions(genes, 25).masks(BinRange("chr2", 0, 50))[GENES].any()
 
 
 def test_without_a_gene_annotation_there_are_no_regions(tiny: TinyEvaluation) -> None:
     tasks = load_tasks(tiny.inputs["tasks"])
-    labels, block = tiny.inputs["labels"], Block("chr1", 0, 400)
+    labels, block = tiny.inputs["labels"], BinRange("chr1", 0, 400)
     assert gene_regions(tasks, labels, 25).masks(block)[GENES].any()
     without = [task for task in tasks if task.labels.format != "rpkm"]
     assert gene_regions(without, labels, 25).masks(block) == {}

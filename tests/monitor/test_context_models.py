@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.folder import load_model
 from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
 from epilstm.steps.monitor.command import load_network, read_reference
 from epilstm.steps.monitor.measurement import Tally, measure_same_bins
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 from epilstm.store.signal import SignalReader
 from monitor.new_tracks import read_signal, replicate, write_signal_like
 
@@ -24,7 +25,7 @@ def test_a_block_is_embedded_as_its_whole_region_is(small, with_context, monkeyp
     [region] = [each for each in matrix.regions if each.chrom == "chr1"]
     whole, mask = matrix.rows(region), matrix.mask(region)
     # Neither begins nor ends with a frame, and the region goes on further than the model sees.
-    block = Block("chr1", 7_531, 9_207)
+    block = BinRange("chr1", 7_531, 9_207)
     wide = model.around(block, matrix.regions)
     assert region.first < wide.first < block.first
     assert (wide.first - region.first) % 100 == 0
@@ -53,7 +54,7 @@ def test_what_lies_around_a_block_is_the_new_datas_too(small, with_context, tmp_
     rng = np.random.default_rng(5)
     replicates = {name: replicate(values, rng) for name, values in read_signal(small / "signal").items()}
     new = SignalReader(write_signal_like(small / "signal", tmp_path / "new", replicates))
-    block = Block("chr1", 7_531, 9_207)
+    block = BinRange("chr1", 7_531, 9_207)
     done = measure_same_bins(reference, new, [block], model, lambda bins: None)
 
     [region] = new.regions[:1]
@@ -68,5 +69,5 @@ def test_what_lies_around_a_block_is_the_new_datas_too(small, with_context, tmp_
 
 def test_other_chromosomes_are_run_from_the_border_of_a_frame(small, with_context):
     model = load_network(with_context / "model", read_reference(small / "matrix"), 1)
-    wide = model.around(Block("chr9", 130, 5_000), [Block("chr9", 130, 30_000)])
-    assert wide == Block("chr9", 100, 5_000 + model.margin)
+    wide = model.around(BinRange("chr9", 130, 5_000), [BinRange("chr9", 130, 30_000)])
+    assert wide == BinRange("chr9", 100, 5_000 + model.margin)

@@ -1,7 +1,7 @@
 """Which bins are compared."""
 
+from epilstm.genome.bin_range import BinRange
 from epilstm.steps.monitor.sample import BLOCK_BINS, blocks_of, overlap
-from epilstm.store.matrix import Block
 
 
 def test_bins_in_both_are_those_in_each():
@@ -12,7 +12,7 @@ def test_bins_in_both_are_those_in_each():
 
 
 def test_short_regions_are_taken_whole():
-    assert blocks_of({"chr1": [(5, 50), (70, 90)]}, 1000) == [Block("chr1", 5, 50), Block("chr1", 70, 90)]
+    assert blocks_of({"chr1": [(5, 50), (70, 90)]}, 1000) == [BinRange("chr1", 5, 50), BinRange("chr1", 70, 90)]
 
 
 def test_a_long_chromosome_is_sampled_evenly_and_within_the_budget():

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from epilstm.store.matrix import Block
+from epilstm.genome.bin_range import BinRange
 
 
 class Chosen:
@@ -29,4 +29,4 @@ class Chosen:
 
 def stretches(*edges):
     """Stretches between edges."""
-    return [Block("chr1", first, last) for first, last in pairwise(edges)]
+    return [BinRange("chr1", first, last) for first, last in pairwise(edges)]

@@ -9,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from epilstm.errors import DataError
 from epilstm.figures.covariates import bigwig_of, correlate, window_means
-from epilstm.store.matrix import Block
+from epilstm.genome.bin_range import BinRange
 from plot.embedded import Chosen, stretches
 
 MANIFEST = types.SimpleNamespace(bin_size=25)
@@ -96,11 +96,11 @@ def test_a_bins_conservation_is_the_mean_over_bases_with_a_score(tmp_path, name)
         path.write_text("".join(f"chr1\t{base}\t{base + 1}\t{scores[base]}\n" for base in at))
     matrix = types.SimpleNamespace(manifest=types.SimpleNamespace(bin_size=25, chromosome_sizes={"chr1": 2000}))
     # The last stretch reaches past the chromosome's end, as a matrix of whole frames does.
-    parts = [Block("chr1", 3, 30), Block("chr1", 30, 84)]
+    parts = [BinRange("chr1", 3, 30), BinRange("chr1", 30, 84)]
     found = np.concatenate(bigwig_of(path, matrix, parts))
     bases = np.where(known, scores, np.nan).astype(np.float64)
     bases = np.concatenate([bases, np.full(100, np.nan)]).reshape(-1, 25)[3:84]
     expected = [np.nanmean(row) if np.isfinite(row).any() else np.nan for row in bases]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     with pytest.raises(DataError, match="no chromosome chr9; it has chr1"):
-        bigwig_of(path, matrix, [Block("chr9", 0, 10)])
+        bigwig_of(path, matrix, [BinRange("chr9", 0, 10)])

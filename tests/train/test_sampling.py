@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilstm.genome.assembly import Region
-from epilstm.steps.train.sampling import Stretch, cut_evenly, runs_of, spread_evenly, token_sequences
+from epilstm.genome.bin_range import BinRange
+from epilstm.steps.train.sampling import cut_evenly, runs_of, spread_evenly, token_sequences
 from epilstm.steps.train.streams import some_windows, windows_of
 from epilstm.store.arrays import open_group
 from epilstm.store.manifests import MatrixManifest, read_manifest
@@ -45,12 +46,12 @@ def test_a_window_that_does_not_follow_the_one_before_it_is_fresh():
 
 
 def test_runs_join_what_follows_within_a_region():
-    assert runs_of(WINDOWS) == [Stretch("chr1", 0, 60_000), Stretch("chr2", 0, 25_100)]
+    assert runs_of(WINDOWS) == [BinRange("chr1", 0, 60_000), BinRange("chr2", 0, 25_100)]
 
 
 @given(st.integers(1, 900), st.integers(1, 300))
 def test_cut_stretches_cover_a_run_with_stretches_of_one_length(bins, length):
-    stretches = cut_evenly([Stretch("chr1", 50, 50 + bins)], length)
+    stretches = cut_evenly([BinRange("chr1", 50, 50 + bins)], length)
     assert {each.bins for each in stretches} == {min(bins, length)}
     assert {bin for each in stretches for bin in range(each.first, each.last)} == set(range(50, 50 + bins))
 
@@ -67,7 +68,7 @@ def test_a_sample_is_bounded_and_spread_over_all():
 def test_tokens_are_those_of_the_matrix_with_frames_that_have_data(matrix):
     manifest = read_manifest(matrix, MatrixManifest)
     values, mask = open_group(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
-    [(tokens, frames)] = token_sequences(matrix, [Stretch("chr1", 100, 400)], manifest.frame_bins)
+    [(tokens, frames)] = token_sequences(matrix, [BinRange("chr1", 100, 400)], manifest.frame_bins)
     rows = values["chr1"][100:400].astype(np.float64).reshape(6, 50, 6)
     np.testing.assert_allclose(tokens, np.concatenate([rows.mean(1), rows.max(1), rows.std(1)], axis=1), atol=1e-5)
     assert frames.tolist() == mask["chr1"][100:400].reshape(6, 50).any(1).tolist()

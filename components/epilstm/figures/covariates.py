@@ -25,10 +25,11 @@ from epilstm.figures.drawing import (
     round_ticks,
 )
 from epilstm.figures.sample import SampledBins, bootstrap
+from epilstm.genome.bin_range import BinRange
 from epilstm.genome.fasta import gc_content
 from epilstm.genome.name_matching import those_there
 from epilstm.representations.features import Representation
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 
 Method = Literal["pearson", "spearman"]
 
@@ -47,7 +48,7 @@ ROWS = 40
 COLORS, MARKERS = ("#8fc1e3", "#0072B2", "#0b2f4e"), ("^", "o", "s")
 
 
-def gc_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[NDArray[np.float32]]:
+def gc_of(path: Path, matrix: Matrix, intervals: Sequence[BinRange]) -> list[NDArray[np.float32]]:
     """GC content of the bins of each interval; NaN where no base is known.
 
     Raises
@@ -61,13 +62,13 @@ def gc_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[NDArra
     return [_within(content[interval.chrom], interval) for interval in intervals]
 
 
-def _within(values: NDArray[np.float32], interval: Block) -> NDArray[np.float32]:
+def _within(values: NDArray[np.float32], interval: BinRange) -> NDArray[np.float32]:
     """Values of an interval, which may reach past the chromosome's last bin to complete a frame."""
     known = values[interval.first : interval.last]
     return np.concatenate([known, np.full(interval.bins - len(known), np.nan, np.float32)])
 
 
-def bigwig_of(path: Path, matrix: Matrix, intervals: Sequence[Block]) -> list[NDArray[np.float32]]:
+def bigwig_of(path: Path, matrix: Matrix, intervals: Sequence[BinRange]) -> list[NDArray[np.float32]]:
     """Mean over the bases that a bigWig (such as phyloP) has a value for, of each bin of each interval; NaN without.
 
     Or a bedGraph or wiggle file, gzipped or not.
@@ -126,7 +127,7 @@ def correlate(
     representation: Representation,
     quantity: Sequence[NDArray[np.float32]],
     matrix: Matrix,
-    intervals: Sequence[Block],
+    intervals: Sequence[BinRange],
     window_bins: int,
     method: Method,
 ) -> Correlation:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from epilstm.figures.drawing import NO_DATA, Layout, Plot, color_bar, literal, mark_levels, name_dimensions, new_figure
 from epilstm.figures.sample import SampledBins
 from epilstm.figures.track_choice import by_assay
+from epilstm.genome.bin_range import BinRange
 from epilstm.representations.features import Representation
 from epilstm.representations.pca import Moments
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 from epilstm.tracks.identity import TrackSet
 
 #: More tracks than this have no name of their own below the map.
@@ -46,7 +47,7 @@ def _numbers(values: NDArray[np.float64], tracks: TrackSet) -> list[dict[str, An
 
 
 def correlations(
-    representation: Representation, matrix: Matrix, intervals: Sequence[Block]
+    representation: Representation, matrix: Matrix, intervals: Sequence[BinRange]
 ) -> tuple[NDArray[np.float64], int]:
     """Pearson correlation of every dimension with every track, over the bins with data of some intervals.
 

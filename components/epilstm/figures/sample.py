@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.files.outputs import fingerprint
+from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import those_there
 from epilstm.representations.features import Embedding, PrincipalComponents, RawTracks, Representation
 from epilstm.representations.pca import Moments, Pca, fit_pca
 from epilstm.store.manifests import Split
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 
 #: Bins of an interval at most (200 kb of 25-bp bins), and of all intervals together unless more are asked for.
 INTERVAL_BINS = 8_000
@@ -39,7 +40,7 @@ class SampledBins:
     matrix: Matrix
     embedding: Embedding
     chromosomes: list[str]
-    intervals: list[Block]
+    intervals: list[BinRange]
 
     @cached_property
     def bins(self) -> int:
@@ -109,7 +110,7 @@ def split_known(matrix: Matrix, embedding: Embedding) -> Split | None:
     return embedding.manifest.split or (own if own.train else None)
 
 
-def spread_intervals(matrix: Matrix, places: Sequence[str], bins: int = SAMPLE_BINS) -> list[Block]:
+def spread_intervals(matrix: Matrix, places: Sequence[str], bins: int = SAMPLE_BINS) -> list[BinRange]:
     """Intervals of about equal length, spread evenly over the regions in some places of the genome.
 
     `places` are as in `epilstm.store.manifests.Manifest.region_list`; `bins` is the number of bins of all intervals
@@ -120,11 +121,11 @@ def spread_intervals(matrix: Matrix, places: Sequence[str], bins: int = SAMPLE_B
     DataError
         The places have no regions.
     """
-    intervals: list[Block] = []
+    intervals: list[BinRange] = []
     for region in matrix.regions_in(places):
         if region.bins:
             edges = np.linspace(region.first, region.last, -(-region.bins // INTERVAL_BINS) + 1).astype(int).tolist()
-            intervals += [Block(region.chrom, first, last) for first, last in pairwise(edges)]
+            intervals += [BinRange(region.chrom, first, last) for first, last in pairwise(edges)]
     if not intervals:
         known = ", ".join(dict.fromkeys(region.chrom for region in matrix.regions))
         raise DataError(f"no regions on {', '.join(places) or 'no chromosome'}; the matrix has them on {known}")
@@ -160,7 +161,7 @@ def sampled_pca(matrix: Matrix, bins: int = PCA_BINS) -> Pca:
 
 
 def rows_with_data(
-    representation: Representation, matrix: Matrix, intervals: list[Block]
+    representation: Representation, matrix: Matrix, intervals: list[BinRange]
 ) -> Iterator[NDArray[np.float32]]:
     """(bins with data, size) values of each interval."""
     for interval in intervals:

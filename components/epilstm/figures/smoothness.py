@@ -16,8 +16,9 @@ from epilstm.errors import DataError, ParamsError
 from epilstm.figures.drawing import QUIET, Layout, Plot, bases_as_words, legend_above, new_figure, round_ticks
 from epilstm.figures.looks import label_of, looks_of
 from epilstm.figures.sample import INTERVAL_BINS, SEED, SampledBins, bootstrap, compared
+from epilstm.genome.bin_range import BinRange
 from epilstm.representations.features import Representation
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 
 Distance = Literal["euclidean", "cosine"]
 
@@ -64,7 +65,7 @@ def spaced_lags(largest: int, count: int = LAGS) -> NDArray[np.int64]:
 def measure(
     representation: Representation,
     matrix: Matrix,
-    intervals: list[Block],
+    intervals: list[BinRange],
     lags: NDArray[np.int64],
     distance: Distance = "euclidean",
 ) -> Smoothness:
@@ -74,7 +75,7 @@ def measure(
     ----------
     representation, matrix
         What is measured, and which bins have data.
-    intervals : list of Block
+    intervals : list of BinRange
         One is held in memory at a time. The confidence interval resamples them.
     lags : (n,) int64 array
         In bins.
@@ -112,7 +113,7 @@ def measure(
     return Smoothness(lags, sums.sum(axis=0) / total / random, *bootstrap(means, len(intervals)), total, random)
 
 
-def _pool(representation: Representation, matrix: Matrix, intervals: list[Block]) -> NDArray[np.float32]:
+def _pool(representation: Representation, matrix: Matrix, intervals: list[BinRange]) -> NDArray[np.float32]:
     each = -(-RANDOM_BINS // len(intervals))
     rows = []
     for interval in intervals:

@@ -15,9 +15,10 @@ from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
 from epilstm.figures.track_choice import choose_tracks
 from epilstm.genome.assembly import Region, bins_of
+from epilstm.genome.bin_range import BinRange
 from epilstm.representations.features import Embedding
 from epilstm.store.manifests import MatrixManifest, Scaler
-from epilstm.store.matrix import Block, Matrix, widened
+from epilstm.store.matrix import Matrix
 from epilstm.store.standardisation import to_signal
 
 if TYPE_CHECKING:
@@ -200,10 +201,10 @@ def read_window(
     reconstruction = truth.copy()
     vectors = np.full((whole.bins, embedding.size), np.nan, np.float32)
     for known in matrix.regions_in([region.chrom]):
-        block = Block(region.chrom, max(whole.first, known.first), min(whole.last, known.last))
+        block = BinRange(region.chrom, max(whole.first, known.first), min(whole.last, known.last))
         if block.bins <= 0:
             continue
-        wide = widened(block, [known], CONTEXT_BINS)
+        wide = block.widened([known], CONTEXT_BINS)
         rows, mask = matrix.rows(wide), matrix.mask(block)
         inside, here = _slice(block, wide), _slice(block, whole)
         truth[here][mask] = rows[inside][:, columns][mask]
@@ -222,9 +223,9 @@ def read_window(
     )
 
 
-def _bins_of(region: Region, matrix: Matrix) -> Block:
-    return Block(region.chrom, *bins_of(region, matrix.manifest.bin_size))
+def _bins_of(region: Region, matrix: Matrix) -> BinRange:
+    return BinRange(region.chrom, *bins_of(region, matrix.manifest.bin_size))
 
 
-def _slice(block: Block, whole: Block) -> slice:
+def _slice(block: BinRange, whole: BinRange) -> slice:
     return slice(block.first - whole.first, block.last - whole.first)

@@ -12,25 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from epilstm.genome.bin_range import BinRange
+
 Rows = TypeVar("Rows")
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive bins of one region, within one shard.
-
-    Parameters
-    ----------
-    first, last : int
-        Bins to embed: from `first` to before `last`.
-    region_first, region_last : int
-        Bins of the whole region, which may reach past the chromosome's last bin to complete a frame.
-    """
-
-    first: int
-    last: int
-    region_first: int
-    region_last: int
 
 
 @dataclass(frozen=True)
@@ -40,12 +24,12 @@ class Shard:
     chrom: str
     first: int
     last: int
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[BinRange, ...]
 
     @property
     def bins(self) -> int:
         """Bins to embed."""
-        return sum(stretch.last - stretch.first for stretch in self.stretches)
+        return sum(stretch.bins for stretch in self.stretches)
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ class WindowShape:
         return self.before + self.chunk + self.after
 
 
-def windows_of(stretch: Stretch, shape: WindowShape) -> Iterator[Window]:
+def windows_of(stretch: BinRange, shape: WindowShape) -> Iterator[Window]:
     """Windows that together keep every bin of a stretch once, in order.
 
     All have the same length; only a region shorter than that is run whole. The last window of a region is moved back
@@ -122,7 +106,7 @@ def shards_of(chrom: str, regions: Iterable[tuple[int, int]], bins: int, shard_b
     for first in range(0, bins, shard_bins):
         last = min(first + shard_bins, bins)
         stretches = tuple(
-            Stretch(max(first, region_first), min(last, region_last), region_first, region_last)
+            BinRange(chrom, max(first, region_first), min(last, region_last), (region_first, region_last))
             for region_first, region_last in regions
             if region_first < last and region_last > first
         )

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.genome.bin_range import BinRange
 from epilstm.representations.pca import Pca
 from epilstm.representations.pooling import WindowStatistics, WindowTable, touched_blocks
 from epilstm.store.manifests import EmbeddingsManifest, read_manifest
-from epilstm.store.matrix import Block, Matrix, read_block
+from epilstm.store.matrix import Matrix, read_block
 from epilstm.store.shards import open_bins
 
 Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -32,7 +33,7 @@ class Representation(Protocol):
     def size(self) -> int:
         """Numbers per bin."""
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """(bins, size) values of a block; what they are in bins without data does not matter."""
 
 
@@ -42,7 +43,7 @@ class RawTracks:
     def __init__(self, matrix: Matrix) -> None:
         self.matrix, self.size = matrix, matrix.tracks
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """Standardised tracks."""
         return self.matrix.rows(block)
 
@@ -53,7 +54,7 @@ class PrincipalComponents:
     def __init__(self, matrix: Matrix, pca: Pca, size: int) -> None:
         self.matrix, self.pca, self.size = matrix, pca, min(size, matrix.tracks)
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """Coordinates on the components."""
         return self.pca.transform(self.matrix.rows(block), self.size)
 
@@ -72,7 +73,7 @@ class BinByBin:
     def __init__(self, matrix: Matrix, transform: Transform, size: int) -> None:
         self.matrix, self.transform, self.size = matrix, transform, size
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """What the function makes of a block."""
         return self.transform(self.matrix.rows(block))
 
@@ -94,7 +95,7 @@ class Means:
         self.matrix, self.transform, self.reaches = matrix, transform, list(reaches)
         self.size = width * len(self.reaches)
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """Means over bins with data, reach by reach; 0, the tracks' mean, where there are none."""
         wide = self.matrix.widened(block, max(self.reaches))
         known = self.matrix.mask(wide)
@@ -118,7 +119,7 @@ class Transformed:
     def __init__(self, whole: Representation, transform: Transform, size: int) -> None:
         self.whole, self.transform, self.size = whole, transform, size
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """What the function makes of a block."""
         return self.transform(self.whole.block(block))
 
@@ -129,7 +130,7 @@ class Columns:
     def __init__(self, whole: Representation, first: int, last: int) -> None:
         self.whole, self.first, self.last, self.size = whole, first, last, last - first
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """Those columns of a block."""
         return self.whole.block(block)[:, self.first : self.last]
 
@@ -140,7 +141,7 @@ class SideBySide:
     def __init__(self, parts: Sequence[Representation]) -> None:
         self.parts, self.size = parts, sum(part.size for part in parts)
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """Their values of a block, in their order."""
         return np.concatenate([part.block(block) for part in self.parts], axis=1)
 
@@ -167,7 +168,7 @@ class Embedding:
         self.size = self.manifest.size
         self._values = open_bins(folder / "embeddings.zarr", complete=True)
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """Embeddings as stored.
 
         Raises
@@ -209,7 +210,7 @@ class Network:
         self.matrix, self.run, self.size = matrix, run, size
         self.context_bins, self.frame_bins = context_bins, frame_bins
 
-    def block(self, block: Block) -> NDArray[np.float32]:
+    def block(self, block: BinRange) -> NDArray[np.float32]:
         """What the network makes of a block."""
         wide = self.matrix.widened(block, self.context_bins, self.frame_bins)
         return self.run(self.matrix.rows(wide))[block.first - wide.first : block.last - wide.first]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.store.matrix import Block
+from epilstm.genome.bin_range import BinRange
 
 #: Bins of a window that a quantile is taken of, at most; a longer window gives every k-th of its bins, which bounds the
 #: memory that windows across blocks need.
@@ -199,7 +199,7 @@ def _range_sums(values: NDArray, low: NDArray[np.int64], high: NDArray[np.int64]
     return sums[high] - sums[low]
 
 
-def touched_blocks(blocks: Iterable[Block], table: WindowTable) -> list[Block]:
+def touched_blocks(blocks: Iterable[BinRange], table: WindowTable) -> list[BinRange]:
     """Blocks that hold a bin of some window."""
     spans = {chrom: table.chroms == chrom for chrom in np.unique(table.chroms)}
     return [

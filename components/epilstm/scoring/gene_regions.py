@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.genome.assembly import Region, bins_of
+from epilstm.genome.bin_range import BinRange
 from epilstm.scoring.labels import Gene, read_genes, require_label_files
 from epilstm.scoring.tasks import Task
-from epilstm.store.matrix import Block
 
 #: Base pairs on each side of a transcription start that count as its promoter, as in the imputation field's MSEprom.
 PROMOTER_FLANK = 2_000
@@ -38,7 +38,7 @@ class GeneRegions:
             GENES: _by_chromosome([gene.body for gene in listed], bin_size),
         }
 
-    def masks(self, block: Block) -> dict[str, NDArray[np.bool_]]:
+    def masks(self, block: BinRange) -> dict[str, NDArray[np.bool_]]:
         """(bins,) masks of a block by kind of region; no entries at all without genes."""
         return {kind: _covered(places.get(block.chrom), block) for kind, places in self._places.items() if places}
 
@@ -78,7 +78,7 @@ def _by_chromosome(regions: Iterable[Region], bin_size: int) -> dict[str, NDArra
     return {chrom: np.array(each, dtype=np.int64) for chrom, each in places.items()}
 
 
-def _covered(places: NDArray[np.int64] | None, block: Block) -> NDArray[np.bool_]:
+def _covered(places: NDArray[np.int64] | None, block: BinRange) -> NDArray[np.bool_]:
     steps = np.zeros(block.bins + 1, dtype=np.int64)
     if places is not None:
         first, last = np.clip(places - block.first, 0, block.bins).T

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError, GenomeError
 from epilstm.genome.assembly import Assembly, Region, bin_count, bins_of, merge, parse_region
+from epilstm.genome.bin_range import BinRange
 from epilstm.store.manifests import EmbeddingsManifest, Manifest, read_manifest
 from epilstm.store.shards import BinArray, BinRows, ShardError, open_bins
 
@@ -19,38 +19,12 @@ PIECE_VALUES = 2_500_000
 PIECE_BINS = 100_000
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive bins: ``first`` up to but not including ``last``, within one region of a dataset.
-
-    `region` is the first and one-past-last bin of that region.
-    """
-
-    chrom: str
-    first: int
-    last: int
-    region: tuple[int, int]
-
-    @property
-    def bins(self) -> int:
-        """Number of bins."""
-        return self.last - self.first
-
-    def cut(self, size: int) -> Iterator[Stretch]:
-        """Consecutive stretches that end at multiples of `size` bins, the last where this one does."""
-        first = self.first
-        while first < self.last:
-            last = min((first // size + 1) * size, self.last)
-            yield Stretch(self.chrom, first, last, self.region)
-            first = last
-
-
 def sizes_of(manifest: Manifest) -> dict[str, int]:
     """Length of each chromosome with regions, in the assembly's order."""
     return {chrom: manifest.chromosome_sizes[chrom] for chrom in manifest.chromosomes}
 
 
-def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
+def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[BinRange]:
     """The dataset's regions, or what of them lies in some regions.
 
     Parameters
@@ -61,7 +35,7 @@ def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
 
     Returns
     -------
-    list of Stretch
+    list of BinRange
         In the assembly's order; a bin that a region touches is in.
 
     Raises
@@ -73,7 +47,7 @@ def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
     size = manifest.bin_size
     inside = [(region.chrom, *bins_of(region, size)) for region in manifest.region_list()]
     known = [
-        Stretch(chrom, first, min(last, bin_count(manifest.chromosome_sizes[chrom], size)), (first, last))
+        BinRange(chrom, first, min(last, bin_count(manifest.chromosome_sizes[chrom], size)), (first, last))
         for chrom, first, last in inside
     ]
     if not texts:
@@ -94,23 +68,23 @@ def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[Stretch]:
     return [stretch for region in merge(asked, assembly) for stretch in _overlapping(on, region, size)]
 
 
-def _by_chromosome(stretches: Sequence[Stretch]) -> dict[str, list[Stretch]]:
-    found: dict[str, list[Stretch]] = {}
+def _by_chromosome(stretches: Sequence[BinRange]) -> dict[str, list[BinRange]]:
+    found: dict[str, list[BinRange]] = {}
     for stretch in stretches:
         found.setdefault(stretch.chrom, []).append(stretch)
     return found
 
 
-def _overlapping(known: Mapping[str, Sequence[Stretch]], region: Region, bin_size: int) -> list[Stretch]:
+def _overlapping(known: Mapping[str, Sequence[BinRange]], region: Region, bin_size: int) -> list[BinRange]:
     first, last = bins_of(region, bin_size)
     return [
-        Stretch(each.chrom, max(first, each.first), min(last, each.last), each.region)
+        BinRange(each.chrom, max(first, each.first), min(last, each.last), each.region)
         for each in known.get(region.chrom, ())
         if each.first < last and first < each.last
     ]
 
 
-def within(stretches: Sequence[Stretch], regions: Sequence[Region], bin_size: int) -> list[Stretch]:
+def within(stretches: Sequence[BinRange], regions: Sequence[Region], bin_size: int) -> list[BinRange]:
     """What of stretches lies in some regions; a bin that a region touches is in."""
     known = _by_chromosome(stretches)
     return [part for region in regions for part in _overlapping(known, region, bin_size)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.assembly import Region, bins_of
+from epilstm.genome.bin_range import BinRange
 from epilstm.store.arrays import Masks
 from epilstm.store.manifests import MatrixManifest, read_manifest
 from epilstm.store.shards import open_bins
@@ -22,44 +22,7 @@ BLOCK_VALUES = 2_500_000
 BLOCK_BINS_MIN, BLOCK_BINS_MAX = 2_000, 100_000
 
 
-@dataclass(frozen=True)
-class Block:
-    """Consecutive bins of one region: ``first`` up to but not including ``last``."""
-
-    chrom: str
-    first: int
-    last: int
-
-    @property
-    def bins(self) -> int:
-        """Number of bins."""
-        return self.last - self.first
-
-
-def cut(region: Block, size: int) -> list[Block]:
-    """Consecutive blocks of a region that end at multiples of `size` bins, the last where the region does.
-
-    With whole chunks of the stored array as size, each chunk is in one block and so decompressed once.
-    """
-    ends = [*range((region.first // size + 1) * size, region.last, size), region.last]
-    firsts = [region.first, *ends[:-1]]
-    return [Block(region.chrom, first, last) for first, last in zip(firsts, ends, strict=True)]
-
-
-def widened(block: Block, regions: Iterable[Block], margin: int, frame: int = 1) -> Block:
-    """A block with `margin` bins more on either side, as far as the region that it lies in goes.
-
-    It begins at a multiple of `frame` bins from the region's first, for which the margin may be a little wider.
-    """
-    for region in regions:
-        if region.chrom == block.chrom and region.first <= block.first and block.last <= region.last:
-            first = max(region.first, block.first - margin)
-            first -= (first - region.first) % frame
-            return Block(block.chrom, first, min(region.last, block.last + margin))
-    raise ValueError(f"{block} is not inside a region")
-
-
-def read_block(arrays: Mapping[str, Any], block: Block) -> NDArray:
+def read_block(arrays: Mapping[str, Any], block: BinRange) -> NDArray:
     """Rows of a block from the array of its chromosome."""
     return np.asarray(arrays[block.chrom][block.first : block.last])
 
@@ -93,25 +56,25 @@ class Matrix:
         """Number of tracks."""
         return len(self.manifest.tracks)
 
-    def regions_in(self, places: Sequence[str] | None) -> list[Block]:
+    def regions_in(self, places: Sequence[str] | None) -> list[BinRange]:
         """Regions, all or what lies in some places (see `Manifest.region_list`)."""
         size = self.manifest.bin_size
-        return [Block(region.chrom, *bins_of(region, size)) for region in self.manifest.region_list(places)]
+        return [BinRange(region.chrom, *bins_of(region, size)) for region in self.manifest.region_list(places)]
 
-    def blocks(self, places: Sequence[str] | None = None) -> list[Block]:
+    def blocks(self, places: Sequence[str] | None = None) -> list[BinRange]:
         """Regions, all or what lies in some places, cut into blocks of whole chunks; in the manifest's order."""
         return [block for region in self.regions_in(places) for block in self._cut(region)]
 
-    def _cut(self, region: Block) -> list[Block]:
+    def _cut(self, region: BinRange) -> list[BinRange]:
         size = int(np.clip(BLOCK_VALUES // max(self.tracks, 1), BLOCK_BINS_MIN, BLOCK_BINS_MAX))
         chunk = self._values[region.chrom].chunks[0]
-        return cut(region, max(1, size // chunk) * chunk)
+        return region.cut(max(1, size // chunk) * chunk)
 
-    def mask(self, block: Block) -> NDArray[np.bool_]:
+    def mask(self, block: BinRange) -> NDArray[np.bool_]:
         """Which bins of a block have data."""
         return read_block(self._masks, block)
 
-    def rows(self, block: Block) -> NDArray[np.float32]:
+    def rows(self, block: BinRange) -> NDArray[np.float32]:
         """Standardised (bin, track) values of a block, as the model sees them: in bins without data, a signal of 0."""
         return read_block(self._values, block).astype(np.float32)
 
@@ -120,7 +83,7 @@ class Matrix:
 
         The matrix's own regions are wider: they are whole frames, and their edges may have no data.
         """
-        bounds: dict[Block, tuple[int, int]] = {}
+        bounds: dict[BinRange, tuple[int, int]] = {}
         for region in self.regions:
             for block in self._cut(region):
                 filled = np.flatnonzero(self.mask(block))
@@ -133,10 +96,10 @@ class Matrix:
             for region, (first, last) in bounds.items()
         ]
 
-    def widened(self, block: Block, margin: int, frame: int = 1) -> Block:
+    def widened(self, block: BinRange, margin: int, frame: int = 1) -> BinRange:
         """A block with more bins around it (see `widened`), as far as its region goes."""
-        return widened(block, self.regions_on(block.chrom), margin, frame)
+        return block.widened(self.regions_on(block.chrom), margin, frame)
 
-    def regions_on(self, chrom: str) -> list[Block]:
+    def regions_on(self, chrom: str) -> list[BinRange]:
         """Regions of one chromosome."""
-        return [Block(chrom, first, last) for first, last in self.manifest.bin_ranges.get(chrom, [])]
+        return [BinRange(chrom, first, last) for first, last in self.manifest.bin_ranges.get(chrom, [])]

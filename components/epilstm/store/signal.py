@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.genome.assembly import bins_of
+from epilstm.genome.bin_range import BinRange
 from epilstm.store.arrays import Masks, open_signal
 from epilstm.store.manifests import SignalManifest, read_manifest
-from epilstm.store.matrix import Block
 from epilstm.store.matrix_writing import require_files
 from epilstm.tracks.identity import TrackSet, named_as
 
@@ -41,7 +41,7 @@ class SignalReader:
         self.track_set = own if reference is None else named_as(own, reference)
         require_files(folder / "signal.zarr", self.manifest, self.manifest.chromosomes)
         self.regions = [
-            Block(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
+            BinRange(region.chrom, *bins_of(region, self.manifest.bin_size)) for region in self.manifest.region_list()
         ]
         self._values = open_signal(folder / "signal.zarr")
         self._masks = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
@@ -55,15 +55,15 @@ class SignalReader:
         """First and one-past-last bin of each region, by chromosome."""
         return self.manifest.bin_ranges
 
-    def regions_on(self, chrom: str) -> list[Block]:
+    def regions_on(self, chrom: str) -> list[BinRange]:
         """Regions of one chromosome."""
-        return [Block(chrom, first, last) for first, last in self.manifest.bin_ranges.get(chrom, [])]
+        return [BinRange(chrom, first, last) for first, last in self.manifest.bin_ranges.get(chrom, [])]
 
-    def mask(self, block: Block) -> NDArray[np.bool_]:
+    def mask(self, block: BinRange) -> NDArray[np.bool_]:
         """Which bins of a block have data in any track."""
         return self._masks[block.chrom][block.first : block.last]
 
-    def signal(self, block: Block) -> NDArray[np.float32]:
+    def signal(self, block: BinRange) -> NDArray[np.float32]:
         """Raw signal of a block, (bin, track), NaN where a track has no data.
 
         Raises

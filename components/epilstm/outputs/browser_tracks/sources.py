@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from epilstm.errors import ModelError, ParamsError
 from epilstm.files.outputs import fingerprint
+from epilstm.genome.bin_range import BinRange
 from epilstm.store.arrays import Masks
-from epilstm.store.bin_ranges import Stretch, open_embeddings, piece_bins, read_rows, stretches_of
+from epilstm.store.bin_ranges import open_embeddings, piece_bins, read_rows, stretches_of
 from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names, read_manifest
 from epilstm.store.shards import open_bins
 from epilstm.tracks.bigwig_columns import Piece
@@ -48,7 +49,7 @@ class Source(ABC):
     columns: list[str]
     tracks: TrackSet | None
     provenance: dict[str, Any]
-    stretches: list[Stretch]
+    stretches: list[BinRange]
 
     @property
     def bins(self) -> int:
@@ -168,8 +169,8 @@ class Reconstruction(Source):
         for stretch in self.stretches:
             mask = masks[stretch.chrom]
             for part in stretch.cut(piece_bins(len(self.manifest.tracks), frame)):
-                start = max(part.region[0], (part.first - CONTEXT_BINS) // frame * frame)
-                stop = min(part.region[1], -(-(part.last + CONTEXT_BINS) // frame) * frame)
+                start = max(part.region_first, (part.first - CONTEXT_BINS) // frame * frame)
+                stop = min(part.region_last, -(-(part.last + CONTEXT_BINS) // frame) * frame)
                 rows = read_rows(self.folder, self._values[part.chrom], start, stop)
                 kept = slice(part.first - start, part.last - start)
                 values = self._signal(rows, kept)

@@ -15,6 +15,7 @@ from epilstm import __version__
 from epilstm.console import log, progress
 from epilstm.errors import DataError
 from epilstm.files.outputs import MANIFEST, fingerprint, sha256_file, write_json, written_whole
+from epilstm.genome.bin_range import BinRange
 from epilstm.outputs.segmentation.annotation import read_annotation
 from epilstm.outputs.segmentation.chromatin import kinds_of, marks_of
 from epilstm.outputs.segmentation.colours import Colour, arbitrary_colours
@@ -30,7 +31,7 @@ from epilstm.outputs.segmentation.states import (
 )
 from epilstm.outputs.segmentation.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.runtime.runner import check_apart, record_path
-from epilstm.store.bin_ranges import Stretch, open_embeddings, piece_bins, read_rows, stretches_of, within
+from epilstm.store.bin_ranges import open_embeddings, piece_bins, read_rows, stretches_of, within
 from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, dimension_names, read_manifest, read_scaler
 from epilstm.store.shards import open_bins
 from epilstm.store.standardisation import to_signal
@@ -41,7 +42,7 @@ METHODS: dict[str, type[KMeansStates] | type[HmmStates]] = {"kmeans": KMeansStat
 #: What identifies a folder with a segmentation, in its manifest.
 SEGMENTATION_FORMAT = "epilstm.segmentation/1"
 
-Segmentation = list[tuple[Stretch, States]]
+Segmentation = list[tuple[BinRange, States]]
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,13 @@ def matching_matrix(folder: Path, embeddings: EmbeddingsManifest) -> MatrixManif
 
 
 def fitted_on(
-    stretches: Sequence[Stretch], embeddings: EmbeddingsManifest, matrix: MatrixManifest | None
-) -> tuple[list[Stretch], str]:
+    stretches: Sequence[BinRange], embeddings: EmbeddingsManifest, matrix: MatrixManifest | None
+) -> tuple[list[BinRange], str]:
     """Stretches to fit states on, and what they are called: the training chromosomes where they are known, else all.
 
     Parameters
     ----------
-    stretches : sequence of Stretch
+    stretches : sequence of BinRange
         Of the embeddings.
     embeddings : EmbeddingsManifest
         Its split, that of the model, goes before that of the matrix.
@@ -188,7 +189,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def parts_of(stretch: Stretch, states: States, size: int) -> Iterator[tuple[Stretch, States]]:
+def parts_of(stretch: BinRange, states: States, size: int) -> Iterator[tuple[BinRange, States]]:
     """Parts of a stretch with their states, that memory holds."""
     for part in stretch.cut(size):
         yield part, states[part.first - stretch.first : part.last - stretch.first]

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from epilstm.genome.bin_range import BinRange
 from epilstm.outputs.segmentation.states import NO_STATE, States
-from epilstm.store.bin_ranges import Stretch
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def without_short(states: States, least: int) -> States:
     return result
 
 
-def segments_of(stretch: Stretch, states: States, bin_size: int, size: int) -> Iterator[Segment]:
+def segments_of(stretch: BinRange, states: States, bin_size: int, size: int) -> Iterator[Segment]:
     """Segments of a stretch, in order; the last bin of a chromosome of `size` base pairs ends with it."""
     edges = np.concatenate([[0], np.flatnonzero(np.diff(states)) + 1, [len(states)]]).tolist()
     for first, last in pairwise(edges):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from epilstm.errors import DataError
-from epilstm.store.bin_ranges import PIECE_BINS, Stretch, read_rows
+from epilstm.genome.bin_range import BinRange
+from epilstm.store.bin_ranges import PIECE_BINS, read_rows
 from epilstm.store.shards import BinArray, BinRows
 from epilstm.tracks.bigwig_columns import runs
 
@@ -159,7 +160,7 @@ class HmmStates(StateModel):
 
 
 def training_sequences(
-    arrays: Mapping[str, BinArray | BinRows], stretches: Sequence[Stretch], bins: int, where: str
+    arrays: Mapping[str, BinArray | BinRows], stretches: Sequence[BinRange], bins: int, where: str
 ) -> list[NDArray[np.float32]]:
     """Sequences of consecutive bins with data, spread evenly over some stretches.
 
@@ -167,7 +168,7 @@ def training_sequences(
     ----------
     arrays : mapping of str to BinRows
         Embeddings by chromosome.
-    stretches : sequence of Stretch
+    stretches : sequence of BinRange
     bins : int
         About how many, at most.
     where : str
@@ -190,7 +191,7 @@ def training_sequences(
     return sequences
 
 
-def decode_stretch(model: StateModel, array: BinArray | BinRows, stretch: Stretch) -> States:
+def decode_stretch(model: StateModel, array: BinArray | BinRows, stretch: BinRange) -> States:
     """States of a stretch's bins, `NO_STATE` where there is no data; memory is that of a piece.
 
     Parameters
@@ -198,7 +199,7 @@ def decode_stretch(model: StateModel, array: BinArray | BinRows, stretch: Stretc
     model : StateModel
     array : BinRows
         Embeddings of the stretch's chromosome.
-    stretch : Stretch
+    stretch : BinRange
     """
     states = np.full(stretch.bins, NO_STATE, np.uint8)
     for part in stretch.cut(PIECE_BINS):

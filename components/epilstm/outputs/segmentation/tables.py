@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.genome.bin_range import BinRange
 from epilstm.outputs.segmentation.annotation import Annotation
 from epilstm.outputs.segmentation.states import NO_STATE, States
-from epilstm.store.bin_ranges import Stretch
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Enrichment:
 
 
 def enrichment_of(
-    segmentation: Iterable[tuple[Stretch, States]],
+    segmentation: Iterable[tuple[BinRange, States]],
     states: int,
     annotation: Annotation | None,
     bin_size: int,
@@ -91,7 +91,7 @@ def enrichment_of(
 
     Parameters
     ----------
-    segmentation : iterable of (Stretch, (bin,) uint8 array)
+    segmentation : iterable of (BinRange, (bin,) uint8 array)
     states : int
     annotation : Annotation or None
         None counts the states' bases only.

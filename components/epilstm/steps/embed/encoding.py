@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.core_encoder import ContextEncoder, windows_by_time
 from epilstm.model.frames import frame_tokens, spread_codes
-from epilstm.model.genome_windows import Shard, Stretch, Window, WindowShape, batches_of, windows_of
+from epilstm.model.genome_windows import Shard, Window, WindowShape, batches_of, windows_of
 
 #: Values (bins x tracks) read at once, which bounds memory whatever the number of tracks.
 READ_VALUES = 8_000_000
@@ -68,11 +69,11 @@ class StretchTokens:
 
     Parameters
     ----------
-    stretch : Stretch
+    stretch : BinRange
     frame_bins : int
     """
 
-    def __init__(self, stretch: Stretch, frame_bins: int) -> None:
+    def __init__(self, stretch: BinRange, frame_bins: int) -> None:
         self.frame_bins = frame_bins
         self.first = self.next = -(-stretch.first // frame_bins) * frame_bins
         self.limit = min(-(-stretch.last // frame_bins) * frame_bins, stretch.region_last)
@@ -106,14 +107,14 @@ class ShardContext:
     encode: ContextEncoder
     warmup: int
 
-    def __call__(self, array: Any, stretch: Stretch, own: StretchTokens) -> NDArray[np.float32]:
+    def __call__(self, array: Any, stretch: BinRange, own: StretchTokens) -> NDArray[np.float32]:
         """Code (bins, dim) of every bin of a stretch of a chromosome's matrix.
 
         Parameters
         ----------
         array : BinArray
             The chromosome's matrix, from which the frames around are read.
-        stretch : Stretch
+        stretch : BinRange
         own : StretchTokens
             Of the frames within.
 

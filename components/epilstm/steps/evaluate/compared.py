@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import ParamsError
+from epilstm.genome.bin_range import BinRange
 from epilstm.params import EvaluateParams
 from epilstm.representation_names import OF_TWO_LEVELS, Part, RepresentationName, with_distances
 from epilstm.representations.features import (
@@ -25,7 +26,7 @@ from epilstm.representations.pca import Moments, Pca, fit_pca
 from epilstm.representations.varimax_pca import VarimaxPca, fit_varimax_pca
 from epilstm.scoring.prediction import MAJORITY
 from epilstm.store.evaluation_results import EMBEDDING, REPRESENTATIONS
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def size_of(part: Part, embedding_size: int, width: int) -> int:
 
 
 def fit_wide(
-    names: Iterable[RepresentationName], matrix: Matrix, blocks: Sequence[Block]
+    names: Iterable[RepresentationName], matrix: Matrix, blocks: Sequence[BinRange]
 ) -> dict[RepresentationName, Pca]:
     """PCA of what the names have in brackets, each once, of standardised columns over some training blocks.
 
@@ -123,7 +124,7 @@ def fit_wide(
     names : iterable of RepresentationName
         Means have distances.
     matrix : Matrix
-    blocks : sequence of Block
+    blocks : sequence of BinRange
     """
     inner = dict.fromkeys(part.of for name in names for part in name.parts if part.of is not None)
     found = {}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.genome.bin_range import BinRange
 from epilstm.params import EvaluateParams
 from epilstm.representations.pca import Moments
 from epilstm.scoring.bootstrap import verdict_of
@@ -33,7 +34,7 @@ from epilstm.store.evaluation_results import (
     Verdict,
 )
 from epilstm.store.manifests import Scaler
-from epilstm.store.matrix import Block, Matrix, cut
+from epilstm.store.matrix import Matrix
 
 if TYPE_CHECKING:
     from epilstm.steps.evaluate.factorisation import Factorisation
@@ -264,9 +265,9 @@ def track_folds(names: Sequence[tuple[str, str]], tracks: Sequence[int], count: 
     return [fold for fold in folds if fold]
 
 
-def sampled_stretches(matrix: Matrix, places: Sequence[str], bins: int) -> list[Block]:
+def sampled_stretches(matrix: Matrix, places: Sequence[str], bins: int) -> list[BinRange]:
     """Stretches of `STRETCH_BINS` at most, of about so many bins in all, evenly spaced over some places."""
-    pieces = [piece for region in matrix.regions_in(places) for piece in cut(region, STRETCH_BINS)]
+    pieces = [piece for region in matrix.regions_in(places) for piece in region.cut(STRETCH_BINS)]
     wanted = max(1, round(len(pieces) * bins / max(sum(piece.bins for piece in pieces), 1)))
     return [pieces[at * len(pieces) // wanted] for at in range(wanted)] if wanted < len(pieces) else pieces
 
@@ -354,7 +355,7 @@ def scored_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
     return split.test if params.imputation.split == "test" else split.validation
 
 
-def scored_stretches(matrix: Matrix, params: EvaluateParams) -> list[Block]:
+def scored_stretches(matrix: Matrix, params: EvaluateParams) -> list[BinRange]:
     """Stretches that are imputed."""
     return sampled_stretches(matrix, scored_chromosomes(matrix, params), params.imputation.bins)
 

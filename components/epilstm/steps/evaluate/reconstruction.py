@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
+from epilstm.genome.bin_range import BinRange
 from epilstm.representations.features import Representation
 from epilstm.representations.pca import Moments, Pca, fit_readout, joint_rows
 from epilstm.scoring.gene_regions import GeneRegions
 from epilstm.steps.evaluate.measures import SignalErrors, unstandardised
 from epilstm.store.evaluation_results import PcaPoint, Reconstruction, ReconstructionScore
 from epilstm.store.manifests import Scaler
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 
 #: Training bins that the untrained encoder's read-out is fitted on, at most: far more than it has weights.
 READOUT_BINS = 200_000
@@ -39,7 +40,7 @@ def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
     return moments
 
 
-def readout_blocks(matrix: Matrix) -> list[Block]:
+def readout_blocks(matrix: Matrix) -> list[BinRange]:
     """Blocks of the training chromosomes, about `READOUT_BINS` bins spread evenly over them."""
     blocks = matrix.blocks(matrix.manifest.split.train)
     return blocks[:: max(1, round(sum(block.bins for block in blocks) / READOUT_BINS))]

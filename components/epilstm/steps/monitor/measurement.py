@@ -10,12 +10,13 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.reconstruction import ReconstructionError
 from epilstm.representations.pca import Moments
 from epilstm.steps.monitor.similarity import CrossProducts
 from epilstm.store.distributions import Counts, counts_of
 from epilstm.store.manifests import ReferenceHistograms, Scaler
-from epilstm.store.matrix import Block, Matrix, widened
+from epilstm.store.matrix import Matrix
 from epilstm.store.signal import SignalReader
 from epilstm.store.standardisation import missing_where_uncovered, standardise, stored, to_signal
 
@@ -44,10 +45,10 @@ class RunModel:
     margin: int = 0
     frame: int = 1
 
-    def around(self, block: Block, regions: Iterable[Block]) -> Block:
+    def around(self, block: BinRange, regions: Iterable[BinRange]) -> BinRange:
         """What must be run for a block of one of the regions; as their first bins, frames begin at its multiples."""
-        framed = [Block(each.chrom, each.first // self.frame * self.frame, each.last) for each in regions]
-        return widened(block, framed, self.margin, self.frame)
+        framed = [BinRange(each.chrom, each.first // self.frame * self.frame, each.last) for each in regions]
+        return block.widened(framed, self.margin, self.frame)
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ class Reference:
 def measure_same_bins(
     reference: Reference,
     signal: SignalReader,
-    blocks: Sequence[Block],
+    blocks: Sequence[BinRange],
     model: RunModel | None,
     advance: Callable[[int], None],
 ) -> Measurement:
@@ -262,7 +263,7 @@ def measure_same_bins(
     ----------
     reference : Reference
     signal : SignalReader
-    blocks : sequence of Block
+    blocks : sequence of BinRange
         In both, chromosome by chromosome.
     model : RunModel or None
         None leaves the model's statistics out.
@@ -284,8 +285,8 @@ def measure_same_bins(
             mask, all_rows = reference.matrix.mask(block), reference.matrix.rows(wide)
             rows = all_rows[block.first - wide.first :][: block.bins]
             # Beyond the new data's own region, what is around them stays the reference's.
-            near = widened(block, signal.regions_on(block.chrom), max(block.first - wide.first, wide.last - block.last))
-            near = Block(block.chrom, max(near.first, wide.first), min(near.last, wide.last))
+            near = block.widened(signal.regions_on(block.chrom), max(block.first - wide.first, wide.last - block.last))
+            near = BinRange(block.chrom, max(near.first, wide.first), min(near.last, wide.last))
             near_values = signal.signal(near)
             values = near_values[block.first - near.first :][: block.bins]
             known, was = np.arcsinh(values[mask]), reference.arcsinh(rows[mask])
@@ -311,7 +312,7 @@ def measure_same_bins(
 
 
 def measure_reference(
-    reference: Reference, blocks: Sequence[Block], model: RunModel | None, advance: Callable[[int], None]
+    reference: Reference, blocks: Sequence[BinRange], model: RunModel | None, advance: Callable[[int], None]
 ) -> Measurement:
     """Count the reference alone; parameters as for `measure_same_bins`."""
     done, old = Measurement(), reference.tracks
@@ -339,7 +340,7 @@ def add_elsewhere(
     done: Measurement,
     reference: Reference,
     signal: SignalReader,
-    blocks: Sequence[Block],
+    blocks: Sequence[BinRange],
     model: RunModel | None,
     advance: Callable[[int], None],
 ) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from epilstm.store.matrix import Block
+from epilstm.genome.bin_range import BinRange
 
 Ranges = Sequence[tuple[int, int]]
 
@@ -21,7 +21,7 @@ def overlap(ours: Ranges, theirs: Ranges) -> list[tuple[int, int]]:
     return sorted((first, last) for first, last in both if first < last)
 
 
-def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[Block]:
+def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[BinRange]:
     """Blocks spread evenly over each chromosome's ranges, of about so many bins in all, or every bin if fewer.
 
     Parameters
@@ -31,7 +31,7 @@ def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[Bl
     bins_per_chromosome : int
     """
     size = min(BLOCK_BINS, bins_per_chromosome)
-    chosen: list[Block] = []
+    chosen: list[BinRange] = []
     for chrom, stretches in ranges.items():
         blocks = [block for begin, last in stretches for block in equal_parts(chrom, begin, last, size)]
         wanted = round(bins_per_chromosome * len(blocks) / max(sum(block.bins for block in blocks), 1))
@@ -43,8 +43,8 @@ def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[Bl
     return chosen
 
 
-def equal_parts(chrom: str, first: int, last: int, size: int) -> list[Block]:
+def equal_parts(chrom: str, first: int, last: int, size: int) -> list[BinRange]:
     """A stretch cut into parts of about a size, of equal length: a short rest would be a poor sample by itself."""
     parts = max(1, round((last - first) / size))
     edges = np.linspace(first, last, parts + 1).round().astype(int).tolist()
-    return [Block(chrom, begin, end) for begin, end in pairwise(edges)]
+    return [BinRange(chrom, begin, end) for begin, end in pairwise(edges)]

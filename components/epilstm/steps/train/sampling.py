@@ -3,54 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.frames import frame_tokens
 from epilstm.steps.train.streams import StoredMatrix, Window
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive bins of one chromosome: ``first`` up to but not including ``last``."""
-
-    chrom: str
-    first: int
-    last: int
-
-    @property
-    def bins(self) -> int:
-        """Number of bins."""
-        return self.last - self.first
-
-
-def runs_of(windows: Sequence[Window]) -> list[Stretch]:
+def runs_of(windows: Sequence[Window]) -> list[BinRange]:
     """Windows that follow each other within a region, joined."""
-    runs: list[Stretch] = []
+    runs: list[BinRange] = []
     for window in windows:
         last = window.first + window.bins
         if runs and not window.fresh:
-            runs[-1] = Stretch(window.chrom, runs[-1].first, last)
+            runs[-1] = BinRange(window.chrom, runs[-1].first, last)
         else:
-            runs.append(Stretch(window.chrom, window.first, last))
+            runs.append(BinRange(window.chrom, window.first, last))
     return runs
 
 
-def cut_evenly(runs: Sequence[Stretch], bins: int) -> list[Stretch]:
+def cut_evenly(runs: Sequence[BinRange], bins: int) -> list[BinRange]:
     """Runs cut into stretches of a length, the last of each moved back to end with it; a shorter run stays whole."""
     stretches = []
     for run in runs:
         for first in range(run.first, max(run.last - bins, run.first) + 1, bins):
-            stretches.append(Stretch(run.chrom, first, min(first + bins, run.last)))
+            stretches.append(BinRange(run.chrom, first, min(first + bins, run.last)))
         if stretches[-1].last < run.last:
-            stretches.append(Stretch(run.chrom, run.last - bins, run.last))
+            stretches.append(BinRange(run.chrom, run.last - bins, run.last))
     return stretches
 
 
-def spread_evenly(stretches: Sequence[Stretch], bins: int) -> list[Stretch]:
+def spread_evenly(stretches: Sequence[BinRange], bins: int) -> list[BinRange]:
     """Stretches spread evenly over all, of at most so many bins together, but one at least."""
     total = sum(stretch.bins for stretch in stretches)
     if total <= bins:
@@ -61,17 +47,17 @@ def spread_evenly(stretches: Sequence[Stretch], bins: int) -> list[Stretch]:
 
 
 def read_stretches(
-    matrix: Path, stretches: Sequence[Stretch]
+    matrix: Path, stretches: Sequence[BinRange]
 ) -> Iterator[tuple[NDArray[np.float16], NDArray[np.bool_]]]:
     """Values (bins, track) and mask (bins,) of each stretch."""
     stored = StoredMatrix(matrix, (stretch.chrom for stretch in stretches))
     for stretch in stretches:
-        bins = slice(stretch.first, stretch.last)
+        bins = stretch.slice
         yield stored.values[stretch.chrom][bins], stored.masks[stretch.chrom][bins]
 
 
 def token_sequences(
-    matrix: Path, stretches: Sequence[Stretch], frame_bins: int
+    matrix: Path, stretches: Sequence[BinRange], frame_bins: int
 ) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     """Tokens (frame, 3 * track) of each stretch, and which of its frames have data (frame,)."""
     sequences = []
