@@ -15,6 +15,7 @@ import numpy as np
 from epilstm.console import log, progress
 from epilstm.errors import DataError, EpilstmError, ParamsError
 from epilstm.files.outputs import fingerprint, to_json
+from epilstm.genome.bin_range import BinRange
 from epilstm.params import MonitorParams
 from epilstm.runtime.runner import StepContext, StepResult
 from epilstm.steps.monitor.drift import (
@@ -41,7 +42,7 @@ from epilstm.steps.monitor.served import evaluate_served, read_served, usual_mom
 from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import distribution_scores, model_scores, similarity_scores
 from epilstm.store.manifests import SCALER_FILE, read_reference_histograms, read_scaler, require_binned_alike
-from epilstm.store.matrix import Block, Matrix
+from epilstm.store.matrix import Matrix
 from epilstm.store.signal import SignalReader
 
 #: Tracks with a finding that are logged; the page has them all.
@@ -131,9 +132,9 @@ class Sample:
 
     Parameters
     ----------
-    everywhere : list of Block
+    everywhere : list of BinRange
         Of the reference.
-    new : list of Block
+    new : list of BinRange
         Of the new tracks; empty without any.
     same : bool
         Whether these are bins of the reference, too.
@@ -141,8 +142,8 @@ class Sample:
         Chromosomes of the new tracks without bins of the reference, where others have some.
     """
 
-    everywhere: list[Block]
-    new: list[Block]
+    everywhere: list[BinRange]
+    new: list[BinRange]
     same: bool
     not_compared: list[str]
 
