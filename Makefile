@@ -19,7 +19,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot gallery test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
+.PHONY: help demo pilot gallery check test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -63,6 +63,9 @@ gallery: env ## draw the README's figure and docs/gallery from a finished `make 
 	$(foreach kind,smoothness density loadings,epilstm plot $(kind) $(FINE) $(EMBEDDED) \
 		--to docs/gallery/$(kind).png &&) true
 	epilstm plot training $(FINE) --history $(HISTORY) --to docs/gallery/training.png
+
+check: env lint ## run the linters, the contract of imports and the unit tests: before every push
+	pytest -m unit -n 2 $(PYTEST_ARGS)
 
 test: env lint ## run the linters and every test
 	pytest $(PYTEST_ARGS)

@@ -25,8 +25,21 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first."""
+    """Mark the unit tests, and run what needs processes, servers or containers last."""
+    for item in items:
+        if item.get_closest_marker("integration") is None and not _shared_fixtures(item):
+            item.add_marker("unit")
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+
+
+def _shared_fixtures(item: pytest.Item) -> set[str]:
+    """Fixtures of this project that several tests share, such as the outputs of steps that were run once."""
+    known = item._fixtureinfo.name2fixturedefs if hasattr(item, "_fixtureinfo") else {}
+    return {
+        name
+        for name, found in known.items()
+        if found and found[-1].scope != "function" and found[-1].func.__module__.partition(".")[0] != "_pytest"
+    }
 
 
 @pytest.fixture
