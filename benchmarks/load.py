@@ -1,4 +1,4 @@
-"""A load generator that costs little itself: ``python -m benchmarks.load JSON`` prints what came of it as JSON.
+"""A load generator that costs little itself: ``python -m benchmarks.load JSON`` prints its results as JSON.
 
 REST requests go through plain sockets, encoded once before; gRPC through tritonclient, like anyone's.
 """
@@ -45,7 +45,7 @@ def rest_request(values: np.ndarray, binary: bool) -> bytes:
 def rest_sender(port: int, request: bytes) -> Send:
     """Sends a request over one connection, again and again."""
     connection: socket.socket | None = None
-    room = bytearray(1 << 20)
+    buffer = bytearray(1 << 20)
 
     def connect() -> socket.socket:
         made = socket.create_connection(("127.0.0.1", port))
@@ -59,15 +59,15 @@ def rest_sender(port: int, request: bytes) -> Send:
         connection.sendall(request)
         came, end = 0, -1
         while end < 0:
-            got = connection.recv_into(memoryview(room)[came:])
+            got = connection.recv_into(memoryview(buffer)[came:])
             if not got:
                 raise ConnectionError("closed")
             came += got
-            end = room.find(b"\r\n\r\n", 0, came)
-        head = bytes(room[:end]).lower()
+            end = buffer.find(b"\r\n\r\n", 0, came)
+        head = bytes(buffer[:end]).lower()
         missing = end + 4 + int(head.partition(b"content-length:")[2].split(b"\r\n")[0]) - came
         while missing > 0:
-            missing -= connection.recv_into(room, min(missing, len(room)))
+            missing -= connection.recv_into(buffer, min(missing, len(buffer)))
         if b"connection: close" in head:
             connection.close()
             connection = None

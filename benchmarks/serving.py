@@ -77,10 +77,10 @@ class ServerProcess:
             [*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
         assert self.process.stderr is not None
-        told = [self.process.stderr.readline()]
-        if '"http_port"' not in told[0]:
-            raise RuntimeError(f"the server did not start: {told[0]}{self.process.stderr.read()}")
-        ports = json.loads(told[0])
+        ready = self.process.stderr.readline()
+        if '"http_port"' not in ready:
+            raise RuntimeError(f"the server did not start: {ready}{self.process.stderr.read()}")
+        ports = json.loads(ready)
         self.ports = {"rest": ports["http_port"], "json": ports["http_port"], "grpc": ports["grpc_port"]}
 
     def status(self, field: str) -> int:

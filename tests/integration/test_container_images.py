@@ -36,7 +36,7 @@ IMPORTS = {
         *("pyBigWig", "zarr", "s3fs", "gcsfs", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "tensorboard"),
         *("numpy.testing", "scipy.stats", "torch.utils.tensorboard", "fsspec", "jinja2", "safetensors.torch"),
     ),
-    "serve": ("onnxruntime", "grpc", "httptools", "orjson"),
+    "serve": ("onnxruntime", "grpc", "uvicorn", "orjson"),
     "pipeline": (
         "kfp",
         "kfp.kubernetes",

@@ -74,7 +74,7 @@ def files_of(
     SamplesheetError
         Tracks are missing.
     TrackError
-        A remote file cannot be had, or is not the one that the samplesheet says.
+        A remote file is unavailable, or is not the one that the samplesheet says.
     """
     listed = read_samplesheet(sheet)
     there = TrackSet.of([track.identity for track in listed])
@@ -163,7 +163,7 @@ class ChromosomeSignal:
             self._open = opening.pop_all()
         return self
 
-    def __exit__(self, *told: object) -> None:
+    def __exit__(self, *details: object) -> None:
         self._open.close()
         for bigwig in self._bigwigs:
             if bigwig.empty_intervals:

@@ -196,7 +196,7 @@ class Connection(ABC):
     def __enter__(self) -> Connection:
         return self
 
-    def __exit__(self, *told: object) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()
 
     def describe(self, model: str) -> ServedModel:

@@ -138,7 +138,7 @@ def binning_of(request: Request, served: ServedEncoder) -> Binning:
     """
     name = request.assembly or served.encoder.properties.get("assembly", "")
     if request.assembly is None and name not in BUILT_IN_ASSEMBLIES:
-        raise ParamsError(f"the server's assembly is {name!r}, not one of ours; give its chrom.sizes file (--assembly)")
+        raise ParamsError(f"the server's assembly is {name!r}, not a known one; give its chrom.sizes file (--assembly)")
     assembly, bin_size = load_assembly(name), served.bin_size
     if request.bed is not None:
         regions = read_regions(request.bed, assembly, bin_size)

@@ -54,24 +54,26 @@ class GrpcConnection(Connection):
         self._channel.close()
 
     def _describe(self, model: str, request_id: str) -> ServedModel:
-        told = self._call("ModelMetadata", MESSAGES["ModelMetadataRequest"](name=model), request_id)
-        properties = dict(told.properties)
+        metadata = self._call("ModelMetadata", MESSAGES["ModelMetadataRequest"](name=model), request_id)
+        properties = dict(metadata.properties)
         joined, names = properties.pop("tracks", ""), properties.pop("track_names", None)
         tracks = tuple(joined.split(",") if joined else ()) if names is None else tuple(map(str, json.loads(names)))
-        shapes = [{tensor.name: tuple(tensor.shape) for tensor in tensors} for tensors in (told.inputs, told.outputs)]
-        return ServedModel(model, told.versions[-1] if told.versions else "", tracks, properties, *shapes)
+        shapes = [
+            {tensor.name: tuple(tensor.shape) for tensor in tensors} for tensors in (metadata.inputs, metadata.outputs)
+        ]
+        return ServedModel(model, metadata.versions[-1] if metadata.versions else "", tracks, properties, *shapes)
 
     def _infer(self, model: ServedModel, inputs: Tensors, request_id: str) -> dict[str, NDArray[np.float32]]:
         message = MESSAGES["ModelInferRequest"](model_name=model.name, model_version=model.version, id=request_id)
         for name, values in inputs.items():
             message.inputs.add(name=name, datatype=DATATYPE, shape=values.shape)
             message.raw_input_contents.append(np.ascontiguousarray(values, DTYPE).tobytes())
-        told = self._call("ModelInfer", message, request_id)
-        if len(told.raw_output_contents) != len(told.outputs):
+        answer = self._call("ModelInfer", message, request_id)
+        if len(answer.raw_output_contents) != len(answer.outputs):
             raise ServerRefused(f"{self.access.address}: the answer to request {request_id} has no raw contents")
         return {
             tensor.name: tensor_of(tensor.name, list(tensor.shape), contents)
-            for tensor, contents in zip(told.outputs, told.raw_output_contents, strict=True)
+            for tensor, contents in zip(answer.outputs, answer.raw_output_contents, strict=True)
         }
 
     def _call(self, method: str, message: Any, request_id: str) -> Any:

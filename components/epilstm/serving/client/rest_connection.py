@@ -54,15 +54,15 @@ class RestConnection(Connection):
         self._pool.clear()
 
     def _describe(self, model: str, request_id: str) -> ServedModel:
-        told = self._json(self._request("GET", f"/v2/models/{quote(model)}", request_id).data)
+        metadata = self._json(self._request("GET", f"/v2/models/{quote(model)}", request_id).data)
         try:
-            properties = dict(told.get("parameters") or {})
+            properties = dict(metadata.get("parameters") or {})
             tracks = tuple(map(str, properties.pop("tracks", ())))
             shapes = [
-                {tensor["name"]: tuple(map(int, tensor["shape"])) for tensor in told[key]}
+                {tensor["name"]: tuple(map(int, tensor["shape"])) for tensor in metadata[key]}
                 for key in ("inputs", "outputs")
             ]
-            version = str((told.get("versions") or [""])[-1])
+            version = str((metadata.get("versions") or [""])[-1])
             return ServedModel(model, version, tracks, _texts(properties), *shapes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._strange(f"the metadata of {model}") from error
@@ -87,8 +87,8 @@ class RestConnection(Connection):
         content = memoryview(response.data)
         try:
             length = int(response.headers.get(JSON_LENGTH, ""))
-            told, outputs, at = json.loads(bytes(content[:length])), {}, length
-            for tensor in told["outputs"]:
+            answer, outputs, at = json.loads(bytes(content[:length])), {}, length
+            for tensor in answer["outputs"]:
                 size = int(tensor["parameters"]["binary_data_size"])
                 outputs[tensor["name"]] = tensor_of(tensor["name"], tensor["shape"], content[at : at + size])
                 at += size
@@ -122,19 +122,19 @@ class RestConnection(Connection):
 
     def _json(self, content: bytes) -> dict[str, Any]:
         try:
-            told = json.loads(content)
+            found = json.loads(content)
         except ValueError as error:
             raise self._strange("the metadata") from error
-        if not isinstance(told, dict):
+        if not isinstance(found, dict):
             raise self._strange("the metadata")
-        return told
+        return found
 
     def _message(self, content: bytes) -> str:
         try:
-            told = json.loads(content)["error"]
+            message = json.loads(content)["error"]
         except (ValueError, KeyError, TypeError):
-            told = content[:200].decode("utf-8", "replace")
-        return " ".join(str(told).split())
+            message = content[:200].decode("utf-8", "replace")
+        return " ".join(str(message).split())
 
     def _strange(self, what: str) -> ServerRefused:
         return ServerRefused(f"{self.access.address}: the answer to {what} is not the Open Inference Protocol's")

@@ -76,7 +76,7 @@ def served_encoder(connection: Connection) -> ServedEncoder:
     Raises
     ------
     ServerRefused
-        No encoder of ours, or it does not say what signal it takes.
+        Not an encoder of epilstm, or it does not say what signal it takes.
     """
     address = connection.access.address
     encoder = connection.describe(ENCODER)
@@ -127,7 +127,7 @@ def embed_windows(
     in_flight : int
         Requests at a time.
     digest : Digest
-        Told the signal.
+        Called with the signal.
 
     Raises
     ------

@@ -219,7 +219,7 @@ def parse_infer_request(content: bytes) -> tuple[Message, list[memoryview]]:
             _, position = _varint(view, position)
         elif wire_type in (1, 5):
             position += 8 if wire_type == 1 else 4
-        else:  # groups, which no sender of ours has: protobuf's own reader decides
+        else:  # groups, which no known sender has: protobuf's own reader decides
             message = parse_message("ModelInferRequest", content)
             raw = [memoryview(value) for value in message.raw_input_contents]
             del message.raw_input_contents[:]

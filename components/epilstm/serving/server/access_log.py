@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-#: Lines that may wait to be written; beyond, the oldest are lost and the loss is told.
+#: Lines that may wait to be written; beyond, the newest are lost and the loss is logged.
 MAX_WAITING = 20_000
 
 WRITE_SECONDS = 0.2
@@ -58,7 +58,7 @@ class AccessLog:
             try:
                 while content:
                     content = content[os.write(self.descriptor, content) :]
-            except OSError:  # nobody reads it any more
+            except OSError:  # the reader has closed it
                 return
             if stopping:
                 return

@@ -39,7 +39,7 @@ class BatchingLimits:
     max_batch : int
         Sequences of one call at most.
     max_delay : float
-        Seconds that a worker waits for more sequences before it makes a call that has room for more.
+        Seconds that a worker waits for more sequences before it makes a call that could take more.
     """
 
     workers: int
@@ -106,13 +106,13 @@ class Batcher:
     ----------
     limits : BatchingLimits
     on_call : callable
-        Told the encoder, the sequences and the seconds of every call, in the event loop.
+        Called with the encoder, the sequences and the seconds of every call, in the event loop.
 
     `infer` is called from the event loop that `start` was called from.
     """
 
     def __init__(
-        self, limits: BatchingLimits, on_call: Callable[[Encoder, int, float], None] = lambda *told: None
+        self, limits: BatchingLimits, on_call: Callable[[Encoder, int, float], None] = lambda *ignored: None
     ) -> None:
         self.limits, self.on_call = limits, on_call
         self._parts: deque[_Part] = deque()
@@ -208,7 +208,7 @@ class Batcher:
             started = time.perf_counter()
             try:
                 results = _call(parts)
-            except Exception as error:  # a bug or a full memory: this call's requests fail, the worker goes on
+            except Exception as error:  # a bug or a full memory: this call's requests fail, the worker continues
                 log.error("a call failed", exc_info=error)
                 self._loop.call_soon_threadsafe(self._failed, parts, error)
                 continue
@@ -228,15 +228,15 @@ class Batcher:
                     break
             parts = [first]
             encoder, signal = first.job.encoder, first.job.inputs[SIGNAL]
-            room = max(1, min(self.limits.max_batch, encoder.call_values // (signal.size // len(signal))))
-            room -= first.sequences
+            free = max(1, min(self.limits.max_batch, encoder.call_values // (signal.size // len(signal))))
+            free -= first.sequences
             until = time.monotonic() + self.limits.max_delay
-            while room > 0 and not self._stopped:
-                more = self._gather(first, room)
+            while free > 0 and not self._stopped:
+                more = self._gather(first, free)
                 parts += more
-                room -= sum(part.sequences for part in more)
+                free -= sum(part.sequences for part in more)
                 left = until - time.monotonic()
-                if room <= 0 or left <= 0:
+                if free <= 0 or left <= 0:
                     break
                 self._changed.wait(left)
             return parts
@@ -249,19 +249,19 @@ class Batcher:
                 return part
         return None
 
-    def _gather(self, first: _Part, room: int) -> list[_Part]:
+    def _gather(self, first: _Part, free: int) -> list[_Part]:
         """Parts that fit into one call with the first, oldest first."""
         found: list[_Part] = []
         if not self._parts:
             return found
         kept: deque[_Part] = deque()
-        while self._parts and room > 0:
+        while self._parts and free > 0:
             part = self._parts.popleft()
-            if not first.fits(part) or part.sequences > room:
+            if not first.fits(part) or part.sequences > free:
                 kept.append(part)
             elif self._begin(part):
                 found.append(part)
-                room -= part.sequences
+                free -= part.sequences
         kept.extend(self._parts)
         self._parts = kept
         return found

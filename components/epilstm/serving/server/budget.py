@@ -16,7 +16,7 @@ class ByteBudget:
     total : int
         Bytes.
     message : int
-        Bytes that a message may have: set aside while it is received, since its length is not known before.
+        Bytes that a message may have: reserved while it is received, since its length is not known before.
     """
 
     def __init__(self, total: int, message: int) -> None:
@@ -25,12 +25,12 @@ class ByteBudget:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def reserve(self, seconds: float) -> None:
-        """Set a message's room aside, as soon as there is room.
+        """Reserve the bytes of a message, as soon as they are free.
 
         Raises
         ------
         Refusal
-            There is none for so many seconds.
+            They are not free within so many seconds.
         """
         if not self._waiting and self.held + self.message <= self.total:
             self.held += self.message
@@ -50,7 +50,7 @@ class ByteBudget:
             raise
 
     def give_back(self, count: int) -> None:
-        """Free bytes; who waits is served."""
+        """Free bytes, which messages that wait then reserve."""
         self.held -= count
         while self._waiting and self.held + self.message <= self.total:
             turn = self._waiting.popleft()

@@ -44,7 +44,7 @@ class Credentials:
         self.token_file, self.tls = token_file, tls
         self.authorization = None if token_file is None else _authorization(token_file)
         self.context = None if tls is None else tls_context(*tls)
-        self._told = ""
+        self._logged = ""
 
     def for_grpc(self) -> Any:
         """Make gRPC's credentials: the files are read anew for a connection, and what cannot be used is passed over."""
@@ -57,10 +57,10 @@ class Credentials:
             tls_context(*self.tls)
             return _configuration(*self.tls)
         except (EpilstmError, OSError):
-            return None  # the one before stays; `refresh` tells why
+            return None  # the one before stays; `refresh` logs why
 
     def refresh(self) -> None:
-        """Take over what the files hold now; what cannot be used is told once, and the old is kept."""
+        """Take over what the files hold now; what cannot be used is logged once, and the old is kept."""
         problem = ""
         try:
             if self.token_file is not None:
@@ -70,9 +70,9 @@ class Credentials:
                 self.context.load_cert_chain(*self.tls)
         except (EpilstmError, OSError) as error:
             problem = str(error)
-        if problem and problem != self._told:
+        if problem and problem != self._logged:
             log.error(f"the old token and certificate stay: {problem}")
-        self._told = problem
+        self._logged = problem
 
     async def follow(self) -> None:
         """Refresh every so often; never returns."""

@@ -23,9 +23,9 @@ from epilstm.serving.protocol.open_inference import (
     parse_infer_request,
     parse_message,
 )
+from epilstm.serving.server.asgi import LAST_SECONDS, REQUEST_ID, HttpLimits
 from epilstm.serving.server.budget import ByteBudget
 from epilstm.serving.server.encoder import Encoder
-from epilstm.serving.server.http_server import LAST_SECONDS, REQUEST_ID, HttpLimits
 from epilstm.serving.server.inference_request import InferenceRequest, InputTensor, OutputTensor, Protocol, read_request
 from epilstm.serving.server.refusal import Refusal, Status, bad_request
 from epilstm.serving.server.service import InferenceService
@@ -62,7 +62,7 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", limits.max_body),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", 16 << 10),
-                # Windows that grow by themselves would let clients send what nobody has begun to receive.
+                # Windows that grow by themselves would let clients send more than the server receives.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.max_concurrent_streams", MAX_CONCURRENT),
                 ("grpc.server_handshake_timeout_ms", 10_000),
@@ -101,7 +101,7 @@ class GrpcServer:
         Raises
         ------
         OSError
-            The address is taken or not ours.
+            The address is taken or not one of this machine.
         """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
@@ -119,7 +119,7 @@ class GrpcServer:
 
         For `linger` seconds requests are still taken. Then they are refused as UNAVAILABLE, which clients take
         elsewhere, and those that have begun are answered, for at most `patience` seconds. gRPC's own stop would
-        tell a client whose request has just arrived that it was cancelled.
+        cancel a request that has just arrived.
         """
         await asyncio.sleep(linger)
         self._refusing = True
@@ -157,7 +157,7 @@ class GrpcServer:
             except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
-            except Exception as error:  # a bug: this request is told so, the others go on
+            except Exception as error:  # a bug: this request fails, the others are answered
                 if isinstance(error, grpc.aio.AbortError):
                     raise
                 log.error("a request failed", exc_info=error, extra={"fields": {"request_id": call.id}})
@@ -181,7 +181,7 @@ class GrpcServer:
             raise AssertionError  # abort has raised
 
         # Bytes in and out: malformed messages are refused here, and raw tensors are not copied. On the wire the one
-        # message of a unary call and a stream of one are the same, but of a stream it is we who say when to receive.
+        # message of a unary call and a stream of one are the same, but of a stream the server says when to receive.
         return grpc.stream_unary_rpc_method_handler(answer)
 
     async def _receive(self, context: Any) -> bytes:

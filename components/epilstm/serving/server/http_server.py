@@ -1,120 +1,43 @@
-"""HTTP/1.1 on asyncio: bodies go from the socket to where the tensor is read, and no client can hold the server up.
+"""The HTTP server: uvicorn's connections, with the limits that uvicorn leaves to a proxy in front of it.
 
-httptools parses heads and chunks. What it and asyncio leave open is here: every phase of a connection has a deadline, a
-head and a body have a largest size, all bodies together have a budget, and a refused body is read and thrown away, so
-that the refusal arrives. An ASGI server copies a body of 400 kB several times and takes 0.45 ms of a core for it; this
-takes 0.1 ms (docs/serving.md).
+A client that sends slowly, reads slowly, or opens many connections cannot block the others: every state of a connection
+has a deadline, a head has a largest size, and there is a largest number of connections. Limits of a request whose head
+has arrived are in `epilstm.serving.server.asgi`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
-import re
+import logging
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from email.utils import formatdate
-from enum import Enum, auto
-from typing import Protocol, cast
+from http import HTTPStatus
+from typing import Any, cast
 
-import numpy as np
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from epilstm.console import log
-from epilstm.serving.server.content_encoding import decompressed
-from epilstm.serving.server.http_message import (
-    ALIGNMENT,
-    MAX_HEAD_BYTES,
-    HeadParser,
-    HttpRequest,
-    HttpResponse,
-    aligned_offset,
-    format_head,
-    json_length,
-    refusal_response,
-)
+from epilstm.serving.server.asgi import DISCARD_SECONDS, LAST_SECONDS, Application, AsgiApplication, Body, HttpLimits
+from epilstm.serving.server.http_message import MAX_HEAD_BYTES, refusal_response
 from epilstm.serving.server.refusal import Refusal, Status, bad_request
 
-#: Bytes of a body that are reserved before any has come; what a slow sender can make us reserve.
-FIRST_RESERVE = 1 << 20
-
-#: Seconds for the rest of a body that was refused to come and be thrown away.
-DISCARD_SECONDS = 5.0
-
-SWEEP_SECONDS = 0.25
-
-#: Connections that may wait to be taken in.
+#: Connections that may wait to be accepted.
 BACKLOG = 1024
 
-#: Seconds after the last connection was taken in for its request to arrive.
-LAST_SECONDS = 0.25
+#: Seconds for a client to confirm that its TLS connection is closed; idle clients never do.
+TLS_CLOSE_SECONDS = 1.0
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
-
-
-@dataclass(frozen=True)
-class HttpLimits:
-    """What a client may cost.
-
-    Parameters
-    ----------
-    max_body : int
-        Bytes of a body.
-    body_budget : int
-        Bytes of all bodies in memory at the same time.
-    connections : int
-    head_seconds, body_seconds, idle_seconds, write_seconds : float
-        For a head to arrive, a body to arrive, the next request to begin, a response to be taken.
-    """
-
-    max_body: int = 64 << 20
-    body_budget: int = 512 << 20
-    connections: int = 1000
-    head_seconds: float = 10.0
-    body_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    write_seconds: float = 30.0
-
-
-class Application(Protocol):
-    """Who answers requests."""
-
-    def admit(self, request: HttpRequest) -> None:
-        """Look at a request before its body is read.
-
-        Raises
-        ------
-        Refusal
-            It will not be answered.
-        """
-
-    async def answer(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request.
-
-        Raises
-        ------
-        Refusal
-            It is not answered as asked.
-        """
-
-    def answered(self, request: HttpRequest | None, response: HttpResponse, received: int, seconds: float) -> None:
-        """Called for every response; there is no request where no head could be read."""
-
-
-class _Phase(Enum):
-    HEAD = auto()
-    BODY = auto()
-    CHUNKS = auto()
-    ANSWER = auto()
-    WRITE = auto()
-    DISCARD = auto()
+#: Requests of a connection that may wait for the answer to the one before.
+MAX_PIPELINED = 64
 
 
 class HttpServer:
-    """Listens, and keeps the connections.
+    """Listens, and closes connections when it stops.
 
     Parameters
     ----------
@@ -123,19 +46,36 @@ class HttpServer:
     """
 
     def __init__(self, application: Application, limits: HttpLimits) -> None:
-        self.application, self.limits = application, limits
-        self.connections: set[_Connection] = set()
-        self.body_bytes = 0
-        self.in_flight = 0
-        self.draining = False
-        self.date = b""
-        self.scratch = memoryview(bytearray(256 << 10))
-        self._numbers = itertools.count(1)
-        self._prefix = os.urandom(6).hex()
-        self._listener: asyncio.Server | None = None
-        self._socket: socket.socket
+        self.application, self.limits = AsgiApplication(application, limits), limits
+        self._state = ServerState()
+        self._config = uvicorn.Config(
+            self.application,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=cast(int, limits.idle_seconds),
+        )
+        self._config.load()
         self._tls: ssl.SSLContext | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._socket: socket.socket
+        self._listener: asyncio.Server | None = None
+        self._clock: asyncio.Task[None] | None = None
+
+    @property
+    def open_connections(self) -> int:
+        """Number of open connections."""
+        return len(self._state.connections)
+
+    @property
+    def in_flight(self) -> int:
+        """Number of requests that have arrived and are not answered."""
+        return self.application.in_flight
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen.
@@ -148,412 +88,268 @@ class HttpServer:
         Raises
         ------
         OSError
-            The address is taken or not ours.
+            The address is taken or not one of this machine.
         """
-        loop = asyncio.get_running_loop()
+        for handler in log.handlers:
+            logging.getLogger("uvicorn.error").addHandler(handler)
+        # Made for TCP by name: asyncio then sends small packets without delay (TCP_NODELAY).
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.setblocking(False)
+        self._socket.bind((host, port))
         self._tls = tls
-        self._listener = await loop.create_server(
-            self._connection, sock=self._socket, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=self._handshake_seconds
+        self._clock = asyncio.create_task(self._update_date())
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connection, sock=self._socket, backlog=BACKLOG, **self._tls_options
         )
-        self._sweeper = asyncio.create_task(self._sweep())
         return cast(int, self._socket.getsockname()[1])
 
     async def stop(self, linger: float, patience: float) -> None:
         """Stop without losing a request.
 
-        For `linger` seconds requests are still taken, but each answer closes its connection. Then no new connection
-        is taken, and requests that have begun are answered, for at most `patience` seconds.
+        For `linger` seconds requests are still accepted, but each answer closes its connection. Then no new connection
+        is accepted, and requests that have begun are answered, for at most `patience` seconds.
         """
-        self.draining = True
+        self.application.draining = True
         await asyncio.sleep(linger)
         await self._stop_listening()
         await asyncio.sleep(LAST_SECONDS)
-        for connection in list(self.connections):
-            connection.close_if_idle()
+        for connection in list(self._state.connections):
+            connection.shutdown()
         until = time.monotonic() + patience
-        while self.connections and time.monotonic() < until:
+        while self._state.connections and time.monotonic() < until:
             await asyncio.sleep(0.02)
-        for connection in list(self.connections):
-            connection.abort()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for connection in list(self._state.connections):
+            cast(_Connection, connection).transport.abort()
+        if self._clock is not None:
+            self._clock.cancel()
 
     def _connection(self) -> _Connection:
-        return _Connection(self, asyncio.get_running_loop())
+        return _Connection(self._config, self._state, {})
 
     @property
-    def _handshake_seconds(self) -> float | None:
-        return self.limits.head_seconds if self._tls else None
+    def _tls_options(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "ssl": self._tls,
+            "ssl_handshake_timeout": self.limits.head_seconds,
+            "ssl_shutdown_timeout": TLS_CLOSE_SECONDS,
+        }
 
     async def _stop_listening(self) -> None:
-        """Take in who has already connected, for closing the socket would reset them; then close it."""
+        """Accept the clients that have already connected, for closing the socket would reset them; then close it."""
         if self._listener is None:
             return
-        loop = asyncio.get_running_loop()
-        taken = []
-        loop.remove_reader(self._socket)
+        accepted = []
         while True:
             try:
-                taken.append(self._socket.accept()[0])
+                accepted.append(self._socket.accept()[0])
             except OSError:
                 break
         self._listener.close()
-        for each in taken:
+        for each in accepted:
             each.setblocking(False)
             try:
-                await loop.connect_accepted_socket(
-                    self._connection, each, ssl=self._tls, ssl_handshake_timeout=self._handshake_seconds
-                )
-            except OSError:  # gone again, or its TLS handshake failed
+                await asyncio.get_running_loop().connect_accepted_socket(self._connection, each, **self._tls_options)
+            except OSError:  # the client has gone, or its TLS handshake failed
                 continue
 
-    def next_id(self) -> str:
-        """A request id of ours."""
-        return f"{self._prefix}-{next(self._numbers)}"
-
-    async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _update_date(self) -> None:
         while True:
-            self.date = formatdate(usegmt=True).encode()
-            now = loop.time()
-            for connection in list(self.connections):
-                if connection.deadline < now:
-                    connection.expired()
-            await asyncio.sleep(SWEEP_SECONDS)
+            self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+            await asyncio.sleep(1)
 
 
-class _Connection(asyncio.BufferedProtocol):
-    """One connection; its requests are answered one after the other."""
+#: What a read from a socket goes into, for all connections: it is parsed at once.
+_RECEIVED = memoryview(bytearray(256 << 10))
 
-    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
-        self.server, self.limits, self.loop = server, server.limits, loop
-        self.phase = _Phase.HEAD
-        self.deadline = loop.time() + server.limits.head_seconds
-        self.transport: asyncio.Transport
-        self.head = bytearray(MAX_HEAD_BYTES)
-        self.head_view = memoryview(self.head)
-        self.head_filled = 0
-        self.request: HttpRequest | None = None
-        self.known_head = b""
-        self.known_request: HttpRequest
-        self.parser: HeadParser | None = None
-        self.body: memoryview = self.head_view[:0]
-        self.body_filled = 0
-        self.body_counted = 0
-        self.lead = 0
-        self.discarded = 0
-        self.received_at = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.ended = self.close_after = False
-        self.writing_paused = False
+
+class _Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
+    """One connection of uvicorn's, with deadlines."""
+
+    def __init__(self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, server_state, app_state)
+        self.application = cast(AsgiApplication, config.app)
+        self.limits = self.application.limits
+        #: Bytes that arrived after the last of a body; a head, the trailers of chunks, or what a parser never ends.
+        self.head_bytes = 0
+        self.head_timer: asyncio.TimerHandle | None = None
+        self.write_timer: asyncio.TimerHandle | None = None
+        self.answering: asyncio.Task[None] | None = None
+        self.answered: RequestResponseCycle | None = None
+        self.body: Body
+        self.refused = False
 
     # What asyncio calls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.server.connections.add(self)
-        if len(self.server.connections) > self.limits.connections:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
             self._refuse(Refusal(Status.UNAVAILABLE, "too many connections; retry later", 1))
+        else:
+            self._await_head()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.server.connections.discard(self)
-        if self.task is not None:
-            self.task.cancel()
-        else:
-            self._drop_body()
-        self.ended = True
-
-    def eof_received(self) -> bool:
-        # A client may have ended its side and still wait for the answer.
-        self.ended = True
-        return self.phase in (_Phase.ANSWER, _Phase.WRITE)
-
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
-        if self.phase is _Phase.WRITE:
-            self._next()
+        super().connection_lost(error)
+        for cycle in (self.answered, self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None:
+                cycle.disconnected = True
+                cycle.scope["state"]["body"].close()
+        for each in (self.head_timer, self.write_timer, self.answering):
+            if each is not None:
+                each.cancel()
 
     def get_buffer(self, hint: int) -> memoryview:
-        if self.phase is _Phase.BODY:
-            return self.body[self.body_filled :]
-        if self.phase in (_Phase.CHUNKS, _Phase.DISCARD):
-            return self.server.scratch
-        return self.head_view[self.head_filled :]
+        return _RECEIVED
 
     def buffer_updated(self, count: int) -> None:
-        if self.phase is _Phase.BODY:
-            self.body_filled += count
-            self._count_body(count)
-            if self.phase is _Phase.BODY:
-                self._body_grew()
-        elif self.phase is _Phase.CHUNKS:
-            self._chunks_came(bytes(self.server.scratch[:count]))
-        elif self.phase is _Phase.DISCARD:
-            self.discarded += count
-            if self.discarded > self.limits.max_body + FIRST_RESERVE:
-                self.transport.abort()
-        else:
-            self.head_filled += count
-            if self.phase is _Phase.HEAD:
-                self._head_grew()
-            elif self.head_filled == len(self.head):
-                self.transport.pause_reading()
+        self.data_received(_RECEIVED[:count])
 
-    # The deadline of a phase
+    def data_received(self, data: bytes | memoryview) -> None:
+        if self.refused:
+            return
+        self._unset_keepalive_if_required()
+        self.head_bytes += len(data)
+        try:
+            self._parse(memoryview(data))
+        except httptools.HttpParserError as error:
+            self._refuse(bad_request(f"not an HTTP request: {error}"))
+            return
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if self.head_bytes > MAX_HEAD_BYTES and (self._reading_head or self.cycle.more_body):
+            self._refuse(Refusal(Status.HEADERS_TOO_LARGE, f"headers of more than {MAX_HEAD_BYTES:,} bytes"))
+        elif self._reading_head:
+            self._await_head()
+        elif self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
 
-    def expired(self) -> None:
-        """Too slow."""
-        self.deadline = float("inf")
-        if self.phase is _Phase.HEAD and self.head_filled:
+    def eof_received(self) -> bool:  # type: ignore[override]
+        # A client may close its side and still wait for the answer.
+        if self.refused or self._reading_head:
+            return False
+        self.cycle.keep_alive = False
+        return not self.cycle.more_body or bool(self.pipeline)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.write_timer = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+
+    # What the parser calls
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError(f"more than {MAX_PIPELINED} requests sent without waiting for an answer")
+        self.body = self.scope["state"]["body"] = Body(self.application)
+        super().on_headers_complete()
+
+    def on_body(self, piece: bytes) -> None:
+        self.head_bytes = 0
+        if self.body.feed(piece):
+            self.cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            self.head_bytes = 0
+            self.body.complete = True
+            super().on_message_complete()
+
+    # What the server calls
+
+    def shutdown(self) -> None:
+        if not (self._reading_head and self.head_bytes):
+            super().shutdown()
+
+    @property
+    def _reading_head(self) -> bool:
+        """Whether the next bytes belong to the head of a request."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        if self.head_timer is None:
+            self.head_timer = self.loop.call_later(self.limits.head_seconds, self._head_expired)
+
+    def _head_expired(self) -> None:
+        if self.head_bytes:
             self._refuse(Refusal(Status.REQUEST_TIMEOUT, "the request did not arrive in time"))
-        elif self.phase in (_Phase.BODY, _Phase.CHUNKS):
-            self._refuse(Refusal(Status.REQUEST_TIMEOUT, "the body did not arrive in time"))
-        elif self.phase is _Phase.HEAD:
-            self.transport.close()
         else:
-            self.transport.abort()
-
-    def close_if_idle(self) -> None:
-        """Close a connection on which no request has begun."""
-        if self.phase is _Phase.HEAD and not self.head_filled:
             self.transport.close()
 
-    def abort(self) -> None:
-        """Close at once."""
-        self.transport.abort()
+    def _parse(self, data: memoryview) -> None:
+        """Parse data; where a head offers another protocol, ignore the offer.
 
-    # A request
+        Java's client and curl offer h2c. The parser takes what follows such a head for the other protocol.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(head)
 
-    def _head_grew(self) -> None:
-        if not self.head_filled:
-            return
-        if self.deadline > (now := self.loop.time()) + self.limits.head_seconds:
-            self.deadline = now + self.limits.head_seconds
-        if not 65 <= self.head[0] <= 90:
-            self._refuse(bad_request("not an HTTP request"))
-            return
-        end = self.head.find(b"\r\n\r\n", 0, self.head_filled)
-        if end < 0:
-            if self.head_filled == len(self.head):
-                self._refuse(Refusal(Status.HEADERS_TOO_LARGE, f"headers of more than {MAX_HEAD_BYTES:,} bytes"))
-            return
-        end += 4
-        try:
-            request = self.request = self._parse_head(bytes(self.head_view[:end]))
-            given = request.headers.get("x-request-id", "")
-            request.id = given if REQUEST_ID.fullmatch(given) else self.server.next_id()
-            self.server.application.admit(request)
-            if request.content_length is not None and request.content_length > self.limits.max_body:
-                raise self._too_large(f"{request.content_length:,} bytes")
-            self.lead = json_length(request) or 0
-        except Refusal as refusal:
-            self._refuse(refusal)
-            return
-        self.deadline = self.loop.time() + self.limits.body_seconds
-        if request.headers.get("expect", "").lower() == "100-continue" and end == self.head_filled:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if request.content_length is None:
-            self._begin_chunks(end)
-        else:
-            self._begin_body(end, request.content_length)
+    def _head_without_offer(self) -> bytes:
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise Refusal(Status.NOT_IMPLEMENTED, "CONNECT is not supported; this server is no proxy")
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
-    def _parse_head(self, head: bytes) -> HttpRequest:
-        """The request of a head; clients say the same one again and again, which is then not parsed."""
-        if head == self.known_head:
-            return self.known_request.again()
-        self.parser = HeadParser(head)
-        request = self.parser.request()
-        if request.content_length is not None:
-            self.known_head, self.known_request = head, request.again()
-        return request
-
-    def _begin_body(self, end: int, length: int) -> None:
-        self.phase = _Phase.BODY
-        came = min(self.head_filled - end, length)
-        self._reserve(min(length, FIRST_RESERVE))
-        self.body[:came] = self.head_view[end : end + came]
-        self.body_filled = came
-        left = self.head_filled - end - came
-        if left:
-            self.head[:left] = self.head[end + came : self.head_filled]
-        self.head_filled = left
-        self._count_body(came)
-        if self.phase is _Phase.BODY:
-            self._body_grew()
-
-    def _begin_chunks(self, end: int) -> None:
-        self.phase = _Phase.CHUNKS
-        came = bytes(self.head_view[end : self.head_filled])
-        self.head_filled = 0
-        self._chunks_came(came)
-
-    def _chunks_came(self, content: bytes) -> None:
-        assert self.parser is not None
-        before = self.parser.chunked_bytes
-        try:
-            self.parser.feed(content)
-            if self.parser.chunked_bytes > self.limits.max_body:
-                raise self._too_large("chunks")
-        except Refusal as refusal:
-            self._refuse(refusal)
-            return
-        self._count_body(self.parser.chunked_bytes - before)
-        if self.phase is not _Phase.CHUNKS or not self.parser.complete:
-            return
-        whole = b"".join(self.parser.chunks)
-        self.parser.chunks.clear()
-        self._reserve(len(whole))
-        self.body[:] = whole
-        self._answer()
-
-    def _reserve(self, size: int) -> None:
-        """Make room for a body, such that its tensors are aligned; what has come of it stays."""
-        space = np.empty(size + ALIGNMENT, np.uint8)
-        first = aligned_offset(space.__array_interface__["data"][0], self.lead)
-        body = memoryview(space.data)[first : first + size]
-        body[: self.body_filled] = self.body[: self.body_filled]
-        self.body = body
-
-    def _body_grew(self) -> None:
-        assert self.request is not None
-        assert self.request.content_length is not None
-        if self.body_filled == self.request.content_length:
-            self._answer()
-        elif self.body_filled == len(self.body):
-            self._reserve(min(self.request.content_length, 4 * len(self.body)))
-
-    def _count_body(self, count: int) -> None:
-        """Count bytes against the budget of all bodies; refuse this one where it is used up."""
-        self.body_counted += count
-        self.server.body_bytes += count
-        if self.server.body_bytes > self.limits.body_budget:
-            self._refuse(self._over_budget())
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start answering a request; a client that leaves cancels it."""
+        self.answered = cycle
+        self.answering = self.loop.create_task(self._run(cycle, app))
+        self.answering.add_done_callback(self.tasks.discard)
+        self.tasks.add(self.answering)
 
     @staticmethod
-    def _over_budget() -> Refusal:
-        return Refusal(Status.TOO_MANY_REQUESTS, "too many large requests at once; retry in 1 s", 1)
-
-    def _drop_body(self) -> None:
-        self.server.body_bytes -= self.body_counted
-        self.body_counted = self.body_filled = 0
-        self.body = self.head_view[:0]
-        self.parser = None
-
-    def _too_large(self, what: str) -> Refusal:
-        return Refusal(
-            Status.CONTENT_TOO_LARGE, f"a body of {what}, more than {self.limits.max_body:,}; send it in parts"
-        )
-
-    # Its answer
-
-    def _answer(self) -> None:
-        assert self.request is not None
-        self.phase, self.deadline = _Phase.ANSWER, float("inf")
-        self.request.body = self.body
-        self.received_at = self.loop.time()
-        self.task = self.loop.create_task(self._run(self.request, self.server.application.answer))
-
-    async def _run(self, request: HttpRequest, answer: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
-        self.server.in_flight += 1
-        received = self.body_counted
-        try:
-            try:
-                if request.body and request.encoding != "identity":
-                    request.body = await self._decompress(request)
-                response = await answer(request)
-            except Refusal as refusal:
-                response = refusal_response(refusal)
-            except Exception as error:  # a bug: this request is told so, the others go on
-                log.error("a request failed", exc_info=error, extra={"fields": {"request_id": request.id}})
-                message = f"internal error; the server's log has it under request id {request.id}"
-                response = refusal_response(Refusal(Status.INTERNAL_ERROR, message))
-        finally:
-            self.server.in_flight -= 1
-            request.body = memoryview(b"")
-            self._drop_body()
-            self.task = None
-        self._write(request, response, received, close=not request.keep_alive)
-        self.phase = _Phase.WRITE
-        if self.writing_paused:
-            self.deadline = self.loop.time() + self.limits.write_seconds
-        else:
-            self._next()
-
-    async def _decompress(self, request: HttpRequest) -> memoryview:
-        """The body as it was before it was compressed, counted against the limits like any other."""
-        pieces: list[bytes] = []
-        size = 0
-        for piece in decompressed(request.body, request.encoding):
-            pieces.append(piece)
-            size += len(piece)
-            self.body_counted += len(piece)
-            self.server.body_bytes += len(piece)
-            if size > self.limits.max_body:
-                raise self._too_large(f"{request.encoding} data")
-            if self.server.body_bytes > self.limits.body_budget:
-                raise self._over_budget()
-            await asyncio.sleep(0)
-        self.body_filled = 0
-        self._reserve(size)
-        at = 0
-        for piece in pieces:
-            self.body[at : at + len(piece)] = piece
-            at += len(piece)
-        return self.body
-
-    def _write(self, request: HttpRequest | None, response: HttpResponse, received: int, close: bool) -> None:
-        self.close_after = close or self.server.draining
-        seconds = self.loop.time() - self.received_at if self.received_at else 0.0
-        self.server.application.answered(request, response, received, seconds)
-        if self.transport.is_closing():
-            return
-        request_id = request.id if request is not None else self.server.next_id()
-        head = format_head(
-            response, request_id, self.server.date, not self.close_after, request is not None and request.http_1_0
-        )
-        if request is not None and not request.wants_body:
-            self.transport.write(head)
-        elif response.body_bytes < 1 << 16:
-            self.transport.write(b"".join([head, *response.parts]))
-        else:
-            self.transport.write(head)
-            for part in response.parts:
-                self.transport.write(part)
-
-    def _next(self) -> None:
-        """Close the connection, or go on with its next request."""
-        self.request = None
-        if self.close_after or (self.ended and not self.head_filled):
-            self.transport.close()
-            return
-        self.phase = _Phase.HEAD
-        self.received_at = 0.0
-        self.deadline = self.loop.time() + self.limits.idle_seconds
-        if self.head_filled:
-            full = self.head_filled == len(self.head)
-            self._head_grew()
-            if self.ended and self.phase in (_Phase.HEAD, _Phase.BODY, _Phase.CHUNKS):
-                self.transport.close()  # half a request, and no more will come
-            elif full:
-                self.transport.resume_reading()
+    async def _run(cycle: RequestResponseCycle, app: Any) -> None:
+        # A task that is cancelled before it has begun ends here: the cycle would log that as an error.
+        await cycle.run_asgi(app)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer before the request has wholly come; the rest of it is read and thrown away."""
-        received = self.body_counted
-        self._drop_body()
-        self._write(self.request, refusal_response(refusal), received, close=True)
-        self.request = None
-        self.phase = _Phase.DISCARD
-        self.head_filled = 0
-        self.deadline = self.loop.time() + DISCARD_SECONDS
-        if self.transport.can_write_eof() and not self.transport.is_closing():
+        """Answer what is no request, then close; what still arrives is discarded, so that the answer is read."""
+        self.refused = True
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+        if not self._reading_head:
+            if not self.cycle.more_body or self.pipeline:
+                self.cycle.keep_alive = False  # the requests before it are answered, then the connection is closed
+                return
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+            self.cycle.disconnected = True
+            if self.answering is not None:
+                self.answering.cancel()
+        response = refusal_response(refusal)
+        self.application.application.answered(None, response, 0, 0.0)
+        headers = {
+            "content-type": response.content_type,
+            "content-length": response.body_bytes,
+            "x-request-id": self.application.next_id(),
+            "connection": "close",
+            **response.headers,
+        }
+        lines = [f"HTTP/1.1 {refusal.status.value} {HTTPStatus(refusal.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + b"".join(response.parts))
+        if self.transport.can_write_eof():
             self.transport.write_eof()
-        elif not self.transport.is_closing():
+            self.loop.call_later(DISCARD_SECONDS, self.transport.abort)
+        else:
             self.loop.call_later(0.5, self.transport.close)
-        self.transport.resume_reading()

@@ -1,4 +1,4 @@
-"""What the signals of requests look like, from a sample of them: for telling drift from the training data."""
+"""What the signals of requests look like, from a sample of them: to detect drift from the training data."""
 
 from __future__ import annotations
 

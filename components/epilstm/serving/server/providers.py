@@ -34,12 +34,12 @@ def choose_provider(path: Path, wanted: Wanted, allow_cpu_fallback: bool) -> Pro
     wanted : {'auto', 'cpu', 'cuda', 'tensorrt'}
         `auto` takes CUDA if this machine has it and it runs every node, else the CPU.
     allow_cpu_fallback : bool
-        Take the CPU where the wanted one cannot be had.
+        Take the CPU where the wanted one is unavailable.
 
     Raises
     ------
     ModelError
-        The wanted provider cannot be had or not for every node.
+        The wanted provider is unavailable, or not for every node.
     """
     if wanted == "cpu" or (wanted == "auto" and "CUDAExecutionProvider" not in onnxruntime.get_available_providers()):
         return "cpu"
@@ -63,7 +63,7 @@ def open_session(path: Path, provider: Provider) -> Any:
     Raises
     ------
     ModelError
-        The file is no model, or the provider cannot be had or not for every node; onnxruntime itself would fall back
+        The file is no model, or the provider is unavailable, or not for every node; onnxruntime itself would fall back
         to the CPU without a word.
     """
     names = PROVIDER_NAMES[provider]

@@ -63,9 +63,9 @@ class RegionStore:
 
     def describe(self) -> dict[str, Any]:
         """What the dataset is."""
-        told = self.manifest.model_dump(mode="json", exclude={"format", "chromosome_sizes"})
+        described = self.manifest.model_dump(mode="json", exclude={"format", "chromosome_sizes"})
         sizes = {chrom: self.manifest.chromosome_sizes[chrom] for chrom in self.manifest.chromosomes}
-        return {**told, "chromosome_sizes": sizes, "fingerprint": self.fingerprint}
+        return {**described, "chromosome_sizes": sizes, "fingerprint": self.fingerprint}
 
     def answer(self, region: str, query: Mapping[str, str], accept: str) -> HttpResponse:
         """Embeddings of every bin that a region touches.

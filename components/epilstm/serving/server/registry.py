@@ -65,7 +65,7 @@ class RegistrySource:
         Raises
         ------
         EpilstmError
-            It cannot be had.
+            It is unavailable.
         """
         version = await asyncio.to_thread(self.wanted)
         command = [sys.executable, "-m", "epilstm", "model", "get", version]
@@ -74,12 +74,12 @@ class RegistrySource:
             *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
         )
         try:
-            _, told = await process.communicate()
+            _, errors = await process.communicate()
         except asyncio.CancelledError:
             process.kill()
             raise
         if process.returncode:
-            lines = told.decode("utf-8", "replace").splitlines() or ["no reason given"]
+            lines = errors.decode("utf-8", "replace").splitlines() or ["no reason given"]
             reason = next((line for line in lines if line.startswith("error: ")), lines[-1])
             raise RegistryError(f"--registry: {reason.removeprefix('error: ')}")
 
@@ -89,7 +89,7 @@ class RegistrySource:
         Raises
         ------
         EpilstmError
-            It cannot be had, and none is there.
+            It is unavailable, and none is there.
         """
         try:
             await self.fetch()
@@ -100,7 +100,7 @@ class RegistrySource:
 
     async def follow(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Fetch every so often and say so; never returns."""
-        told = ""
+        logged = ""
         while True:
             await asyncio.sleep(self.seconds)
             problem = ""
@@ -108,9 +108,9 @@ class RegistrySource:
                 await self.fetch()
             except EpilstmError as error:
                 problem = str(error)
-            if problem and problem != told:
+            if problem and problem != logged:
                 log.error(f"the version that is served stays: {problem}")
-            told = problem
+            logged = problem
             await changed()
 
 

@@ -1,4 +1,4 @@
-"""The models being served: loaded and warm before they are, and replaced while requests go on."""
+"""The models being served: loaded and warm before they are, and replaced while requests are answered."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def identity_of(path: Path) -> object:
         None where there is nothing, as between two renames.
     """
     try:
-        told = path / MANIFEST if path.is_dir() else path
-        state = told.stat()
+        file = path / MANIFEST if path.is_dir() else path
+        state = file.stat()
         return str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns
     except OSError:
         return None
@@ -130,7 +130,7 @@ class Repository:
     wanted, allow_cpu_fallback
         As for `epilstm.serving.server.providers.choose_provider`.
     on_loaded : callable
-        Told every generation before it is served.
+        Called with every generation before it is served.
     on_refused : callable
         Called when a new model is refused.
     """

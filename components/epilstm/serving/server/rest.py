@@ -18,7 +18,7 @@ from epilstm.serving.server.v2_json import BINARY_TYPE, JSON_TYPE, describe_mode
 #: JSON above this is parsed in another thread, so that health checks are answered meanwhile.
 LARGE_JSON_BYTES = 256 << 10
 
-#: Asked for by those who watch the server rather than use it: no token needed.
+#: Paths for monitoring; they need no token.
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready", "/metrics")
 
 

@@ -13,10 +13,11 @@ from typing import Any
 from epilstm.console import log
 from epilstm.errors import EpilstmError
 from epilstm.serving.server.access_log import AccessLog
+from epilstm.serving.server.asgi import HttpLimits
 from epilstm.serving.server.batching import BatchingLimits
 from epilstm.serving.server.credentials import Credentials
 from epilstm.serving.server.grpc_server import GrpcServer
-from epilstm.serving.server.http_server import HttpLimits, HttpServer
+from epilstm.serving.server.http_server import HttpServer
 from epilstm.serving.server.providers import Wanted
 from epilstm.serving.server.regions import RegionStore
 from epilstm.serving.server.registry import RegistrySource
@@ -135,7 +136,7 @@ class Server:
         self.http = HttpServer(RestApplication(self.service, regions), limits)
         self.grpc = GrpcServer(self.service, settings.http)
         metrics = self.service.metrics
-        metrics.connections.set_function(lambda: len(self.http.connections))
+        metrics.connections.set_function(lambda: self.http.open_connections)
         metrics.in_flight.labels("rest").set_function(lambda: self.http.in_flight)
         metrics.in_flight.labels("grpc").set_function(lambda: self.grpc.in_flight)
         self.http_port = self.grpc_port = 0
@@ -152,7 +153,7 @@ class Server:
         if self.access_log is not None:
             self.access_log.start()
         service.start()
-        # Listening comes first: liveness is answered while a model loads, and a taken port is told at once.
+        # Listening comes first: liveness is answered while a model loads, and a taken port is reported at once.
         self.http_port = await self._listen("--http-port", settings.http_port, self._start_http)
         self.grpc_port = await self._listen("--grpc-port", settings.grpc_port, self._start_grpc)
         if settings.registry is not None:

@@ -42,7 +42,7 @@ class RequestLimits:
 
 
 class InferenceService:
-    """The models, the workers, and what is told of their work.
+    """The models, the workers, and what is logged and counted of their work.
 
     Parameters
     ----------

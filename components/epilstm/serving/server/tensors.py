@@ -23,7 +23,7 @@ DATATYPE, DTYPE = "FP32", np.dtype("<f4")
 #: Axes that a request chooses the length of, as the exported graphs name them.
 BATCH_AXIS, TIME_AXIS = "batch", "time"
 
-#: Datatypes of the protocol, for telling a wrong one from an unknown one.
+#: Datatypes of the protocol, so that a message can name a wrong one and an unknown one apart.
 DATATYPES = (
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64",
     "BYTES",
