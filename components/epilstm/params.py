@@ -174,11 +174,11 @@ class TrainParams(Section):
     context_hidden: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of the context level")
     context_epochs: PositiveInt = Field(100, description="passes over the training frames at most (context level)")
     context_track_dropout: Fraction = Field(
-        0.3, description="share of tracks hidden from the context level, drawn per stretch of frames; all are told"
+        0.3, description="share of tracks hidden from the context level, drawn per sequence of frames; all are targets"
     )
     context_surroundings_bp: list[Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
         default=[5_000, 20_000, 100_000],
-        description="the context level's code tells of the mean signal so far on either side of its frame, too (bp)",
+        description="the context level's code also predicts the mean signal so far on either side of its frame (bp)",
     )
     streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(1, description="frames that a gradient is propagated back through")
@@ -352,7 +352,7 @@ class EvaluateParams(Section):
             if same != name:
                 raise ValueError(f"representations: {same} and {name} are the same; leave one out")
         if "embedding" not in names:
-            raise ValueError("representations: embedding is what is judged; list it, too")
+            raise ValueError("representations: embedding is what is evaluated; list it, too")
         taken = sorted(set(self.also) & set(PARTS))
         if taken:
             raise ValueError(f"also: {taken[0]} is the name of a representation of evaluate's own; choose another")
@@ -378,7 +378,7 @@ class PromoteParams(Section):
         0.0, description="held-out reconstruction R2 that the challenger must have over PCA and the untrained encoder"
     )
     max_task_fall: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="average precision that a task may lose to the champion where the interval cannot tell"
+        0.1, description="average precision that a task may lose to the champion where the interval includes 0"
     )
     min_mean_gain: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.0, description="average precision over all tasks that the challenger must have over the champion"

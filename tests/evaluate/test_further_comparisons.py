@@ -279,7 +279,7 @@ def test_other_embeddings_must_be_of_the_same_matrix_and_there(tiny: TinyEvaluat
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"representations": ["raw"]}, "embedding is what is judged"),
+        ({"representations": ["raw"]}, "embedding is what is evaluated"),
         ({"representations": ["embedding", "raw", "raw"]}, "raw is listed twice"),
         ({"pooling": ["mean", "q0"]}, "evaluate.pooling.1: string should match pattern"),
         ({"also": {"pca": "x"}}, "also: pca is the name of a representation"),

@@ -113,11 +113,11 @@ def _run(
 
     try:
         for _ in range(min(workers, len(tasks))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(function, theirs, log.getEffectiveLevel()), daemon=True)
+            own_end, other_end = context.Pipe()
+            process = context.Process(target=_serve, args=(function, other_end, log.getEffectiveLevel()), daemon=True)
             process.start()
-            theirs.close()
-            crew.append(_Worker(process, ours, -1))
+            other_end.close()
+            crew.append(_Worker(process, own_end, -1))
             yield from give(crew[-1])
         while crew:
             for connection in wait([worker.connection for worker in crew]):

@@ -92,12 +92,12 @@ def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, st
     `transform` and `uncovered`, which are left out where all are arcsinh and zero.
     """
     scaler = manifest.scaler
-    treated = {"transform": scaler.transforms, "uncovered": scaler.uncovered_bases}
+    transforms = {"transform": scaler.transforms, "uncovered": scaler.uncovered_bases}
     usual = scaler.transform == "arcsinh" and scaler.uncovered == "zero"
     return {
         "tracks": json.dumps(manifest.tracks),
         **triton.field_metadata(manifest.track_set),
-        **({} if usual else {key: json.dumps(values) for key, values in treated.items()}),
+        **({} if usual else {key: json.dumps(values) for key, values in transforms.items()}),
         "bin_size": str(manifest.bin_size),
         "assembly": manifest.assembly,
         "architecture": manifest.config.architecture,

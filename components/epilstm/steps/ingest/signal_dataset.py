@@ -83,13 +83,13 @@ def write_signal_dataset(
 
 def _link_shards(source: Path, target: Path, array: str, row: int) -> None:
     """Link a one-track array's shards in as those of one row."""
-    theirs, ours = shard_file(source, array, 0), shard_file(target, array, row)
-    ours.mkdir(parents=True)
-    for shard in theirs.iterdir():
+    source_array, target_array = shard_file(source, array, 0), shard_file(target, array, row)
+    target_array.mkdir(parents=True)
+    for shard in source_array.iterdir():
         try:
-            os.link(shard, ours / shard.name)
+            os.link(shard, target_array / shard.name)
         except OSError:  # another file system, one without links, or too many links
-            shutil.copyfile(shard, ours / shard.name)
+            shutil.copyfile(shard, target_array / shard.name)
 
 
 def _write_mask(

@@ -27,11 +27,11 @@ def frechet_distance(new: Moments, reference: Moments) -> float:
     ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)``, over ``tr(C2)``: 0 where mean and covariance agree, about
     1 where they differ as much as bins of the reference differ from each other.
     """
-    ours, theirs = covariance(new), covariance(reference)
-    half = root(theirs)
-    apart = np.trace(ours) + np.trace(theirs) - 2 * np.trace(root(half @ ours @ half))
+    own, known = covariance(new), covariance(reference)
+    half = root(known)
+    apart = np.trace(own) + np.trace(known) - 2 * np.trace(root(half @ own @ half))
     apart += float(np.square(new.mean - reference.mean).sum())
-    return float(max(apart, 0) / max(np.trace(theirs), 1e-12))
+    return float(max(apart, 0) / max(np.trace(known), 1e-12))
 
 
 def together(parts: list[Moments], columns: int) -> Moments:

@@ -278,7 +278,7 @@ def measure_same_bins(
     like, among = CrossProducts(len(new), len(old)), CrossProducts(len(old), len(old))
     bins = len(reference.edges) - 1
     for chrom, group in groupby(blocks, key=lambda block: block.chrom):
-        ours, theirs = Tally.empty(len(new), bins), Tally.empty(len(old), bins)
+        new_tally, old_tally = Tally.empty(len(new), bins), Tally.empty(len(old), bins)
         here = CrossProducts(len(new), len(old))
         for block in group:
             wide = block if run is None else run.around(block, reference.matrix.regions_on(block.chrom))
@@ -290,23 +290,23 @@ def measure_same_bins(
             near_values = signal.signal(near)
             values = near_values[block.first - near.first :][: block.bins]
             known, was = np.arcsinh(values[mask]), reference.arcsinh(rows[mask])
-            ours.add(known, reference.edges, no_data)
-            theirs.add(was, reference.edges, reference.no_data)
+            new_tally.add(known, reference.edges, no_data)
+            old_tally.add(was, reference.edges, reference.no_data)
             centred = was - reference.middle
             here.add(known, centred)
             among.add(centred, centred)
             if run is not None:
                 before, first = all_rows.astype(np.float16), block.first - wide.first
-                theirs.add_model(run, before, first, mask)
+                old_tally.add_model(run, before, first, mask)
                 after = before.copy()
                 there = slice(near.first - wide.first, near.last - wide.first)
                 after[there, columns_of] = reference.standardised(near_values[:, rows_of], columns_of)
-                ours.add_model(run, after, first, mask)
+                new_tally.add_model(run, after, first, mask)
             advance(block.bins)
         like.include(here)
         own = np.full(len(new), np.nan)
         own[rows_of] = here.correlation()[rows_of, columns_of]
-        done.new[chrom], done.old[chrom], done.own[chrom] = ours, theirs, own
+        done.new[chrom], done.old[chrom], done.own[chrom] = new_tally, old_tally, own
     done.like, done.reference = like.correlation(), among.correlation()
     return done
 

@@ -15,9 +15,9 @@ Ranges = Sequence[tuple[int, int]]
 BLOCK_BINS = 20_000
 
 
-def overlap(ours: Ranges, theirs: Ranges) -> list[tuple[int, int]]:
+def overlap(first: Ranges, second: Ranges) -> list[tuple[int, int]]:
     """Bins in both of two lists of ranges (first, one past last), each in order and without overlap."""
-    both = [(max(a, c), min(b, d)) for a, b in ours for c, d in theirs]
+    both = [(max(a, c), min(b, d)) for a, b in first for c, d in second]
     return sorted((first, last) for first, last in both if first < last)
 
 

@@ -1,4 +1,4 @@
-"""Which stretches of the training data a code is looked at on, and what lies there."""
+"""Samples of the training data: ranges of bins spread evenly, and what the matrix holds there."""
 
 from __future__ import annotations
 
