@@ -12,14 +12,28 @@ import zarr
 
 from epilstm.cli import main
 from epilstm.genome.assembly import Assembly, Region, RegionIndex
+from epilstm.genome.bin_range import BinRange
+from epilstm.genome.coverage import region_of
 from epilstm.params import SplitParams
+from epilstm.representations.features import RawTracks, bins_with_data, pooled_features
+from epilstm.representations.pooling import WindowTable
 from epilstm.serving.client.outputs import DatasetWriter, Layout
 from epilstm.steps.preprocess.splitting import split_regions
+from epilstm.steps.preprocess.training_counts import training_counts, warn_of_few_values
 from epilstm.store import arrays
-from epilstm.store.arrays import Masks, open_signal
+from epilstm.store.arrays import Masks, TrackRows, open_signal
 from epilstm.store.bin_ranges import open_embeddings
 from epilstm.store.binned_track import Binning
-from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, Scaler, SignalManifest, read_manifest
+from epilstm.store.manifests import (
+    EmbeddingsManifest,
+    Manifest,
+    MatrixManifest,
+    Scaler,
+    SignalManifest,
+    Split,
+    read_manifest,
+)
+from epilstm.store.matrix import Matrix
 from epilstm.store.matrix_writing import MatrixWriter, shards_of
 from epilstm.store.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arrays_of, places_of
 from epilstm.store.shards import open_bins
@@ -199,3 +213,87 @@ def test_few_or_large_chromosomes_keep_arrays_of_their_own() -> None:
 def test_the_signal_says_how_much_of_each_scaffold_has_data(made: tuple[Path, int]) -> None:
     manifest = read_manifest(made[0] / "signal", SignalManifest)
     assert sum(manifest.bins_with_data.values()) >= sum(size // BIN for size in sizes().values())
+
+
+def one_window_each(chroms: list[str]) -> WindowTable:
+    zeros = np.zeros(len(chroms), np.int64)
+    return WindowTable(np.array(chroms), zeros, zeros + 4)
+
+
+def test_windows_of_scaffolds_are_pooled_without_a_pass_over_all_regions_for_each(
+    made: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = Matrix(made[0] / "matrix")
+    listed, cut = [], []
+    region_list, cut_one = Manifest.region_list, Matrix._cut
+    monkeypatch.setattr(Manifest, "region_list", lambda *given: listed.append(given) or region_list(*given))
+    monkeypatch.setattr(Matrix, "_cut", lambda *given: cut.append(given) or cut_one(*given))
+    windows = one_window_each(NAMES[::-1])
+    features = pooled_features(RawTracks(matrix), matrix, windows, ["mean"])
+    assert np.array_equal(bins_with_data(matrix, windows), np.full(SCAFFOLDS, 4))
+    assert len(listed) <= 1
+    assert len(cut) <= 2 * SCAFFOLDS
+    first = matrix.rows(BinRange("scaffold_7", 0, 4)).mean(axis=0)
+    assert np.allclose(features[NAMES[::-1].index("scaffold_7")], first, atol=1e-6)
+
+
+def test_the_use_of_a_scaffold_and_its_places_are_found_without_a_list_of_all(
+    made: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(made[0] / "matrix", MatrixManifest)
+    listed = []
+    region_list = Manifest.region_list
+    monkeypatch.setattr(Manifest, "region_list", lambda *given: listed.append(given) or region_list(*given))
+    uses = [manifest.use_of(Region(name, 0, 50)) for name in NAMES]
+    assert (uses[:4], set(uses[3:])) == (["train", "validation", "test", "train"], {"train"})
+    assert manifest.places_with_regions([*NAMES, "other", "scaffold_5:0-50", "other:0-50"]) == [
+        *NAMES,
+        "scaffold_5:0-50",
+    ]
+    assert len(listed) <= 4
+
+
+def test_the_signal_of_scaffolds_that_train_in_part_is_read_a_few_times(
+    made: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = made
+    manifest = read_manifest(folder / "signal", SignalManifest)
+    reads = []
+    read = TrackRows.__getitem__
+    monkeypatch.setattr(TrackRows, "__getitem__", lambda rows, index: reads.append(index) or read(rows, index))
+    cut = {name: size for name, size in sizes().items() if size >= 3 * BIN}
+    split = Split(
+        train=[f"{name}:{BIN}-{size}" for name, size in cut.items()],
+        validation=[f"{name}:0-{BIN}" for name in cut],
+        test=[],
+    )
+    counts = training_counts(folder / "signal", manifest, split)
+    assert len(reads) <= 4
+    for track, number in ((0, 0), (1, 2_999)):
+        values = values_of(track, number, sizes()[NAMES[number]] // BIN)[1:]
+        bins, total, squares = counts.manifest.tracks[track].moments[NAMES[number]]
+        exact = np.arcsinh(values).astype(np.float64)
+        assert bins == -(-sizes()[NAMES[number]] // BIN) - 1  # a shorter bin at the end is not covered, and so 0
+        assert (total, squares) == (pytest.approx(exact.sum()), pytest.approx((exact**2).sum()))
+    assert counts.histograms.sum() == sum(
+        counts.manifest.tracks[track].moments[name][0] for track in range(2) for name in cut
+    )
+    warn_of_few_values(folder / "signal", counts)
+    assert len(reads) <= 8
+
+
+def test_regions_of_labels_on_scaffolds_are_found_without_a_pass_over_all_labels_for_each() -> None:
+    compared = []
+
+    class Compared(np.ndarray):
+        def __eq__(self, other: object) -> np.ndarray:
+            compared.append(other)
+            return super().__eq__(other)
+
+        __hash__ = None
+
+    chroms = np.array(NAMES[::-1]).reshape(-1, 1).view(Compared)
+    starts = np.zeros(chroms.shape, np.int64)
+    found = region_of(chroms, starts, starts + 50, [Region(name, 0, size) for name, size in sizes().items()])
+    assert np.array_equal(found, np.arange(SCAFFOLDS)[::-1])
+    assert len(compared) < 10

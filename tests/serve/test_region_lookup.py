@@ -131,3 +131,13 @@ def test_a_region_too_long_for_one_answer_is_refused(store, monkeypatch):
 def test_a_dataset_that_is_not_whole_is_refused(tmp_path):
     with pytest.raises(DataError):
         RegionStore(tmp_path)
+
+
+def test_a_chromosome_is_found_without_a_search_through_all(folder):
+    class NotSearched(list):
+        def __contains__(self, item: object) -> bool:
+            raise AssertionError("searched through all chromosomes")
+
+    store = RegionStore(folder)
+    store.manifest.__dict__["chromosomes"] = NotSearched(store.manifest.chromosomes)  # where its cache keeps it
+    assert json.loads(body(store.answer("chr1:249-301", {}, "")))["start"] == 225

@@ -91,12 +91,12 @@ def read_sample(
         raise DataError(f"{embeddings}: these embeddings were made from another matrix than {matrix_folder}")
     known = matrix.manifest.chromosomes
     for chrom in chromosomes:
-        if chrom not in known:
+        if chrom not in matrix.manifest.bin_ranges:
             raise ParamsError(
                 f"--chromosome {chrom}: the matrix has no regions there; it has {those_there(chrom, known)}"
             )
     split = split_known(matrix, embedding)
-    held_out = [] if split is None else [place for place in split.test if matrix.regions_in([place])]
+    held_out = [] if split is None else matrix.manifest.places_with_regions(split.test)
     chosen = list(dict.fromkeys(chromosomes)) or held_out or known
     sample = SampledBins(matrix, embedding, chosen, spread_intervals(matrix, chosen, bins))
     if sample.bins < 2:

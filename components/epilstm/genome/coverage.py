@@ -36,17 +36,18 @@ def region_of(
     places: dict[str, list[int]] = {}
     for place, region in enumerate(regions):
         places.setdefault(region.chrom, []).append(place)
-    for chrom in np.unique(chroms):
-        index = np.array(places.get(str(chrom), []), dtype=np.int64)
+    order = np.argsort(chroms, axis=None, kind="stable")
+    names, firsts = np.unique(chroms.ravel()[order], return_index=True)
+    for chrom, windows in zip(names.tolist(), np.split(order, firsts[1:]), strict=True):
+        index = np.array(places.get(chrom, []), dtype=np.int64)
         if not len(index):
             continue
         index = index[np.argsort([regions[i].start for i in index])]
         region_starts = np.array([regions[i].start for i in index])
         region_ends = np.array([regions[i].end for i in index])
-        here = chroms == chrom
-        candidate = np.searchsorted(region_starts, starts[here], side="right") - 1
-        inside = (candidate >= 0) & (ends[here] <= region_ends[candidate])
-        found[here] = np.where(inside, index[candidate], -1)
+        candidate = np.searchsorted(region_starts, starts.flat[windows], side="right") - 1
+        inside = (candidate >= 0) & (ends.flat[windows] <= region_ends[candidate])
+        found.flat[windows] = np.where(inside, index[candidate], -1)
     same = (found == found[:, :1]).all(axis=1)
     return np.where(same, found[:, 0], -1)
 

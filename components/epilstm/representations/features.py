@@ -246,11 +246,10 @@ def pooled_features(
     own = [place for place, statistic in enumerate(statistics) if statistic != "context"]
     around = [place for place, statistic in enumerate(statistics) if statistic == "context"]
     wide = windows.widened(context_bins if around else 0)
-    for chrom in np.unique(windows.chroms):
-        rows = np.flatnonzero(windows.chroms == chrom)
+    for chrom, rows in windows.by_chromosome():
         pooled = WindowStatistics(windows.first[rows], windows.last[rows], size, [statistics[each] for each in own])
         context = WindowStatistics(wide.first[rows], wide.last[rows], size, ["mean"] * len(around))
-        for block in touched_blocks(matrix.blocks([str(chrom)]), wide):
+        for block in touched_blocks(matrix.blocks_on(chrom), wide.first[rows], wide.last[rows]):
             values, mask = representation.block(block), matrix.mask(block)
             if own:
                 pooled.add(block.first, values, mask)
@@ -265,10 +264,9 @@ def pooled_features(
 def bins_with_data(matrix: Matrix, windows: WindowTable) -> NDArray[np.int64]:
     """How many bins of each window have data."""
     counts = np.zeros(len(windows), dtype=np.int64)
-    for chrom in np.unique(windows.chroms):
-        rows = np.flatnonzero(windows.chroms == chrom)
+    for chrom, rows in windows.by_chromosome():
         pooled = WindowStatistics(windows.first[rows], windows.last[rows], 0, [])
-        for block in touched_blocks(matrix.blocks([str(chrom)]), windows):
+        for block in touched_blocks(matrix.blocks_on(chrom), pooled.first, pooled.last):
             mask = matrix.mask(block)
             pooled.add(block.first, np.empty((len(mask), 0), dtype=np.float32), mask)
         counts[rows] = pooled.count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,12 @@ class WindowTable:
 
     def __len__(self) -> int:
         return len(self.chroms)
+
+    def by_chromosome(self) -> Iterator[tuple[str, NDArray[np.intp]]]:
+        """Each chromosome with the numbers of its windows."""
+        order = np.argsort(self.chroms, kind="stable")
+        names, starts = np.unique(self.chroms[order], return_index=True)
+        yield from zip(names.tolist(), np.split(order, starts[1:]), strict=True)
 
     def widened(self, bins: int) -> WindowTable:
         """The same windows, `bins` longer at either end, from bin 0 on."""
@@ -199,12 +205,6 @@ def _range_sums(values: NDArray, low: NDArray[np.int64], high: NDArray[np.int64]
     return sums[high] - sums[low]
 
 
-def touched_blocks(blocks: Iterable[BinRange], table: WindowTable) -> list[BinRange]:
-    """Blocks that hold a bin of some window."""
-    spans = {chrom: table.chroms == chrom for chrom in np.unique(table.chroms)}
-    return [
-        block
-        for block in blocks
-        if block.chrom in spans
-        and bool(np.any(spans[block.chrom] & (table.first < block.last) & (table.last > block.first)))
-    ]
+def touched_blocks(blocks: Iterable[BinRange], first: NDArray[np.int64], last: NDArray[np.int64]) -> list[BinRange]:
+    """BinRanges of a chromosome that hold a bin of one of its windows, which are from `first` to before `last`."""
+    return [block for block in blocks if bool(np.any((first < block.last) & (last > block.first)))]

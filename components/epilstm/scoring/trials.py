@@ -257,8 +257,11 @@ def _group(located: list[_Located], params: EvaluateParams, bin_size: int) -> _G
         names, numbers = np.unique(chroms, return_inverse=True)
         return _Grouping(np.split(numbers.astype(np.int64), cuts), clusters, [str(name) for name in names], count)
     stretch = stretches(region, first, last, FOLD_STRETCH // bin_size)
-    stretch_names = []
-    for number in range(int(stretch.max()) + 1):
-        own = stretch == number
-        stretch_names.append(f"{chroms[own][0]}:{starts[own].min()}-{ends[own].max()}")
+    # Stretches are numbered from 0 without gaps; each lies in one region, and so on one chromosome.
+    order = np.argsort(stretch, kind="stable")
+    begins = np.flatnonzero(np.diff(stretch[order], prepend=-1))
+    low, high = np.minimum.reduceat(starts[order], begins), np.maximum.reduceat(ends[order], begins)
+    stretch_names = [
+        f"{chrom}:{start}-{end}" for chrom, start, end in zip(chroms[order][begins], low, high, strict=True)
+    ]
     return _Grouping(np.split(stretch, cuts), clusters, stretch_names, count)

@@ -403,7 +403,7 @@ class TrackRows:
     """
 
     def __init__(self, array: Any, path: Path, chrom: str, place: Place) -> None:
-        self._array, self._path, self._chrom, self._place = array, path, chrom, place
+        self._array, self._path, self._chrom, self.place = array, path, chrom, place
         self.shape = (array.shape[0], place.bins)
         self.dtype = array.dtype
         self._there: set[tuple[int, int]] = set()
@@ -418,21 +418,26 @@ class TrackRows:
         """
         rows, bins = index if isinstance(index, tuple) else (index, slice(None))
         first, last, _ = bins.indices(self.shape[1])
-        self._require_files(rows, self._place.first + first, self._place.first + max(first, last))
+        self._require_files(rows, self.place.first + first, self.place.first + max(first, last))
         try:
-            return np.asarray(self._array[rows, self._place.first + first : self._place.first + max(first, last)])
+            return np.asarray(self._array[rows, self.place.first + first : self.place.first + max(first, last)])
         except (ValueError, RuntimeError, OSError) as error:  # what zarr and its codecs raise
             raise DataError(
-                f"{self._path / self._place.array}: {self._chrom}, bins {first} to {last} cannot be read ({error}); "
+                f"{self._path / self.place.array}: {self._chrom}, bins {first} to {last} cannot be read ({error}); "
                 "remove the ingest cache and run ingest again, or pull the dataset again"
             ) from error
+
+    def whole(self) -> TrackRows:
+        """All of the array, with whatever other chromosomes share it."""
+        name = self.place.array
+        return TrackRows(self._array, self._path, name, Place(name, 0, self._array.shape[1]))
 
     def _require_files(self, rows: int | slice, first: int, last: int) -> None:
         numbers = range(first // SIGNAL_SHARD_BINS, -(-last // SIGNAL_SHARD_BINS))
         tracks = range(self.shape[0])[rows]
         for row in (tracks,) if isinstance(tracks, int) else tracks:
             if any((row, number) not in self._there for number in numbers):
-                _require_files(self._array, [shard_file(self._path, self._place.array, row)], numbers)
+                _require_files(self._array, [shard_file(self._path, self.place.array, row)], numbers)
                 self._there.update((row, number) for number in numbers)
 
 

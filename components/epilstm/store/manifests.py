@@ -40,7 +40,7 @@ from pydantic import (
 
 from epilstm.errors import DataError
 from epilstm.files.outputs import MANIFEST, read_json, sha256_file, to_json
-from epilstm.genome.assembly import Region, bin_count, bins_of, is_region
+from epilstm.genome.assembly import Region, RegionIndex, bin_count, bins_of, is_region
 from epilstm.store.packing import Place, arrays_of, length_of, places_of
 from epilstm.tracks.identity import TrackIdentity, TrackSet, require_known_tracks
 from epilstm.tracks.signal_transform import Transform, Uncovered, binned_alike
@@ -52,6 +52,10 @@ USES: tuple[Use, ...] = get_args(Use)
 #: Files of a matrix beside its arrays.
 SCALER_FILE, REFERENCE_FILE = "scaler.json", "histograms.json"
 NOT_THE_MANIFESTS = "not the one that the manifest names; pull the dataset again or run preprocess again"
+
+
+def _lies_in(place: str, index: RegionIndex) -> bool:
+    return is_region(place) and bool(index.overlapping(Region.parse(place)))
 
 
 class Manifest(BaseModel):
@@ -92,6 +96,15 @@ class Manifest(BaseModel):
                 if inside is not None:
                     found.append(inside)
         return found
+
+    def places_with_regions(self, places: Sequence[str]) -> list[str]:
+        """Those of some places (see `region_list`) in which the dataset has regions."""
+        index = RegionIndex(self.region_list())
+        return [
+            place
+            for place in places
+            if (place in self.bin_ranges if place in self.chromosome_sizes else _lies_in(place, index))
+        ]
 
     def bins(self, chrom: str) -> int:
         """Number of bins of a chromosome."""
@@ -338,11 +351,14 @@ class MatrixManifest(Manifest, NamedTracks):
 
     def use_of(self, region: Region) -> Use | None:
         """What a region is used for; None if it does not lie in the places of one use."""
-        for use in USES:
-            inside = self.region_list(getattr(self.split, use))
-            if any(r.chrom == region.chrom and r.start <= region.start and region.end <= r.end for r in inside):
+        for use, places in self._places_by_use.items():
+            if any(r.start <= region.start and region.end <= r.end for r in places.overlapping(region)):
                 return use
         return None
+
+    @cached_property
+    def _places_by_use(self) -> dict[Use, RegionIndex]:
+        return {use: RegionIndex(self.region_list(getattr(self.split, use))) for use in USES}
 
     def bins(self, chrom: str) -> int:
         """Number of bins of a chromosome's array: whole frames."""

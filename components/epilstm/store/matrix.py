@@ -65,6 +65,10 @@ class Matrix:
         """Regions, all or what lies in some places, cut into blocks of whole chunks; in the manifest's order."""
         return [block for region in self.regions_in(places) for block in self._cut(region)]
 
+    def blocks_on(self, chrom: str) -> list[BinRange]:
+        """Regions of one chromosome, cut into blocks of whole chunks."""
+        return [block for region in self.regions_on(chrom) for block in self._cut(region)]
+
     def _cut(self, region: BinRange) -> list[BinRange]:
         size = int(np.clip(BLOCK_VALUES // max(self.tracks, 1), BLOCK_BINS_MIN, BLOCK_BINS_MAX))
         chunk = self._values[region.chrom].chunks[0]

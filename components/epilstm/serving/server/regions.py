@@ -107,7 +107,7 @@ class RegionStore:
         if found is None:
             raise bad_request(f"{shown(region)} is not a region; write it as chr1:1000000-1002500")
         chrom, start, end = found["chrom"], *(int(found[key].replace(",", "") or 0) for key in ("start", "end"))
-        if chrom not in self.manifest.chromosomes:
+        if chrom not in self.manifest.bin_ranges:
             raise Refusal(
                 Status.NOT_FOUND,
                 f"no embeddings of {shown(chrom)}; there are {those_there(chrom, self.manifest.chromosomes)}",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from epilstm.console import log
 from epilstm.genome.assembly import Region, bins_of, chromosomes_of
-from epilstm.store.arrays import Masks, TrackRows, open_signal
+from epilstm.store.arrays import SIGNAL_CHUNK_BINS, Masks, TrackRows, open_signal
 from epilstm.store.manifests import SignalManifest, Split
 from epilstm.store.signal_histograms import read_histograms
 from epilstm.tracks.transforms import transformed
@@ -82,18 +83,26 @@ def training_counts(signal: Path, manifest: SignalManifest, split: Split) -> Tra
     bins, masks = dict(manifest.bins_with_data), Masks(signal / "mask.zarr", manifest.bins_with_data)
     moments = [dict(track.moments) for track in manifest.tracks]
     edges = np.array(manifest.histogram_edges)
+    to_read = set(partial)
+    own = [region for region in regions if region.chrom in to_read]
+    bins.update(dict.fromkeys(partial, 0))
+    for region in own:
+        bins[region.chrom] += int(masks[region.chrom][slice(*bins_of(region, manifest.bin_size))].sum())
     arrays = open_signal(signal / "signal.zarr")
-    for chrom in partial:
-        own = [region for region in regions if region.chrom == chrom]
-        bins[chrom] = sum(int(masks[chrom][slice(*bins_of(region, manifest.bin_size))].sum()) for region in own)
-        for row, track in enumerate(manifest.tracks):
-            count, total, squares = 0, 0.0, 0.0
-            for values in _signal(arrays, manifest, row, own):
-                known = values[~np.isnan(values)]
+    reads = _reads(arrays, manifest.bin_size, own)
+    for row, track in enumerate(manifest.tracks):
+        sums = dict.fromkeys(partial, (0, 0.0, 0.0))
+        for read in reads:
+            pieces = {piece: values[~np.isnan(values)] for piece, values in _signal(arrays, row, read)}
+            for piece, known in pieces.items():
                 exact = transformed(known, track.transform).astype(np.float64)
-                count, total, squares = count + len(known), total + exact.sum(), squares + np.square(exact).sum()
-                counts[row] += np.histogram(np.arcsinh(known).clip(edges[0], edges[-1]), edges)[0]
-            moments[row][chrom] = count, float(total), float(squares)
+                count, total, squares = sums[piece.chrom]
+                sums[piece.chrom] = count + len(known), total + exact.sum(), squares + np.square(exact).sum()
+            together = np.arcsinh(np.concatenate([*pieces.values()]))
+            counts[row] += np.histogram(together.clip(edges[0], edges[-1]), edges)[0]
+        moments[row] |= {
+            chrom: (count, float(total), float(squares)) for chrom, (count, total, squares) in sums.items()
+        }
     tracks = [track.model_copy(update={"moments": each}) for track, each in zip(manifest.tracks, moments, strict=True)]
     counted = manifest.model_copy(update={"tracks": tracks, "bins_with_data": bins})
     return TrainingCounts(counted, counts, regions)
@@ -127,7 +136,9 @@ def warn_of_few_values(signal: Path, counts: TrainingCounts) -> None:
 def _distinct(signal: Path, counts: TrainingCounts, row: int) -> set[float]:
     """Distinct values of a track in the training bins; more than `FEW_VALUES` are not all of them."""
     found: set[float] = set()
-    for values in _signal(open_signal(signal / "signal.zarr"), counts.manifest, row, counts.regions):
+    arrays = open_signal(signal / "signal.zarr")
+    for read in _reads(arrays, counts.manifest.bin_size, counts.regions):
+        values = np.concatenate([values for _, values in _signal(arrays, row, read)])
         if counts.manifest.tracks[row].uncovered == "missing":
             values = values[~np.isnan(values)]
         found.update(np.unique(np.nan_to_num(values)).tolist())
@@ -136,11 +147,44 @@ def _distinct(signal: Path, counts: TrainingCounts, row: int) -> set[float]:
     return found
 
 
-def _signal(
-    arrays: Mapping[str, TrackRows], manifest: SignalManifest, row: int, regions: Sequence[Region]
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Raw signal of a track in some regions, piece by piece."""
+class _Piece(NamedTuple):
+    """Bins of a region: where they lie in the array that holds its chromosome."""
+
+    array: str
+    first: int
+    last: int
+    chrom: str
+
+
+def _reads(arrays: Mapping[str, TrackRows], bin_size: int, regions: Iterable[Region]) -> list[list[_Piece]]:
+    """Regions in pieces, those together that are read at once: near each other in one array.
+
+    Small chromosomes share an array, and a read takes a chunk of it at least.
+    """
+    pieces = []
     for region in regions:
-        first, last = bins_of(region, manifest.bin_size)
-        for begin in range(first, last, BINS_AT_ONCE):
-            yield arrays[region.chrom][row, begin : min(begin + BINS_AT_ONCE, last)]
+        place = arrays[region.chrom].place
+        first, last = (place.first + end for end in bins_of(region, bin_size))
+        pieces += [
+            _Piece(place.array, begin, min(begin + BINS_AT_ONCE, last), region.chrom)
+            for begin in range(first, last, BINS_AT_ONCE)
+        ]
+    reads: list[list[_Piece]] = []
+    for piece in sorted(pieces):
+        begun = reads[-1] if reads else [piece]
+        near = piece.array == begun[0].array and piece.first - begun[-1].last < SIGNAL_CHUNK_BINS
+        if reads and near and piece.last - begun[0].first <= BINS_AT_ONCE:
+            begun.append(piece)
+        else:
+            reads.append([piece])
+    return reads
+
+
+def _signal(
+    arrays: Mapping[str, TrackRows], row: int, read: Sequence[_Piece]
+) -> Iterator[tuple[_Piece, npt.NDArray[np.float32]]]:
+    """Raw signal of a track in pieces that are read at once."""
+    first = read[0].first
+    values = arrays[read[0].chrom].whole()[row, first : read[-1].last]
+    for piece in read:
+        yield piece, values[piece.first - first : piece.last - first]
