@@ -36,6 +36,9 @@ DISCARD_EXTRA = 1 << 20
 #: Seconds after the last connection was accepted for its request to arrive.
 LAST_SECONDS = 0.25
 
+#: Bytes of a body that are reserved before any has arrived; what a slow sender can make the server reserve.
+FIRST_RESERVE = 1 << 20
+
 #: What the numbers of a tensor are aligned to in memory, in bytes.
 ALIGNMENT = 64
 
@@ -178,6 +181,8 @@ class Body:
     Parameters
     ----------
     application : AsgiApplication
+    headers : list of tuple of bytes
+        Of the request; they say how much memory to reserve, and how to place it.
 
     Attributes
     ----------
@@ -187,13 +192,15 @@ class Body:
         Bytes of it.
     """
 
-    def __init__(self, application: AsgiApplication) -> None:
+    def __init__(self, application: AsgiApplication, headers: list[tuple[bytes, bytes]]) -> None:
         self.application, self.limits = application, application.limits
         self.complete = False
         self.received = 0
+        self._expected = _number(headers, b"content-length")
+        self._lead = _number(headers, b"inference-header-content-length")
+        self._content = memoryview(b"")
         self._counted = 0
         self._discarded = 0
-        self._pieces: list[bytes] = []
         self._closed = False
         self._refusal: Refusal | None = None
 
@@ -208,9 +215,8 @@ class Body:
         if self._closed:
             self._discarded += len(piece)
             return self._discarded > self.limits.max_body + DISCARD_EXTRA
-        self._pieces.append(piece)
         try:
-            self._count(len(piece), "chunks")
+            self._add(piece, "chunks")
         except Refusal as refusal:
             self._refusal = refusal
             self.close()
@@ -226,7 +232,7 @@ class Body:
         """
         if request.content_length is not None and request.content_length > self.limits.max_body:
             raise self._too_large(f"{request.content_length:,} bytes")
-        lead = json_length(request) or 0
+        json_length(request)
         if not self.complete:
             try:
                 async with asyncio.timeout(self.limits.body_seconds):
@@ -235,7 +241,7 @@ class Body:
                 raise Refusal(Status.REQUEST_TIMEOUT, "the body did not arrive in time") from None
         if self._refusal is not None:
             raise self._refusal
-        return _joined(self._pieces, self.received, lead)
+        return self._content[: self.received]
 
     async def decompress(self, request: HttpRequest) -> memoryview:
         """The body before it was compressed, counted like any other.
@@ -246,12 +252,12 @@ class Body:
             It is not compressed as its header says, or too large.
         """
         received, self.received = self.received, 0
+        self._content = memoryview(b"")
         try:
             for piece in decompressed(request.body, request.encoding):
-                self._pieces.append(piece)
-                self._count(len(piece), f"{request.encoding} data")
+                self._add(piece, f"{request.encoding} data")
                 await asyncio.sleep(0)
-            return _joined(self._pieces, self.received, json_length(request) or 0)
+            return self._content[: self.received]
         finally:
             self.received = received
 
@@ -268,9 +274,10 @@ class Body:
         self._closed = True
         self.application.body_bytes -= self._counted
         self._counted = 0
-        self._pieces.clear()
+        self._content = memoryview(b"")
 
-    def _count(self, size: int, what: str) -> None:
+    def _add(self, piece: bytes, what: str) -> None:
+        first, size = self.received, len(piece)
         self.received += size
         self._counted += size
         self.application.body_bytes += size
@@ -278,6 +285,18 @@ class Body:
             raise self._too_large(what)
         if self.application.body_bytes > self.limits.body_budget:
             raise Refusal(Status.TOO_MANY_REQUESTS, "too many large requests at once; retry in 1 s", 1)
+        if self.received > len(self._content):
+            self._reserve(first)
+        self._content[first : self.received] = piece
+
+    def _reserve(self, filled: int) -> None:
+        """Make the memory of the body larger and keep what is in it; its tensors are aligned."""
+        size = max(self.received, min(self._expected, FIRST_RESERVE), 2 * len(self._content))
+        space = np.empty(size + ALIGNMENT, np.uint8)
+        first = -(space.__array_interface__["data"][0] + self._lead) % ALIGNMENT
+        content = memoryview(space.data)[first : first + size]
+        content[:filled] = self._content[:filled]
+        self._content = content
 
     def _too_large(self, what: str) -> Refusal:
         return Refusal(
@@ -285,15 +304,9 @@ class Body:
         )
 
 
-def _joined(pieces: list[bytes], size: int, lead: int) -> memoryview:
-    """Pieces put together so that what follows the first `lead` bytes is aligned; the list is emptied."""
-    space = np.empty(size + ALIGNMENT, np.uint8)
-    first = -(space.__array_interface__["data"][0] + lead) % ALIGNMENT
-    body = memoryview(space.data)[first : first + size]
-    at = 0
-    pieces.reverse()
-    while pieces:
-        piece = pieces.pop()
-        body[at : at + len(piece)] = piece
-        at += len(piece)
-    return body
+def _number(headers: list[tuple[bytes, bytes]], wanted: bytes) -> int:
+    """The number in a header; 0 where there is none, which the checks of the request find."""
+    for name, value in headers:
+        if name == wanted and value.isdigit():
+            return int(value[:18])
+    return 0

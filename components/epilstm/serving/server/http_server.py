@@ -251,7 +251,7 @@ class _Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
             return
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError(f"more than {MAX_PIPELINED} requests sent without waiting for an answer")
-        self.body = self.scope["state"]["body"] = Body(self.application)
+        self.body = self.scope["state"]["body"] = Body(self.application, self.headers)
         super().on_headers_complete()
 
     def on_body(self, piece: bytes) -> None:
