@@ -84,7 +84,9 @@ def test_of_an_installed_package_the_image_says_the_revision(tmp_path: Path, mon
 
 def test_a_record_made_where_no_repository_is_names_the_revision_of_the_image(tmp_path: Path):
     packages = tmp_path / "packages"
-    shutil.copytree(Path(records.__file__).parent, packages / "epilstm", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(records.__file__).parents[1], packages / "epilstm", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (tmp_path / "params.yaml").write_text("simulate: {chromosomes: {chr1: 100000}, cell_types: 1, assays: [DNase]}\n")
     environment = {**os.environ, "PYTHONPATH": str(packages), "EPILSTM_GIT_REVISION": "0123abc"}
     line = [sys.executable, "-P", "-m", "epilstm", "simulate", "--params", "params.yaml", "--simulated", "simulated"]
