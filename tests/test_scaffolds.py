@@ -14,6 +14,7 @@ from epilstm.cli import main
 from epilstm.genome.assembly import Assembly, Region, RegionIndex
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.coverage import region_of
+from epilstm.outputs.segmentation.states import training_sequences
 from epilstm.params import SplitParams
 from epilstm.representations.features import RawTracks, bins_with_data, pooled_features
 from epilstm.representations.pooling import WindowTable
@@ -280,6 +281,13 @@ def test_the_signal_of_scaffolds_that_train_in_part_is_read_a_few_times(
     )
     warn_of_few_values(folder / "signal", counts)
     assert len(reads) <= 8
+
+
+def test_states_are_fitted_on_as_many_bins_of_scaffolds_as_of_chromosomes(made: tuple[Path, int]) -> None:
+    matrix = open_bins(made[0] / "matrix" / "matrix.zarr")
+    scaffolds = [BinRange(name, 0, size // BIN) for name, size in sizes().items()]
+    sequences = training_sequences(matrix, scaffolds, 5_000, "all scaffolds")
+    assert sum(map(len, sequences)) == pytest.approx(5_000, rel=0.1)
 
 
 def test_regions_of_labels_on_scaffolds_are_found_without_a_pass_over_all_labels_for_each() -> None:

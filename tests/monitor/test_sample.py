@@ -1,7 +1,7 @@
 """Which bins are compared."""
 
 from epilstm.genome.bin_range import BinRange
-from epilstm.steps.monitor.sample import BLOCK_BINS, blocks_of, overlap
+from epilstm.steps.monitor.sample import BLOCK_BINS, blocks_of, longest, overlap
 
 
 def test_bins_in_both_are_those_in_each():
@@ -24,3 +24,9 @@ def test_a_long_chromosome_is_sampled_evenly_and_within_the_budget():
 def test_a_region_a_little_longer_than_a_block_leaves_no_short_rest():
     blocks = blocks_of({"chr1": [(0, BLOCK_BINS + 2), (90_000, 90_000 + 2 * BLOCK_BINS + 5)]}, BLOCK_BINS)
     assert min(block.bins for block in blocks) >= BLOCK_BINS // 2
+
+
+def test_of_many_chromosomes_the_longest_are_sampled():
+    ranges = {"scaffold_1": [(0, 5)], "chr2": [(0, 50), (60, 70)], "scaffold_2": [(3, 6)], "chr1": [(0, 80)]}
+    assert list(longest(ranges, most=2)) == ["chr2", "chr1"]
+    assert longest(ranges) == ranges

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
@@ -69,6 +72,18 @@ class StateModel(ABC):
         return None
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    # Looking for the libraries takes milliseconds, which each of many scaffolds would take again.
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Numerical libraries use one thread: sums in another order would give other states."""
+    limit: AbstractContextManager[Any] = _libraries().limit(limits=1)
+    return limit
+
+
 class KMeansStates(StateModel):
     """The nearest of some centres.
 
@@ -93,7 +108,7 @@ class KMeansStates(StateModel):
         self.standardise = Standardiser.of(rows)
         self.fitted = self.standardise(rows)
         self.model = MiniBatchKMeans(states, batch_size=16_384, n_init=5, random_state=seed)
-        with threadpool_limits(1):  # sums in another order would give other clusters
+        with _one_thread():
             self.model.fit(self.fitted)
         found = len(np.unique(self.model.labels_))
         if found < states:
@@ -105,7 +120,7 @@ class KMeansStates(StateModel):
 
     def decode(self, rows: Floats) -> States:
         """The nearest centre's number."""
-        with threadpool_limits(1):
+        with _one_thread():
             return np.asarray(self.model.predict(self.standardise(rows)), np.uint8)
 
 
@@ -140,7 +155,7 @@ class HmmStates(StateModel):
         variances = [rows[labels == state].var(axis=0) for state in range(states)]
         self.model.covars_ = np.maximum(variances, LEAST_VARIANCE)
         try:
-            with threadpool_limits(1):
+            with _one_thread():
                 self.model.fit(rows, [len(sequence) for sequence in sequences])
                 self.model.predict(rows[:2])  # which refuses what cannot be a model
         except ValueError as error:
@@ -151,7 +166,7 @@ class HmmStates(StateModel):
 
     def decode(self, rows: Floats) -> States:
         """The Viterbi path."""
-        with threadpool_limits(1):
+        with _one_thread():
             return np.asarray(self.model.predict(self.standardise(rows)), np.uint8)
 
     def transitions(self) -> NDArray[np.float64]:
@@ -180,7 +195,7 @@ def training_sequences(
         There are none.
     """
     parts = [part for stretch in stretches for part in stretch.cut(SEQUENCE_BINS)]
-    wanted = max(1, bins // SEQUENCE_BINS)
+    wanted = max(1, bins * len(parts) // max(1, sum(part.bins for part in parts)))
     chosen = np.unique(np.linspace(0, max(len(parts) - 1, 0), min(wanted, len(parts))).round().astype(int))
     sequences = []
     for part in (parts[place] for place in chosen):

@@ -37,7 +37,7 @@ from epilstm.steps.monitor.measurement import (
 )
 from epilstm.steps.monitor.model_drift import evaluate_model
 from epilstm.steps.monitor.page import drift_page
-from epilstm.steps.monitor.sample import blocks_of, overlap
+from epilstm.steps.monitor.sample import Ranges, blocks_of, longest, overlap
 from epilstm.steps.monitor.served import evaluate_served, read_served, usual_moments
 from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import distribution_scores, model_scores, similarity_scores
@@ -151,14 +151,22 @@ class Sample:
     def of(cls, reference: Reference, signal: SignalReader | None, bins_per_chromosome: int) -> Sample:
         """Bins that both have, or else those that each has."""
         reference_ranges = reference.ranges()
-        everywhere = blocks_of(reference_ranges, bins_per_chromosome)
+        everywhere = blocks_of(_longest(reference_ranges, "the reference"), bins_per_chromosome)
         if signal is None:
             return cls(everywhere, [], False, [])
         ranges = signal.ranges()
         shared = {chrom: overlap(own, reference_ranges.get(chrom, [])) for chrom, own in ranges.items()}
         same = any(shared.values())
         not_compared = [chrom for chrom, own in shared.items() if same and not own]
-        return cls(everywhere, blocks_of(shared if same else ranges, bins_per_chromosome), same, not_compared)
+        chosen = _longest({chrom: own for chrom, own in (shared if same else ranges).items() if own}, "the new data")
+        return cls(everywhere, blocks_of(chosen, bins_per_chromosome), same, not_compared)
+
+
+def _longest(ranges: Mapping[str, Ranges], what: str) -> Mapping[str, Ranges]:
+    chosen = longest(ranges)
+    if len(chosen) < len(ranges):
+        log.info(f"the {len(chosen):,} longest of {len(ranges):,} chromosomes of {what} are looked at")
+    return chosen
 
 
 def compare(

@@ -11,6 +11,9 @@ from epilstm.genome.bin_range import BinRange
 
 Ranges = Sequence[tuple[int, int]]
 
+#: Chromosomes looked at, at most: each is run and compared by itself, and a scaffold says little.
+MOST_CHROMOSOMES = 500
+
 #: Bins of a block, about: long beside what a network remembers, short beside memory.
 BLOCK_BINS = 20_000
 
@@ -19,6 +22,13 @@ def overlap(first: Ranges, second: Ranges) -> list[tuple[int, int]]:
     """Bins in both of two lists of ranges (first, one past last), each in order and without overlap."""
     both = [(max(a, c), min(b, d)) for a, b in first for c, d in second]
     return sorted((first, last) for first, last in both if first < last)
+
+
+def longest(ranges: Mapping[str, Ranges], most: int = MOST_CHROMOSOMES) -> dict[str, Ranges]:
+    """The chromosomes with the most bins, at most so many; in the order given."""
+    bins = {chrom: sum(last - first for first, last in own) for chrom, own in ranges.items()}
+    chosen = set(sorted(bins, key=lambda chrom: -bins[chrom])[:most])
+    return {chrom: own for chrom, own in ranges.items() if chrom in chosen}
 
 
 def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[BinRange]:
