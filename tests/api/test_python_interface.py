@@ -19,6 +19,7 @@ import zarr
 
 import epilstm
 from epilstm.errors import EpilstmError
+from epilstm.store.manifests import Scaler, scaler_digest
 
 SHEET, REGIONS = "data/simulated/samplesheet.csv", "data/simulated/regions.bed"
 
@@ -345,6 +346,9 @@ def test_a_matrix_of_another_standardisation_is_refused(project, model, tmp_path
     scaler = json.loads((tmp_path / "matrix/scaler.json").read_text())
     scaler["mean"][0] += 1
     (tmp_path / "matrix/scaler.json").write_text(json.dumps(scaler))
+    manifest = json.loads((tmp_path / "matrix/manifest.json").read_text())
+    manifest["scaler_sha256"] = scaler_digest(Scaler.model_validate(scaler))
+    (tmp_path / "matrix/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(EpilstmError, match="has another standardisation than the model was trained with"):
         model.embed(tmp_path / "matrix")
 

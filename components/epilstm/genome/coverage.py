@@ -38,7 +38,7 @@ def region_of(
         places.setdefault(region.chrom, []).append(place)
     order = np.argsort(chroms, axis=None, kind="stable")
     names, firsts = np.unique(chroms.ravel()[order], return_index=True)
-    for chrom, windows in zip(names.tolist(), np.split(order, firsts[1:]), strict=True):
+    for chrom, windows in zip(names.tolist(), np.split(order, firsts)[1:], strict=True):
         index = np.array(places.get(chrom, []), dtype=np.int64)
         if not len(index):
             continue

@@ -42,7 +42,7 @@ class WindowTable:
         """Each chromosome with the numbers of its windows."""
         order = np.argsort(self.chroms, kind="stable")
         names, starts = np.unique(self.chroms[order], return_index=True)
-        yield from zip(names.tolist(), np.split(order, starts[1:]), strict=True)
+        yield from zip(names.tolist(), np.split(order, starts)[1:], strict=True)
 
     def widened(self, bins: int) -> WindowTable:
         """The same windows, `bins` longer at either end, from bin 0 on."""
