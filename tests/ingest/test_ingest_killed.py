@@ -58,7 +58,7 @@ def test_a_run_stopped_half_way_and_run_again_equals_an_undisturbed_one(
 ) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
     run = start(toy, out / "signal", cache)
-    wait_until(lambda: binned(cache) == 3)
+    wait_until(lambda: binned(cache) == len(list(cache.glob("sources/*.json"))) == 3)
     workers = workers_of(run)
     assert workers
     run.send_signal(number)
