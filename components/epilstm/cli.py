@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +22,62 @@ from epilstm.files.disk import is_disk_full, system_error_line
 from epilstm.runtime.command_options import verbosity_options
 from epilstm.runtime.step_table import STEPS, Step
 
-#: Commands that are not steps: name -> (module:attribute, one line).
-OTHER_COMMANDS = {
-    "init": ("epilstm.project.init_command:init", "Write a project for your own data into a folder."),
-    "run": ("epilstm.project.run_command:run", "From a samplesheet of bigWigs to embeddings and a report."),
-    "samplesheet": ("epilstm.tracks.samplesheet_command:samplesheet", "Write or check a samplesheet."),
-    "data": ("epilstm.store.data_command:data", "Import tracks, with where they came from."),
-    "model": ("epilstm.registry.command:model", "Register, promote, fetch and trace models."),
-    "import-checkpoint": (
-        "epilstm.outputs.checkpoint_import.command:import_checkpoint",
-        "Import the weights published with Epi-LSTM.",
+
+@dataclass(frozen=True)
+class OtherCommand:
+    """A command that is not a step.
+
+    Parameters
+    ----------
+    target : str
+        ``module:attribute``.
+    summary : str
+        One line.
+    """
+
+    target: str
+    summary: str
+
+
+#: Commands that are not steps, under the headings of the help.
+ANALYSE = {
+    "run": OtherCommand("epilstm.project.run_command:run", "From a samplesheet of bigWigs to embeddings and a report."),
+    "init": OtherCommand("epilstm.project.init_command:init", "Write a project for your own data into a folder."),
+    "samplesheet": OtherCommand("epilstm.tracks.samplesheet_command:samplesheet", "Write or check a samplesheet."),
+    "data": OtherCommand("epilstm.store.data_command:data", "Import tracks, with where they came from."),
+    "segment": OtherCommand(
+        "epilstm.outputs.segmentation.command:segment", "Cluster embeddings into a segmentation of the genome."
     ),
-    "retrain": (
+    "export-tracks": OtherCommand(
+        "epilstm.outputs.browser_tracks.command:export_tracks", "Write embeddings or tracks for browsers and analysis."
+    ),
+    "plot": OtherCommand("epilstm.outputs.plot.command:plot", "Draw one figure as PNG, SVG or PDF."),
+    "client": OtherCommand(
+        "epilstm.serving.client.command:client", "Get embeddings of your own bigWigs from a server."
+    ),
+    "import-checkpoint": OtherCommand(
+        "epilstm.outputs.checkpoint_import.command:import_checkpoint", "Import the weights published with Epi-LSTM."
+    ),
+}
+PIPELINE = {
+    "params": OtherCommand(
+        "epilstm.runtime.params_command:params", "Show every parameter with its default and meaning."
+    ),
+    "study": OtherCommand("epilstm.study.command:study", "Run variants of the pipeline, and compare them."),
+    "fingerprint": OtherCommand(
+        "epilstm.runtime.fingerprint_command:fingerprint", "Write the fingerprint of each step's code and params."
+    ),
+}
+OPERATE = {
+    "serve": OtherCommand("epilstm.serving.server.command:serve", "Serve an encoder over REST and gRPC."),
+    "model": OtherCommand("epilstm.registry.command:model", "Register, promote, fetch and trace models."),
+    "retrain": OtherCommand(
         "epilstm.registry.retrain_command:retrain",
         "Refresh the data, run the pipeline and the gate, register, roll out.",
     ),
-    "export-tracks": (
-        "epilstm.outputs.browser_tracks.command:export_tracks",
-        "Write embeddings or tracks for browsers and analysis.",
-    ),
-    "segment": (
-        "epilstm.outputs.segmentation.command:segment",
-        "Cluster embeddings into a segmentation of the genome.",
-    ),
-    "study": ("epilstm.study.command:study", "Run variants of the pipeline, and compare them."),
-    "plot": ("epilstm.outputs.plot.command:plot", "Draw one figure as PNG, SVG or PDF."),
-    "serve": ("epilstm.serving.server.command:serve", "Serve an encoder over REST and gRPC."),
-    "client": ("epilstm.serving.client.command:client", "Ask a server for embeddings of signal that lies here."),
-    "params": ("epilstm.runtime.params_command:params", "Show every parameter with its default and meaning."),
-    "fingerprint": (
-        "epilstm.runtime.fingerprint_command:fingerprint",
-        "Write the fingerprint of each step's code and params.",
-    ),
-    "task": ("epilstm.pipelines.task.command:task", "Run a step as a task of a Kubeflow pipeline."),
+    "task": OtherCommand("epilstm.pipelines.task.command:task", "Run a step as a task of a Kubeflow pipeline."),
 }
+OTHER_COMMANDS = {**ANALYSE, **PIPELINE, **OPERATE}
 
 
 #: Entry points by which other packages add commands; what they load must be as light as this module.
@@ -72,10 +95,8 @@ class StepGroup(click.Group):
     """Commands that are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Commands in the order data flows, then those of other packages."""
-        first = ["run", "init", "samplesheet"]
-        own = [*first, *STEPS, *(name for name in OTHER_COMMANDS if name not in first)]
-        return [*own, *(name for name in added_commands() if name not in own)]
+        """Commands in the order of the help; the steps in the order data flows."""
+        return [name for names in _by_heading().values() for name in names]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Build or import one command."""
@@ -84,7 +105,7 @@ class StepGroup(click.Group):
         if name in OTHER_COMMANDS:
             from importlib import import_module
 
-            module, _, attribute = OTHER_COMMANDS[name][0].partition(":")
+            module, _, attribute = OTHER_COMMANDS[name].target.partition(":")
             command: click.Command = getattr(import_module(module), attribute)
             return command
         return added_commands().get(name)
@@ -93,12 +114,19 @@ class StepGroup(click.Group):
         """List commands without importing them."""
         summaries = {
             **{name: command.get_short_help_str(100) for name, command in added_commands().items()},
-            **{name: summary for name, (_, summary) in OTHER_COMMANDS.items()},
+            **{name: command.summary for name, command in OTHER_COMMANDS.items()},
             **{name: step.summary for name, step in STEPS.items()},
         }
-        rows = [(name, summaries[name]) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        widest = max(map(len, summaries))
+        for heading, names in _by_heading().items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), summaries[name]) for name in names])
+
+
+def _by_heading() -> dict[str, list[str]]:
+    """Names of all commands, by the heading of the help that lists them."""
+    added = [name for name in added_commands() if name not in OTHER_COMMANDS and name not in STEPS]
+    return {"Analyse": [*ANALYSE], "Pipeline": [*STEPS, *PIPELINE], "Operate": [*OPERATE, *added]}
 
 
 @click.group(cls=StepGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
