@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,15 @@ def test_help_of_every_other_command_answers(run: Run, name: str):
     code, out, _ = run(name, "--help")
     assert code == 0
     assert f"Usage: epilstm {name}" in out
+
+
+def test_help_lists_each_command_once_under_one_of_three_headings(run: Run):
+    _, out, _ = run("--help")
+    groups = re.split(r"^(Analyse|Pipeline|Operate):$", out, flags=re.MULTILINE)
+    assert groups[1::2] == ["Analyse", "Pipeline", "Operate"]
+    listed = [re.findall(r"^  ([a-z-]+)", text, flags=re.MULTILINE) for text in groups[2::2]]
+    assert [names[0] for names in listed] == ["run", "simulate", "serve"]
+    assert sorted(sum(listed, [])) == sorted([*STEPS, *OTHER_COMMANDS, "pipeline"])
 
 
 def test_version_is_that_of_the_package(run: Run):
@@ -249,4 +259,4 @@ def test_completion_offers_the_commands():
         timeout=60,
         check=True,
     )
-    assert told.stdout.split() == ["plain,export", "plain,embed", "plain,evaluate", "plain,export-tracks"]
+    assert told.stdout.split() == ["plain,export-tracks", "plain,export", "plain,embed", "plain,evaluate"]
