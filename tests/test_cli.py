@@ -112,7 +112,7 @@ def test_help_lists_each_command_once_under_one_of_three_headings(run: Run):
     assert groups[1::2] == ["Analyse", "Pipeline", "Operate"]
     listed = [re.findall(r"^  ([a-z-]+)", text, flags=re.MULTILINE) for text in groups[2::2]]
     assert [names[0] for names in listed] == ["run", "simulate", "serve"]
-    assert sorted(sum(listed, [])) == sorted([*STEPS, *OTHER_COMMANDS, "pipeline"])
+    assert sorted(name for names in listed for name in names) == sorted([*STEPS, *OTHER_COMMANDS, "pipeline"])
 
 
 def test_version_is_that_of_the_package(run: Run):
