@@ -86,7 +86,7 @@ def test_the_code_of_a_patched_variant_is_that_with_the_patch(folder: Path):
     copy = folder / "components" / "epilstm"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     commit(folder, {})
-    path = copy / "store.py"
+    path = copy / "store" / "arrays.py"
     path.write_text(path.read_text() + "\nPATCHED = True\n")
     patch = subprocess.run(["git", "diff"], cwd=folder, check=True, capture_output=True, text=True).stdout
     params = effective_params(folder, (), "here")
