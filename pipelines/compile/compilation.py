@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from epilstm.errors import ParamsError, PipelineError
-from epilstm.files.outputs import put_in_place, staging_path
+from epilstm.files.outputs import replacing
 from epilstm.pipelines.compile.sent_values import check_values
 from epilstm.pipelines.graphs.defaults import default_parameters
 from epilstm.pipelines.graphs.images import Images
@@ -126,14 +126,11 @@ def write_pipelines(folder: Path, chosen: Iterable[tuple[str, str]], settings: S
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in texts.items():
-            staging_path(path).write_text(text, encoding="utf-8")
-        for path in texts:
-            put_in_place(staging_path(path), path)
+        with ExitStack() as stack:  # all of them are written before the first is put in place
+            for path, text in texts.items():
+                stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
     except OSError as error:
         with suppress(OSError):  # what refused the files may refuse this, too
-            for path in texts:
-                staging_path(path).unlink(missing_ok=True)
             if new:
                 folder.rmdir()
         raise PipelineError(f"{folder}: cannot be written: {error.strerror}; choose another --output") from error

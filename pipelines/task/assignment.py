@@ -11,8 +11,8 @@ from epilstm.params import IngestParams, PreprocessParams
 from epilstm.pipelines.task.data_root import DataRoot, Wanted, everything
 from epilstm.pipelines.task.datasets_kept import BULK, KeptDataset, content_key, manifest_of
 from epilstm.pipelines.task.line import StepLine
+from epilstm.pipelines.task.mirrored_folder import MirroredFolder
 from epilstm.pipelines.task.tracks_version import tracks_version
-from epilstm.pipelines.task.work_folder import WorkFolder
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.step_table import Port
 from epilstm.store.parts import group_of
@@ -42,7 +42,7 @@ class Assignment:
         Its outputs that are kfp artifacts.
     uri_file : Path or None
         Where kfp wants the dataset's URI.
-    work : tuple of WorkFolder
+    work : tuple of MirroredFolder
     """
 
     root: DataRoot
@@ -52,7 +52,7 @@ class Assignment:
     dataset: KeptDataset | None
     artifacts: dict[str, Path]
     uri_file: Path | None
-    work: tuple[WorkFolder, ...]
+    work: tuple[MirroredFolder, ...]
 
     def bring(self) -> None:
         """Bring what only the step itself needs: datasets, and what earlier tasks left of the work."""
@@ -99,7 +99,7 @@ class Assignment:
 
         return tracks_wanted(self.root, self.line, self.paths)
 
-    def _is_track_cache(self, folder: WorkFolder) -> bool:
+    def _is_track_cache(self, folder: MirroredFolder) -> bool:
         return self.line.step.name == "ingest" and folder.name == self.line.values.get("cache")
 
 
@@ -169,10 +169,12 @@ def _artifacts(line: StepLine) -> dict[str, Path]:
     }
 
 
-def _work(root: DataRoot, line: StepLine, key: str) -> dict[str, WorkFolder]:
+def _work(root: DataRoot, line: StepLine, key: str) -> dict[str, MirroredFolder]:
     """Work folders by port."""
     given = {port.name: line.values[port.name] for port in line.step.work if port.name in line.values}
-    return {name: WorkFolder(root, value if name in SHARED_WORK else f"{value}/{key}") for name, value in given.items()}
+    return {
+        name: MirroredFolder(root, value if name in SHARED_WORK else f"{value}/{key}") for name, value in given.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from epilstm.console import log
 from epilstm.errors import DataError
-from epilstm.files.outputs import MANIFEST, sha256_json, write_json
+from epilstm.files.completion import Seal
+from epilstm.files.outputs import MANIFEST, exclusive, sha256_json
 from epilstm.pipelines.task import storage
 from epilstm.pipelines.task.data_root import DataRoot
 from epilstm.pipelines.task.line import StepLine
@@ -58,8 +57,8 @@ def content_key(line: StepLine, fingerprints: dict[str, str]) -> str:
 class KeptDataset:
     """A dataset, there or to be made.
 
-    Beside it are the step's record, its metrics, and the size of each of its files, by which a dataset that lost some
-    differs from a complete one. Of these and of the dataset itself the manifest is written last.
+    Beside it are the step's record, its metrics, and its completion marker: its key, and the size of each of its files.
+    Of these and of the dataset itself the manifest is written last.
 
     Parameters
     ----------
@@ -100,37 +99,24 @@ class KeptDataset:
         return self.path.with_name(f"{self.path.name}.metrics.json")
 
     @property
-    def _files_path(self) -> Path:
+    def _seal_path(self) -> Path:
         return self.path.with_name(f"{self.path.name}.files.json")
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Wait until no other task on the same volume makes this dataset.
 
         In a bucket nothing can be held: there, two tasks write the same files with the same content.
         """
         if self.root.remote:
-            yield
-            return
-        lock = self.path.with_name(f".{self.path.name}.task")
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            stream = open(lock, "w")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info(f"{self.path}: another task makes the same dataset, waiting for it")
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+            return nullcontext()
+        # Not the dataset itself, which the step holds while it writes it.
+        return exclusive(self._seal_path, waiting=f"{self.path}: another task makes the same dataset, waiting for it")
 
     def is_whole(self) -> bool:
         """Whether it is there, follows from the same inputs, and lacks nothing."""
-        listed = self._json(f"{self.uri}.files.json")
+        sealed = Seal.parse(self._json(f"{self.uri}.files.json"))
         manifest = self._json(storage.join(self.uri, MANIFEST))
-        if not isinstance(listed, dict) or manifest is None or listed.get("key") != self.key:
+        if sealed is None or manifest is None or sealed.facts.get("key") != self.key:
             return False
         if self.port.kind in BULK:
             try:
@@ -138,7 +124,7 @@ class KeptDataset:
             except DataError as error:
                 log.warning(f"{error}; making it again")
                 return False
-        if storage.sizes(self.uri) != listed["files"]:
+        if storage.sizes(self.uri) != sealed.files:
             log.warning(f"{self.uri}: files are missing or damaged, making it again")
             return False
         return True
@@ -152,14 +138,14 @@ class KeptDataset:
             The storage fails; no manifest is then there.
         """
         files = storage.sizes(str(self.path))
-        write_json(self._files_path, {"key": self.key, "files": files})
+        Seal({"key": self.key}, files).write(self._seal_path)
         if not self.root.remote or self.is_whole():
             return
         log.info(f"putting {self.uri}", extra={"fields": {"bytes": sum(files.values())}})
         there = storage.sizes(self.uri)
         storage.remove(self.uri, [name for name in there if name == MANIFEST or name not in files])
         storage.upload(self.path, [name for name in files if name != MANIFEST], self.uri)
-        beside = [path for path in (record_path(self.path), self.metrics_path, self._files_path) if path.is_file()]
+        beside = [path for path in (record_path(self.path), self.metrics_path, self._seal_path) if path.is_file()]
         storage.upload(self.path.parent, [path.name for path in beside], self.uri.rpartition("/")[0])
         storage.upload(self.path, [MANIFEST], self.uri)
 

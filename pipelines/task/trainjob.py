@@ -22,7 +22,7 @@ import click
 from epilstm import console
 from epilstm.console import log
 from epilstm.errors import EpilstmError, PipelineError
-from epilstm.files.outputs import put_in_place, remove, sha256_json, staging_path
+from epilstm.files.outputs import replacing, sha256_json
 from epilstm.pipelines.task.kubernetes_api import api_errors, connect
 from epilstm.runtime.runner import Interrupted, record_path
 from epilstm.runtime.step_table import STEPS
@@ -260,9 +260,8 @@ class SharedLine:
             for source, target in ((made, wanted), (record_path(made), record_path(wanted))):
                 if source.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    remove(staging_path(target))
-                    (shutil.copytree if source.is_dir() else shutil.copy2)(source, staging_path(target))
-                    put_in_place(staging_path(target), target)
+                    with replacing(target) as successor:
+                        (shutil.copytree if source.is_dir() else shutil.copy2)(source, successor)
         shutil.rmtree(self.folder)
 
 

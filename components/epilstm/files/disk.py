@@ -1,4 +1,4 @@
-"""What a file system refuses: told apart from other faults, reported in one line, and asked for space beforehand."""
+"""What a file system refuses: distinguished from other faults, reported in one line, and asked for space beforehand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import os
 import tempfile
 from pathlib import Path
+
+from epilstm.errors import DiskFullError
 
 #: What to do about a system error, by its number.
 ADVICE = {
@@ -25,6 +27,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether an error, or one that it came from, is that of a full disk; libraries wrap it, or only quote it."""
     while error is not None:
+        if isinstance(error, DiskFullError):
+            return True
         if getattr(error, "errno", None) in FULL or os.strerror(errno.ENOSPC) in str(error):
             return True
         error = error.__cause__ or error.__context__

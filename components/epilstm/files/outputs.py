@@ -1,4 +1,14 @@
-"""Files and folders that a step writes: whole or not at all, and with a fingerprint."""
+"""Files and folders that are written: whole or not at all, by one process at a time, and with a fingerprint.
+
+======================== ================================================================================
+to                       use
+======================== ================================================================================
+replace a file or folder `replacing`: readers see the old one or the new one, whatever happens in between
+write a user's output    `written_whole`: `replacing`, with `exclusive`, `check_replaceable` and plain errors
+write alone              `exclusive`
+keep work for a resume   `epilstm.files.completion.WorkFolder`
+======================== ================================================================================
+"""
 
 from __future__ import annotations
 
@@ -10,13 +20,17 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from epilstm.console import log
 from epilstm.errors import DataError, DiskFullError
 from epilstm.files.disk import is_disk_full
 
 #: The file whose content stands for a dataset, model or encoder folder.
 MANIFEST = "manifest.json"
+
+#: The completion marker of a folder of work (`epilstm.files.completion`).
+SEAL = "seal.json"
 
 #: The ONNX file of an encoder folder.
 ENCODER = "encoder.onnx"
@@ -67,11 +81,24 @@ def _set_aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def remove(path: Path) -> None:
-    """Delete a file or folder if it is there; of a dataset the manifest first, so that no half of one looks whole."""
+def remove(path: Path, others_may: bool = False) -> None:
+    """Delete a file or folder if it is there.
+
+    What marks a folder as complete goes first, so that no half of one looks complete.
+
+    Parameters
+    ----------
+    path : Path
+    others_may : bool
+        Other processes may delete the same folder now; what is left is not an error.
+    """
     if path.is_dir() and not path.is_symlink():
-        (path / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(path)
+        for marker in (MANIFEST, SEAL):
+            (path / marker).unlink(missing_ok=True)
+        if others_may:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
@@ -79,7 +106,7 @@ def remove(path: Path) -> None:
 def put_in_place(staged: Path, path: Path) -> None:
     """Rename a finished output over its final path, replacing what was there.
 
-    A folder takes two renames; after a kill between them `put_back` mends it.
+    A folder takes two renames; after a kill between them `put_back` repairs it.
     """
     old = _set_aside(path)
     remove(old)
@@ -89,6 +116,26 @@ def put_in_place(staged: Path, path: Path) -> None:
         remove(old)
     else:
         os.replace(staged, path)
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Where an output grows, cleared of what a killed run left there; what is there at the end is removed."""
+    growing = staging_path(path)
+    remove(growing)
+    try:
+        yield growing
+    finally:
+        with suppress(OSError):  # a file system that refuses this has refused the output, too
+            remove(growing)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where the successor of a file or folder grows; it is put in place when all went well, and is gone when not."""
+    with staged(path) as successor:
+        yield successor
+        put_in_place(successor, path)
 
 
 def put_back(path: Path) -> None:
@@ -163,43 +210,69 @@ def require_free(path: Path, overwrite: bool, folder: bool = False, kind: str | 
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold an output so that no second run writes it at the same time; first mend what a killed one left of it.
+def exclusive(path: Path, waiting: str | None = None) -> Iterator[None]:
+    """Hold an output so that no second process writes it at the same time; first repair what a killed one left of it.
 
     Folders above it are made where they are not there, and removed again where nothing came into them.
+
+    Parameters
+    ----------
+    path : Path
+        The output; the lock is a hidden sibling.
+    waiting : str, optional
+        Logged where another process holds it, which is then waited for.
 
     Raises
     ------
     DataError
-        Another process holds it, or its folder cannot be written.
+        Another process holds it and is not to be waited for, or its folder cannot be written.
     """
     lock = path.with_name(f".{path.name}.lock")
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(lock, "w")  # noqa: SIM115 - closed below
+        stream = _locked(lock, waiting)
     except OSError as error:
         _remove_empty(made)
         if is_disk_full(error):
             raise _disk_full(path) from error
         raise DataError(f"{path}: cannot be written: {error.strerror}; choose another output path") from error
-    held = False
+    if stream is None:
+        raise DataError(f"{path}: another run is writing this output; wait for it or stop it")
     with stream:
         try:
-            with suppress(BlockingIOError, FileNotFoundError):
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A lock file that was deleted between our opening and our locking it holds nothing.
-                held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
-            if not held:
-                raise DataError(f"{path}: another run is writing this output; wait for it or stop it")
             if _lacks_what_was_set_aside(path):
                 _set_aside(path).rename(path)
             yield
         finally:
-            if held:
-                with suppress(OSError):
-                    lock.unlink(missing_ok=True)
-                _remove_empty(made)
+            with suppress(OSError):
+                lock.unlink(missing_ok=True)
+            _remove_empty(made)
+
+
+def _locked(lock: Path, waiting: str | None) -> IO[str] | None:
+    """A lock file, open and locked; None where another process holds it and is not to be waited for."""
+    while True:
+        stream = open(lock, "w")  # noqa: SIM115 - closed by the caller, or below
+        try:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting is None:
+                    stream.close()
+                    return None
+                log.info(waiting)
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                # A lock file that was deleted between our opening and our locking it holds nothing.
+                if os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                    return stream
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()
+        if waiting is None:
+            return None
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
@@ -228,11 +301,9 @@ def written_whole(path: Path, folder: bool, kind: str | None = None) -> Iterator
     """
     with exclusive(path):
         check_replaceable(path, folder, kind)
-        staged = staging_path(path)
-        remove(staged)
         try:
-            yield staged
-            put_in_place(staged, path)
+            with replacing(path) as successor:
+                yield successor
         except DiskFullError:
             raise
         except Exception as error:
@@ -241,9 +312,6 @@ def written_whole(path: Path, folder: bool, kind: str | None = None) -> Iterator
             if isinstance(error, OSError):
                 raise DataError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from error
             raise
-        finally:
-            with suppress(OSError):  # a file system that refuses this has refused the output, too
-                remove(staged)
 
 
 def to_json(content: Any) -> str:
@@ -254,14 +322,8 @@ def to_json(content: Any) -> str:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that readers see the old file or the new one, never part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = staging_path(path)
-    try:
-        staged.write_text(to_json(content), encoding="utf-8")
-        os.replace(staged, path)
-    except BaseException:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
-        raise
+    with replacing(path) as successor:
+        successor.write_text(to_json(content), encoding="utf-8")
 
 
 def write_together(texts: Mapping[Path, str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from epilstm.errors import RegistryError
-from epilstm.files.outputs import MANIFEST, put_in_place, read_json, remove, staging_path, write_json
+from epilstm.files.outputs import MANIFEST, read_json, replacing, write_json
 from epilstm.registry.storage import Storage, record_outputs
 from epilstm.runtime.records import record_path
 
@@ -108,10 +108,8 @@ def adopt(root: Path, given: Mapping[str, Path], records: Mapping[str, Any] | No
 
 def _put(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    staged = staging_path(target)
-    remove(staged)
-    if source.is_dir():
-        shutil.copytree(source, staged)
-    else:
-        shutil.copyfile(source, staged)
-    put_in_place(staged, target)
+    with replacing(target) as successor:
+        if source.is_dir():
+            shutil.copytree(source, successor)
+        else:
+            shutil.copyfile(source, successor)

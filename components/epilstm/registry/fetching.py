@@ -10,9 +10,8 @@ from epilstm.files.outputs import (
     check_replaceable,
     exclusive,
     fingerprint,
-    put_in_place,
     remove,
-    staging_path,
+    replacing,
     write_json,
 )
 from epilstm.model.encoder_folder import checked_file, read_encoder_manifest
@@ -80,15 +79,11 @@ def fetch(
                 _require_whole(target, version, provenance.encoder_fingerprint)
                 write_json(record_path(target), record)
                 return Fetched(version, downloaded=False)
-            staged = staging_path(target)
-            remove(staged)
-            try:
-                download(str(repository.root) if repository.url else place, version.commit, path, staged, dvc_remote)
-                _require_whole(staged, version, provenance.encoder_fingerprint)
+            origin = str(repository.root) if repository.url else place
+            with replacing(target) as successor:
+                download(origin, version.commit, path, successor, dvc_remote)
+                _require_whole(successor, version, provenance.encoder_fingerprint)
                 write_json(record_path(target), record)
-                put_in_place(staged, target)
-            finally:
-                remove(staged)
     return Fetched(version, downloaded=True)
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from epilstm.console import log
 from epilstm.errors import DataError, RegistryError
-from epilstm.files.outputs import MANIFEST, put_in_place, read_json, staging_path, to_json
+from epilstm.files.outputs import MANIFEST, read_json, replacing, to_json
 from epilstm.model.encoder_folder import read_encoder_manifest
 from epilstm.params import SECTIONS, load_section
 from epilstm.registry.card import CARD_FILE, CardFacts, model_card
@@ -560,6 +560,5 @@ def _write(path: Path, content: bytes | None) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = staging_path(path)
-    staged.write_bytes(content)
-    put_in_place(staged, path)
+    with replacing(path) as successor:
+        successor.write_bytes(content)

@@ -27,8 +27,8 @@ from epilstm.files.outputs import (
     fingerprint,
     put_back,
     put_in_place,
-    remove,
     sha256_json,
+    staged,
     staging_path,
     to_json,
 )
@@ -199,13 +199,10 @@ def _run_step(
         folders = [*(path.parent for path in given.outputs.values()), *given.work.values()]
         stack.enter_context(_disk_full_reported(step, folders))
         stack.enter_context(_kept_if_of_use(given.work.values()))
-        staged = {name: staging_path(path) for name, path in given.written.items()}
-        for path in staged.values():
-            remove(path)
-            stack.callback(remove, path)
-        result = _call(step, params, StepContext(given.inputs, staged, given.work, flags))
+        grown = {name: stack.enter_context(staged(path)) for name, path in given.written.items()}
+        result = _call(step, params, StepContext(given.inputs, grown, given.work, flags))
         wall = time.monotonic() - clock
-        made = {name: _entry(path, fingerprint(staged[name])) for name, path in given.written.items()}
+        made = {name: _entry(path, fingerprint(grown[name])) for name, path in given.written.items()}
         seen.fingerprints = {name: entry["fingerprint"] for name, entry in {**read, **made}.items()}
         record = {
             "step": step.name,
@@ -219,9 +216,8 @@ def _run_step(
         if "metrics" in given.outputs:
             texts[given.outputs["metrics"]] = to_json(result.metrics)
         for path, text in texts.items():  # all of them before any is put in place: what fails changes nothing
-            stack.callback(remove, staging_path(path))
-            staging_path(path).write_text(text, encoding="utf-8")
-        _put_outputs_in_place(given, staged)
+            stack.enter_context(staged(path)).write_text(text, encoding="utf-8")
+        _put_outputs_in_place(given, grown)
         if result.afterwards is not None:
             result.afterwards()
     return result
@@ -251,12 +247,12 @@ def _measured(result: StepResult, params: Any, started: datetime, wall: float) -
     }
 
 
-def _put_outputs_in_place(given: _Paths, staged: Mapping[str, Path]) -> None:
+def _put_outputs_in_place(given: _Paths, grown: Mapping[str, Path]) -> None:
     # The record goes first: an output in place without its record would look whole to a reader who checks it.
     for path in map(record_path, given.written.values()):
         put_in_place(staging_path(path), path)
     for name, path in given.written.items():
-        put_in_place(staged[name], path)
+        put_in_place(grown[name], path)
     if "metrics" in given.outputs:
         put_in_place(staging_path(given.outputs["metrics"]), given.outputs["metrics"])
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.errors import TrackError
-from epilstm.files.completion import seal, sealed_facts
 from epilstm.files.outputs import read_json, sha256_json, write_json
 from epilstm.genome.assembly import Assembly, Region, bin_count, bins_of, chromosomes_of
 from epilstm.genome.name_matching import likely_cause, named
@@ -219,10 +218,8 @@ class BinnedTrack(BaseModel):
 SUMMARY, COVERAGE, SIGNAL = "track.json", "coverage.bin", "signal.zarr"
 
 
-def read_binned_track(folder: Path) -> BinnedTrack | None:
-    """Summary of a binned track, or None if there is none in the folder, or no longer all of it."""
-    if sealed_facts(folder) is None:
-        return None
+def read_binned_track(folder: Path) -> BinnedTrack:
+    """Summary of the binned track in a folder."""
     return BinnedTrack.model_validate(read_json(folder / SUMMARY))
 
 
@@ -286,7 +283,7 @@ def bin_track(
     folder : Path
         Written: ``signal.zarr`` with a (1, bin) float32 array per chromosome (NaN where there is no data or no region;
         where uncovered bases are `zero`, a bin of a region has no data only if it is blacklisted),
-        ``coverage.bin`` (see `read_coverage`), ``track.json``, and a seal, by which it is told when it is damaged.
+        ``coverage.bin`` (see `read_coverage`) and ``track.json``.
     name : str, optional
         What messages call the file, where that is not its path.
     transform, uncovered
@@ -339,7 +336,6 @@ def bin_track(
         raise TrackError(f"{bigwig.name}: no data in any region; check the file, the regions and the blacklist")
     (folder / COVERAGE).write_bytes(zlib.compress(b"".join(coverage), level=1))
     write_json(folder / SUMMARY, track.model_dump(mode="json"))
-    seal(folder)
     return track
 
 

@@ -8,42 +8,34 @@ path                                    content
 ``<step>-<key>/.<host>-<any>.partial/`` what one process is writing
 ======================================= ===============================================================
 
-An array is there whole or not at all: it grows in a folder of its process and is renamed into place. So any number
-of processes, on any number of machines that share a file system, may work at once; two that do the same array do
-work twice and no harm. What a killed process left is removed by the next one on its machine.
+The folder ``<step>-<key>`` is an `epilstm.files.completion.WorkFolder`, an array a piece of it: complete or absent.
 """
 
 from __future__ import annotations
 
-import fcntl
 import heapq
 import os
 import re
 import shutil
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
-from epilstm.files.completion import SEAL, seal, sealed_facts
-from epilstm.files.outputs import sha256_json
+from epilstm.files.completion import SEAL, Facts, WorkFolder
+from epilstm.files.outputs import remove, sha256_json
 from epilstm.store.arrays import require_group
 from epilstm.store.manifests import Manifest
 from epilstm.store.packing import Place
 
-#: What a step keeps of an array beside its array; JSON-able.
-Facts = dict[str, Any]
 FolderOf = Callable[[str], Path]
 Finish = Callable[[str, Facts], None]
-#: Writes arrays, each into the Zarr group of its folder, and tells of each when it is whole.
+#: Writes arrays, each into the Zarr group of its folder, and reports each when it is complete.
 Write = Callable[[Sequence[str], FolderOf, Finish], None]
-
-LOCK = ".lock"
 
 #: Times that arrays which disappear before they are taken over are done.
 ROUNDS = 3
@@ -60,7 +52,7 @@ class Parts:
     group : str
         Name of the Zarr group in each.
     known : dict of str to dict
-        Facts of the arrays found or made to be there, whole.
+        Facts of the arrays that are known to be complete.
     """
 
     folder: Path
@@ -84,15 +76,19 @@ class Parts:
         key = sha256_json([step, follows_from])[:16]
         return cls(folder / f"{step}-{key}", group)
 
+    @cached_property
+    def _work(self) -> WorkFolder:
+        return WorkFolder(self.folder)
+
     def add(self, arrays: Sequence[str], write: Write) -> list[str]:
         """Do the arrays that are not there, and return them."""
         missing = [array for array in arrays if not self._holds(array)]
         if missing:
-            with self._own_folder() as ours:
+            with self._work.growing() as growing:
                 for array in missing:
-                    (ours / array).mkdir()
-                    require_group(ours / array / self.group)
-                write(missing, lambda array: ours / array, lambda array, facts: self._place(ours / array, facts))
+                    (growing / array).mkdir()
+                    require_group(growing / array / self.group)
+                write(missing, lambda array: growing / array, lambda array, facts: self._keep(growing / array, facts))
         return missing
 
     def bring(self, arrays: Sequence[str], output: Path) -> Sequence[str]:
@@ -101,37 +97,26 @@ class Parts:
 
     def drop(self, arrays: Sequence[str]) -> None:
         """Remove arrays, and the folder when nothing else is in it."""
-        for array in arrays:
-            _remove(self.folder / array)
-        self._remove_dead()
-        with suppress(OSError):  # another process is at work there
-            self.folder.rmdir()
+        self._work.drop(arrays)
 
     def _holds(self, array: str) -> bool:
         if array not in self.known:
-            place = self.folder / array
-            facts = sealed_facts(place)
+            place = self._work.path(array)
+            facts = self._work.facts(array)
             if facts is not None:
                 self.known[array] = facts
             elif place.exists():
                 if (place / SEAL).exists():  # without one, it is what is left of one that was being removed
                     log.warning(f"{place}: damaged; {array} is done again")
-                _remove(place)
+                remove(place, others_may=True)
         return array in self.known
 
-    def _place(self, ours: Path, facts: Facts) -> None:
-        seal(ours, facts)
-        place = self.folder / ours.name
-        try:
-            ours.rename(place)
-        except OSError:  # another process was faster, or was killed while it removed one
-            if sealed_facts(place) is None:
-                _remove(place)
-                ours.rename(place)
-        self.known[ours.name] = facts
+    def _keep(self, grown: Path, facts: Facts) -> None:
+        self._work.keep(grown, grown.name, facts)
+        self.known[grown.name] = facts
 
     def _link(self, array: str, target: Path) -> bool:
-        place = self.folder / array
+        place = self._work.path(array)
         with suppress(FileNotFoundError):
             _link_tree(place / self.group / array, target)
         # Last of all: it is the first that goes.
@@ -140,30 +125,6 @@ class Parts:
         shutil.rmtree(target, ignore_errors=True)
         del self.known[array]
         return False
-
-    @contextmanager
-    def _own_folder(self) -> Iterator[Path]:
-        self._remove_dead()
-        while True:
-            folder = self.folder / f".{_host()}-{uuid4().hex}.partial"
-            folder.mkdir(parents=True)
-            with open(folder / LOCK, "w") as lock:
-                with suppress(OSError):  # a file system without locks: the dead cannot be told there, and stay
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                if not folder.exists():  # taken for a dead one's before it was locked
-                    continue
-                try:
-                    yield folder
-                finally:
-                    _remove(folder)
-                return
-
-    def _remove_dead(self) -> None:
-        # Of this machine only: a lock need not be seen by other machines.
-        for folder in self.folder.glob(f".{_host()}-*.partial"):
-            with suppress(OSError), open(folder / LOCK, "r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(folder)
 
 
 def fill(
@@ -183,11 +144,11 @@ def fill(
     group : str
         Its name.
     arrays : sequence of str
-        All that it is to have.
+        All of its arrays.
     write : callable
         Writes arrays.
     parts : Parts or None
-        Where arrays that are done are taken from, and others written to first, so that a killed run goes on.
+        Where arrays that are done are taken from, and others written to first, so that a killed run resumes.
     places : mapping of str to Place, optional
         Where chromosomes lie in the arrays.
 
@@ -199,7 +160,7 @@ def fill(
     Raises
     ------
     DataError
-        Arrays disappear from the parts time and again.
+        Arrays disappear from the parts repeatedly.
     """
     require_group(output / group, places)
     facts: dict[str, Facts] = {}
@@ -280,13 +241,3 @@ def _link_tree(source: Path, target: Path) -> None:
             raise
         except OSError:  # another file system, one without links, or too many links
             shutil.copyfile(entry, target / entry.name)
-
-
-def _remove(folder: Path) -> None:
-    # The seal goes first, so that nothing takes what is left for whole.
-    (folder / SEAL).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _host() -> str:
-    return socket.gethostname().replace(os.sep, "-")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import cast
 from urllib.parse import quote, unquote, urlsplit
 
 from epilstm.errors import SamplesheetError
-from epilstm.files.outputs import staging_path
+from epilstm.files.outputs import replacing
 from epilstm.files.text import csv_rows
 from epilstm.tracks.identity import TrackIdentity, field_problem
 from epilstm.tracks.signal_transform import TRANSFORMS, UNCOVERED, Transform, Uncovered, usual_uncovered
@@ -267,14 +266,11 @@ def write_samplesheet(path: Path, tracks: Iterable[Track]) -> None:
     SamplesheetError
         The file cannot be written.
     """
-    staged = staging_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(format_samplesheet(tracks), encoding="utf-8")
-        os.replace(staged, path)
+        with replacing(path) as successor:
+            successor.write_text(format_samplesheet(tracks), encoding="utf-8")
     except OSError as error:
-        if staged.exists():
-            staged.unlink()
         raise SamplesheetError(f"{path}: cannot be written: {error.strerror}; choose another path") from error
 
 

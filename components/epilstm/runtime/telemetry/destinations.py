@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from epilstm.console import log
-from epilstm.files.outputs import staging_path
+from epilstm.files.outputs import replacing
 from epilstm.runtime.telemetry.names import COMMON_LABELS
 from epilstm.runtime.telemetry.series import Series
 
@@ -111,9 +111,8 @@ def write_textfile(folder: Path, series: Series) -> None:
     reported = {family.name for family in series.collect()}
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
     kept = [text for name, text in _families(old).items() if name.removesuffix("_total") not in reported]
-    staged = staging_path(path)
-    staged.write_text("".join([new, *kept]), encoding="utf-8")
-    os.replace(staged, path)
+    with replacing(path) as successor:
+        successor.write_text("".join([new, *kept]), encoding="utf-8")
 
 
 def _families(text: str) -> Mapping[str, str]:

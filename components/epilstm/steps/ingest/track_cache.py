@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from epilstm.console import log
 from epilstm.errors import EpilstmError, TrackError
-from epilstm.files.outputs import read_json, remove, sha256_file, write_json
+from epilstm.files.completion import WorkFolder
+from epilstm.files.outputs import exclusive, read_json, remove, sha256_file, staged, write_json
 from epilstm.store.binned_track import BinnedTrack, Binning, bin_track, check_chromosomes, read_binned_track
 from epilstm.tracks.bigwig import BigWig
 from epilstm.tracks.converting import as_bigwig, needs_converting
@@ -75,6 +73,16 @@ class TrackCache:
 
     folder: Path
 
+    @property
+    def _tracks(self) -> WorkFolder:
+        """Binned tracks, each named after all that it follows from (`Binning.key`)."""
+        return WorkFolder(self.folder / "tracks")
+
+    def _place(self, kind: str, name: str) -> Path:
+        """Where something of a kind lies; the kind's folder is made."""
+        (self.folder / kind).mkdir(parents=True, exist_ok=True)
+        return self.folder / kind / name
+
     def find(self, source: Source, binning: Binning) -> Found | None:
         """Return the binned form of a track, if it can be had without reading the track's file.
 
@@ -123,8 +131,8 @@ class TrackCache:
         if is_local(source.uri):
             path = Path(source.uri)
             return self._make(source, binning, path, local_state(path))
-        with self._locked("downloads", name_of(source.uri)):
-            path = self.folder / "downloads" / f"{name_of(source.uri)}.bigwig"
+        path = self._place("downloads", f"{name_of(source.uri)}.bigwig")
+        with exclusive(path, waiting=f"{source.where}: another run downloads it, waiting for it"):
             retried: list[None] = []
             state = download(source.uri, path, retries, lambda: retried.append(None))
             try:
@@ -138,41 +146,32 @@ class TrackCache:
         check_digest(digest, source.track.sha256, source.uri)
         track = source.track
         key = binning.key(digest, track.transform, track.uncovered)
-        folder, staged = self.folder / "tracks" / key, self.folder / "tracks" / f".{key}.partial"
-        with self._locked("tracks", key):
-            if read_binned_track(folder) is None:
-                remove(staged)
-                staged.mkdir(parents=True)
-                converted = self.folder / "downloads" / f"{key}.converted"
-                converted.mkdir(parents=True, exist_ok=True)
+        place = self._place("tracks", key)
+        with exclusive(place, waiting=f"{source.where}: another run bins it, waiting for it"):
+            if self._tracks.facts(key) is None:
                 size = path.stat().st_size
-                try:
+                with staged(place) as growing, staged(self._place("downloads", key)) as converted:
+                    growing.mkdir()
+                    converted.mkdir()
                     bigwig = as_bigwig(path, source.uri, binning.sizes, converted)
-                    bin_track(bigwig, digest, binning, staged, source.uri, track.transform, track.uncovered, size)
+                    bin_track(bigwig, digest, binning, growing, source.uri, track.transform, track.uncovered, size)
                     if local_state(path) != before:
                         raise TrackError(f"{source.uri}: the file changed while it was read; run it again")
-                    remove(folder)
-                    staged.rename(folder)
-                except BaseException:
-                    remove(staged)
-                    raise
-                finally:
-                    remove(converted)
+                    self._tracks.keep(growing, key)
         if state is not None:
-            with self._locked("sources", name_of(source.uri)):
-                write_json(self._note(source.uri), {"uri": source.uri, "state": asdict(state), "sha256": digest})
-        binned = read_binned_track(folder)
-        assert binned is not None
-        return Found(folder, binned, before.size or 0)
+            note = self._place("sources", self._note(source.uri).name)
+            with exclusive(note, waiting=f"{source.where}: another run notes its checksum, waiting for it"):
+                write_json(note, {"uri": source.uri, "state": asdict(state), "sha256": digest})
+        return Found(place, read_binned_track(place), before.size or 0)
 
     def _found(self, digest: str, track: Track, binning: Binning) -> Found | None:
-        folder = self.folder / "tracks" / binning.key(digest, track.transform, track.uncovered)
-        binned = read_binned_track(folder)
-        if binned is None:
-            if folder.exists():
-                log.warning(f"{folder}: damaged, so its track is read again")
+        key = binning.key(digest, track.transform, track.uncovered)
+        place = self._tracks.path(key)
+        if self._tracks.facts(key) is None:
+            if place.exists():
+                log.warning(f"{place}: damaged, so its track is read again")
             return None
-        return Found(folder, binned)
+        return Found(place, read_binned_track(place))
 
     def _note(self, uri: str) -> Path:
         return self.folder / "sources" / f"{name_of(uri)}.json"
@@ -186,13 +185,3 @@ class TrackCache:
             return str(content["sha256"]) if content["state"] == asdict(state) else None
         except (EpilstmError, KeyError, TypeError):
             return None
-
-    @contextmanager
-    def _locked(self, kind: str, name: str) -> Iterator[None]:
-        """Wait until no other process works on the same thing; lock files stay, since removing them would race."""
-        lock = self.folder / "locks" / f"{kind}-{name}"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / kind).mkdir(parents=True, exist_ok=True)
-        with open(lock, "w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield

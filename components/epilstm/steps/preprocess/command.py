@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.console import log, progress
+from epilstm.files.completion import Facts
 from epilstm.files.outputs import fingerprint, sha256_file, write_json
 from epilstm.genome.assembly import bins_of
 from epilstm.genome.frames import widen_to_frames
@@ -39,7 +40,7 @@ from epilstm.store.manifests import (
     write_manifest,
 )
 from epilstm.store.matrix_writing import MatrixWriter, Shard, require_files, shards_of, workers_within
-from epilstm.store.parts import Facts, Finish, FolderOf, Parts, fill, group_of
+from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.tracks.identity import TrackSet
 
 MATRIX = "matrix.zarr"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from epilstm.console import log
-from epilstm.files.outputs import staging_path
+from epilstm.files.outputs import replacing
 from epilstm.model.recurrence import State
 
 CHECKPOINT = "checkpoint.pt"
@@ -119,12 +119,10 @@ def save(folder: Path, identity: str, progress: Progress, weights: dict[str, Any
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint file; a kill at any moment leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = staging_path(path)
-    with open(staged, "wb") as stream:
+    with replacing(path) as successor, open(successor, "wb") as stream:
         torch.save(content, stream)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(staged, path)
 
 
 def same_everywhere(taken: int, device: torch.device) -> bool:

@@ -11,12 +11,12 @@ from epilstm.errors import DataError
 from epilstm.pipelines.task import storage
 from epilstm.pipelines.task.data_root import DataRoot, Wanted, everything
 
-#: Not worth copying: locks, and downloads under way.
-PASSING = {"locks", "downloads"}
+#: Not worth copying: downloads under way. (Nor are hidden files, which are locks and what is being written.)
+PASSING = {"downloads"}
 
 
 @dataclass
-class WorkFolder:
+class MirroredFolder:
     """A work folder; of one in a bucket, the copy that the step works in.
 
     Parameters
