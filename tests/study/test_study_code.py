@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,14 +9,10 @@ import pytest
 import yaml
 from tiny_study import PARAMS
 
-import epilstm
 from epilstm.registry.repository import Repository
 from epilstm.runtime.step_fingerprints import fingerprint_text, fingerprints_in, md5_of
 from epilstm.study.experiments import Kept, difference
-from epilstm.study.patches import read_patch
 from epilstm.study.plan import Experiment, effective_params
-
-PACKAGE = Path(epilstm.__file__).parent
 
 
 def lock(texts: dict[str, str]) -> str:
@@ -80,25 +75,3 @@ def test_what_ran_the_code_of_now_is_the_same_whatever_the_report_s_code(folder:
 @pytest.mark.parametrize("step", ["train", "evaluate"])
 def test_what_ran_other_code_is_not(folder: Path, step: str):
     assert found(folder, texts_of(folder) | {step: "other"}) == "other code"
-
-
-def test_the_code_of_a_patched_variant_is_that_with_the_patch(folder: Path):
-    copy = folder / "components" / "epilstm"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    commit(folder, {})
-    path = copy / "store" / "arrays.py"
-    path.write_text(path.read_text() + "\nPATCHED = True\n")
-    patch = subprocess.run(["git", "diff"], cwd=folder, check=True, capture_output=True, text=True).stdout
-    params = effective_params(folder, (), "here")
-    texts = {step: fingerprint_text(step, params.get(step, {}), copy) for step in ("train", "evaluate", "report")}
-    subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
-    commit(folder, {"louder.patch": patch})
-    patched = read_patch(folder, "louder.patch")
-    experiment = Experiment("layers", "one", 1, "layers-one-1", (), (patched,))
-    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-    told = f"patched by louder.patch (sha256 {patched.sha256})"
-    for expected, content in ((None, texts), ("other code", texts_of(folder))):
-        commit(folder, {"dvc.lock": lock(content)})
-        subprocess.run(["git", *identity, "commit", "-q", "--amend", "-m", told], cwd=folder, check=True)
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
-        assert difference(Repository(folder), experiment, Kept("layers-one-1", head.stdout.strip(), "")) == expected

@@ -144,8 +144,7 @@ def test_params_that_cannot_be_are_refused_before_anything_runs(root: Path, over
         ("studies: {s: {about: x, variants: {A B: {}}}}", "studies.s.variants"),
         ("studies: {s: {about: x, variants: {v: {set: [layers=2]}}}}", r"studies.s.variants.v.set"),
         ("studies: {s: {about: x, seeds: [1, 1], variants: {v: {}}}}", "one is listed twice"),
-        ("studies: {s: {about: x, variants: {v: {patch: ../x.patch}}}}", r"studies.s.variants.v.patch"),
-        ("studies: {s: {about: x, patch: [studies/x.txt], variants: {v: {}}}}", r"studies.s.patch"),
+        ("studies: {s: {about: x, variants: {v: {patch: studies/x.patch}}}}", r"studies.s.variants.v.patch"),
         ("studies: {s: {about: x, seed: 1, variants: {v: {}}}}", "studies.s.seed: unknown key"),
         ("[]", "yaml"),
         ("studies: {", "not valid YAML"),
@@ -171,7 +170,7 @@ def test_each_study_of_the_project_can_be_run(study: str, tmp_path: Path) -> Non
     (tmp_path / "samplesheet.csv").write_text("cell_type,assay,uri\n" + "".join(lines))
     experiments = plan(OWN, Choice(study, "pilot", tmp_path), tmp_path)
     assert len({each.name for each in experiments}) == len(experiments)
-    assert len({(each.overrides, each.patches) for each in experiments}) == len(experiments)
+    assert len({each.overrides for each in experiments}) == len(experiments)
 
 
 def test_the_published_figure_s_sizes_are_studied() -> None:

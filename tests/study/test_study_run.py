@@ -80,10 +80,10 @@ def test_what_ran_with_other_params_is_neither_taken_nor_replaced_unasked(projec
     (project / "other.yaml").write_text(changed)
     before = runs(project)
     shown = study(project, "show", "layers", "--file", "other.yaml", "--seeds", "1")
-    assert "2 of 2 left out, run with other params or patches: layers-one-1, layers-two-1" in shown.stderr
+    assert "2 of 2 left out, run with other params: layers-one-1, layers-two-1" in shown.stderr
     refused = study(project, "run", "layers", "--file", "other.yaml", "--seeds", "1")
     assert refused.returncode == 1
-    said = "experiment layers-one-1 (and 1 more): is there with other params or patches; --replace runs it again"
+    said = "experiment layers-one-1 (and 1 more): is there with other params; --replace runs it again"
     assert said in refused.stderr
     assert runs(project) == before
     (project / "other.yaml").unlink()

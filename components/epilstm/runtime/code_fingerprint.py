@@ -72,17 +72,9 @@ class CodeFingerprint:
         return sha256_json(dict(self.modules))
 
 
-def step_fingerprint(step: str, folder: Path | None = None) -> CodeFingerprint:
-    """Fingerprint of the code of a step.
-
-    Parameters
-    ----------
-    step : str
-        Name in the step table.
-    folder : Path, optional
-        Folder of the package; the one that runs if not given.
-    """
-    return fingerprint_of(STEPS[step].target.partition(":")[0], folder)
+def step_fingerprint(step: str) -> CodeFingerprint:
+    """Fingerprint of the code of a step of the step table, of the package that runs."""
+    return fingerprint_of(STEPS[step].target.partition(":")[0])
 
 
 def step_fingerprints(folder: Path) -> dict[str, CodeFingerprint]:
@@ -91,30 +83,15 @@ def step_fingerprints(folder: Path) -> dict[str, CodeFingerprint]:
     return {name: sources.closure(step.target.partition(":")[0]) for name, step in STEPS.items()}
 
 
-def counted_files(folder: Path) -> set[str]:
-    """Files of the package in a folder that count for any step, relative to it."""
-    sources = _Sources(folder.resolve())
-    found = set()
-    for step in STEPS.values():
-        for name in sources.closure(step.target.partition(":")[0]).modules:
-            module = sources.module(name)
-            found.add(name if module is None else module.path.relative_to(sources.folder).as_posix())
-    return found
-
-
-def fingerprint_of(module: str, folder: Path | None = None) -> CodeFingerprint:
-    """Fingerprint of a module and of all that it imports; parameters as for `step_fingerprint`.
+@cache
+def fingerprint_of(module: str) -> CodeFingerprint:
+    """Fingerprint of a module of the package that runs, and of all that it imports.
 
     Raises
     ------
     ValueError
         There is no such module.
     """
-    return _running(module) if folder is None else _Sources(folder.resolve()).closure(module)
-
-
-@cache
-def _running(module: str) -> CodeFingerprint:
     # Once: the sources may be edited while this process runs what it has read of them.
     return _running_sources().closure(module)
 

@@ -27,7 +27,7 @@ def file_of(step: str) -> str:
     return f"{step}.json"
 
 
-def fingerprint_text(step: str, params: Mapping[str, Any], code: Path | None = None) -> str:
+def fingerprint_text(step: str, params: Mapping[str, Any]) -> str:
     """Content of a step's file.
 
     Parameters
@@ -35,10 +35,8 @@ def fingerprint_text(step: str, params: Mapping[str, Any], code: Path | None = N
     step : str
     params : mapping
         Its section, resolved.
-    code : Path, optional
-        Folder of the package whose code counts; the one that runs if not given.
     """
-    found = step_fingerprint(step, code)
+    found = step_fingerprint(step)
     return to_json(
         {
             "format": FORMAT,

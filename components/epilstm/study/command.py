@@ -58,9 +58,8 @@ class Seeds(click.ParamType[tuple[int, ...]]):
 def study() -> None:
     """Run variants of the pipeline as DVC experiments, and compare them.
 
-    A study changes one thing at a time: studies.yaml names its variants and the params that each sets, or the patches
-    to the code that it runs with. Experiments run in a folder of their own, so the work tree stays as it is; what is in
-    git or changed there is what they run.
+    A study changes one thing at a time: studies.yaml names its variants and the params that each sets. Experiments run
+    in a folder of their own, so the work tree stays as it is; what is in git or changed there is what they run.
     """
 
 
@@ -89,11 +88,11 @@ def print_plan(name: str, file: Path, **choice: Any) -> None:
 
 @study.command()
 @_choice
-@click.option("--replace", is_flag=True, help="Run those again that are there with other params, patches or code.")
+@click.option("--replace", is_flag=True, help="Run those again that are there with other params or code.")
 def run(name: str, file: Path, replace: bool, **choice: Any) -> None:
     """Run the experiments of the study NAME that are not there yet.
 
-    Run it again after a kill or a failure: it goes on. Stages that nothing concerns come from DVC's cache.
+    Run it again after a kill or a failure: it resumes. Stages that nothing concerns come from DVC's cache.
     """
     from epilstm.study import experiments
     from epilstm.study.plan import plan
@@ -106,7 +105,7 @@ def run(name: str, file: Path, replace: bool, **choice: Any) -> None:
         if outcome == "failed":
             failed.append(experiment.name)
     if failed:
-        raise PipelineError(f"failed, as dvc says above: {', '.join(failed)}; mend that and run the same line again")
+        raise PipelineError(f"failed, as dvc says above: {', '.join(failed)}; fix that and run the same line again")
 
 
 @study.command()

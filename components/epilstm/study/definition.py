@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from epilstm.errors import ParamsError
 from epilstm.params import SECTIONS, read_yaml, validate
@@ -17,12 +17,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 
 #: A param as ``dvc exp run --set-param`` takes it.
 Override = Annotated[str, Field(pattern=rf"^({'|'.join(SECTIONS)})(\.[a-z0-9_]+)+=.+$")]
-
-#: Patches to the code, in the order in which they are applied; one needs no list.
-Patches = Annotated[
-    list[Annotated[str, Field(pattern=r"^studies/[A-Za-z0-9][A-Za-z0-9_.-]*\.patch$")]],
-    BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
-]
 
 #: The base that changes nothing.
 AS_IT_STANDS = "params"
@@ -47,23 +41,21 @@ class Base(_Model):
 
 
 class Variant(_Model):
-    """One way to run the pipeline: params that are set, cell types whose tracks are left out, patches to the code."""
+    """One way to run the pipeline: params that are set, cell types whose tracks are left out."""
 
     set: list[Override] = []
     leave_out: list[str] = []
-    patch: Patches = []
 
 
 class Study(_Model):
     """Variants that differ in one thing; the first is what the others are compared with.
 
-    `set` and `patch` hold for every variant, and come before its own.
+    `set` holds for every variant, and comes before its own.
     """
 
     about: str
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[1], min_length=1)
     set: list[Override] = []
-    patch: Patches = []
     variants: dict[Name, Variant] = Field(min_length=1)
 
     @model_validator(mode="after")

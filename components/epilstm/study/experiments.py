@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,6 @@ from epilstm.params import parse_yaml
 from epilstm.registry.repository import Repository
 from epilstm.registry.storage import require_sound_files
 from epilstm.runtime.step_fingerprints import LOCK_FILE, fingerprint_text, fingerprints_in, md5_of
-from epilstm.study.patches import CODE, bring_back, copied, is_recorded, package_at, patched_tree
 from epilstm.study.plan import LAST_STAGE, PARAMS_FILE, Experiment, Sections, checked_sections, effective_params
 
 #: refs/exps/<commit that it was run from, divided>/<name>
@@ -78,49 +76,36 @@ def kept(repository: Repository) -> dict[str, Kept]:
 
 
 #: What an experiment may have been run with that it would not be run with now.
-Difference = Literal["other params or patches", "other code"]
+Difference = Literal["other params", "other code"]
 
 
 def is_same(repository: Repository, experiment: Experiment, there: Kept) -> bool:
-    """Whether an experiment was run with the params, the patches and the code that it would be run with now."""
+    """Whether an experiment was run with the params and the code that it would be run with now."""
     return difference(repository, experiment, there) is None
 
 
 def difference(repository: Repository, experiment: Experiment, there: Kept) -> Difference | None:
     """What an experiment was run with that it would not be run with now; None where all is the same."""
-    if not is_recorded(experiment.patches, repository.git("show", "--no-patch", "--format=%B", there.commit)):
-        return "other params or patches"
     content = repository.read(there.commit, PARAMS_FILE)
     if content is None:
-        return "other params or patches"
+        return "other params"
     wanted = effective_params(repository.root, experiment.overrides, experiment.name)
     try:
         if checked_sections(parse_yaml(content.decode(), there.name) or {}, there.name) != wanted:
-            return "other params or patches"
+            return "other params"
     except ParamsError:
-        return "other params or patches"
-    return None if _has_same_code(repository, experiment, there, wanted) else "other code"
+        return "other params"
+    return None if _has_same_code(repository, there, wanted) else "other code"
 
 
-def _has_same_code(repository: Repository, experiment: Experiment, there: Kept, params: Sections) -> bool:
+def _has_same_code(repository: Repository, there: Kept, params: Sections) -> bool:
     """Compare the fingerprints that the experiment's stages depended on with those of now.
 
-    A pipeline without fingerprints does not say which code it ran, and neither does a patch that is gone or that does
-    not apply to the present code: what such an experiment came to is still shown.
+    A pipeline without fingerprints does not say which code it ran: what such an experiment came to is still shown.
     """
     lock = repository.read(there.commit, LOCK_FILE)
     recorded = fingerprints_in(lock.decode() if lock else "", LAST_STAGE)
-    if not recorded or any(patch.sha256 is None for patch in experiment.patches):
-        return True
-    with ExitStack() as stack:
-        code = None
-        if experiment.patches:
-            try:
-                tree = patched_tree(repository, experiment.patches, experiment.where)
-            except PipelineError:
-                return True
-            code = stack.enter_context(package_at(repository, tree))
-        texts = {step: fingerprint_text(step, params[step], code) for step in recorded if step in params}
+    texts = {step: fingerprint_text(step, params[step]) for step in recorded if step in params}
     return all(md5_of(text) == recorded[step] for step, text in texts.items())
 
 
@@ -132,13 +117,12 @@ def run(repository: Repository, experiments: list[Experiment], replace: bool) ->
     repository : Repository
     experiments : list of Experiment
     replace : bool
-        Remove those that were run with other params, patches or code, and run them again.
+        Remove those that were run with other params or code, and run them again.
 
     Raises
     ------
     PipelineError
-        One is there with other params, patches or code, and is not to be replaced, or a patch of one that is to run is
-        unusable; nothing has been run then.
+        One is there with other params or code, and is not to be replaced; nothing has been run then.
     """
     there = kept(repository)
     differing = {
@@ -153,9 +137,6 @@ def run(repository: Repository, experiments: list[Experiment], replace: bool) ->
             f"experiment {outdated[0].name}{more}: is there with {differing[outdated[0]]}; --replace runs it again, "
             f"'dvc exp rename' keeps it under another name"
         )
-    to_run = [each for each in experiments if each.name not in there or each in outdated]
-    for each in {each.where: each for each in to_run if each.patches}.values():
-        patched_tree(repository, each.patches, each.where)
     for each in outdated:
         _dvc(repository.root, ["exp", "remove", each.name], _environment(repository))
         del there[each.name]
@@ -164,32 +145,14 @@ def run(repository: Repository, experiments: list[Experiment], replace: bool) ->
             yield each, "there"
             continue
         log.info(f"{each.name} ({number} of {len(experiments)})")
-        run_one = _run_patched if each.patches else _run
-        yield each, "done" if run_one(repository, each) else "failed"
-
-
-def _run(repository: Repository, experiment: Experiment) -> bool:
-    return _dvc(repository.root, experiment.arguments, _environment(repository))
-
-
-def _run_patched(repository: Repository, experiment: Experiment) -> bool:
-    tree = patched_tree(repository, experiment.patches, experiment.where)
-    with copied(repository, tree, experiment.name) as copy:
-        environment = _environment(repository)
-        # The stages call epilstm, which is to be that of the copy, not the one that is installed.
-        paths = [*(str(copy.root / folder) for folder in CODE), environment.get("PYTHONPATH")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        done = _dvc(copy.root, experiment.arguments, environment)
-        if done:
-            bring_back(repository, copy, experiment.name)
-    return done
+        yield each, "done" if _dvc(repository.root, each.arguments, _environment(repository)) else "failed"
 
 
 def _dvc(folder: Path, arguments: list[str], environment: Mapping[str, str]) -> bool:
     # A process of its own: its stages are processes too, and Ctrl-C is to reach them all.
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, stdout=sys.stderr)
     if done.returncode < 0:
-        raise PipelineError(f"dvc {arguments[0]} {arguments[1]} was killed; run the same line again, it goes on")
+        raise PipelineError(f"dvc {arguments[0]} {arguments[1]} was killed; run the same line again, it resumes")
     return done.returncode == 0
 
 
@@ -199,7 +162,7 @@ def _environment(repository: Repository) -> dict[str, str]:
 
 
 def _identity(repository: Repository) -> dict[str, str]:
-    # Told outright: a copy of the repository has none of its settings.
+    # Given outright: the copy of the repository that DVC runs in has none of its settings.
     try:
         repository.require_identity()
     except EpilstmError:

@@ -1,4 +1,4 @@
-"""The experiments of a study: one per variant and seed, each a ``dvc exp run`` with params, or code, of its own."""
+"""The experiments of a study: one per variant and seed, each a ``dvc exp run`` with params of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any
 from epilstm.errors import ParamsError
 from epilstm.params import SECTIONS, read_sections, validate
 from epilstm.study.definition import AS_IT_STANDS, Studies, Variant
-from epilstm.study.patches import COPIES, Patch, message, read_patch
 from epilstm.tracks.samplesheet import Track, format_samplesheet, read_samplesheet, resolve_uri, write_samplesheet
 
 PARAMS_FILE = "params.yaml"
@@ -44,8 +43,6 @@ class Experiment:
         DVC's name for it.
     overrides : tuple of str
         ``section.key=value``.
-    patches : tuple of Patch
-        Applied to a copy of the project, in which it is run.
     """
 
     study: str
@@ -53,40 +50,18 @@ class Experiment:
     seed: int
     name: str
     overrides: tuple[str, ...]
-    patches: tuple[Patch, ...] = ()
-
-    @property
-    def where(self) -> str:
-        """What begins messages about its definition."""
-        return f"study {self.study}, variant {self.variant}"
 
     @property
     def arguments(self) -> list[str]:
-        """What ``dvc`` is called with; where there are patches, in the copy."""
+        """What ``dvc`` is called with."""
         # ++: also keys that params.yaml leaves at their defaults.
         params = [word for override in self.overrides for word in ("--set-param", f"++{override}")]
-        mode = ["--message", message(self.patches)] if self.patches else ["--temp"]
-        return ["exp", "run", *mode, "--name", self.name, *params, LAST_STAGE]
+        return ["exp", "run", "--temp", "--name", self.name, *params, LAST_STAGE]
 
     @property
     def command(self) -> str:
-        """The same as a line to type, or several where there are patches."""
-        line = shlex.join(["dvc", *self.arguments])
-        if not self.patches:
-            return line
-        copy = COPIES / self.name
-        # In one: no experiment is to bear the name of a patch that did not apply.
-        return " && \\\n".join(
-            [
-                f"git clone --quiet --shared . {copy}",
-                f"git diff --binary HEAD | git -C {copy} apply --index --allow-empty",
-                *(f'git -C {copy} apply --index "$PWD/{patch.path}"' for patch in self.patches),
-                f'cache="$(dvc cache dir)" && (cd {copy} && dvc cache dir --local "$cache" '
-                f'&& PYTHONPATH="$PWD/components:$PWD" {line})',
-                f"git fetch {copy} 'refs/exps/*/{self.name}:refs/exps/*/{self.name}'",
-                f"rm -rf {copy}",
-            ]
-        )
+        """The same as a line to type."""
+        return shlex.join(["dvc", *self.arguments])
 
 
 @dataclass(frozen=True)
@@ -145,11 +120,10 @@ def plan(studies: Studies, choice: Choice, root: Path) -> list[Experiment]:
         if variant.leave_out:
             sheet = _sheet_without(root, params["ingest"]["samplesheet"], variant)
             overrides = _merged([*overrides, f"ingest.samplesheet={sheet}"])
-        patches = tuple(read_patch(root, path) for path in [*study.patch, *variant.patch])
         for seed in choice.seeds or study.seeds:
             whole = tuple(_merged([*overrides, f"train.seed={seed}"]))
             called = f"{prefix}{choice.study}-{name}-{seed}"
-            found.append(Experiment(choice.study, name, seed, called, whole, patches))
+            found.append(Experiment(choice.study, name, seed, called, whole))
     return found
 
 
@@ -169,7 +143,7 @@ def effective_params(root: Path, overrides: Sequence[str], where: str) -> Sectio
     from dvc.exceptions import InvalidArgumentError
     from dvc.utils.hydra import apply_overrides
 
-    read_sections(root / PARAMS_FILE)  # its own faults are told as such
+    read_sections(root / PARAMS_FILE)  # its own faults are reported as such
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PARAMS_FILE
         shutil.copyfile(root / PARAMS_FILE, path)
