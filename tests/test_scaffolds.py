@@ -1,10 +1,12 @@
 """A genome of thousands of scaffolds: few files, few calls, and every value where it belongs."""
 
+import gzip
 import shutil
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pyBigWig
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from epilstm.cli import main
 from epilstm.genome.assembly import Assembly, Region, RegionIndex
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.coverage import region_of
+from epilstm.outputs.browser_tracks import formats
 from epilstm.outputs.segmentation.states import training_sequences
 from epilstm.params import SplitParams
 from epilstm.representations.features import RawTracks, bins_with_data, pooled_features
@@ -21,6 +24,7 @@ from epilstm.representations.pooling import WindowTable
 from epilstm.serving.client.outputs import DatasetWriter, Layout
 from epilstm.steps.preprocess.splitting import split_regions
 from epilstm.steps.preprocess.training_counts import training_counts, warn_of_few_values
+from epilstm.steps.report.data_quality import CHROMOSOME_ROWS, data_quality
 from epilstm.store import arrays
 from epilstm.store.arrays import Masks, TrackRows, open_signal
 from epilstm.store.bin_ranges import open_embeddings
@@ -33,12 +37,15 @@ from epilstm.store.manifests import (
     SignalManifest,
     Split,
     read_manifest,
+    read_reference_histograms,
+    read_scaler,
 )
 from epilstm.store.matrix import Matrix
 from epilstm.store.matrix_writing import MatrixWriter, shards_of
 from epilstm.store.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arrays_of, places_of
 from epilstm.store.shards import open_bins
 from epilstm.store.standardisation import standardise
+from epilstm.tracks import bigwig_columns
 from epilstm.tracks.bigwig_columns import Piece
 
 SCAFFOLDS, BIN = 3_000, 25
@@ -175,6 +182,79 @@ def test_the_python_interface_finds_a_scaffold_without_a_pass_over_all() -> None
     assert index.overlapping(Region(chrom, 5, 60)) == [Region(chrom, 0, sizes()[chrom])]
     assert index.overlapping(Region(chrom, sizes()[chrom], sizes()[chrom] + 5)) == []
     assert index.overlapping(Region("other", 0, 60)) == []
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One number for every bin of the scaffolds: the number of its scaffold."""
+    folder = tmp_path_factory.mktemp("embedded") / "embeddings"
+    assembly = Assembly("genome.sizes", sizes())
+    binning = Binning.of(assembly, assembly.regions(), [], BIN, "lz4")
+    writer = DatasetWriter(folder, Layout(binning, 1))
+    for number, name in enumerate(NAMES):
+        writer.write(Piece(name, 0, np.full((binning.bins(name), 1), number, np.float32)))
+    writer.finish(
+        EmbeddingsManifest(
+            assembly="genome.sizes", bin_size=BIN, chromosome_sizes=sizes(), size=1, matrix_fingerprint="",
+            regions=[(name, 0, size) for name, size in sizes().items()],
+            model_fingerprint="", encoder_fingerprint="",
+        )
+    )  # fmt: skip
+    return folder
+
+
+def exported(embeddings: Path, to: Path, *formats: str) -> Path:
+    main(["export-tracks", "--embeddings", str(embeddings), "--to", str(to)]
+         + [word for name in formats for word in ("--format", name)])  # fmt: skip
+    return to
+
+
+def rows_expected() -> list[tuple[str, int, int, float]]:
+    return [
+        (name, start, min(start + BIN, size), float(number))
+        for number, (name, size) in enumerate(sizes().items())
+        for start in range(0, size, BIN)
+    ]
+
+
+def test_rows_of_scaffolds_are_written_many_at_a_time(
+    embeddings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "ROWS_AT_ONCE", 20_000)
+    folder = exported(embeddings, tmp_path / "out", "parquet", "bedgraph")
+    file = pyarrow.parquet.ParquetFile(folder / "parquet" / "embedding.parquet")
+    assert file.num_row_groups == -(-len(rows_expected()) // 20_000)
+    table = file.read().to_pydict()
+    assert [*zip(*(table[name] for name in ("chrom", "start", "end", "e0")), strict=True)] == rows_expected()
+    with gzip.open(folder / "bedgraph" / "e0.bedGraph.gz", "rt") as stream:
+        lines = [line.rstrip("\n").split("\t") for line in stream]
+    assert [(name, int(start), int(end), float(value)) for name, start, end, value in lines] == rows_expected()
+
+
+def test_the_disk_is_not_asked_for_space_for_each_scaffold(
+    embeddings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    ask = bigwig_columns.require_space
+    monkeypatch.setattr(bigwig_columns, "require_space", lambda *given: asked.append(given) or ask(*given))
+    folder = exported(embeddings, tmp_path / "out", "bigwig")
+    assert len(asked) <= 4
+    with pyBigWig.open(str(folder / "e0.bw")) as bigwig:
+        found = [(name, *each) for name in NAMES for each in bigwig.intervals(name)]
+    assert found == rows_expected()
+
+
+def test_the_report_lists_long_scaffolds_and_puts_the_others_together(made: tuple[Path, int]) -> None:
+    manifest = read_manifest(made[0] / "matrix", MatrixManifest)
+    scaler = read_scaler(made[0] / "matrix", manifest)
+    data = data_quality(manifest, scaler, read_reference_histograms(made[0] / "matrix", manifest))
+    assert len(data.chromosomes) == CHROMOSOME_ROWS + len({each.use for each in data.chromosomes[CHROMOSOME_ROWS:]})
+    assert sum(each.with_data for each in data.chromosomes) == sum(manifest.bins_with_data.values())
+    regions = manifest.bin_ranges.values()
+    assert sum(each.bins for each in data.chromosomes) == sum(b - a for each in regions for a, b in each)
+    assert data.chromosomes[CHROMOSOME_ROWS].chrom == f"{SCAFFOLDS - CHROMOSOME_ROWS - 2:,} shorter chromosomes"
+    shortest = min(each.bins for each in data.chromosomes[:CHROMOSOME_ROWS])
+    assert shortest >= sorted(manifest.bins(name) for name in NAMES)[-CHROMOSOME_ROWS]
 
 
 def test_what_a_client_writes_shares_arrays(tmp_path: Path) -> None:

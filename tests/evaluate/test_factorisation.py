@@ -75,3 +75,12 @@ def test_bins_share_factors_at_three_scales() -> None:
     assert [len(each) for each in places.factors] == [450, 45, 3]
     assert [int(each[437]) for each in places.places] == [437, 43, 2]
     assert [len(each) for each in GenomeFactors(40, 1_000).factors] == [40, 40, 8]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 9])
+def test_few_steps_are_fitted(epochs):
+    params = PARAMS.model_copy(update={"epochs": epochs})
+    for batches in (1, 9):  # nine steps are those that OneCycleLR would divide by zero for
+        factorisation = Factorisation(Pairs.of(NAMES), 25, params, 1)
+        factorisation.fit([signal(20, seed) for seed in range(batches)], OBSERVED)
+        assert np.isfinite(factorisation.impute(signal(20, 50), OBSERVED, HIDDEN)).all()

@@ -55,7 +55,7 @@ def test_what_lies_around_a_block_is_the_new_datas_too(small, with_context, tmp_
     replicates = {name: replicate(values, rng) for name, values in read_signal(small / "signal").items()}
     new = SignalReader(write_signal_like(small / "signal", tmp_path / "new", replicates))
     block = BinRange("chr1", 7_531, 9_207)
-    done = measure_same_bins(reference, new, [block], model, lambda bins: None)
+    done = measure_same_bins(reference, new, {"chr1": [block]}, model, lambda bins: None)
 
     [region] = new.regions[:1]
     rows = reference.standardised(new.signal(region), range(len(reference.tracks)))

@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 
 from epilstm.cli import main
+from epilstm.errors import DataError
+from epilstm.figures.drawing import WIDE
 from epilstm.figures.loadings import loadings_plot
 from epilstm.figures.sample import read_sample
 from epilstm.figures.smoothness import smoothness_plot
 from epilstm.files.outputs import fingerprint
+from epilstm.outputs.plot.plots import plot_loadings
 from epilstm.store.evaluation_results import read_results
 from report.finished_run import SIZE, SIZES, TRACKS
 
@@ -43,7 +46,7 @@ def arguments(kind, run, along):
         "curves": ["--evaluation", run["evaluation"]],
         "smoothness": [*embedded, "--distance", "cosine"],
         "density": embedded,
-        "loadings": embedded,
+        "loadings": [*embedded, "--model", run["model"]],
         "gc": [*embedded, "--fasta", along / "toy.fa"],
         "conservation": [*embedded, "--bigwig", along / "toy.bw", "--method", "pearson"],
         "training": ["--history", run["history"]],
@@ -126,6 +129,20 @@ def test_what_was_held_out_is_what_the_embeddings_model_held_out_or_is_not_claim
     assert "chr1, chr2, chr3, n = 5,100 bins" in smoothness_plot(unknown, "euclidean", 1_000).caption
     change_manifest(folders["embeddings"], split={"train": ["chr3"], "validation": ["chr1"], "test": ["chr2"]})
     assert read_sample(folders["matrix"], folders["embeddings"]).where == "test chromosome chr2"
+
+
+def test_the_context_code_of_a_model_is_marked_in_its_loadings(finished, tmp_path):
+    folders = {name: shutil.copytree(finished[name], tmp_path / name) for name in ("model", "embeddings")}
+    config = json.loads((finished["model"] / "manifest.json").read_text())["config"]
+    change_manifest(folders["model"], config={**config, "context_size": 1, "frame_bins": 100})
+    sample = read_sample(finished["matrix"], folders["embeddings"])
+    with pytest.raises(DataError, match="the embeddings were made with another model"):
+        plot_loadings(sample, folders["model"])
+    change_manifest(folders["embeddings"], model_fingerprint=fingerprint(folders["model"]))
+    sample = read_sample(finished["matrix"], folders["embeddings"])
+    for model, marked in ((None, set()), (folders["model"], {"bin code", "context"})):
+        axes = plot_loadings(sample, model).draw(WIDE).axes[0]
+        assert {text.get_text() for text in axes.texts} & {"bin code", "context"} == marked
 
 
 def change_manifest(folder, **changes):

@@ -16,8 +16,9 @@ from epilstm.figures.loadings import loadings_figure
 from epilstm.figures.looks import looks_of
 from epilstm.figures.window import Window
 from epilstm.genome.assembly import Region, assembly_name
+from epilstm.genome.name_matching import listed
 from epilstm.steps.report.data_quality import regions_by_use, used_for
-from epilstm.steps.report.page import places, task_note
+from epilstm.steps.report.page import task_note
 from epilstm.store.evaluation_results import NOT_JUDGED, Interval, read_results
 from epilstm.store.manifests import MatrixManifest, Split
 from epilstm.tracks.identity import TrackSet
@@ -103,8 +104,8 @@ def test_the_caption_of_a_window_names_what_it_is_used_for(finished_run, tmp_pat
 
 
 def test_of_many_places_the_first_are_named():
-    assert places(["chr1", "chr2"]) == "chr1, chr2"
-    assert places([f"chr1:{start}-{start + 5}" for start in range(0, 100, 10)], most=2) == (
+    assert listed(["chr1", "chr2"]) == "chr1, chr2"
+    assert listed([f"chr1:{start}-{start + 5}" for start in range(0, 100, 10)], most=2) == (
         "chr1:0-5, chr1:10-15 and 8 more"
     )
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from epilstm.figures.drawing import QUIET, Layout, Plot, name_rows, new_figure
 from epilstm.figures.looks import LOOKS
+from epilstm.genome.name_matching import listed
 from epilstm.store.evaluation_results import IMPUTATION_MEASURES, IMPUTATION_METHODS, Imputation
 
 #: What the methods are called in the figure; a method not named here goes by its own name.
@@ -32,7 +33,7 @@ def imputation_plot(imputation: Imputation) -> Plot:
     return Plot(
         partial(imputation_figure, imputation),
         f"Mean squared error of imputed tracks, transformed signal; each track was hidden with others in one of "
-        f"{len(imputation.folds)} groups; {', '.join(imputation.chromosomes)}, n = {tracks} tracks, "
+        f"{len(imputation.folds)} groups; {listed(imputation.chromosomes)}, n = {tracks} tracks, "
         f"{imputation.bins:,} bins. Small points: tracks; large ones: their mean.",
         f"Mean squared error of imputed tracks by {', '.join(methods_drawn(imputation))}.",
         partial(_numbers, imputation),

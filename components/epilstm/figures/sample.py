@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError, ParamsError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.bin_range import BinRange
-from epilstm.genome.name_matching import those_there
+from epilstm.genome.name_matching import listed, those_there
 from epilstm.representations.features import Embedding, PrincipalComponents, RawTracks, Representation
 from epilstm.representations.pca import Moments, Pca, fit_pca
 from epilstm.store.manifests import Split
@@ -50,7 +50,7 @@ class SampledBins:
     @property
     def where(self) -> str:
         """Where the bins lie, for a caption."""
-        places = ", ".join(self.chromosomes)
+        places = listed(self.chromosomes)
         split = split_known(self.matrix, self.embedding)
         if split is None:
             return places
@@ -127,8 +127,8 @@ def spread_intervals(matrix: Matrix, places: Sequence[str], bins: int = SAMPLE_B
             edges = np.linspace(region.first, region.last, -(-region.bins // INTERVAL_BINS) + 1).astype(int).tolist()
             intervals += [BinRange(region.chrom, first, last) for first, last in pairwise(edges)]
     if not intervals:
-        known = ", ".join(dict.fromkeys(region.chrom for region in matrix.regions))
-        raise DataError(f"no regions on {', '.join(places) or 'no chromosome'}; the matrix has them on {known}")
+        known = listed(list(dict.fromkeys(region.chrom for region in matrix.regions)))
+        raise DataError(f"no regions on {listed(places) or 'no chromosome'}; the matrix has them on {known}")
     mean = sum(interval.bins for interval in intervals) / len(intervals)
     wanted = min(len(intervals), max(1, round(bins / mean)))
     return [intervals[at] for at in np.unique(np.linspace(0, len(intervals) - 1, wanted).round().astype(int))]

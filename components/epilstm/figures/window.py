@@ -16,6 +16,7 @@ from epilstm.errors import DataError, ParamsError
 from epilstm.figures.track_choice import choose_tracks
 from epilstm.genome.assembly import Region, bins_of
 from epilstm.genome.bin_range import BinRange
+from epilstm.genome.name_matching import listed
 from epilstm.representations.features import Embedding
 from epilstm.store.manifests import MatrixManifest, Scaler
 from epilstm.store.matrix import Matrix
@@ -136,7 +137,7 @@ def choose_window(matrix: Matrix) -> Region:
     """
     places = list(_places(matrix.manifest))
     if not places:
-        test = ", ".join(matrix.manifest.split.test)
+        test = listed(matrix.manifest.split.test)
         raise DataError(f"the test chromosomes ({test}) have no regions in the matrix; preprocess again")
     chosen = np.unique(np.linspace(0, len(places) - 1, PLACES).round().astype(int))
 

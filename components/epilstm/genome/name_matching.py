@@ -16,7 +16,16 @@ from epilstm.errors import EpilstmError, GenomeError
 #: Names that a message shows of each side.
 SHOWN = 4
 
+#: Places (chromosomes, or stretches of them) that a text lists: a genome of scaffolds has many thousands.
+LISTED = 8
+
 _QUOTES = "\"'`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\u201c\u201d"
+
+
+def listed(names: Sequence[str], most: int = LISTED) -> str:
+    """Names separated by commas; of many the first, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def match_names(

@@ -8,6 +8,7 @@ context bins whose results are thrown away.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,24 @@ CONTEXT_FRAMES = 128
 CHUNK_BINS = 1_000
 CHUNKS = 16
 CHUNKS_ON_GPU = 256
+
+
+def side_by_side(threads: int) -> Callable[..., Iterable[Any]]:
+    """A ``map`` for `encode_bins` and `reconstruct_bins` that runs groups of chunks on threads of their own.
+
+    Each call of the network then keeps to one thread. torch's own threads meet at every step of a recurrence and spin
+    while they wait, which on a busy machine takes many times as long as the step.
+
+    Parameters
+    ----------
+    threads : int
+        Calls at a time; the threads end with the process.
+    """
+    if threads == 1:
+        return map
+    return ThreadPoolExecutor(
+        threads, thread_name_prefix="network", initializer=torch.set_num_threads, initargs=(1,)
+    ).map
 
 
 def encode_bins(

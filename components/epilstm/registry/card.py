@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from epilstm.genome.name_matching import listed
 from epilstm.model.encoder_folder import EncoderManifest
 from epilstm.registry.provenance import Provenance
 from epilstm.steps.promote.decision import Decision
@@ -121,7 +122,7 @@ def _use(facts: CardFacts) -> str:
 def _data(facts: CardFacts) -> str:
     names: dict[Use, str] = {"train": "training", "validation": "validation", "test": "test"}
     rows = [
-        [name, ", ".join(getattr(facts.matrix.split, use)), f"{facts.matrix.bins_used_for(use):,}"]
+        [name, listed(getattr(facts.matrix.split, use), most=30), f"{facts.matrix.bins_used_for(use):,}"]
         for use, name in names.items()
     ]
     where = "regions" if facts.matrix.bins_by_use else "chromosomes"
@@ -182,7 +183,7 @@ def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> 
     sentences = "\n".join(f"- {each}" for each in said)
     as_many = "PCA and the untrained encoder have" if "pca" in fits else "the untrained encoder has"
     reconstructed = (
-        f"## Evaluation\n\nReconstruction of {', '.join(results.reconstruction.chromosomes)}, which training never "
+        f"## Evaluation\n\nReconstruction of {listed(results.reconstruction.chromosomes)}, which training never "
         f"saw, {read} ({as_many} as many):\n\n{reconstruction}\n\n"
     )
     if not said:

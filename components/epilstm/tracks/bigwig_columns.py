@@ -18,6 +18,9 @@ from epilstm.files.disk import require_space
 #: What pyBigWig may write for a file beyond the values it was given: buffers, the header, an empty file's zoom levels.
 BUFFERED_BYTES = 128 << 10
 
+#: What is asked of the disk at a time, at least: asking takes many times as long as writing a scaffold does.
+SPACE_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -64,6 +67,7 @@ class BigWigs:
         self._paths = [folder / f"{name}.bw" for name in names]
         require_space(folder, BUFFERED_BYTES * len(self._paths))
         self._open = ExitStack()
+        self._space = 0  # bytes that the disk was found to have, and that are not written yet
         self._files: list[Any] = []
         for path in self._paths:
             file = pyBigWig.open(str(path), "w")
@@ -81,7 +85,10 @@ class BigWigs:
         OSError
             The disk is full.
         """
-        require_space(self._folder, piece.values.nbytes + BUFFERED_BYTES * len(self._files))
+        if piece.values.nbytes > self._space:
+            self._space = max(piece.values.nbytes, SPACE_AT_ONCE)
+            require_space(self._folder, self._space + BUFFERED_BYTES * len(self._files))
+        self._space -= piece.values.nbytes
         for first, last in runs(piece.there):
             self._write_run(piece.chrom, piece.first + first, piece.values[first:last])
 

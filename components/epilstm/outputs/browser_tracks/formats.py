@@ -27,6 +27,9 @@ MAX_FILES = 512
 #: Rows of an AnnData at most: it is written from memory, as it is read into it.
 MAX_ANNDATA_ROWS = 2_000_000
 
+#: Rows that are written at once, about: a genome of scaffolds comes in very many pieces of a few bins.
+ROWS_AT_ONCE = 100_000
+
 #: Least normal float32: what is smaller is told as 0 where a reader's strtof would refuse it.
 LEAST_NORMAL = np.finfo(np.float32).tiny
 
@@ -123,6 +126,35 @@ class BigWig(Format):
         self._files.close()
 
 
+class Gathered:
+    """Rows of consecutive pieces, kept until there are enough to be written together."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[str, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
+        self.rows = 0
+
+    def add(self, chrom: str, starts: NDArray[np.int64], ends: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        """Keep the rows of a piece."""
+        if len(starts):
+            self._parts.append((chrom, starts, ends, values))
+            self.rows += len(starts)
+
+    def take(self) -> tuple[Any, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """All rows kept, which are then let go of: chromosomes (a dictionary array), starts, ends and values."""
+        import pyarrow
+
+        chroms, starts, ends, values = zip(*self._parts, strict=True)
+        places = {name: place for place, name in enumerate(dict.fromkeys(chroms))}
+        codes = np.repeat(np.array([places[chrom] for chrom in chroms], np.int32), [len(each) for each in starts])
+        self._parts, self.rows = [], 0
+        return (
+            pyarrow.DictionaryArray.from_arrays(codes, [*places]),
+            np.concatenate(starts),
+            np.concatenate(ends),
+            np.concatenate(values),
+        )
+
+
 class BedGraph(Format):
     """``<column>.bedGraph.gz`` each: ``chrom start end value``, tab-separated, no header line."""
 
@@ -132,6 +164,7 @@ class BedGraph(Format):
     def __init__(self, folder: Path, layout: Layout) -> None:
         super().__init__(folder, layout)
         self._open = ExitStack()
+        self._gathered = Gathered()
         self._files = []
         for name in self.names():
             stream = self._open.enter_context((folder / f"{name}.bedGraph.gz").open("wb"))
@@ -150,17 +183,26 @@ class BedGraph(Format):
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
+        self._gathered.add(piece.chrom, *self.layout.intervals(piece))
+        if self._gathered.rows >= ROWS_AT_ONCE:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
         import pyarrow
         from pyarrow import csv
 
-        starts, ends, values = self.layout.intervals(piece)
-        if not len(starts):
+        if not self._gathered.rows:
             return
-        chrom = pyarrow.array([piece.chrom]).take(pyarrow.array(np.zeros(len(starts), np.int8)))
+        chroms, starts, ends, values = self._gathered.take()
         options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+        names = chroms.dictionary_decode()
         for file, column in zip(self._files, self.values(values).T, strict=True):
-            table = pyarrow.table([chrom, starts, ends, np.ascontiguousarray(column)], names=["c", "s", "e", "v"])
+            table = pyarrow.table([names, starts, ends, np.ascontiguousarray(column)], names=["c", "s", "e", "v"])
             csv.write_csv(table, file, options)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        self._write_gathered()
 
     def close(self) -> None:
         """Close the files."""
@@ -185,7 +227,8 @@ class GenomedataBedGraph(BedGraph):
         return np.where(np.abs(values) < LEAST_NORMAL, np.float32(0), values)
 
     def finish(self) -> None:
-        """Write the chromosome sizes and the command that loads the tracks."""
+        """Write what is left, the chromosome sizes, and the command that loads the tracks."""
+        super().finish()
         sizes = "".join(f"{chrom}\t{size}\n" for chrom, size in self.layout.sizes.items())
         (self.folder / "chrom.sizes").write_text(sizes)
         tracks = "".join(f" \\\n    -t {name}={name}.bedGraph.gz" for name in self.names())
@@ -225,24 +268,36 @@ class Parquet(Format, Table):
     def __init__(self, folder: Path, layout: Layout) -> None:
         super().__init__(folder, layout)
         self._writer: Any = None
+        self._gathered = Gathered()
 
     def write(self, piece: Piece) -> None:
         """Write the next piece."""
-        starts, ends, values = self.layout.intervals(piece)
-        self.add(None, piece.chrom, starts, ends, None, values)
+        self._gathered.add(piece.chrom, *self.layout.intervals(piece))
+        if self._gathered.rows >= ROWS_AT_ONCE:
+            self._write_rows(*self._gathered.take())
 
     def add(
         self, names: list[str] | None, chrom: str, starts: NDArray, ends: NDArray, bins: NDArray | None, values: NDArray
     ) -> None:
         """Add rows as a row group."""
         import pyarrow
+
+        chroms = pyarrow.DictionaryArray.from_arrays(np.zeros(len(starts), np.int32), [chrom])
+        self._write_rows(chroms, starts, ends, values, names, bins)
+
+    def _write_rows(
+        self,
+        chroms: Any,
+        starts: NDArray,
+        ends: NDArray,
+        values: NDArray,
+        names: list[str] | None = None,
+        bins: NDArray | None = None,
+    ) -> None:
+        import pyarrow
         import pyarrow.parquet
 
-        columns: dict[str, Any] = {
-            "chrom": pyarrow.DictionaryArray.from_arrays(np.zeros(len(starts), np.int32), [chrom]),
-            "start": starts,
-            "end": ends,
-        }
+        columns: dict[str, Any] = {"chrom": chroms, "start": starts, "end": ends}
         if names is not None:
             columns |= {"name": names, "bins": bins}
         columns |= {
@@ -258,7 +313,9 @@ class Parquet(Format, Table):
             self._writer.write_table(table.cast(self._writer.schema))
 
     def finish(self) -> None:
-        """Nothing but an empty piece came, or none at all."""
+        """Write what is left; a file without rows where no bin has data."""
+        if self._gathered.rows:
+            self._write_rows(*self._gathered.take())
         if self._writer is None:
             self.add(None, "", *(np.empty(0, np.int64),) * 2, None, np.empty((0, len(self.layout.columns)), np.float32))
 

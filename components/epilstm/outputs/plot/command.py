@@ -182,12 +182,13 @@ def density(**data: Any) -> Plot:
 
 @plot.command()
 @_embedded
+@_path("--model", "Model folder of the embeddings, to mark the dimensions of its context code.", required=False)
 @_figure
-def loadings(**data: Any) -> Plot:
+def loadings(model: Path | None, **data: Any) -> Plot:
     """Correlation of each dimension with each track."""
-    from epilstm.figures.loadings import loadings_plot
+    from epilstm.outputs.plot.plots import plot_loadings
 
-    return loadings_plot(_read(**data))
+    return plot_loadings(_read(**data), model)
 
 
 @plot.command()

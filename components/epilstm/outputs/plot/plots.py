@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from epilstm.errors import ParamsError
+from epilstm.errors import DataError, ParamsError
 from epilstm.figures.annotation import genes_in, segments_in
 from epilstm.figures.curves import curves_plot, largest_panel, task_panels
 from epilstm.figures.drawing import Plot
 from epilstm.figures.imputation import imputation_plot
 from epilstm.figures.landscape import SEGMENT_COLORS, window_plot
+from epilstm.figures.loadings import loadings_plot
+from epilstm.figures.sample import SampledBins
 from epilstm.figures.scores import Task, scores_plot
 from epilstm.figures.training import read_curve, training_plot
 from epilstm.figures.window import read_window
-from epilstm.files.outputs import read_json
+from epilstm.files.outputs import fingerprint, read_json
 from epilstm.representations.features import Embedding
 from epilstm.runtime.runner import record_path
 from epilstm.store.evaluation_results import (
@@ -94,6 +96,24 @@ def plot_imputation(evaluation: Path) -> Plot:
     if found is None:
         raise ParamsError(f"{evaluation}: nothing was imputed in this evaluation; set evaluate.imputation and run it")
     return imputation_plot(found)
+
+
+def plot_loadings(sample: SampledBins, model: Path | None) -> Plot:
+    """Correlation of each dimension with each track; `model` says which dimensions are its context code.
+
+    Raises
+    ------
+    DataError
+        The model folder is unusable, or the embeddings are not its own.
+    """
+    if model is None:
+        return loadings_plot(sample)
+    from epilstm.model.folder import read_model_manifest
+
+    context_size = read_model_manifest(model).config.context_size
+    if sample.embedding.manifest.model_fingerprint != fingerprint(model):
+        raise DataError(f"--model {model}: the embeddings were made with another model; give theirs")
+    return loadings_plot(sample, context_size)
 
 
 def plot_training(history: Path) -> Plot:

@@ -16,6 +16,7 @@ from epilstm.console import log, progress
 from epilstm.errors import DataError
 from epilstm.files.outputs import MANIFEST, fingerprint, sha256_file, write_json, written_whole
 from epilstm.genome.bin_range import BinRange
+from epilstm.genome.name_matching import listed
 from epilstm.outputs.segmentation.annotation import read_annotation
 from epilstm.outputs.segmentation.chromatin import kinds_of, marks_of
 from epilstm.outputs.segmentation.colours import Colour, arbitrary_colours
@@ -181,12 +182,9 @@ def fitted_on(
         return list(stretches), "all chromosomes (nothing says which of them the model was trained on)"
     training = within(stretches, embeddings.region_list(split.train), embeddings.bin_size)
     if not training:
-        return list(stretches), f"all chromosomes (no region on one that the model was trained on: {_few(split.train)})"
+        trained = listed(split.train, most=3)
+        return list(stretches), f"all chromosomes (no region on one that the model was trained on: {trained})"
     return training, "the training chromosomes"
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def parts_of(stretch: BinRange, states: States, size: int) -> Iterator[tuple[BinRange, States]]:

@@ -51,8 +51,9 @@ class HttpRequest:
 
     @property
     def encoding(self) -> str:
-        """Content encoding of the body, in lower case."""
-        return self.headers.get("content-encoding", "identity").strip().lower()
+        """Content encoding of the body, in lower case; ``x-gzip`` is gzip (RFC 9110, 8.4.1.3)."""
+        named = self.headers.get("content-encoding", "identity").strip().lower()
+        return "gzip" if named == "x-gzip" else named
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,10 @@ class Factorisation(nn.Module):
         places = [GenomeFactors(len(batch), self.bin_size) for batch in batches]
         optimiser = torch.optim.Adam(self.parameters(), lr=NETWORK_RATE)
         steps = self.params.epochs * len(batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, NETWORK_RATE, total_steps=steps + 1, pct_start=0.1)
+        # OneCycleLR divides by the steps of its warm-up: it needs one at least.
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, NETWORK_RATE, total_steps=steps + 1, pct_start=max(0.1, 2 / (steps + 1))
+        )
         order = np.random.default_rng(self.seed)
         with torch.enable_grad():
             for _ in range(self.params.epochs):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
+from epilstm.genome.name_matching import listed
 from epilstm.params import EvaluateParams
 from epilstm.representations.pca import Moments
 from epilstm.scoring.bootstrap import verdict_of
@@ -331,7 +332,7 @@ def score_imputation(
     bins = errors["model"].bins
     if not bins:
         raise DataError(
-            f"no bin of the {params.imputation.split} chromosomes ({', '.join(chromosomes)}) has data; check "
+            f"no bin of the {params.imputation.split} chromosomes ({listed(chromosomes)}) has data; check "
             f"preprocess.split.{params.imputation.split}"
         )
     methods = {name: each.table(scored) for name, each in errors.items()}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
+from epilstm.genome.name_matching import listed
 from epilstm.representations.features import Representation
 from epilstm.representations.pca import Moments, Pca, fit_readout, joint_rows
 from epilstm.scoring.gene_regions import GeneRegions
@@ -113,9 +114,7 @@ def score_reconstruction(
                 measured[name].add(observed, unstandardised(each, scaler), kinds)
         advance(block.bins)
     if not true.count:
-        raise DataError(
-            f"no bin of the test chromosomes ({', '.join(split.test)}) has data; check preprocess.split.test"
-        )
+        raise DataError(f"no bin of the test chromosomes ({listed(split.test)}) has data; check preprocess.split.test")
 
     def scored(errors: NDArray[np.float64]) -> ReconstructionScore:
         return reconstruction_score(errors, true, matrix.manifest.tracks)

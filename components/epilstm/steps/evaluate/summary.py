@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from epilstm.genome.name_matching import listed
 from epilstm.store.evaluation_results import EMBEDDING, EvaluationResults
 
 
@@ -88,7 +89,7 @@ def summary(results: EvaluationResults) -> str:
     reconstruction = results.reconstruction
     r2 = {name: "undefined" if fit.r2 is None else f"{fit.r2:.3f}" for name, fit in reconstruction.models.items()}
     parts = [
-        f"R2 on {', '.join(reconstruction.chromosomes)}: {r2['model']} ("
+        f"R2 on {listed(reconstruction.chromosomes)}: {r2['model']} ("
         + (f"PCA {r2['pca']}, " if "pca" in r2 else "")
         + f"untrained {r2['untrained']})"
     ]

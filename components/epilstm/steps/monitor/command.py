@@ -15,7 +15,6 @@ import numpy as np
 from epilstm.console import log, progress
 from epilstm.errors import DataError, EpilstmError, ParamsError
 from epilstm.files.outputs import fingerprint, to_json
-from epilstm.genome.bin_range import BinRange
 from epilstm.params import MonitorParams
 from epilstm.runtime.runner import StepContext, StepResult
 from epilstm.steps.monitor.drift import (
@@ -28,6 +27,7 @@ from epilstm.steps.monitor.drift import (
 )
 from epilstm.steps.monitor.limits import worst
 from epilstm.steps.monitor.measurement import (
+    Groups,
     Measurement,
     Reference,
     RunModel,
@@ -37,7 +37,7 @@ from epilstm.steps.monitor.measurement import (
 )
 from epilstm.steps.monitor.model_drift import evaluate_model
 from epilstm.steps.monitor.page import drift_page
-from epilstm.steps.monitor.sample import Ranges, blocks_of, longest, overlap
+from epilstm.steps.monitor.sample import Ranges, named_blocks, overlap
 from epilstm.steps.monitor.served import evaluate_served, read_served, usual_moments
 from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import distribution_scores, model_scores, similarity_scores
@@ -110,16 +110,17 @@ def load_network(folder: Path, reference: Reference, threads: int) -> RunModel:
     import torch
 
     from epilstm.model.folder import load_model
-    from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
+    from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins, side_by_side
     from epilstm.runtime.cores import available_cores
 
     network, manifest = load_model(folder)
     if manifest.scaler != reference.scaler:
         raise DataError(f"{folder}: was trained on other data than --matrix; give the matrix that it was trained on")
-    torch.set_num_threads(threads or available_cores())
+    torch.set_num_threads(1)
+    run = side_by_side(threads or available_cores())
     return RunModel(
-        lambda rows: encode_bins(network, rows),
-        lambda rows: reconstruct_bins(network, rows),
+        lambda rows: encode_bins(network, rows, run),
+        lambda rows: reconstruct_bins(network, rows, run),
         manifest.config.embedding_size,
         context_bins(manifest.config),
         manifest.frame_bins,
@@ -132,9 +133,9 @@ class Sample:
 
     Parameters
     ----------
-    everywhere : list of BinRange
-        Of the reference.
-    new : list of BinRange
+    everywhere : mapping of str to sequence of BinRange
+        Of the reference, by chromosome or group of short chromosomes.
+    new : mapping of str to sequence of BinRange
         Of the new tracks; empty without any.
     same : bool
         Whether these are bins of the reference, too.
@@ -142,8 +143,8 @@ class Sample:
         Chromosomes of the new tracks without bins of the reference, where others have some.
     """
 
-    everywhere: list[BinRange]
-    new: list[BinRange]
+    everywhere: Groups
+    new: Groups
     same: bool
     not_compared: list[str]
 
@@ -151,22 +152,26 @@ class Sample:
     def of(cls, reference: Reference, signal: SignalReader | None, bins_per_chromosome: int) -> Sample:
         """Bins that both have, or else those that each has."""
         reference_ranges = reference.ranges()
-        everywhere = blocks_of(_longest(reference_ranges, "the reference"), bins_per_chromosome)
+        everywhere = _sampled(reference_ranges, "the reference", bins_per_chromosome)
         if signal is None:
-            return cls(everywhere, [], False, [])
+            return cls(everywhere, {}, False, [])
         ranges = signal.ranges()
         shared = {chrom: overlap(own, reference_ranges.get(chrom, [])) for chrom, own in ranges.items()}
         same = any(shared.values())
         not_compared = [chrom for chrom, own in shared.items() if same and not own]
-        chosen = _longest({chrom: own for chrom, own in (shared if same else ranges).items() if own}, "the new data")
-        return cls(everywhere, blocks_of(chosen, bins_per_chromosome), same, not_compared)
+        compared = {chrom: own for chrom, own in (shared if same else ranges).items() if own}
+        return cls(everywhere, _sampled(compared, "the new data", bins_per_chromosome), same, not_compared)
 
 
-def _longest(ranges: Mapping[str, Ranges], what: str) -> Mapping[str, Ranges]:
-    chosen = longest(ranges)
-    if len(chosen) < len(ranges):
-        log.info(f"the {len(chosen):,} longest of {len(ranges):,} chromosomes of {what} are looked at")
-    return chosen
+def _sampled(ranges: Mapping[str, Ranges], what: str, bins_per_chromosome: int) -> Groups:
+    groups = named_blocks(ranges, bins_per_chromosome)
+    compared = len({block.chrom for blocks in groups.values() for block in blocks})
+    if len(groups) < len(ranges):
+        log.info(
+            f"{compared:,} of {len(ranges):,} chromosomes of {what} are compared, short ones together: {len(groups):,} "
+            "chromosomes and groups"
+        )
+    return groups
 
 
 def compare(
@@ -218,9 +223,9 @@ def measure(
     The latter is empty where it is not needed: new tracks on the reference's own bins are compared bin by bin.
     """
     reference_alone = with_served or not sample.same
-    blocks = (sample.everywhere if reference_alone else []) + sample.new
+    groups = [*(sample.everywhere.values() if reference_alone else ()), *sample.new.values()]
     done, known = Measurement(), Measurement()
-    with progress("comparing bins", sum(block.bins for block in blocks)) as bar:
+    with progress("comparing bins", sum(block.bins for blocks in groups for block in blocks)) as bar:
         if reference_alone:
             known = measure_reference(reference, sample.everywhere, model if signal is not None else None, bar.advance)
         if signal is not None and sample.same:

@@ -23,6 +23,9 @@ from epilstm.store.standardisation import missing_where_uncovered, standardise, 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
+#: Blocks by the chromosome, or the group of short ones, that they are counted for.
+Groups = Mapping[str, Sequence[BinRange]]
+
 
 @dataclass(frozen=True)
 class RunModel:
@@ -69,7 +72,7 @@ class NoData:
 
 @dataclass
 class Tally:
-    """Counts of one chromosome's sampled bins with data, for the tracks of one data set.
+    """Counts of the sampled bins with data of one chromosome (or group of them), for the tracks of one data set.
 
     Parameters
     ----------
@@ -251,7 +254,7 @@ class Reference:
 def measure_same_bins(
     reference: Reference,
     signal: SignalReader,
-    blocks: Sequence[BinRange],
+    groups: Groups,
     model: RunModel | None,
     advance: Callable[[int], None],
 ) -> Measurement:
@@ -263,8 +266,8 @@ def measure_same_bins(
     ----------
     reference : Reference
     signal : SignalReader
-    blocks : sequence of BinRange
-        In both, chromosome by chromosome.
+    groups : mapping of str to sequence of BinRange
+        Blocks that both have, by the chromosome or group of chromosomes that they are counted for.
     model : RunModel or None
         None leaves the model's statistics out.
     advance : callable
@@ -277,7 +280,7 @@ def measure_same_bins(
     done, no_data = Measurement(), reference.no_data_in(signal)
     like, among = CrossProducts(len(new), len(old)), CrossProducts(len(old), len(old))
     bins = len(reference.edges) - 1
-    for chrom, group in groupby(blocks, key=lambda block: block.chrom):
+    for chrom, group in groups.items():
         new_tally, old_tally = Tally.empty(len(new), bins), Tally.empty(len(old), bins)
         here = CrossProducts(len(new), len(old))
         for block in group:
@@ -312,12 +315,12 @@ def measure_same_bins(
 
 
 def measure_reference(
-    reference: Reference, blocks: Sequence[BinRange], model: RunModel | None, advance: Callable[[int], None]
+    reference: Reference, groups: Groups, model: RunModel | None, advance: Callable[[int], None]
 ) -> Measurement:
     """Count the reference alone; parameters as for `measure_same_bins`."""
     done, old = Measurement(), reference.tracks
     among = CrossProducts(len(old), len(old))
-    for chrom, group in groupby(blocks, key=lambda block: block.chrom):
+    for chrom, group in groups.items():
         tally, here = Tally.empty(len(old), len(reference.edges) - 1), CrossProducts(len(old), len(old))
         for block in group:
             wide = block if model is None else model.around(block, reference.matrix.regions_on(block.chrom))
@@ -340,7 +343,7 @@ def add_elsewhere(
     done: Measurement,
     reference: Reference,
     signal: SignalReader,
-    blocks: Sequence[BinRange],
+    groups: Groups,
     model: RunModel | None,
     advance: Callable[[int], None],
 ) -> None:
@@ -352,14 +355,14 @@ def add_elsewhere(
     ----------
     done : Measurement
         Of the reference; the new data are added.
-    reference, signal, blocks, model, advance
+    reference, signal, groups, model, advance
         As for `measure_same_bins`.
     """
     new, old = signal.tracks, reference.tracks
     rows_of = [new.index(name) for name in old if name in new]
     run = model if len(rows_of) == len(old) else None
     like, no_data = CrossProducts(len(new), len(new)), reference.no_data_in(signal)
-    for chrom, group in groupby(blocks, key=lambda block: block.chrom):
+    for chrom, group in groups.items():
         tally = Tally.empty(len(new), len(reference.edges) - 1)
         for block in group:
             wide = block if run is None else run.around(block, signal.regions_on(block.chrom))

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from epilstm import __version__
 from epilstm.figures.drawing import Picture, picture
 from epilstm.figures.html import LONG_TABLE, count, number, style
+from epilstm.genome.name_matching import listed
 from epilstm.steps.monitor.drift import SERVED_STATISTICS, STATISTICS, DriftReport, Statistic, TrackDrift
 from epilstm.steps.monitor.figures import ROWS, heat_figure, model_figure, plane_figure, worst_first
 
@@ -78,7 +79,7 @@ def pictures_of(report: DriftReport) -> dict[str, Picture]:
 def drift_page(report: DriftReport) -> str:
     """The page as HTML text: everything is inside, nothing is loaded."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, count=count)
+    environment.filters.update(number=number, count=count, places=listed)
     template = environment.from_string((files("epilstm.steps.monitor") / TEMPLATE).read_text(encoding="utf-8"))
     text = template.render(
         style=style(),

@@ -11,8 +11,11 @@ from epilstm.genome.bin_range import BinRange
 
 Ranges = Sequence[tuple[int, int]]
 
-#: Chromosomes looked at, at most: each is run and compared by itself, and a scaffold says little.
+#: Chromosomes that are each compared by themselves, at most.
 MOST_CHROMOSOMES = 500
+
+#: Of more chromosomes, those with fewer bins are compared in groups of about so many bins, and of so many groups.
+GROUP_BINS, MOST_GROUPS = 5_000, 20
 
 #: Bins of a block, about: long beside what a network remembers, short beside memory.
 BLOCK_BINS = 20_000
@@ -24,11 +27,37 @@ def overlap(first: Ranges, second: Ranges) -> list[tuple[int, int]]:
     return sorted((first, last) for first, last in both if first < last)
 
 
-def longest(ranges: Mapping[str, Ranges], most: int = MOST_CHROMOSOMES) -> dict[str, Ranges]:
-    """The chromosomes with the most bins, at most so many; in the order given."""
+def groups_of(ranges: Mapping[str, Ranges], most: int = MOST_CHROMOSOMES) -> list[list[str]]:
+    """Chromosomes that are compared together, in the order given.
+
+    Each by itself, where there are at most `most`. Of more, those with `GROUP_BINS` bins or more each by itself (the
+    `most` longest of them), and the others in groups of about `GROUP_BINS` bins, of which `MOST_GROUPS` spread evenly
+    over them are chosen: a scaffold says little by itself.
+    """
+    if len(ranges) <= most:
+        return [[chrom] for chrom in ranges]
     bins = {chrom: sum(last - first for first, last in own) for chrom, own in ranges.items()}
-    chosen = set(sorted(bins, key=lambda chrom: -bins[chrom])[:most])
-    return {chrom: own for chrom, own in ranges.items() if chrom in chosen}
+    long = [chrom for chrom in sorted(bins, key=lambda chrom: -bins[chrom])[:most] if bins[chrom] >= GROUP_BINS]
+    own, groups, size = set(long), list[list[str]](), GROUP_BINS
+    for chrom in ranges:
+        if chrom in own or bins[chrom] >= GROUP_BINS:
+            continue
+        if size >= GROUP_BINS:
+            groups.append([])
+            size = 0
+        groups[-1].append(chrom)
+        size += bins[chrom]
+    places = np.linspace(0, len(groups) - 1, min(MOST_GROUPS, len(groups))).round().astype(int)
+    return [[chrom] for chrom in ranges if chrom in own] + [groups[place] for place in places]
+
+
+def named_blocks(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> dict[str, list[BinRange]]:
+    """Blocks (see `blocks_of`) by the name of the chromosome or group that they are counted for."""
+    found = {}
+    for group in groups_of(ranges):
+        name = group[0] if len(group) == 1 else f"{group[0]} and {len(group) - 1:,} more"
+        found[name] = blocks_of({chrom: ranges[chrom] for chrom in group}, bins_per_chromosome)
+    return found
 
 
 def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[BinRange]:

@@ -13,13 +13,18 @@ from epilstm.store.manifests import MatrixManifest, ReferenceHistograms, Scaler
 
 #: A larger share of bins without data is pointed out.
 MUCH_WITHOUT_DATA = 0.2
+#: Chromosomes with a row of their own, at most: the shorter ones of more are one row for each use.
+CHROMOSOME_ROWS = 100
 #: A track with a larger share of bins next to zero is pointed out.
 MOSTLY_ZERO = 0.99
 
 
 @dataclass(frozen=True)
 class ChromosomeData:
-    """Bins of a chromosome's regions, those with data in any track, and what they are used for."""
+    """Bins of a chromosome's regions, those with data in any track, and what they are used for.
+
+    Of many chromosomes the shorter ones are put together by their use; `chrom` then says how many they are.
+    """
 
     chrom: str
     use: str
@@ -71,7 +76,26 @@ def data_quality(matrix: MatrixManifest, scaler: Scaler, histograms: ReferenceHi
         for chrom in matrix.chromosomes
     ]
     tracks = _tracks(scaler, histograms)
-    return DataQuality(chromosomes, tracks, _remarks(chromosomes, tracks))
+    return DataQuality(_shortened(chromosomes), tracks, _remarks(chromosomes, tracks))
+
+
+def _shortened(chromosomes: list[ChromosomeData]) -> list[ChromosomeData]:
+    """The longest chromosomes in their order, and the others together, a row for each use."""
+    if len(chromosomes) <= CHROMOSOME_ROWS:
+        return chromosomes
+    longest = set(sorted(range(len(chromosomes)), key=lambda place: -chromosomes[place].bins)[:CHROMOSOME_ROWS])
+    own, others = list[ChromosomeData](), dict[str, list[ChromosomeData]]()
+    for place, each in enumerate(chromosomes):
+        (own if place in longest else others.setdefault(each.use, [])).append(each)
+    return own + [
+        ChromosomeData(
+            f"{len(together):,} shorter chromosome{'' if len(together) == 1 else 's'}",
+            use,
+            sum(each.bins for each in together),
+            sum(each.with_data for each in together),
+        )
+        for use, together in others.items()
+    ]
 
 
 def regions_by_use(matrix: MatrixManifest) -> dict[str, dict[str, list[Region]]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from epilstm.figures.html import number, span
 from epilstm.figures.looks import RECONSTRUCTION_LOOKS
+from epilstm.genome.name_matching import listed
 from epilstm.steps.report.further import Part, Row
 from epilstm.store.evaluation_results import (
     IMPUTATION_MEASURES,
@@ -95,7 +96,7 @@ def _imputation(results: EvaluationResults) -> list[Part]:
     return [
         Part(
             "Imputation of hidden tracks",
-            f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {', '.join(found.chromosomes)}, which "
+            f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {listed(found.chromosomes)}, which "
             f"training never saw, and imputed from all others there, on {intervals} spread over them. The network, "
             "PCA, the linear prediction and the second factorisation have seen these tracks on training data; "
             f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from epilstm.figures.looks import RECONSTRUCTION_LOOKS, looks_of
 from epilstm.figures.scores import HOLD_OUT
 from epilstm.figures.window import Window
 from epilstm.genome.assembly import assembly_name
+from epilstm.genome.name_matching import listed
 from epilstm.representation_names import known_name
 from epilstm.steps.report.data_quality import data_quality
 from epilstm.steps.report.further import further_comparisons
@@ -53,7 +54,7 @@ def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: Repo
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, count=count, span=span, words=words, signed=signed, percent=percent)
-    environment.filters.update(places=places)
+    environment.filters.update(places=listed)
     template = environment.from_string((files("epilstm.steps.report") / TEMPLATE).read_text(encoding="utf-8"))
     results = run.results
     order = [] if results is None else results.representation_order
@@ -87,12 +88,6 @@ def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: Repo
         hold_out=HOLD_OUT,
     )
     return text.strip() + "\n"
-
-
-def places(names: Sequence[str], most: int = 8) -> str:
-    """Chromosomes or intervals of them; of many the first, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def without_tasks(results: EvaluationResults | None) -> str:
@@ -179,7 +174,7 @@ def _places(matrix: MatrixManifest) -> str:
 def _split(run: Run, use: Use) -> str:
     bins = run.matrix.bins_used_for(use)
     share = bins / max(sum(run.matrix.bins_with_data.values()), 1)
-    return f"{places(getattr(run.matrix.split, use), most=30)} ({bins:,} bins, {share:.0%})"
+    return f"{listed(getattr(run.matrix.split, use), most=30)} ({bins:,} bins, {share:.0%})"
 
 
 def _named(names: list[str], noun: str) -> str:
@@ -208,7 +203,7 @@ def summary(run: Run) -> list[str]:
     fits = run.results.reconstruction
     r2 = {name: fit.r2 for name, fit in fits.models.items()}
     sentences.append(
-        f"On data that training never saw ({places(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
+        f"On data that training never saw ({listed(fits.chromosomes)}; {fits.bins:,} bins), its decoder "
         f"reconstructs the tracks{read} with R² {number(r2['model'])}; "
         + (f"PCA of the same size reaches {number(r2['pca'])}, " if "pca" in r2 else "")
         + f"an untrained encoder with the best linear read-out {'' if 'pca' in r2 else 'reaches '}"

@@ -19,6 +19,7 @@ from epilstm.console import log, progress
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.files.disk import require_space
 from epilstm.files.outputs import exclusive, fingerprint, remove, sha256_json
+from epilstm.genome.name_matching import listed
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
 from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
@@ -430,7 +431,7 @@ def summarise(
 ) -> TrainingSummary:
     """Summary of a run of the bin level."""
     if error.bins == 0:
-        names = ", ".join(manifest.split.validation)
+        names = listed(manifest.split.validation)
         raise DataError(
             f"the validation chromosomes ({names}) hold no bin with data; choose others in preprocess.split"
         )
