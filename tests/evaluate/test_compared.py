@@ -16,12 +16,13 @@ from epilstm.params import EvaluateParams
 from epilstm.representation_names import parse_name
 from epilstm.representations.features import BinByBin, Embedding
 from epilstm.representations.nmf import Nmf
-from epilstm.representations.pca import Moments, fit_pca
+from epilstm.representations.pca import fit_pca
 from epilstm.representations.varimax_pca import fit_varimax_pca
 from epilstm.steps.evaluate import predictions
 from epilstm.steps.evaluate.compared import Fitted, Ingredients, as_they_are, make, sizes_of
 from epilstm.store.evaluation_results import EvaluationResults, read_results
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 
 NAMES = [
     "embedding", "pca:2", "raw", "context_code", "nmf:2", "nmf", "pca_varimax:2+context_code", "raw+bin_code",
@@ -179,13 +180,13 @@ def test_no_turn_of_two_of_their_axes_has_a_larger_varimax_criterion() -> None:
 
 
 def test_the_turn_is_that_of_a_code_with_the_same_numbers() -> None:
-    from epilstm.model.rotation import JointMoments, rotation_of
+    from epilstm.model.rotation import rotation_of
 
     rows = correlated()
     moments = moments_of(rows)
     pca = fit_pca(moments)
     code = (rows - rows.mean(axis=0)) @ pca.components[:, :3]
-    joint = JointMoments(3, rows.shape[1])
+    joint = Moments(3, rows.shape[1])
     joint.add(code, rows)
     expected = (code - code.mean(axis=0)) @ rotation_of(joint).matrix
     np.testing.assert_allclose(fit_varimax_pca(pca, moments, 3).transform(rows), expected, atol=1e-4)

@@ -14,7 +14,6 @@ from tiny_evaluation import TRACKS, TinyEvaluation
 
 from epilstm.errors import DataError
 from epilstm.params import EvaluateParams, FactorisationParams, ImputationParams
-from epilstm.representations.pca import Moments
 from epilstm.runtime.runner import run_step
 from epilstm.runtime.step_table import STEPS
 from epilstm.scoring.gene_regions import GeneRegions
@@ -37,6 +36,7 @@ from epilstm.steps.evaluate.reconstruction import training_moments
 from epilstm.store.evaluation_results import IMPUTATION_METHODS, MeasureTable, SignalMeasures, read_results
 from epilstm.store.manifests import Scaler
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 from epilstm.tracks.identity import TrackIdentity, TrackSet
 
 NAMES = [(each.cell_type, each.assay) for each in TrackSet.of_names(TRACKS).identities]

@@ -5,7 +5,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from epilstm.errors import DataError
-from epilstm.representations.pca import Moments, fit_pca, fit_readout, joint_rows
+from epilstm.representations.pca import fit_pca, fit_readout, joint_rows
+from epilstm.store.moments import Moments
 
 
 def rows(n: int, columns: int, seed: int) -> np.ndarray:

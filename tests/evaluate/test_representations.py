@@ -24,7 +24,7 @@ from epilstm.representations.features import (
     SideBySide,
     pooled_features,
 )
-from epilstm.representations.pca import Moments, fit_pca
+from epilstm.representations.pca import fit_pca
 from epilstm.representations.pooling import WindowTable
 from epilstm.steps.evaluate.compared import fit_wide
 from epilstm.steps.evaluate.reconstruction import (
@@ -35,6 +35,7 @@ from epilstm.steps.evaluate.reconstruction import (
 )
 from epilstm.store.arrays import create_bin_array, open_group
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 from epilstm.store.shards import BinArray
 
 

@@ -7,14 +7,15 @@ import torch
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
 from epilstm.model.networks import bin_level_of, build
-from epilstm.model.rotation import JointMoments, rotate_bottleneck, rotate_context, rotation_of, varimax
+from epilstm.model.rotation import rotate_bottleneck, rotate_context, rotation_of, varimax
+from epilstm.store.moments import Moments
 
 rng = np.random.default_rng(0)
 MIXED = rng.normal(size=(4_000, 4)) @ rng.normal(size=(4, 4)) + 3
 
 
-def moments_of(code, tracks) -> JointMoments:
-    moments = JointMoments(code.shape[1], tracks.shape[1])
+def moments_of(code, tracks) -> Moments:
+    moments = Moments(code.shape[1], tracks.shape[1])
     for part in np.array_split(np.arange(len(code)), 3):
         moments.add(code[part], tracks[part])
     return moments

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from epilstm.representations.pca import Moments
 from epilstm.steps.monitor.embedding_drift import frechet_distance, together
 from epilstm.steps.monitor.similarity import CrossProducts, assay_means, margin
+from epilstm.store.moments import Moments
 
 
 @pytest.fixture

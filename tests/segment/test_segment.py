@@ -197,7 +197,7 @@ def test_the_same_input_gives_the_same_bytes(planted, tmp_path, method):
 @pytest.mark.parametrize("method", ["kmeans", "hmm"])
 def test_pieces_of_any_size_give_the_same_segmentation(planted, tmp_path, monkeypatch, method):
     whole = segment(planted, tmp_path / "whole", "--method", method)
-    monkeypatch.setattr("epilstm.outputs.segmentation.states.PIECE_BINS", 700)
+    monkeypatch.setattr("epilstm.outputs.segmentation.states.BLOCK_BINS", 700)
     cut = segment(planted, tmp_path / "cut", "--method", method)
     assert (whole / "segmentation.bed").read_text() == (cut / "segmentation.bed").read_text()
 

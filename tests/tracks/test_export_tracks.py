@@ -180,7 +180,7 @@ def test_signed_keeps_what_is_below_zero(small, tmp_path):
 def test_pieces_of_any_size_give_the_same_reconstruction(small, tmp_path, monkeypatch, what):
     model = load_model(small.model)[0]
     whole = export_model(small, tmp_path / "whole", "--what", what, "--tracks", "A-H3K27me3", "--format", "bigwig")
-    monkeypatch.setattr("epilstm.store.bin_ranges.PIECE_BINS", 20)
+    monkeypatch.setattr("epilstm.store.bin_ranges.BLOCK_BINS", 20)
     cut = export_model(small, tmp_path / "cut", "--what", what, "--tracks", "A-H3K27me3", "--format", "bigwig")
     assert model.config.context_size == 0
     one, other = (intervals(folder / "A-H3K27me3.bw") for folder in (whole, cut))

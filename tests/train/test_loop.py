@@ -136,7 +136,7 @@ def test_the_state_is_carried_along_a_stream_and_starts_from_zero_at_a_region(ma
 
     stored, masks = open_group(matrix / "matrix.zarr"), open_group(matrix / "mask.zarr")
     plan = plan_epoch(len(windows), 3, params.seed, 0)[:stopped_after]
-    fresh_within = [windows[index].fresh for index in plan[1:].ravel()]
+    fresh_within = [windows[index].begins_region for index in plan[1:].ravel()]
     assert any(fresh_within), "a region begins in the middle of a stream"
     assert not all(fresh_within)
     error, states = 0.0, []
@@ -144,7 +144,7 @@ def test_the_state_is_carried_along_a_stream_and_starts_from_zero_at_a_region(ma
         state = network.zero_state(1)
         for index in column:
             w = windows[index]
-            if w.fresh:
+            if w.begins_region:
                 state = network.zero_state(1)
             bins = slice(w.first, w.first + w.bins)
             x = torch.from_numpy(stored["chr1"][bins].astype(np.float32))[:, None]

@@ -41,8 +41,8 @@ def test_a_window_that_does_not_follow_the_one_before_it_is_fresh():
     chosen = some_windows(WINDOWS, 30_000, seed=1)
     for before, window in zip([None, *chosen], chosen, strict=False):
         follows = before is not None and (before.chrom, before.first + before.bins) == (window.chrom, window.first)
-        assert window.fresh is not follows
-    assert sum(window.fresh for window in chosen) <= 4, "few long runs, not many windows apart"
+        assert window.begins_region is not follows
+    assert sum(window.begins_region for window in chosen) <= 4, "few long runs, not many windows apart"
 
 
 def test_runs_join_what_follows_within_a_region():

@@ -27,7 +27,7 @@ def test_windows_cover_every_bin_of_every_region_once_in_order(gaps_and_lengths,
 
 def test_the_first_window_of_each_region_is_fresh_and_no_other():
     windows = windows_of([Region("chr1", 0, 25 * 250), Region("chr2", 2500, 2500 + 25 * 100)], 25, 100)
-    assert [w.fresh for w in windows] == [True, False, False, True]
+    assert [w.begins_region for w in windows] == [True, False, False, True]
 
 
 @given(st.integers(1, 500), st.integers(1, 40), st.integers(0, 5), st.integers(0, 3))

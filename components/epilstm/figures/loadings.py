@@ -16,8 +16,8 @@ from epilstm.figures.sample import SampledBins
 from epilstm.figures.track_choice import by_assay
 from epilstm.genome.bin_range import BinRange
 from epilstm.representations.features import Representation
-from epilstm.representations.pca import Moments
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 from epilstm.tracks.identity import TrackSet
 
 #: More tracks than this have no name of their own below the map.

@@ -16,9 +16,10 @@ from epilstm.files.outputs import fingerprint
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import listed, those_there
 from epilstm.representations.features import Embedding, PrincipalComponents, RawTracks, Representation
-from epilstm.representations.pca import Moments, Pca, fit_pca
+from epilstm.representations.pca import Pca, fit_pca
 from epilstm.store.manifests import Split
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 
 #: Bins of an interval at most (200 kb of 25-bp bins), and of all intervals together unless more are asked for.
 INTERVAL_BINS = 8_000

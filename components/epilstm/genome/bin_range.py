@@ -15,7 +15,8 @@ class BinRange:
     chrom : str
     first, last : int
     region : (int, int), optional
-        First and one-past-last bin of the region that the range lies in; ranges are equal whatever it is.
+        First and one-past-last bin of the region that the range lies in, over which a recurrent state is carried;
+        ranges are equal whatever it is.
     """
 
     chrom: str
@@ -37,6 +38,11 @@ class BinRange:
     def region_last(self) -> int:
         """One-past-last bin of its region; its own where the region is not known."""
         return self.last if self.region is None else self.region[1]
+
+    @property
+    def begins_region(self) -> bool:
+        """Whether it is the first of its region, where a recurrent state starts from zero."""
+        return self.first == self.region_first
 
     @property
     def slice(self) -> slice:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.genome.assembly import Region, bin_count, bins_of
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.networks import Autoencoder
 from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
-from epilstm.store.arrays import Masks
-from epilstm.store.manifests import MatrixManifest
-from epilstm.store.shards import open_bins
+from epilstm.store.matrix import Matrix
 
 #: A track's squared distance from its mean is taken for rounding below this share of its sum of squares.
 CONSTANT_SPREAD = 1e-9
@@ -88,29 +85,21 @@ class ReconstructionError:
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of the matrix with context: values and mask of bins ``start:stop``, of which ``keep`` count."""
+    """Values and mask of a range of bins, of which those of ``keep`` count; the others are context."""
 
-    region: Region
-    start: int
     values: NDArray[np.float16]
     mask: NDArray[np.bool_]
     keep: slice
 
 
 def matrix_blocks(
-    matrix: Path,
-    manifest: MatrixManifest,
-    places: Sequence[str],
-    context: int = CONTEXT_BINS,
-    share: tuple[int, int] = (0, 1),
+    matrix: Matrix, places: Sequence[str], context: int = CONTEXT_BINS, share: tuple[int, int] = (0, 1)
 ) -> Iterator[Block]:
     """Blocks that cover the regions in some places, bounded in size, with context on both sides.
 
     Parameters
     ----------
-    matrix : Path
-        Matrix dataset.
-    manifest : MatrixManifest
+    matrix : Matrix
     places : sequence of str
         See `epilstm.store.manifests.Manifest.region_list`.
     context : int
@@ -118,19 +107,14 @@ def matrix_blocks(
     share : (int, int)
         Which share of how many: several processes take turns.
     """
-    values = open_bins(matrix / "matrix.zarr", whole=True)
-    regions = manifest.region_list(places)
-    masks = Masks(matrix / "mask.zarr", manifest.bins_with_data)
-    size = max(1_000, BLOCK_VALUES // len(manifest.tracks))
+    size = max(1_000, BLOCK_VALUES // matrix.tracks)
     cuts = [
-        (region, bins_of(region, manifest.bin_size)[0], chunk)
-        for region in regions
-        for chunk in chunks_of(bin_count(len(region), manifest.bin_size), size, context)
+        (BinRange(region.chrom, region.first + start, region.first + stop), slice(first - start, last - start))
+        for region in matrix.regions_in(places)
+        for start, stop, first, last in chunks_of(region.bins, size, context)
     ]
-    for region, first, (a, b, keep_from, keep_to) in cuts[share[0] :: share[1]]:
-        bins = slice(first + a, first + b)
-        block = values[region.chrom][bins]
-        yield Block(region, bins.start, block, masks[region.chrom][bins], slice(keep_from - a, keep_to - a))
+    for bins, keep in cuts[share[0] :: share[1]]:
+        yield Block(matrix.values(bins), matrix.mask(bins), keep)
 
 
 def reconstruction_error(

@@ -16,50 +16,12 @@ from torch import Tensor, nn
 
 from epilstm.model.context import ContextLevel
 from epilstm.model.networks import Bottleneck
+from epilstm.store.moments import Moments
 
 Floats = NDArray[np.float64]
 
 #: Least variance of an axis before whitening, as a share of the largest: an axis without variance stays without.
 LEAST_VARIANCE = 1e-8
-
-
-class JointMoments:
-    """Sums from which the covariance of a code, and of it with the tracks, follow.
-
-    Parameters
-    ----------
-    size, tracks : int
-        Columns of code and tracks.
-    """
-
-    def __init__(self, size: int, tracks: int) -> None:
-        self.count = 0
-        self.code, self.tracks = np.zeros(size), np.zeros(tracks)
-        self.code_code, self.code_tracks = np.zeros((size, size)), np.zeros((size, tracks))
-
-    def add(self, code: NDArray[np.floating], tracks: NDArray[np.floating]) -> None:
-        """Add rows (rows, size) and (rows, tracks)."""
-        z, x = code.astype(np.float64), tracks.astype(np.float64)
-        self.count += len(z)
-        self.code += z.sum(0)
-        self.tracks += x.sum(0)
-        self.code_code += z.T @ z
-        self.code_tracks += z.T @ x
-
-    @property
-    def mean(self) -> Floats:
-        """Mean of the code."""
-        return self.code / max(self.count, 1)
-
-    @property
-    def covariance(self) -> Floats:
-        """Of the code, (size, size)."""
-        return self.code_code / max(self.count, 1) - np.outer(self.mean, self.mean)
-
-    @property
-    def cross_covariance(self) -> Floats:
-        """Of the code with the tracks, (size, tracks)."""
-        return self.code_tracks / max(self.count, 1) - np.outer(self.mean, self.tracks / max(self.count, 1))
 
 
 @dataclass(frozen=True)
@@ -106,8 +68,11 @@ def varimax(loadings: Floats, iterations: int = 1000, tolerance: float = 1e-10) 
     return np.asarray(rotation)
 
 
-def rotation_of(moments: JointMoments) -> Rotation:
-    """Whitening, then varimax; axes in the order of what they explain, each with its largest loading positive."""
+def rotation_of(moments: Moments) -> Rotation:
+    """Whitening, then varimax, of a code from its moments with the tracks.
+
+    Axes are in the order of what they explain, each with its largest loading positive.
+    """
     values, vectors = np.linalg.eigh(moments.covariance)
     whitening = vectors / np.sqrt(np.maximum(values, max(float(values.max()), 1e-30) * LEAST_VARIANCE))
     loadings = (whitening.T @ moments.cross_covariance).T

@@ -26,10 +26,10 @@ from epilstm.genome.assembly import (
     load_assembly,
     read_blacklist,
 )
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.folder import ModelManifest
 from epilstm.store.manifests import (
     Manifest,
-    MatrixManifest,
     Scaler,
     SignalManifest,
     read_manifest,
@@ -299,10 +299,10 @@ class MatrixSource(_Dataset):
     """A matrix dataset, as preprocess writes it; it must be the model's kind."""
 
     def __init__(self, folder: Path, wanted: Wanted) -> None:
-        from epilstm.store.arrays import Masks
-        from epilstm.store.shards import open_bins
+        from epilstm.store.matrix import Matrix
 
-        manifest = read_manifest(folder, MatrixManifest)
+        self.matrix = Matrix(folder)
+        manifest = self.matrix.manifest
         super().__init__(folder, wanted, manifest)
         scaler = read_scaler(folder, manifest)
         same = same_tracks(manifest.track_set, wanted.manifest.track_set)
@@ -313,14 +313,13 @@ class MatrixSource(_Dataset):
                 "preprocess again with the model's encoder (--encoder)"
             )
         self.shown = wanted.shown(manifest.track_set, str(folder))
-        self.arrays = open_bins(folder / "matrix.zarr", whole=True)
-        self._masks = Masks(folder / "mask.zarr", manifest.bins_with_data)
 
     def rows(self, chrom: str, first: int, last: int) -> Rows:
         """Read."""
-        values = self.arrays[chrom][first:last]
+        bins = BinRange(chrom, first, last)
+        values = self.matrix.values(bins)
         values[:, ~self.shown] = 0
-        return Rows(values, self._masks[chrom][first:last])
+        return Rows(values, self.matrix.mask(bins))
 
 
 def open_source(

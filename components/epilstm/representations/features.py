@@ -13,9 +13,8 @@ from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.representations.pca import Pca
 from epilstm.representations.pooling import WindowStatistics, WindowTable, touched_blocks
-from epilstm.store.manifests import EmbeddingsManifest, read_manifest
-from epilstm.store.matrix import Matrix, read_block
-from epilstm.store.shards import open_bins
+from epilstm.store.bin_ranges import open_embeddings, read_rows
+from epilstm.store.matrix import Matrix
 
 Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -164,9 +163,8 @@ class Embedding:
 
     def __init__(self, matrix: Matrix, folder: Path) -> None:
         self.matrix, self.folder = matrix, folder
-        self.manifest = read_manifest(folder, EmbeddingsManifest)
+        self.manifest, self._values = open_embeddings(folder)
         self.size = self.manifest.size
-        self._values = open_bins(folder / "embeddings.zarr", complete=True)
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """Embeddings as stored.
@@ -178,7 +176,7 @@ class Embedding:
         """
         if block.chrom not in self._values:
             raise DataError(f"{self.folder}: no embeddings of {block.chrom}; run embed again")
-        values = read_block(self._values, block).astype(np.float32)
+        values = read_rows(self.folder, self._values[block.chrom], block.first, block.last).astype(np.float32)
         # The matrix's last frame may reach past the chromosome's end, where there are no embeddings.
         beyond = block.bins - len(values)
         values = np.pad(values, ((0, beyond), (0, 0)), constant_values=np.nan)

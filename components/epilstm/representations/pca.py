@@ -8,42 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError
-
-
-class Moments:
-    """Sums and sums of products of columns over all rows added, in float64.
-
-    Parameters
-    ----------
-    columns : int
-    """
-
-    def __init__(self, columns: int) -> None:
-        self.count = 0
-        self.sums = np.zeros(columns)
-        self.products = np.zeros((columns, columns))
-
-    def add(self, rows: NDArray[np.floating]) -> None:
-        """Take in (n, columns) values."""
-        exact = rows.astype(np.float64)
-        self.count += len(exact)
-        self.sums += exact.sum(axis=0)
-        self.products += exact.T @ exact
-
-    def about(self, center: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(columns, columns) sums of products of deviations from `center`."""
-        cross = np.outer(self.sums, center)
-        return self.products - cross - cross.T + self.count * np.outer(center, center)
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """Mean of each column."""
-        return self.sums / max(self.count, 1)
-
-    @property
-    def total_squares(self) -> NDArray[np.float64]:
-        """Sum of squared deviations of each column from its mean."""
-        return np.maximum(np.diag(self.about(self.mean)), 0)
+from epilstm.store.moments import Moments
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.representations.pca import Moments, Pca
+from epilstm.representations.pca import Pca
+from epilstm.store.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,13 @@ def fit_varimax_pca(pca: Pca, moments: Moments, size: int) -> VarimaxPca:
         Components; no more than there are tracks.
     """
     # Imported here, as torch is slow to import and only this needs it.
-    from epilstm.model.rotation import JointMoments, rotation_of
+    from epilstm.model.rotation import rotation_of
 
     components = pca.components[:, :size]
     deviations = moments.about(pca.mean)
-    joint = JointMoments(size, len(pca.mean))
+    joint = Moments(size, len(pca.mean))
     # The coordinates' sum is 0, so their products with deviations are those with the tracks themselves.
-    joint.count, joint.tracks = moments.count, moments.sums
-    joint.code_tracks = components.T @ deviations
-    joint.code_code = joint.code_tracks @ components
+    joint.count, joint.other_sums = moments.count, moments.sums
+    joint.cross_products = components.T @ deviations
+    joint.products = joint.cross_products @ components
     return VarimaxPca(pca.mean, components @ rotation_of(joint).matrix)

@@ -14,9 +14,9 @@ from epilstm.genome.bin_range import BinRange
 from epilstm.store.manifests import EmbeddingsManifest, Manifest, read_manifest
 from epilstm.store.shards import BinArray, BinRows, ShardError, open_bins
 
-#: Values (bins x columns) of a piece, which bounds memory whatever the number of columns.
-PIECE_VALUES = 2_500_000
-PIECE_BINS = 100_000
+#: Values (bins x columns) of a block, which bounds memory whatever the number of columns; and bins at most.
+BLOCK_VALUES = 2_500_000
+BLOCK_BINS = 100_000
 
 
 def sizes_of(manifest: Manifest) -> dict[str, int]:
@@ -106,9 +106,9 @@ def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinA
     return manifest, arrays
 
 
-def piece_bins(columns: int, multiple: int) -> int:
-    """Bins of a piece: a multiple of a chunk or frame."""
-    return max(1, min(PIECE_BINS, PIECE_VALUES // max(columns, 1)) // multiple) * multiple
+def block_bins(columns: int, multiple: int) -> int:
+    """Bins of a block: a multiple of a chunk or frame."""
+    return max(1, min(BLOCK_BINS, BLOCK_VALUES // max(columns, 1)) // multiple) * multiple
 
 
 def read_rows(folder: Path, array: BinArray | BinRows, first: int, last: int) -> NDArray[Any]:

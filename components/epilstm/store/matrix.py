@@ -1,10 +1,13 @@
-"""The matrix dataset, read a block of bins at a time."""
+"""The matrix dataset, read a range of bins at a time.
+
+All that reads a matrix reads it here, but for ``embed``: a part of it may have the arrays of its own chromosomes alone,
+and it goes through them shard by shard (`epilstm.steps.embed.command`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +17,13 @@ from epilstm.files.outputs import fingerprint
 from epilstm.genome.assembly import Region, bins_of
 from epilstm.genome.bin_range import BinRange
 from epilstm.store.arrays import Masks
+from epilstm.store.bin_ranges import block_bins, read_rows
 from epilstm.store.manifests import MatrixManifest, read_manifest
 from epilstm.store.shards import open_bins
 
-#: Values (bins x tracks) of a block, which bounds memory whatever the number of tracks; the fewest bins are a chunk.
-BLOCK_VALUES = 2_500_000
-BLOCK_BINS_MIN, BLOCK_BINS_MAX = 2_000, 100_000
-
-
-def read_block(arrays: Mapping[str, Any], block: BinRange) -> NDArray:
-    """Rows of a block from the array of its chromosome."""
-    return np.asarray(arrays[block.chrom][block.first : block.last])
-
 
 class Matrix:
-    """Reads a matrix dataset.
+    """Reads a matrix dataset; several threads may read values at once, and masks once they are held.
 
     Parameters
     ----------
@@ -42,10 +37,11 @@ class Matrix:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.manifest = read_manifest(folder, MatrixManifest)
         self.fingerprint = fingerprint(folder)
         self._values = open_bins(folder / "matrix.zarr", whole=True)
-        self._masks = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
+        self._masks: Mapping[str, NDArray[np.bool_]] = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
         self.regions = self.regions_in(None)
         absent = sorted({region.chrom for region in self.regions} - (set(self._values) & set(self._masks)))
         if absent:
@@ -70,17 +66,33 @@ class Matrix:
         return [block for region in self.regions_on(chrom) for block in self._cut(region)]
 
     def _cut(self, region: BinRange) -> list[BinRange]:
-        size = int(np.clip(BLOCK_VALUES // max(self.tracks, 1), BLOCK_BINS_MIN, BLOCK_BINS_MAX))
-        chunk = self._values[region.chrom].chunks[0]
-        return region.cut(max(1, size // chunk) * chunk)
+        return region.cut(block_bins(self.tracks, self.chunk_bins(region.chrom)))
+
+    def chunk_bins(self, chrom: str) -> int:
+        """Bins of a chunk, which is decompressed whole."""
+        return int(self._values[chrom].chunks[0])
+
+    def hold_masks(self, chromosomes: Iterable[str]) -> None:
+        """Hold the masks of some chromosomes in memory, a byte per bin; no others are read from here on."""
+        self._masks = {chrom: self._masks[chrom] for chrom in dict.fromkeys(chromosomes)}
 
     def mask(self, block: BinRange) -> NDArray[np.bool_]:
         """Which bins of a block have data."""
-        return read_block(self._masks, block)
+        return self._masks[block.chrom][block.slice]
+
+    def values(self, block: BinRange) -> NDArray[np.float16]:
+        """Standardised (bin, track) values of a block as they are stored: in bins without data, a signal of 0.
+
+        Raises
+        ------
+        DataError
+            A file is missing or damaged.
+        """
+        return read_rows(self.folder, self._values[block.chrom], block.first, block.last)
 
     def rows(self, block: BinRange) -> NDArray[np.float32]:
-        """Standardised (bin, track) values of a block, as the model sees them: in bins without data, a signal of 0."""
-        return read_block(self._values, block).astype(np.float32)
+        """The same in the precision that is computed in."""
+        return self.values(block).astype(np.float32)
 
     def covered(self) -> list[Region]:
         """Regions from their first bin with data to their last; those without any are left out.

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from epilstm.errors import ModelError, ParamsError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.bin_range import BinRange
-from epilstm.store.arrays import Masks
-from epilstm.store.bin_ranges import open_embeddings, piece_bins, read_rows, stretches_of
-from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names, read_manifest
-from epilstm.store.shards import open_bins
+from epilstm.store.bin_ranges import block_bins, open_embeddings, read_rows, stretches_of
+from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names
+from epilstm.store.matrix import Matrix
 from epilstm.tracks.bigwig_columns import Piece
 from epilstm.tracks.identity import TrackSet, same_tracks, select_tracks
 
@@ -97,7 +96,7 @@ class Embeddings(Source):
     def pieces(self) -> Iterator[Piece]:
         """Rows of the dataset."""
         for stretch in self.stretches:
-            for part in stretch.cut(piece_bins(self.manifest.size, self._arrays[stretch.chrom].chunks[0])):
+            for part in stretch.cut(block_bins(self.manifest.size, self._arrays[stretch.chrom].chunks[0])):
                 rows = read_rows(self.folder, self._arrays[part.chrom], part.first, part.last)
                 yield Piece(part.chrom, part.first, rows[:, self.places])
 
@@ -143,7 +142,8 @@ class Reconstruction(Source):
 
         self.what = "imputation" if hidden else "reconstruction"
         self.folder, self.hidden, self.signed = matrix, hidden, signed
-        manifest = self.manifest = read_manifest(matrix, MatrixManifest)
+        self.matrix = Matrix(matrix)
+        manifest = self.manifest = self.matrix.manifest
         self.network, trained = load_model(model)
         if not same_tracks(trained.track_set, manifest.track_set) or trained.bin_size != manifest.bin_size:
             raise ModelError(
@@ -155,7 +155,6 @@ class Reconstruction(Source):
         self.columns = list(self.tracks.names)
         self.scaler: Scaler = trained.scaler.select(self.places)
         self.stretches = stretches_of(manifest, regions)
-        self._values = open_bins(matrix / "matrix.zarr", whole=True)
         self.provenance = {"matrix": fingerprint(matrix), "model": fingerprint(model)}
 
     def pieces(self) -> Iterator[Piece]:
@@ -165,16 +164,14 @@ class Reconstruction(Source):
         )
 
         frame = self.manifest.frame_bins
-        masks = Masks(self.folder / "mask.zarr", self.manifest.bins_with_data)
         for stretch in self.stretches:
-            mask = masks[stretch.chrom]
-            for part in stretch.cut(piece_bins(len(self.manifest.tracks), frame)):
+            for part in stretch.cut(block_bins(len(self.manifest.tracks), frame)):
                 start = max(part.region_first, (part.first - CONTEXT_BINS) // frame * frame)
                 stop = min(part.region_last, -(-(part.last + CONTEXT_BINS) // frame) * frame)
-                rows = read_rows(self.folder, self._values[part.chrom], start, stop)
+                rows = self.matrix.values(BinRange(part.chrom, start, stop))
                 kept = slice(part.first - start, part.last - start)
                 values = self._signal(rows, kept)
-                values[~mask[part.first : part.last]] = np.nan
+                values[~self.matrix.mask(part)] = np.nan
                 yield Piece(part.chrom, part.first, values)
 
     def _signal(self, rows: NDArray[np.float16], kept: slice) -> NDArray[np.float32]:

@@ -32,9 +32,9 @@ from epilstm.outputs.segmentation.states import (
 )
 from epilstm.outputs.segmentation.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.runtime.runner import check_apart, record_path
-from epilstm.store.bin_ranges import open_embeddings, piece_bins, read_rows, stretches_of, within
+from epilstm.store.bin_ranges import block_bins, open_embeddings, read_rows, stretches_of, within
 from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, dimension_names, read_manifest, read_scaler
-from epilstm.store.shards import open_bins
+from epilstm.store.matrix import Matrix
 from epilstm.store.standardisation import to_signal
 from epilstm.tracks.identity import TrackSet, described
 
@@ -114,7 +114,7 @@ def run(request: Request) -> None:
                 states = without_short(decoded, request.min_bins)
                 left_out += int(((decoded != NO_STATE) & (states == NO_STATE)).sum())
                 found.append((stretch, states))
-                for part, own in parts_of(stretch, states, piece_bins(manifest.size, 1)):
+                for part, own in parts_of(stretch, states, block_bins(manifest.size, 1)):
                     embedding.add(own, read_rows(request.embeddings, arrays[part.chrom], part.first, part.last))
                 bar.advance(stretch.bins)
         if left_out:
@@ -122,7 +122,7 @@ def run(request: Request) -> None:
                 f"{left_out:,} bins have no segment: they lie in stretches of data shorter than --min-bins "
                 f"{request.min_bins}"
             )
-        signal = None if matrix is None or request.matrix is None else emissions(request.matrix, matrix, found, request)
+        signal = None if request.matrix is None else emissions(Matrix(request.matrix), found, request)
         enrichment = enrichment_of(
             found, request.states, annotation, manifest.bin_size, manifest.chromosome_sizes.__getitem__
         )
@@ -201,15 +201,14 @@ class SignalSums:
     standardised: StateSums
 
 
-def emissions(folder: Path, matrix: MatrixManifest, found: Segmentation, request: Request) -> SignalSums:
+def emissions(matrix: Matrix, found: Segmentation, request: Request) -> SignalSums:
     """Sums of the tracks per state."""
-    scaler = read_scaler(folder, matrix)
-    arrays = open_bins(folder / "matrix.zarr", whole=True)
-    raw, standardised = (StateSums(request.states, len(matrix.tracks)) for _ in range(2))
+    scaler = read_scaler(matrix.folder, matrix.manifest)
+    raw, standardised = (StateSums(request.states, matrix.tracks) for _ in range(2))
     with progress("reading signal", sum(stretch.bins for stretch, _ in found)) as bar:
         for stretch, states in found:
-            for part, own in parts_of(stretch, states, piece_bins(len(matrix.tracks), matrix.frame_bins)):
-                rows = read_rows(folder, arrays[part.chrom], part.first, part.last)
+            for part, own in parts_of(stretch, states, block_bins(matrix.tracks, matrix.manifest.frame_bins)):
+                rows = matrix.values(part)
                 standardised.add(own, rows)
                 raw.add(own, to_signal(rows, scaler))
                 bar.advance(part.bins)

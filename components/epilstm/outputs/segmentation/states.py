@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
-from epilstm.store.bin_ranges import PIECE_BINS, read_rows
+from epilstm.store.bin_ranges import BLOCK_BINS, read_rows
 from epilstm.store.shards import BinArray, BinRows
 from epilstm.tracks.bigwig_columns import runs
 
@@ -217,7 +217,7 @@ def decode_stretch(model: StateModel, array: BinArray | BinRows, stretch: BinRan
     stretch : BinRange
     """
     states = np.full(stretch.bins, NO_STATE, np.uint8)
-    for part in stretch.cut(PIECE_BINS):
+    for part in stretch.cut(BLOCK_BINS):
         start, stop = max(stretch.first, part.first - model.margin), min(stretch.last, part.last + model.margin)
         rows = read_rows(array.path.parent, array, start, stop)
         wide = np.full(len(rows), NO_STATE, np.uint8)

@@ -11,14 +11,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from epilstm.errors import DataError, ModelError
+from epilstm.errors import ModelError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.name_matching import those_there
 from epilstm.runtime.extras import missing_package
 from epilstm.serving.server.http_message import HttpResponse
 from epilstm.serving.server.refusal import Refusal, Status, bad_request
 from epilstm.serving.server.tensors import shown
-from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 
 #: Numbers of an answer at most.
 MAX_VALUES = 4_000_000
@@ -49,17 +48,12 @@ class RegionStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.manifest = read_manifest(folder, EmbeddingsManifest)
-        self.fingerprint = fingerprint(folder)
         try:
-            from epilstm.store.shards import open_bins
+            from epilstm.store.bin_ranges import open_embeddings
         except ImportError as error:
             raise ModelError(f"--embeddings: {missing_package(error.name, 'regions')}, or leave it out") from error
-        self._arrays = open_bins(folder / "embeddings.zarr", complete=True)
-        for chrom in self.manifest.chromosomes:
-            shape = (self.manifest.bins(chrom), self.manifest.size)
-            if self._arrays[chrom].shape != shape:
-                raise DataError(f"{folder}: the array of {chrom} is not of shape {shape}; run embed again")
+        self.manifest, self._arrays = open_embeddings(folder)
+        self.fingerprint = fingerprint(folder)
 
     def describe(self) -> dict[str, Any]:
         """What the dataset is."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from epilstm.console import log, progress
 from epilstm.params import EvaluateParams
-from epilstm.representations.pca import Moments, Pca, fit_pca
+from epilstm.representations.pca import Pca, fit_pca
 from epilstm.scoring.prediction import HeldOut
 from epilstm.scoring.task_results import score_classes, score_levels
 from epilstm.scoring.tasks import Task
@@ -24,6 +24,7 @@ from epilstm.steps.evaluate.missing import score_missing
 from epilstm.steps.evaluate.predictions import Predictions, held_out_of, predict
 from epilstm.steps.evaluate.reconstruction import readout_blocks, score_reconstruction, training_moments
 from epilstm.store.evaluation_results import MissingTracks
+from epilstm.store.moments import Moments
 
 
 class Evaluation:

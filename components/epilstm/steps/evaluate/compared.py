@@ -22,11 +22,12 @@ from epilstm.representations.features import (
     Transformed,
 )
 from epilstm.representations.nmf import Nmf
-from epilstm.representations.pca import Moments, Pca, fit_pca
+from epilstm.representations.pca import Pca, fit_pca
 from epilstm.representations.varimax_pca import VarimaxPca, fit_varimax_pca
 from epilstm.scoring.prediction import MAJORITY
 from epilstm.store.evaluation_results import EMBEDDING, REPRESENTATIONS
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 
 
 @dataclass(frozen=True)

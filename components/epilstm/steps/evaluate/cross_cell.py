@@ -22,7 +22,7 @@ from epilstm.params import EvaluateParams
 from epilstm.representation_names import RepresentationName, has_means, parse_name
 from epilstm.representations.features import Representation, Transform
 from epilstm.representations.nmf import Nmf, fit_nmf, offsets, training_sample
-from epilstm.representations.pca import Moments, fit_pca
+from epilstm.representations.pca import fit_pca
 from epilstm.representations.pooling import WindowTable
 from epilstm.scoring.bootstrap import cluster_draws, difference, interval
 from epilstm.scoring.classifier import predict_held_out
@@ -42,6 +42,7 @@ from epilstm.store.evaluation_results import (
     Transfer,
 )
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 from epilstm.tracks.identity import TrackSet
 
 #: The embedding of a cell type whose tracks are where they are, with all others hidden.

@@ -19,7 +19,6 @@ from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import listed
 from epilstm.params import EvaluateParams
-from epilstm.representations.pca import Moments
 from epilstm.scoring.bootstrap import verdict_of
 from epilstm.scoring.gene_regions import GeneRegions
 from epilstm.steps.evaluate.measures import SignalErrors, unstandardised
@@ -36,6 +35,7 @@ from epilstm.store.evaluation_results import (
 )
 from epilstm.store.manifests import Scaler
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 
 if TYPE_CHECKING:
     from epilstm.steps.evaluate.factorisation import Factorisation

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from epilstm.console import log, progress
 from epilstm.representations.features import Representation, Transform
 from epilstm.representations.nmf import fit_nmf, offsets, training_sample
-from epilstm.representations.pca import Moments, Pca
+from epilstm.representations.pca import Pca
 from epilstm.scoring.prediction import MAJORITY, HeldOut, predict_majority, predict_shown
 from epilstm.scoring.trials import Trial
 from epilstm.steps.evaluate.compared import Ingredients, as_they_are, fit, fit_wide, make, ordered, resolve
@@ -20,6 +20,7 @@ from epilstm.steps.evaluate.inputs import Inputs
 from epilstm.steps.evaluate.missing import hidden_tracks
 from epilstm.steps.evaluate.reconstruction import readout_blocks
 from epilstm.store.evaluation_results import EMBEDDING
+from epilstm.store.moments import Moments
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import listed
 from epilstm.representations.features import Representation
-from epilstm.representations.pca import Moments, Pca, fit_readout, joint_rows
+from epilstm.representations.pca import Pca, fit_readout, joint_rows
 from epilstm.scoring.gene_regions import GeneRegions
 from epilstm.steps.evaluate.measures import SignalErrors, unstandardised
 from epilstm.store.evaluation_results import PcaPoint, Reconstruction, ReconstructionScore
 from epilstm.store.manifests import Scaler
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 
 #: Training bins that the untrained encoder's read-out is fitted on, at most: far more than it has weights.
 READOUT_BINS = 200_000

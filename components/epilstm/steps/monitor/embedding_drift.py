@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.representations.pca import Moments
+from epilstm.store.moments import Moments
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,5 @@ def together(parts: list[Moments], columns: int) -> Moments:
     """Moments of all rows behind several."""
     whole = Moments(columns)
     for part in parts:
-        whole.count += part.count
-        whole.sums += part.sums
-        whole.products += part.products
+        whole.include(part)
     return whole

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from epilstm.genome.bin_range import BinRange
 from epilstm.model.reconstruction import ReconstructionError
-from epilstm.representations.pca import Moments
 from epilstm.steps.monitor.similarity import CrossProducts
 from epilstm.store.distributions import Counts, counts_of
 from epilstm.store.manifests import ReferenceHistograms, Scaler
 from epilstm.store.matrix import Matrix
+from epilstm.store.moments import Moments
 from epilstm.store.signal import SignalReader
 from epilstm.store.standardisation import missing_where_uncovered, standardise, stored, to_signal
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from epilstm.params import MonitorParams
-from epilstm.representations.pca import Moments
 from epilstm.steps.monitor.drift import STATISTICS, Finding, ModelDrift, finding, rounded
 from epilstm.steps.monitor.embedding_drift import frechet_distance, together
 from epilstm.steps.monitor.measurement import Measurement, Tally
 from epilstm.steps.monitor.track_matching import TrackMatching
 from epilstm.steps.monitor.track_scores import long_enough, unexplained
+from epilstm.store.moments import Moments
 
 
 def evaluate_model(

@@ -19,6 +19,7 @@ from epilstm.console import log, progress
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.files.disk import require_space
 from epilstm.files.outputs import exclusive, fingerprint, remove, sha256_json
+from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import listed
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
@@ -38,7 +39,6 @@ from epilstm.steps.train.rotation import rotate_code
 from epilstm.steps.train.streams import (
     MemoryWindows,
     StoredWindows,
-    Window,
     WindowSource,
     plan_epoch,
     some_windows,
@@ -46,6 +46,7 @@ from epilstm.steps.train.streams import (
 )
 from epilstm.store.arrays import available_cores
 from epilstm.store.manifests import MatrixManifest, Scaler, read_manifest, read_scaler
+from epilstm.store.matrix import Matrix
 
 #: Params that change how fast a run is, not what it computes; a checkpoint outlives a change of them. The others are
 #: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
@@ -104,7 +105,7 @@ class TrainingData:
             log.warning(warning)
         return cls(matrix, manifest, scaler, sizes, model_config(params, sizes, tracks, manifest.frame_bins))
 
-    def windows(self, params: TrainParams) -> list[Window]:
+    def windows(self, params: TrainParams) -> list[BinRange]:
         """Windows of the training chromosomes, one step of a stream each."""
         window_bins = params.frames_per_step * self.manifest.frame_bins
         if params.neighbour_bins >= window_bins:
@@ -171,7 +172,7 @@ class BinLevelRun:
     """A training run of the bin level in this process: data and params, where it computes, where its checkpoint is."""
 
     data: TrainingData
-    windows: list[Window]
+    windows: list[BinRange]
     params: TrainParams
     group: Processes
     device: torch.device
@@ -186,6 +187,7 @@ def train_bin_level(network: Autoencoder, run: BinLevelRun, resume: bool) -> tup
     manifest, config = data.manifest, data.config
     window_bins = params.frames_per_step * manifest.frame_bins
     steps = len(plan_epoch(len(run.windows), params.streams, params.seed, 0))
+    matrix = Matrix(data.matrix)
     source = window_source(data.matrix, run.windows, window_bins, config.tracks, params, device)
     with ExitStack() as stack:
         workers = stack.enter_context(GradientWorkers(device, run.threads))
@@ -193,7 +195,7 @@ def train_bin_level(network: Autoencoder, run: BinLevelRun, resume: bool) -> tup
             stack.enter_context(exclusive(run.folder))
 
         def validation_error() -> ReconstructionError:
-            share = matrix_blocks(data.matrix, manifest, manifest.split.validation, share=(group.rank, group.count))
+            share = matrix_blocks(matrix, manifest.split.validation, share=(group.rank, group.count))
             run_chunks = workers.pool.map if device.type == "cpu" else map
             return over_processes(reconstruction_error(network, config.tracks, share, run_chunks), device)
 
@@ -321,7 +323,7 @@ def choose_device(params: TrainParams, group: Processes) -> torch.device:
 
 
 def window_source(
-    matrix: Path, windows: list[Window], window_bins: int, tracks: int, params: TrainParams, device: torch.device
+    matrix: Path, windows: list[BinRange], window_bins: int, tracks: int, params: TrainParams, device: torch.device
 ) -> WindowSource:
     """Where windows are read from: memory, the GPU's memory or the store, whichever holds them."""
     size = len(windows) * window_bins * tracks * 2

@@ -21,16 +21,18 @@ from torch.nn.utils import clip_grad_norm_
 from epilstm.console import Progress as ProgressBar
 from epilstm.console import log
 from epilstm.errors import LossNotFiniteError
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.context import ContextLevel
 from epilstm.model.folder import ContextSummary
 from epilstm.model.frames import STATISTICS
-from epilstm.model.rotation import JointMoments, rotate_context, rotation_of
+from epilstm.model.rotation import rotate_context, rotation_of
 from epilstm.params import TrainParams
 from epilstm.steps.train import checkpoint
 from epilstm.steps.train.context_targets import OWN_WEIGHT, ContextTargets, joint_targets, reaches_in_frames
 from epilstm.steps.train.sampling import cut_evenly, runs_of, spread_evenly, token_sequences
-from epilstm.steps.train.streams import Window, windows_of
+from epilstm.steps.train.streams import windows_of
 from epilstm.store.manifests import MatrixManifest
+from epilstm.store.moments import Moments
 
 CHECKPOINT = "context.pt"
 
@@ -95,7 +97,7 @@ class ContextRun:
     ----------
     matrix : Path
     manifest : MatrixManifest
-    windows : sequence of Window
+    windows : sequence of BinRange
         That the bin level was trained on; of whole frames.
     folder : Path or None
         Where its checkpoint goes.
@@ -107,7 +109,7 @@ class ContextRun:
 
     matrix: Path
     manifest: MatrixManifest
-    windows: Sequence[Window]
+    windows: Sequence[BinRange]
     folder: Path | None
     identity: str
     stopping: Callable[[], bool]
@@ -173,11 +175,11 @@ def train_context(
     )
 
 
-def _tokens(run: ContextRun, windows: Sequence[Window], values: int) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+def _tokens(run: ContextRun, windows: Sequence[BinRange], values: int) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
     frame_bins = run.manifest.frame_bins
     bins = max(1, values // (STATISTICS * len(run.manifest.tracks))) * frame_bins
-    stretches = spread_evenly(cut_evenly(runs_of(windows), SEQUENCE_FRAMES * frame_bins), bins)
-    return token_sequences(run.matrix, stretches, frame_bins)
+    ranges = spread_evenly(cut_evenly(runs_of(windows), SEQUENCE_FRAMES * frame_bins), bins)
+    return token_sequences(run.matrix, ranges, frame_bins)
 
 
 def _context_targets(
@@ -300,8 +302,8 @@ def _spread(parts: Sequence[Sequences]) -> float:
 
 
 @torch.no_grad()
-def _moments(level: ContextLevel, around: ContextTargets, parts: Sequence[Sequences]) -> JointMoments:
-    moments = JointMoments(level.size, level.token_mean.numel() + around.scale.numel())
+def _moments(level: ContextLevel, around: ContextTargets, parts: Sequence[Sequences]) -> Moments:
+    moments = Moments(level.size, level.token_mean.numel() + around.scale.numel())
     for part in parts:
         for first in range(0, part.tokens.shape[1], BATCH_MOST):
             x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask))

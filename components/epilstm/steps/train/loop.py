@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from epilstm.console import Progress as ProgressBar
 from epilstm.console import log
 from epilstm.errors import LossNotFiniteError
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.networks import Autoencoder
 from epilstm.model.recurrence import State
 from epilstm.params import TrainParams
@@ -25,7 +26,7 @@ from epilstm.steps.train import checkpoint
 from epilstm.steps.train.checkpoint import Epoch, Progress
 from epilstm.steps.train.gradients import Gradients, GradientWorkers
 from epilstm.steps.train.objective import Objective
-from epilstm.steps.train.streams import Window, WindowSource, plan_epoch
+from epilstm.steps.train.streams import WindowSource, plan_epoch
 
 #: Steps between checks of the loss on a GPU, where each check waits for it.
 GPU_CHECK_STEPS = 25
@@ -41,7 +42,7 @@ class TrainingRun:
 
     Parameters
     ----------
-    windows : sequence of Window
+    windows : sequence of BinRange
         Of the training chromosomes.
     source : WindowSource
         Reads them.
@@ -59,7 +60,7 @@ class TrainingRun:
         Digest of params, data and code; a checkpoint of another run is not resumed.
     """
 
-    windows: Sequence[Window]
+    windows: Sequence[BinRange]
     source: WindowSource
     streams: slice
     validate: Callable[[], tuple[float, float]]
@@ -151,7 +152,7 @@ def train(
     streams = len(range(params.streams)[run.streams])
     steps = len(plan_epoch(len(run.windows), params.streams, params.seed, 0))
     total = steps * params.epochs
-    starts_region = torch.tensor([window.fresh for window in run.windows])
+    starts_region = torch.tensor([window.begins_region for window in run.windows])
     objective = Objective(network, params)
     optimizer = _optimizer(objective, params)
     progress = _resumed(objective, optimizer, run, device) if resume else None

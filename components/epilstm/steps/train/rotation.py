@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from epilstm.console import log
+from epilstm.genome.bin_range import BinRange
 from epilstm.model.networks import Autoencoder, Bottleneck
-from epilstm.model.rotation import JointMoments, rotate_bottleneck, rotation_of
+from epilstm.model.rotation import rotate_bottleneck, rotation_of
 from epilstm.model.windows import CONTEXT_BINS, encode_bins
-from epilstm.steps.train.sampling import cut_evenly, read_stretches, runs_of, spread_evenly
-from epilstm.steps.train.streams import Window
+from epilstm.steps.train.sampling import cut_evenly, read_ranges, runs_of, spread_evenly
+from epilstm.store.moments import Moments
 
-#: Bins of a stretch that is looked at, warm-up included, and of all stretches together at most.
-STRETCH_BINS, SAMPLE_BINS = 2_000, 200_000
+#: Bins of a range that is read, warm-up included, and of all ranges together at most.
+RANGE_BINS, SAMPLE_BINS = 2_000, 200_000
 
 
-def rotate_code(network: Autoencoder, matrix: Path, windows: Sequence[Window]) -> str:
+def rotate_code(network: Autoencoder, matrix: Path, windows: Sequence[BinRange]) -> str:
     """Rotate the code of a trained network in place, if it has a code of its own.
 
     Returns
@@ -35,11 +36,11 @@ def rotate_code(network: Autoencoder, matrix: Path, windows: Sequence[Window]) -
     return "varimax"
 
 
-def code_moments(network: Autoencoder, matrix: Path, windows: Sequence[Window]) -> JointMoments:
+def code_moments(network: Autoencoder, matrix: Path, windows: Sequence[BinRange]) -> Moments:
     """Moments of code and tracks over an evenly spread sample of the windows' bins with data."""
-    moments = JointMoments(network.config.bin_code_size, network.config.tracks)
-    stretches = spread_evenly(cut_evenly(runs_of(windows), STRETCH_BINS), SAMPLE_BINS)
-    for values, mask in read_stretches(matrix, stretches):
+    moments = Moments(network.config.bin_code_size, network.config.tracks)
+    ranges = spread_evenly(cut_evenly(runs_of(windows), RANGE_BINS), SAMPLE_BINS)
+    for values, mask in read_ranges(matrix, ranges):
         warmed_up = mask.copy()
         if len(mask) > 3 * CONTEXT_BINS:
             warmed_up[:CONTEXT_BINS] = warmed_up[-CONTEXT_BINS:] = False

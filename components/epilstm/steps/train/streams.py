@@ -1,16 +1,16 @@
 """Which bins each stream sees at each step, and where they are read from.
 
 The training chromosomes are cut into windows (a whole number of frames). Windows in genome order are dealt out to
-streams as contiguous stretches, so that the recurrent state can be carried from a stream's window to its next. Every
+streams as contiguous runs, so that the recurrent state can be carried from a stream's window to its next. Every
 epoch starts the deal at another window.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,9 +21,8 @@ from torch import Tensor
 
 from epilstm.errors import TrainingError
 from epilstm.genome.assembly import Region, bins_of
-from epilstm.store.arrays import Masks
-from epilstm.store.manifests import MatrixManifest, read_manifest
-from epilstm.store.shards import open_bins
+from epilstm.genome.bin_range import BinRange
+from epilstm.store.matrix import Matrix
 
 #: Windows read at a time when all are loaded.
 LOAD_WINDOWS = 1_000
@@ -32,58 +31,37 @@ LOAD_WINDOWS = 1_000
 RUN_BINS = 10_000
 
 
-@dataclass(frozen=True)
-class Window:
-    """Consecutive bins of one region.
-
-    Parameters
-    ----------
-    chrom : str
-    first : int
-        First bin.
-    bins : int
-        Number of bins; the last window of a region may be shorter than the others.
-    fresh : bool
-        First of its region: the recurrent state starts from zero.
-    """
-
-    chrom: str
-    first: int
-    bins: int
-    fresh: bool
-
-
-def windows_of(regions: Sequence[Region], bin_size: int, window_bins: int) -> list[Window]:
-    """Cut regions into windows, in order."""
+def windows_of(regions: Sequence[Region], bin_size: int, window_bins: int) -> list[BinRange]:
+    """Cut regions into windows, in order; the last of a region may be shorter than the others."""
     windows = []
     for region in regions:
         first, last = bins_of(region, bin_size)
         for start in range(first, last, window_bins):
-            windows.append(Window(region.chrom, start, min(window_bins, last - start), start == first))
+            windows.append(BinRange(region.chrom, start, min(start + window_bins, last), (first, last)))
     return windows
 
 
-def some_windows(windows: Sequence[Window], bins: int, seed: int) -> list[Window]:
+def some_windows(windows: Sequence[BinRange], bins: int, seed: int) -> list[BinRange]:
     """About so many bins of the windows, as runs of windows that follow each other; more bins hold the fewer ones.
 
     Parameters
     ----------
-    windows : sequence of Window
+    windows : sequence of BinRange
     bins : int
         The run that goes past this number is cut after the window that does; 0 takes all windows.
     seed : int
 
     Returns
     -------
-    list of Window
-        In genome order; the first of each run is fresh.
+    list of BinRange
+        In genome order; each run is a region of its own.
     """
     if not bins:
         return list(windows)
     window_bins = max((window.bins for window in windows), default=1)
     runs: list[list[int]] = []
     for number, window in enumerate(windows):
-        if not runs or window.fresh or (len(runs[-1]) + 1) * window_bins > RUN_BINS:
+        if not runs or window.begins_region or (len(runs[-1]) + 1) * window_bins > RUN_BINS:
             runs.append([])
         runs[-1].append(number)
     chosen: list[int] = []
@@ -94,8 +72,12 @@ def some_windows(windows: Sequence[Window], bins: int, seed: int) -> list[Window
                 chosen.append(number)
                 total += windows[number].bins
     chosen.sort()
-    first = {number for before, number in zip([-2, *chosen], chosen, strict=False) if number != before + 1}
-    return [replace(windows[n], fresh=True) if n in first else windows[n] for n in chosen]
+    taken: list[list[BinRange]] = []
+    for before, number in zip([-2, *chosen], chosen, strict=False):
+        if number != before + 1 or windows[number].begins_region:
+            taken.append([])
+        taken[-1].append(windows[number])
+    return [replace(window, region=(run[0].first, run[-1].last)) for run in taken for window in run]
 
 
 def plan_epoch(windows: int, streams: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -145,13 +127,14 @@ class WindowSource(Protocol):
 class MemoryWindows:
     """All windows held in memory, or on the GPU."""
 
-    def __init__(self, matrix: Path, windows: Sequence[Window], window_bins: int, device: torch.device) -> None:
-        stored = StoredMatrix(matrix, (window.chrom for window in windows))
+    def __init__(self, matrix: Path, windows: Sequence[BinRange], window_bins: int, device: torch.device) -> None:
+        stored = Matrix(matrix)
+        stored.hold_masks(window.chrom for window in windows)
         self.values = torch.empty(len(windows), window_bins, stored.tracks, dtype=torch.float16, device=device)
         self.mask = torch.empty(len(windows), window_bins, dtype=torch.bool, device=device)
         for start in range(0, len(windows), LOAD_WINDOWS):
             part = slice(start, start + LOAD_WINDOWS)
-            values, mask = stored.windows(windows[part], window_bins)
+            values, mask = read_windows(stored, windows[part], window_bins)
             self.values[part], self.mask[part] = values.to(device), mask.to(device)
         self.plan = torch.empty(0)
 
@@ -176,9 +159,10 @@ class StoredWindows:
     """
 
     def __init__(
-        self, matrix: Path, windows: Sequence[Window], window_bins: int, device: torch.device, readers: int
+        self, matrix: Path, windows: Sequence[BinRange], window_bins: int, device: torch.device, readers: int
     ) -> None:
-        self.matrix = StoredMatrix(matrix, (window.chrom for window in windows))
+        self.matrix = Matrix(matrix)
+        self.matrix.hold_masks(window.chrom for window in windows)
         self.windows, self.window_bins, self.device = windows, window_bins, device
         self.readers = ThreadPoolExecutor(readers, thread_name_prefix="reading")
         self.copiers = ThreadPoolExecutor(readers, thread_name_prefix="copying")
@@ -227,8 +211,8 @@ class StoredWindows:
     def _run_starts(self, column: list[int]) -> list[int]:
         """Steps of a stream at which a run begins."""
 
-        def chunk(window: Window) -> int:
-            return window.first // self.matrix.chunk_bins
+        def chunk(window: BinRange) -> int:
+            return window.first // self.matrix.chunk_bins(window.chrom)
 
         starts = [0]
         for step in range(1, len(column)):
@@ -244,7 +228,7 @@ class StoredWindows:
             return
         end = starts[run + 1] if run + 1 < len(starts) else len(self.plan)
         windows = [self.windows[index] for index in self.plan[starts[run] : end, stream].tolist()]
-        self.read_runs[stream, run] = self.readers.submit(self.matrix.windows, windows, self.window_bins)
+        self.read_runs[stream, run] = self.readers.submit(read_windows, self.matrix, windows, self.window_bins)
 
 
 class PinnedBuffer:
@@ -279,54 +263,34 @@ def _time_major(values: Tensor) -> Tensor:
     return values.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
 
 
-class StoredMatrix:
-    """A matrix dataset opened once for many reads; masks are held in memory (a byte per bin).
+def read_windows(matrix: Matrix, windows: Sequence[BinRange], window_bins: int) -> tuple[Tensor, Tensor]:
+    """Values and mask of windows, short ones padded with bins without data.
 
     Parameters
     ----------
-    matrix : Path
-        Matrix dataset.
-    chromosomes : iterable of str
-        Those that will be read.
+    matrix : Matrix
+    windows : sequence of BinRange
+        Runs of windows that follow each other on a chromosome are read at once.
+    window_bins : int
+
+    Returns
+    -------
+    Tensor (window, bin, track) float16, Tensor (window, bin) bool
     """
-
-    def __init__(self, matrix: Path, chromosomes: Iterable[str]) -> None:
-        self.values = open_bins(matrix / "matrix.zarr", whole=True)
-        counts = read_manifest(matrix, MatrixManifest).bins_with_data
-        masks = Masks(matrix / "mask.zarr", counts)
-        self.masks = {chrom: masks[chrom] for chrom in dict.fromkeys(chromosomes)}
-        first = self.values[next(iter(self.masks))]
-        self.tracks, self.chunk_bins = first.shape[1], first.chunks[0]
-
-    def windows(self, windows: Sequence[Window], window_bins: int) -> tuple[Tensor, Tensor]:
-        """Values and mask of windows, short ones padded with bins without data.
-
-        Parameters
-        ----------
-        windows : sequence of Window
-            Runs of windows that follow each other on a chromosome are read at once.
-        window_bins : int
-
-        Returns
-        -------
-        Tensor (window, bin, track) float16, Tensor (window, bin) bool
-        """
-        out = torch.zeros(len(windows), window_bins, self.tracks, dtype=torch.float16)
-        mask = torch.zeros(len(windows), window_bins, dtype=torch.bool)
-        flat, flat_mask = out.view(-1, self.tracks).numpy(), mask.view(-1).numpy()
-        start = 0
-        while start < len(windows):
-            end = start + 1
-            while end < len(windows) and _follows(windows[end - 1], windows[end], window_bins):
-                end += 1
-            first, last = windows[start], windows[end - 1]
-            bins = slice(first.first, last.first + last.bins)
-            rows = slice(start * window_bins, start * window_bins + bins.stop - bins.start)
-            flat[rows] = self.values[first.chrom][bins]
-            flat_mask[rows] = self.masks[first.chrom][bins]
-            start = end
-        return out, mask
+    out = torch.zeros(len(windows), window_bins, matrix.tracks, dtype=torch.float16)
+    mask = torch.zeros(len(windows), window_bins, dtype=torch.bool)
+    flat, flat_mask = out.view(-1, matrix.tracks).numpy(), mask.view(-1).numpy()
+    start = 0
+    while start < len(windows):
+        end = start + 1
+        while end < len(windows) and _follows(windows[end - 1], windows[end], window_bins):
+            end += 1
+        run = BinRange(windows[start].chrom, windows[start].first, windows[end - 1].last)
+        rows = slice(start * window_bins, start * window_bins + run.bins)
+        flat[rows], flat_mask[rows] = matrix.values(run), matrix.mask(run)
+        start = end
+    return out, mask
 
 
-def _follows(before: Window, after: Window, window_bins: int) -> bool:
-    return before.chrom == after.chrom and before.bins == window_bins and after.first == before.first + window_bins
+def _follows(before: BinRange, after: BinRange, window_bins: int) -> bool:
+    return before.chrom == after.chrom and before.bins == window_bins and after.first == before.last
