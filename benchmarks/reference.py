@@ -25,7 +25,7 @@ def bin_bedgraph(lines: Iterable[str], start: int, end: int, bin_size: int) -> l
     lines : iterable of str
         ``chrom<TAB>start<TAB>end<TAB>value`` of one chromosome.
     start, end : int
-        Stretch in base pairs; `start` is a multiple of `bin_size`.
+        Interval in base pairs; `start` is a multiple of `bin_size`.
     bin_size : int
 
     Returns

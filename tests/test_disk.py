@@ -15,7 +15,7 @@ import pytest
 from epilstm.errors import DataError
 from epilstm.files.disk import is_disk_full, require_space, system_error_line
 from epilstm.files.outputs import written_whole
-from epilstm.tracks.bigwig_columns import BigWigs, Piece
+from epilstm.tracks.bigwig_columns import BigWigs, BinValues
 from small_disk import make_read_only, small_disk
 from tracks.small_epigenome import SmallEpigenome, make
 
@@ -94,14 +94,14 @@ import sys
 import numpy as np
 from pathlib import Path
 from epilstm.errors import DataError
-from epilstm.tracks.bigwig_columns import BigWigs, Piece
+from epilstm.tracks.bigwig_columns import BigWigs, BinValues
 columns = int(sys.argv[2])
 rng = np.random.default_rng(1)
 try:
     files = BigWigs(Path(sys.argv[1]), [f"e{n}" for n in range(columns)], {"chr1": 25_000_000}, 25)
     try:
         for first in range(0, 1_000_000, 10_000):
-            files.write(Piece("chr1", first, rng.normal(size=(10_000, columns)).astype(np.float32)))
+            files.write(BinValues("chr1", first, rng.normal(size=(10_000, columns)).astype(np.float32)))
     finally:
         files.close()
 except OSError as error:
@@ -120,7 +120,7 @@ def test_bigwigs_on_a_disk_with_room_are_whole(tmp_path):
     values = np.arange(20_000, dtype=np.float32).reshape(-1, 2)
     with small_disk(tmp_path / "disk", 2000) as disk:
         files = BigWigs(disk, ["e0", "e1"], {"chr1": 250_000}, 25)
-        files.write(Piece("chr1", 0, values))
+        files.write(BinValues("chr1", 0, values))
         files.close()
         with pyBigWig.open(str(disk / "e1.bw")) as file:
             np.testing.assert_array_equal(file.values("chr1", 0, 250_000, numpy=True)[::25], values[:, 1])

@@ -46,7 +46,7 @@ from epilstm.store.packing import ATTRIBUTE, MANY, SHARED_BINS, SMALL_BINS, arra
 from epilstm.store.shards import open_bins
 from epilstm.store.standardisation import standardise
 from epilstm.tracks import bigwig_columns
-from epilstm.tracks.bigwig_columns import Piece
+from epilstm.tracks.bigwig_columns import BinValues
 
 SCAFFOLDS, BIN = 3_000, 25
 KINDS = {"signal": SignalManifest, "matrix": MatrixManifest}
@@ -192,7 +192,7 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binning = Binning.of(assembly, assembly.regions(), [], BIN, "lz4")
     writer = DatasetWriter(folder, Layout(binning, 1))
     for number, name in enumerate(NAMES):
-        writer.write(Piece(name, 0, np.full((binning.bins(name), 1), number, np.float32)))
+        writer.write(BinValues(name, 0, np.full((binning.bins(name), 1), number, np.float32)))
     writer.finish(
         EmbeddingsManifest(
             assembly="genome.sizes", bin_size=BIN, chromosome_sizes=sizes(), size=1, matrix_fingerprint="",
@@ -266,7 +266,7 @@ def test_what_a_client_writes_shares_arrays(tmp_path: Path) -> None:
     writer = DatasetWriter(tmp_path / "out", Layout(binning, 2))
     for number, name in enumerate(order):
         expected[name] = np.full((binning.bins(name), 2), number, np.float32)
-        writer.write(Piece(name, 0, expected[name]))
+        writer.write(BinValues(name, 0, expected[name]))
     writer.finish(
         EmbeddingsManifest(
             assembly="genome.sizes", bin_size=BIN, chromosome_sizes=lengths, size=2, matrix_fingerprint="",

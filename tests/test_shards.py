@@ -19,7 +19,7 @@ CODECS = ["none", "lz4", "zstd"]
 
 
 def example(seed=0, columns=30, dtype="float16"):
-    """Random rows with a stretch of fill value, and one whole shard of it."""
+    """Random rows with a bin range of fill value, and one whole shard of it."""
     values = np.random.default_rng(seed).normal(size=(BINS, columns)).astype(dtype)
     values[40_000:80_000] = np.nan
     values[SHARD_BINS : 2 * SHARD_BINS] = np.nan

@@ -119,7 +119,7 @@ class Listener(Protocol):
     """Told of progress beside the terminal or the log."""
 
     def begun(self, stage: str, total: float) -> None:
-        """A stretch of work begins."""
+        """A part of the work begins."""
 
     def advanced(self, stage: str, amount: float, total: float) -> None:
         """Some of it is done."""
@@ -146,7 +146,7 @@ class _HeardProgress:
 
 @contextmanager
 def progress(description: str, total: float) -> Iterator[Progress]:
-    """Show how far a stretch of work is.
+    """Show how far a part of the work is.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ChromosomeName = Annotated[str, Field(pattern=r"^[^\s/#]+$")]
 Codec = Literal["none", "lz4", "zstd"]
-#: A stretch of a chromosome, 0-based and half-open; commas may group the digits.
-STRETCH = re.compile(r"(?P<chrom>[^\s/#]+):(?P<start>[0-9,]+)-(?P<end>[0-9,]+)")
+#: An interval of a chromosome, 0-based and half-open; commas may group the digits.
+INTERVAL = re.compile(r"(?P<chrom>[^\s/#]+):(?P<start>[0-9,]+)-(?P<end>[0-9,]+)")
 #: A statistic of a window's bins.
 Pooling = Annotated[str, Field(pattern=r"^(mean|max|std|context|q[1-9][0-9]?)$")]
 
@@ -84,7 +84,7 @@ def _held_out(value: Any) -> list[str] | float:
     return value
 
 
-#: Chromosomes, stretches of them, or a share of the data.
+#: Chromosomes, intervals of them, or a share of the data.
 HeldOut = Annotated[list[str] | float, PlainValidator(_held_out)]
 
 
@@ -92,14 +92,14 @@ class SplitParams(Section):
     """What is held out of training; all else trains."""
 
     by: Literal["chromosome", "region"] = Field(
-        "chromosome", description="hold out whole chromosomes, or stretches of them where there are one or two"
+        "chromosome", description="hold out whole chromosomes, or intervals of them where there are one or two"
     )
     validation: HeldOut = Field(
         default=["chr3"],
-        description="chromosomes for early stopping; by region: stretches as chr1:0-5000000, or a share as 0.1",
+        description="chromosomes for early stopping; by region: intervals as chr1:0-5000000, or a share as 0.1",
     )
     test: HeldOut = Field(
-        default=["chr4"], description="chromosomes that training never sees; by region: stretches, or a share"
+        default=["chr4"], description="chromosomes that training never sees; by region: intervals, or a share"
     )
     seed: Seed = Field(1, description="of the draw, where a share of the data is held out")
 
@@ -120,9 +120,9 @@ class SplitParams(Section):
         both = sorted(set(self.validation) & set(self.test))
         if both:
             raise ValueError(f"{', '.join(both)} is both a validation and a test chromosome")
-        stretch = next((name for name in [*self.validation, *self.test] if STRETCH.fullmatch(name)), None)
-        if stretch is not None and self.by == "chromosome":
-            raise ValueError(f"{stretch} is a stretch of a chromosome, which needs by: region")
+        interval = next((name for name in [*self.validation, *self.test] if INTERVAL.fullmatch(name)), None)
+        if interval is not None and self.by == "chromosome":
+            raise ValueError(f"{interval} is an interval of a chromosome, which needs by: region")
         return self
 
 
@@ -180,7 +180,7 @@ class TrainParams(Section):
         default=[5_000, 20_000, 100_000],
         description="the context level's code also predicts the mean signal so far on either side of its frame (bp)",
     )
-    streams: PositiveInt = Field(32, description="contiguous stretches of genome trained on in parallel")
+    streams: PositiveInt = Field(32, description="contiguous intervals of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(1, description="frames that a gradient is propagated back through")
     carry_state: bool = Field(True, description="start a step from the state the last one ended with, not from zero")
     track_dropout: Fraction = Field(
@@ -232,7 +232,7 @@ class EmbedParams(Section):
     chunk_bins: Annotated[int, Field(ge=10)] = Field(2000, description="bins embedded by one run of the encoder")
     warmup_bins: NonNegativeInt = Field(200, description="bins of context run before each chunk and thrown away")
     warmup_frames: NonNegativeInt = Field(
-        128, description="frames of context on either side of each stretch of the context level, where there is one"
+        128, description="frames of context on either side of each interval of the context level, where there is one"
     )
     batch: NonNegativeInt = Field(0, description="chunks per call of the encoder; 0 chooses, by tracks and provider")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
@@ -295,7 +295,7 @@ class ImputationParams(Section):
     tracks: NonNegativeInt = Field(100, description="tracks to impute at most, evenly spaced; 0 for all")
     folds: NonNegativeInt = Field(5, description="groups in which tracks are hidden together; 0 hides each alone")
     bins: Annotated[int, Field(ge=1_000)] = Field(
-        60_000, description="bins of these chromosomes to impute, about, in stretches spread over them"
+        60_000, description="bins of these chromosomes to impute, about, in intervals spread over them"
     )
     factorisation: FactorisationParams = FactorisationParams()
 

@@ -1,11 +1,11 @@
-"""Examples inside the covered regions, and stretches that share no bin."""
+"""Examples inside the covered regions, and intervals that share no bin."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epilstm.genome.assembly import Region
-from epilstm.genome.coverage import parts_of_regions, region_of, stretches
+from epilstm.genome.coverage import intervals_of, parts_of_regions, region_of
 
 REGIONS = [Region("chr2", 100, 200), Region("chr1", 500, 900), Region("chr1", 0, 50)]
 
@@ -34,12 +34,12 @@ def test_all_windows_must_lie_in_the_same_region() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(5, 60))
-def test_examples_of_different_stretches_share_no_bin(seed: int, n: int, stretch: int) -> None:
+def test_examples_of_different_intervals_share_no_bin(seed: int, n: int, interval: int) -> None:
     random = np.random.default_rng(seed)
     region = random.integers(0, 3, n)
     first = random.integers(0, 300, n)
     last = first + random.integers(1, 30, n)
-    number = stretches(region, first, last, stretch)
+    number = intervals_of(region, first, last, interval)
     for i in range(n):
         for j in range(i):
             if number[i] != number[j]:
@@ -51,8 +51,8 @@ def test_examples_of_different_stretches_share_no_bin(seed: int, n: int, stretch
 
 def test_long_regions_are_cut_and_short_ones_are_not() -> None:
     first = np.arange(0, 100, 5)
-    assert stretches(np.zeros(20, int), first, first + 5, 51).max() == 0
-    assert np.bincount(stretches(np.zeros(20, int), first, first + 5, 25)).tolist() == [5, 5, 5, 5]
+    assert intervals_of(np.zeros(20, int), first, first + 5, 51).max() == 0
+    assert np.bincount(intervals_of(np.zeros(20, int), first, first + 5, 25)).tolist() == [5, 5, 5, 5]
 
 
 def test_at_fixed_cuts_examples_that_reach_over_one_are_in_no_part() -> None:

@@ -116,7 +116,7 @@ def test_the_sentence_says_what_the_embedding_does_not_beat(results: EvaluationR
             assert spoken[each.baseline] in after
 
 
-def test_the_sentence_warns_of_intervals_from_few_stretches_of_genome(results: EvaluationResults) -> None:
+def test_the_sentence_warns_of_intervals_from_few_intervals_of_genome(results: EvaluationResults) -> None:
     assert results.tasks["fire"].cell_types["A"].clusters == 5
     assert "With so few independent regions" in results.tasks["fire"].sentence
 

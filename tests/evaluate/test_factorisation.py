@@ -62,9 +62,9 @@ def test_what_is_learnt_does_not_depend_on_tracks_left_out_and_follows_from_the_
     other = train.copy()
     other[:, HIDDEN] = 50
     found = []
-    for seed, stretch in ((1, train), (1, other), (2, train)):
+    for seed, bin_range in ((1, train), (1, other), (2, train)):
         factorisation = Factorisation(Pairs.of(NAMES), 25, params, seed)
-        factorisation.fit([stretch], OBSERVED)
+        factorisation.fit([bin_range], OBSERVED)
         found.append(factorisation.impute(test, OBSERVED, HIDDEN))
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()

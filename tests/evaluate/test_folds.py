@@ -48,16 +48,16 @@ def test_the_same_seed_gives_the_same_folds() -> None:
     assert (once != other).any()
 
 
-@pytest.mark.parametrize(("by", "stretch"), [("chromosome", 1_000_000), ("region", 1_000_000), ("region", 8_000)])
+@pytest.mark.parametrize(("by", "interval"), [("chromosome", 1_000_000), ("region", 1_000_000), ("region", 8_000)])
 def test_examples_that_share_a_bin_are_never_apart(
-    tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch, by: str, stretch: int
+    tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch, by: str, interval: int
 ) -> None:
-    monkeypatch.setattr("epilstm.scoring.trials.FOLD_STRETCH", stretch)
+    monkeypatch.setattr("epilstm.scoring.trials.FOLD_INTERVAL", interval)
     evaluate = EvaluateParams.model_validate({"folds": {"by": by, "count": 4}})
     tasks = load_tasks(tiny.folder / "tasks.yaml")
     trials, _ = prepare_trials(tasks, tiny.folder / "labels", Matrix(tiny.folder / "matrix"), evaluate)
     check_no_shared_bins(trials)
-    assert (max(len(trial.group_names) for trial in trials) > len(REGIONS)) == (stretch < 1_000_000)
+    assert (max(len(trial.group_names) for trial in trials) > len(REGIONS)) == (interval < 1_000_000)
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ from epilstm.steps.evaluate.imputation import (
     NetworkImputer,
     RowsInContext,
     compare,
-    sampled_stretches,
+    sampled_ranges,
     score_imputation,
-    scored_stretches,
+    scored_ranges,
     scored_tracks,
     sentence,
     track_folds,
@@ -225,7 +225,7 @@ def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation
         found = score_imputation(matrix, model, moments, 3, regions, params, blocks.append)
         assert found.chromosomes == chromosomes
         assert found.of_bins == sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes))
-        assert {block.chrom for block in scored_stretches(matrix, params)} <= set(chromosomes)
+        assert {block.chrom for block in scored_ranges(matrix, params)} <= set(chromosomes)
 
 
 def test_assays_in_one_cell_type_only_are_refused(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,17 +249,17 @@ def test_replicates_are_hidden_together_and_count_as_one() -> None:
     assert all(len({names[track] for track in fold}) < 3 for fold in folds)
 
 
-def test_stretches_are_spread_over_the_chromosomes_and_bounded(
+def test_bin_ranges_are_spread_over_the_chromosomes_and_bounded(
     tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("epilstm.steps.evaluate.imputation.STRETCH_BINS", 200)
+    monkeypatch.setattr("epilstm.steps.evaluate.imputation.RANGE_BINS", 200)
     matrix = Matrix(tiny.folder / "matrix")
-    some = sampled_stretches(matrix, ["chr1", "chr2"], 1_200)
+    some = sampled_ranges(matrix, ["chr1", "chr2"], 1_200)
     assert sum(block.bins for block in some) == 1_200
     assert {block.chrom for block in some} == {"chr1", "chr2"}
     assert len({(block.chrom, block.first) for block in some}) == 6
     regions = [region for region in matrix.regions if region.chrom in ("chr1", "chr2")]
-    assert sum(block.bins for block in sampled_stretches(matrix, ["chr1", "chr2"], 10**6)) == sum(
+    assert sum(block.bins for block in sampled_ranges(matrix, ["chr1", "chr2"], 10**6)) == sum(
         region.bins for region in regions
     )
 

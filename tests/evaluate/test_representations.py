@@ -41,8 +41,7 @@ from epilstm.store.shards import BinArray
 
 @pytest.fixture
 def matrix(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> Matrix:
-    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MAX", 700)
-    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MIN", 700)
+    monkeypatch.setattr("epilstm.store.bin_ranges.BLOCK_BINS", 700)
     return Matrix(tiny.folder / "matrix")
 
 
@@ -84,8 +83,7 @@ def test_a_region_that_starts_within_a_chunk_is_cut_at_whole_chunks() -> None:
 
 
 def test_a_chunk_longer_than_a_block_may_be_is_a_block(tiny: TinyEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MAX", 70)
-    monkeypatch.setattr("epilstm.store.matrix.BLOCK_BINS_MIN", 70)
+    monkeypatch.setattr("epilstm.store.bin_ranges.BLOCK_BINS", 70)
     assert {block.bins for block in Matrix(tiny.folder / "matrix").blocks(["chr1"])} == {CHUNK_BINS}
 
 

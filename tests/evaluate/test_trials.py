@@ -38,7 +38,7 @@ def test_examples_that_overlap_all_along_chromosomes_are_cut_apart_for_folds_by_
     evaluate = EvaluateParams.model_validate({"folds": {"by": "region", "count": 8}})
     with pytest.raises(LabelsError, match="lie in 5 regions, too few for 8 folds"):
         prepare_trials(tasks, tiny.folder / "labels", matrix, evaluate)
-    monkeypatch.setattr("epilstm.scoring.trials.FOLD_STRETCH", 20_000)
+    monkeypatch.setattr("epilstm.scoring.trials.FOLD_INTERVAL", 20_000)
     ([trial], _) = prepare_trials(tasks, tiny.folder / "labels", matrix, evaluate)
     first, last = window_bins(trial.examples.starts, trial.examples.ends, BIN)
     groups: dict[tuple[str, int], int] = {}

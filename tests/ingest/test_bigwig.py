@@ -45,11 +45,11 @@ def test_chromosomes_and_sizes_are_those_of_the_header(file: Path) -> None:
         assert bigwig.chromosomes == reference.chroms() == SIZES
 
 
-@pytest.mark.parametrize("stretch", [("chr2", 0, 300_000), ("chr2", 12_345, 23_456), ("chr10", 199_000, 200_000)])
-def test_signal_per_base_equals_pybigwig(file: Path, stretch: tuple[str, int, int]) -> None:
+@pytest.mark.parametrize("interval", [("chr2", 0, 300_000), ("chr2", 12_345, 23_456), ("chr10", 199_000, 200_000)])
+def test_signal_per_base_equals_pybigwig(file: Path, interval: tuple[str, int, int]) -> None:
     with pyBigWig.open(str(file)) as reference:
-        expected = reference.values(*stretch, numpy=True)
-    np.testing.assert_array_equal(bases(file, *stretch), expected)
+        expected = reference.values(*interval, numpy=True)
+    np.testing.assert_array_equal(bases(file, *interval), expected)
 
 
 def test_an_index_of_many_nodes_is_read_whole(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_an_infinite_value_is_refused_with_its_base(value: float) -> None:
         bin_means([block((0, 10, 1.0), (30, 40, value))], 0, 50, 25)
 
 
-def test_an_infinite_value_outside_the_stretch_is_none_of_its_business() -> None:
+def test_an_infinite_value_outside_the_interval_is_none_of_its_business() -> None:
     assert bin_means([block((0, 10, 5.0), (30, 40, np.inf))], 0, 25, 25).tolist() == [2.0]
 
 

@@ -1,4 +1,4 @@
-"""Architectures, read-out, long stretches and the model folder."""
+"""Architectures, read-out, long bin ranges and the model folder."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_blockwise_readout_equals_the_plain_formula_with_gradients():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-2)
 
 
-def test_a_long_stretch_in_chunks_equals_one_sequential_pass(network):
+def test_a_long_bin_range_in_chunks_equals_one_sequential_pass(network):
     block = np.random.default_rng(0).normal(size=(3_210, 6)).astype(np.float16)
     x = torch.from_numpy(block.astype(np.float32))[:, None]
     with torch.inference_mode():

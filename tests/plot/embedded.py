@@ -27,6 +27,6 @@ class Chosen:
         return self.table[block.first : block.last]
 
 
-def stretches(*edges):
-    """Stretches between edges."""
+def intervals(*edges):
+    """Intervals between edges."""
     return [BinRange("chr1", first, last) for first, last in pairwise(edges)]

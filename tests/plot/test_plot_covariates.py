@@ -10,7 +10,7 @@ from scipy.stats import pearsonr, spearmanr
 from epilstm.errors import DataError
 from epilstm.figures.covariates import bigwig_of, correlate, window_means
 from epilstm.genome.bin_range import BinRange
-from plot.embedded import Chosen, stretches
+from plot.embedded import Chosen, intervals
 
 MANIFEST = types.SimpleNamespace(bin_size=25)
 
@@ -31,7 +31,7 @@ def data(seed=0, bins=600):
 @pytest.mark.parametrize("method", ["pearson", "spearman"])
 def test_the_correlation_is_that_of_scipy_over_bins_with_data_and_quantity(method):
     chosen, quantity = data()
-    parts = stretches(0, 200, 600)
+    parts = intervals(0, 200, 600)
     found = correlate(chosen, [quantity[:200], quantity[200:]], chosen, parts, 1, method)
     both = chosen.known & np.isfinite(quantity)
     reference = {"pearson": pearsonr, "spearman": spearmanr}[method]
@@ -41,10 +41,10 @@ def test_the_correlation_is_that_of_scipy_over_bins_with_data_and_quantity(metho
     assert found.window == 25
 
 
-def test_the_interval_holds_the_correlation_and_narrows_with_more_stretches():
+def test_the_interval_holds_the_correlation_and_narrows_with_more_intervals():
     chosen, quantity = data(bins=4000)
     wide, narrow = (
-        correlate(chosen, np.split(quantity, count), chosen, stretches(*range(0, 4001, 4000 // count)), 1, "pearson")
+        correlate(chosen, np.split(quantity, count), chosen, intervals(*range(0, 4001, 4000 // count)), 1, "pearson")
         for count in (4, 40)
     )
     for found in (wide, narrow):
@@ -69,7 +69,7 @@ def test_windows_are_means_over_bins_that_have_both_where_half_of_them_do():
 def test_a_constant_dimension_has_no_correlation():
     chosen, quantity = data()
     chosen.values[:, 1] = 7
-    found = correlate(chosen, [quantity], chosen, stretches(0, 600), 1, "spearman")
+    found = correlate(chosen, [quantity], chosen, intervals(0, 600), 1, "spearman")
     assert np.isnan([found.value[1], found.low[1], found.high[1]]).all()
     assert np.isfinite(found.value[[0, 2]]).all()
 
@@ -78,7 +78,7 @@ def test_a_constant_dimension_has_no_correlation():
 def test_a_quantity_that_is_unknown_or_constant_is_refused(quantity):
     chosen, _ = data()
     with pytest.raises(DataError, match="too few for a correlation"):
-        correlate(chosen, [quantity], chosen, stretches(0, 600), 1, "pearson")
+        correlate(chosen, [quantity], chosen, intervals(0, 600), 1, "pearson")
 
 
 @pytest.mark.parametrize("name", ["phyloP.bw", "phyloP.bedGraph"])
@@ -95,7 +95,7 @@ def test_a_bins_conservation_is_the_mean_over_bases_with_a_score(tmp_path, name)
     else:
         path.write_text("".join(f"chr1\t{base}\t{base + 1}\t{scores[base]}\n" for base in at))
     matrix = types.SimpleNamespace(manifest=types.SimpleNamespace(bin_size=25, chromosome_sizes={"chr1": 2000}))
-    # The last stretch reaches past the chromosome's end, as a matrix of whole frames does.
+    # The last interval reaches past the chromosome's end, as a matrix of whole frames does.
     parts = [BinRange("chr1", 3, 30), BinRange("chr1", 30, 84)]
     found = np.concatenate(bigwig_of(path, matrix, parts))
     bases = np.where(known, scores, np.nan).astype(np.float64)

@@ -7,7 +7,7 @@ from epilstm.figures.density import LIMIT, RIDGES, densities, density_figure
 from epilstm.figures.drawing import NARROW, WIDE
 from epilstm.figures.loadings import correlations, loadings_figure
 from epilstm.tracks.identity import TrackSet
-from plot.embedded import Chosen, stretches
+from plot.embedded import Chosen, intervals
 
 
 def test_loadings_are_the_correlations_over_bins_with_data():
@@ -16,7 +16,7 @@ def test_loadings_are_the_correlations_over_bins_with_data():
     values = tracks[:, :3] @ generator.normal(size=(3, 4)) + generator.normal(size=(400, 4))
     mask = generator.random(400) < 0.7
     chosen = Chosen(values, mask, tracks)
-    found, bins = correlations(chosen, chosen, stretches(0, 100, 400))
+    found, bins = correlations(chosen, chosen, intervals(0, 100, 400))
     expected = np.corrcoef(chosen.values[mask].T, tracks[mask].T)[:4, 4:]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert bins == mask.sum()
@@ -27,7 +27,7 @@ def test_a_constant_dimension_or_track_has_no_loading():
     tracks[:, 1] = 3.3
     values = np.stack([tracks[:, 0], np.full(50, 1234.5)], axis=1)
     chosen = Chosen(values, None, tracks)
-    found, _ = correlations(chosen, chosen, stretches(0, 50))
+    found, _ = correlations(chosen, chosen, intervals(0, 50))
     assert found[0, 0] == pytest.approx(1)
     assert np.isnan([found[1, 0], found[0, 1], found[1, 1]]).all()
 

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cosine
 
 from epilstm.errors import DataError
 from epilstm.figures.smoothness import RANDOM_PAIRS, measure, spaced_lags
-from plot.embedded import Chosen, stretches
+from plot.embedded import Chosen, intervals
 
 
 def walk(bins=300, size=3, seed=0):
@@ -25,10 +25,10 @@ def looped(values, mask, parts, lag, distance):
 
 
 @pytest.mark.parametrize("kind", ["euclidean", "cosine"])
-def test_the_mean_distance_at_a_lag_is_that_of_all_pairs_with_data_inside_a_stretch(kind):
+def test_the_mean_distance_at_a_lag_is_that_of_all_pairs_with_data_inside_an_interval(kind):
     values = walk().astype(np.float32)
     mask = np.random.default_rng(1).random(300) < 0.8
-    chosen, parts = Chosen(values, mask), stretches(0, 120, 300)
+    chosen, parts = Chosen(values, mask), intervals(0, 120, 300)
     found = measure(chosen, chosen, parts, np.array([1, 2, 7, 60]), kind)
     # Fewer bins than a pool holds: vectors are seen from the mean of all that have data.
     seen_from = values[mask].mean(axis=0)
@@ -50,7 +50,7 @@ def test_the_unit_is_the_mean_distance_of_two_different_bins_with_data():
     mask = np.arange(200) % 5 > 0
     values[~mask] = 1e6
     chosen = Chosen(values, mask)
-    found = measure(chosen, chosen, stretches(0, 200), np.array([1]))
+    found = measure(chosen, chosen, intervals(0, 200), np.array([1]))
     known = values[mask].astype(np.float64)
     all_pairs = np.linalg.norm(known[:, None] - known, axis=2)
     exact = all_pairs.sum() / (len(known) * (len(known) - 1))
@@ -59,7 +59,7 @@ def test_the_unit_is_the_mean_distance_of_two_different_bins_with_data():
 
 def test_bins_that_do_not_follow_from_each_other_are_as_far_apart_as_random_ones():
     chosen = Chosen(np.random.default_rng(3).normal(size=(4000, 5)))
-    found = measure(chosen, chosen, stretches(0, 2000, 4000), spaced_lags(500))
+    found = measure(chosen, chosen, intervals(0, 2000, 4000), spaced_lags(500))
     np.testing.assert_allclose(found.distance, 1, atol=0.05)
 
 
@@ -83,4 +83,4 @@ def test_lags_rise_from_one_to_the_largest_without_repeating():
 def test_what_has_no_smoothness_is_refused(values, mask, lag, message):
     chosen = Chosen(values, mask)
     with pytest.raises(DataError, match=message):
-        measure(chosen, chosen, stretches(0, 50), np.array([lag]))
+        measure(chosen, chosen, intervals(0, 50), np.array([lag]))

@@ -13,7 +13,7 @@ EDGES = np.linspace(-4, 12, 33)
 
 
 def random_signal(rng: np.random.Generator, tracks: int, bins: int, missing: float = 0.3) -> np.ndarray:
-    """Heavy-tailed signal; some bins without data in some tracks, and a stretch without any."""
+    """Heavy-tailed signal; some bins without data in some tracks, and an interval without any."""
     signal = rng.gamma(0.4, 30, (tracks, bins)).astype(np.float32) * np.arange(1, tracks + 1, dtype=np.float32)[:, None]
     signal[rng.random(signal.shape) < missing] = np.nan
     signal[:, bins // 4 : bins // 3] = np.nan

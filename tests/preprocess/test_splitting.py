@@ -1,4 +1,4 @@
-"""Stretches of chromosomes held out of training."""
+"""Intervals of chromosomes held out of training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def preprocess(tmp_path: Path, split: dict[str, Any], **params: Any) -> StepResu
     return run_step(STEPS["preprocess"], tmp_path / "params.yaml", paths, frozenset())
 
 
-def test_named_stretches_are_cut_at_frames_and_the_rest_trains(signal: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_named_intervals_are_cut_at_frames_and_the_rest_trains(signal: dict[str, np.ndarray], tmp_path: Path) -> None:
     folder = write_signal(tmp_path / "signal", signal)
     split, bins = split_of(folder, validation=["chr1:10,100-20400"], test=[f"chr1:40000-{BINS * 25}"])
     assert split["validation"] == [Region("chr1", 10_000, 20_000)]
@@ -75,7 +75,7 @@ def test_shares_are_drawn_in_whole_frames_that_share_nothing(tmp_path: Path) -> 
     assert split_of(folder, validation=0.1, test=0.2, seed=4)[0] != split
 
 
-def test_statistics_are_those_of_the_training_stretches(signal: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_statistics_are_those_of_the_training_intervals(signal: dict[str, np.ndarray], tmp_path: Path) -> None:
     write_signal(tmp_path / "signal", signal)
     result = preprocess(
         tmp_path, {"by": "region", "validation": ["chr1:0-10000"], "test": ["chr1:20000-30000"]}, clip=1000
@@ -97,7 +97,7 @@ def test_statistics_are_those_of_the_training_stretches(signal: dict[str, np.nda
     np.testing.assert_array_equal(histograms.counts[0], np.histogram(training[0], histograms.edges)[0])
 
 
-def test_blocks_of_a_use_are_its_stretches_and_the_last_frame_belongs_to_the_last(
+def test_blocks_of_a_use_are_its_intervals_and_the_last_frame_belongs_to_the_last(
     signal: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     write_signal(tmp_path / "signal", signal)
@@ -122,7 +122,7 @@ def test_blocks_of_a_use_are_its_stretches_and_the_last_frame_belongs_to_the_las
         ({"validation": ["chr1:0-20000"], "test": ["chr1:20000-49825"]}, "no bin with data is left for training"),
     ],
 )
-def test_stretches_that_cannot_be_held_out_are_named(
+def test_intervals_that_cannot_be_held_out_are_named(
     signal: dict[str, np.ndarray], tmp_path: Path, split: dict[str, list[str]], message: str
 ) -> None:
     folder = write_signal(tmp_path / "signal", signal)
@@ -140,7 +140,7 @@ def test_stretches_that_cannot_be_held_out_are_named(
         ({"by": "region", "validation": [], "test": 0.5}, "validation: list should have at least 1 item"),
         (
             {"validation": ["chr1:0-500"], "test": ["chr2"]},
-            "chr1:0-500 is a stretch of a chromosome, which needs by: region",
+            "chr1:0-500 is an interval of a chromosome, which needs by: region",
         ),
         ({"by": "bins", "validation": 0.1, "test": 0.2}, "by: input should be 'chromosome' or 'region'"),
     ],

@@ -263,7 +263,7 @@ def test_params_that_cannot_be_meant_are_refused_before_the_first_step(epigenome
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_of_one_or_two_chromosomes_stretches_are_held_out(epigenome, tmp_path, count):
+def test_of_one_or_two_chromosomes_intervals_are_held_out(epigenome, tmp_path, count):
     (tmp_path / "few.bed").write_text("".join(f"chr{number + 1}\t0\t100000\n" for number in range(count)))
     plan = make_plan(request(epigenome, tmp_path / "results", regions=tmp_path / "few.bed"))
     assert plan.sections["preprocess"]["split"] == {"by": "region", "validation": 0.1, "test": 0.1}

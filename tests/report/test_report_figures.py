@@ -41,7 +41,7 @@ def window(bins=60, tracks=3, size=2, missing=slice(0, 0)):
 
 @pytest.mark.parametrize("layout", [WIDE, NARROW])
 @pytest.mark.parametrize("missing", [slice(0, 0), slice(10, 30), slice(0, 60)], ids=["all", "gap", "nothing"])
-def test_windows_with_any_stretch_of_missing_data_are_drawn(layout, missing):
+def test_windows_with_any_interval_of_missing_data_are_drawn(layout, missing):
     for shown in ({"tracks": False}, {"embedding": False}, {}):
         figure = window_figure(window(missing=missing), layout, **shown)
         figure.canvas.draw()
@@ -161,7 +161,7 @@ def test_a_picture_is_the_same_whatever_the_readers_settings():
 
 
 @given(flags=st.lists(st.booleans(), max_size=40))
-def test_runs_are_the_stretches_of_true(flags):
+def test_runs_are_the_intervals_of_true(flags):
     runs = runs_of(np.array(flags, dtype=bool))
     assert [place for first, last in runs for place in range(first, last)] == [i for i, on in enumerate(flags) if on]
     assert all(last < first for (_, last), (first, _) in pairwise(runs))

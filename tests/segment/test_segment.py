@@ -259,7 +259,7 @@ def test_the_embeddings_know_what_their_model_was_trained_on(planted, tmp_path, 
     assert "all chromosomes (no region on one that the model was trained on: chr7)" in capsys.readouterr().err
 
 
-def test_stretches_of_data_shorter_than_a_segment_have_none_at_gaps_and_ends(tmp_path, capsys):
+def test_intervals_with_data_shorter_than_a_segment_have_none_at_gaps_and_ends(tmp_path, capsys):
     rows = np.where(np.arange(2_000)[:, None] % 200 < 100, [4.0, 0.0], [0.0, 4.0]).astype(np.float32)
     rows[100:105] = rows[112:120] = rows[1_990:1_995] = np.nan  # so that 105 to 112 and 1995 to 2000 are 7 and 5 long
     write_embeddings(tmp_path / "gappy", {"chr1": rows}, {"chr1": 50_000}, [("chr1", 0, 50_000)])
@@ -271,7 +271,9 @@ def test_stretches_of_data_shorter_than_a_segment_have_none_at_gaps_and_ends(tmp
     for row in bed.itertuples():
         covered[row.start // BIN : row.end // BIN] = True
     assert np.flatnonzero(~covered).tolist() == [*range(100, 120), *range(1_990, 2_000)]
-    assert "12 bins have no segment: they lie in stretches of data shorter than --min-bins 8" in capsys.readouterr().err
+    assert (
+        "12 bins have no segment: they lie in intervals with data shorter than --min-bins 8" in capsys.readouterr().err
+    )
 
 
 def test_a_gzipped_annotation_without_gene_lines_is_read_by_its_transcripts(planted, tmp_path):

@@ -40,7 +40,7 @@ def test_short_runs_join_their_longer_neighbour(least, before, after):
     np.testing.assert_array_equal(without_short(runs(before), least), runs(after))
 
 
-def test_no_run_is_short_and_only_stretches_of_data_that_are_lose_their_states():
+def test_no_run_is_short_and_only_intervals_with_data_that_are_lose_their_states():
     random = np.random.default_rng(1)
     states = random.integers(0, 4, 5_000).astype(np.uint8)
     states[random.random(5_000) < 0.1] = NO_STATE

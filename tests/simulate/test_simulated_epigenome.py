@@ -139,7 +139,7 @@ def test_pairs_have_the_columns_of_targetfinder_and_the_cells_of_the_task(folder
 
 
 @pytest.mark.parametrize("name", ["fire-C01.bed.gz", "replication-timing.bedgraph.gz"])
-def test_labelled_stretches_are_whole_10_kb_bins_inside_the_chromosomes(folder, name):
+def test_labelled_intervals_are_whole_10_kb_bins_inside_the_chromosomes(folder, name):
     bins = [region for _, region, _ in bed_intervals(folder / "labels" / name)]
     expected = [
         (chrom, start, start + 10_000)

@@ -53,7 +53,7 @@ def places(folder: Path) -> dict[str, list[Region]]:
     return {use: [Region.parse(place) for place in split[use]] for use in ("train", "validation", "test")}
 
 
-def test_the_model_learns_on_some_stretches_and_is_scored_on_others(folder):
+def test_the_model_learns_on_some_intervals_and_is_scored_on_others(folder):
     split = places(folder)
     assert {region.chrom for regions in split.values() for region in regions} == {"chr1"}
     lengths = {use: sum(map(len, regions)) for use, regions in split.items()}
@@ -66,7 +66,7 @@ def test_the_model_learns_on_some_stretches_and_is_scored_on_others(folder):
     assert all(cell.groups >= 2 for task in results.tasks.values() for cell in task.cell_types.values())
 
 
-def test_the_report_names_the_stretches_that_training_never_saw(folder):
+def test_the_report_names_the_intervals_that_training_never_saw(folder):
     page = (folder / "report.html").read_text()
     assert f"On data that training never saw ({', '.join(map(str, places(folder)['test']))}" in page
     assert "Test regions" in page

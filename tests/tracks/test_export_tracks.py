@@ -82,7 +82,7 @@ def test_a_genomedata_bedgraph_is_what_its_loader_takes(small, tmp_path):
 def test_numbers_too_small_for_genomedata_are_zero_there(tmp_path):
     layout = formats.Layout("embedding", ["e0"], {"chr1": 100}, "hg19", 25, {})
     writer = formats.GenomedataBedGraph(tmp_path, layout)
-    writer.write(formats.Piece("chr1", 0, np.array([[1e-40], [2.0]], np.float32)))
+    writer.write(formats.BinValues("chr1", 0, np.array([[1e-40], [2.0]], np.float32)))
     writer.finish()
     writer.close()
     lines = gzip.decompress((tmp_path / "e0.bedGraph.gz").read_bytes()).decode().splitlines()

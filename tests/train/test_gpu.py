@@ -33,7 +33,7 @@ def test_gradients_on_the_gpu_are_those_on_the_cpu(architecture, tracks):
         torch.testing.assert_close(gpu.cpu(), cpu, rtol=2e-2, atol=2e-3)
 
 
-def test_a_long_stretch_on_the_gpu_equals_the_cpu():
+def test_a_long_bin_range_on_the_gpu_equals_the_cpu():
     network = build(ModelConfig(architecture="bottleneck", tracks=6, embedding_size=3, hidden_size=16), 1).eval()
     block = torch.randn(2_500, 6).numpy()
     cpu = encode_bins(network, block), reconstruct_bins(network, block)

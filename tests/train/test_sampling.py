@@ -1,4 +1,4 @@
-"""Which stretches are looked at, and what lies there."""
+"""Which bin ranges are looked at, and what lies there."""
 
 import numpy as np
 import pytest
@@ -50,19 +50,19 @@ def test_runs_join_what_follows_within_a_region():
 
 
 @given(st.integers(1, 900), st.integers(1, 300))
-def test_cut_stretches_cover_a_run_with_stretches_of_one_length(bins, length):
-    stretches = cut_evenly([BinRange("chr1", 50, 50 + bins)], length)
-    assert {each.bins for each in stretches} == {min(bins, length)}
-    assert {bin for each in stretches for bin in range(each.first, each.last)} == set(range(50, 50 + bins))
+def test_cut_bin_ranges_cover_a_run_with_bin_ranges_of_one_length(bins, length):
+    bin_ranges = cut_evenly([BinRange("chr1", 50, 50 + bins)], length)
+    assert {each.bins for each in bin_ranges} == {min(bins, length)}
+    assert {bin for each in bin_ranges for bin in range(each.first, each.last)} == set(range(50, 50 + bins))
 
 
 def test_a_sample_is_bounded_and_spread_over_all():
-    stretches = cut_evenly(runs_of(WINDOWS), 1_000)
-    sample = spread_evenly(stretches, 10_000)
+    bin_ranges = cut_evenly(runs_of(WINDOWS), 1_000)
+    sample = spread_evenly(bin_ranges, 10_000)
     assert sum(each.bins for each in sample) <= 10_000
     assert {each.chrom for each in sample} == {"chr1", "chr2"}
-    assert spread_evenly(stretches, 10**9) == stretches
-    assert len(spread_evenly(stretches, 1)) == 1
+    assert spread_evenly(bin_ranges, 10**9) == bin_ranges
+    assert len(spread_evenly(bin_ranges, 1)) == 1
 
 
 def test_tokens_are_those_of_the_matrix_with_frames_that_have_data(matrix):

@@ -24,7 +24,7 @@ BUILT_IN_ASSEMBLIES = ("hg19", "hg38", "mm10")
 
 _REGION = re.compile(r"(?P<chrom>[^:\s]+)(:(?P<start>[0-9,]{1,15})-(?P<end>[0-9,]{1,15}))?")
 
-_STRETCH = re.compile(r"(?P<chrom>\S+):(?P<start>[0-9]+)-(?P<end>[0-9]+)")
+_INTERVAL = re.compile(r"(?P<chrom>\S+):(?P<start>[0-9]+)-(?P<end>[0-9]+)")
 
 #: First line of a BED file that stands for "no restriction": every chromosome, whole.
 WHOLE_GENOME_DIRECTIVE = "#whole-genome"
@@ -37,7 +37,7 @@ _END_NAMES = frozenset({"end", "chromend", "stop", "txend", "to", "endbp"})
 
 @dataclass(frozen=True, order=True)
 class Region:
-    """A stretch of one chromosome, in base pairs.
+    """An interval of one chromosome, in base pairs.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Region:
         ValueError
             It is not of the form ``chrom:start-end``.
         """
-        form = _STRETCH.fullmatch(text)
+        form = _INTERVAL.fullmatch(text)
         if form is None:
             raise ValueError(f"{text!r} is not of the form chrom:start-end")
         return cls(form["chrom"], int(form["start"]), int(form["end"]))
@@ -79,7 +79,7 @@ class Region:
 
 def is_region(text: str) -> bool:
     """Whether a text is of the form that `Region.parse` reads."""
-    return _STRETCH.fullmatch(text) is not None
+    return _INTERVAL.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

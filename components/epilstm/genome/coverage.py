@@ -1,4 +1,4 @@
-"""Which examples lie inside the covered regions, and which stretches of genome hold them."""
+"""Which examples lie inside the covered regions, and which intervals of genome hold them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from epilstm.genome.assembly import Region
 
-#: Lengths (bp) of the stretches that long regions are divided into: those that folds by region hold out, and those that
+#: Lengths (bp) of the intervals that long regions are divided into: those that folds by region hold out, and those that
 #: the bootstrap resamples. The scale is that of replication domains, the broadest feature that the tasks predict.
-FOLD_STRETCH = 1_000_000
-BOOTSTRAP_STRETCH = 500_000
+FOLD_INTERVAL = 1_000_000
+BOOTSTRAP_INTERVAL = 500_000
 
 
 def region_of(
@@ -53,13 +53,13 @@ def region_of(
 
 
 def parts_of_regions(
-    region: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], stretch_bins: int
+    region: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], interval_bins: int
 ) -> NDArray[np.int64]:
     """Divide regions into equal parts at fixed cuts, whatever reaches over one.
 
     Parameters
     ----------
-    region, first, last, stretch_bins : as for `stretches`
+    region, first, last, interval_bins : as for `intervals_of`
 
     Returns
     -------
@@ -72,7 +72,7 @@ def parts_of_regions(
     np.minimum.at(low, region, first)
     np.maximum.at(high, region, last)
     extent = np.maximum(high - low, 1)
-    parts = np.maximum(1, extent // stretch_bins)
+    parts = np.maximum(1, extent // interval_bins)
     step = -(-extent // parts)
     part = (first - low[region]) // step[region]
     whole = part == (np.maximum(last - 1, first) - low[region]) // step[region]
@@ -81,12 +81,12 @@ def parts_of_regions(
     return numbered
 
 
-def stretches(
-    region: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], stretch_bins: int
+def intervals_of(
+    region: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64], interval_bins: int
 ) -> NDArray[np.int64]:
-    """Divide examples into stretches of genome that share no bin.
+    """Divide examples into intervals of genome that share no bin.
 
-    A region whose examples reach less than two stretches is one; a longer one is cut into equal parts, each cut moved
+    A region whose examples reach less than two intervals is one; a longer one is cut into equal parts, each cut moved
     right to the next bin that no example spans.
 
     Parameters
@@ -95,29 +95,29 @@ def stretches(
         Region of each example.
     first, last : (n,) int64 arrays
         Bins from the start of an example's first window to the end of its last, half-open.
-    stretch_bins : int
+    interval_bins : int
         Length aimed at.
 
     Returns
     -------
     (n,) int64 array
-        Number of each example's stretch, from 0 in the order of regions and positions.
+        Number of each example's interval, from 0 in the order of regions and positions.
     """
     low = np.full(int(region.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     high = np.zeros_like(low)
     np.minimum.at(low, region, first)
     np.maximum.at(high, region, last)
-    stretch = np.empty(len(region), dtype=np.int64)
+    interval = np.empty(len(region), dtype=np.int64)
     number, here, reach, cut, step = -1, -1, 0, 0, 0
     for i in np.lexsort((first, region)):
         if region[i] != here:
             number, here, reach = number + 1, region[i], 0
             extent = high[here] - low[here]
-            step = -(-extent // max(1, extent // stretch_bins))
+            step = -(-extent // max(1, extent // interval_bins))
             cut = low[here] + step
         elif first[i] >= cut and first[i] >= reach:
             number += 1
             cut += step * (1 + (first[i] - cut) // step)
-        stretch[i] = number
+        interval[i] = number
         reach = max(reach, last[i])
-    return stretch
+    return interval

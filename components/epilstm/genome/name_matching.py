@@ -16,7 +16,7 @@ from epilstm.errors import EpilstmError, GenomeError
 #: Names that a message shows of each side.
 SHOWN = 4
 
-#: Places (chromosomes, or stretches of them) that a text lists: a genome of scaffolds has many thousands.
+#: Places (chromosomes, or intervals of them) that a text lists: a genome of scaffolds has many thousands.
 LISTED = 8
 
 _QUOTES = "\"'`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\u201c\u201d"

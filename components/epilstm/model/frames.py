@@ -1,6 +1,6 @@
 """Frames and their statistics: what the context level sees of the bins, and how its codes go back to them.
 
-A frame's *token* is the mean, the maximum and the standard deviation of each track over the frame's bins. A stretch
+A frame's *token* is the mean, the maximum and the standard deviation of each track over the frame's bins. A bin range
 starts with a frame's first bin; its last frame may be cut short, and its token is then over the bins that are there.
 """
 
@@ -24,7 +24,7 @@ def frame_count(bins: int, frame_bins: int) -> int:
 
 
 def frame_tokens(rows: NDArray[np.floating], frame_bins: int) -> Floats:
-    """Tokens of the frames of a stretch.
+    """Tokens of the frames of a bin range.
 
     Parameters
     ----------

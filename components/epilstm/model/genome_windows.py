@@ -18,22 +18,22 @@ Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True)
-class Shard:
-    """What is written at once of a shard: bins `first` to before `last`, which span its stretches to embed."""
+class ShardRanges:
+    """What is written at once of a shard: bins `first` to before `last`, which span its bin ranges to embed."""
 
     chrom: str
     first: int
     last: int
-    stretches: tuple[BinRange, ...]
+    bin_ranges: tuple[BinRange, ...]
 
     @property
     def bins(self) -> int:
         """Bins to embed."""
-        return sum(stretch.bins for stretch in self.stretches)
+        return sum(bin_range.bins for bin_range in self.bin_ranges)
 
 
 @dataclass(frozen=True)
-class Window:
+class EncoderWindow:
     """One run of the encoder: over bins `start` to before `stop`, of which `first` to before `last` are kept."""
 
     start: int
@@ -72,24 +72,24 @@ class WindowShape:
         return self.before + self.chunk + self.after
 
 
-def windows_of(stretch: BinRange, shape: WindowShape) -> Iterator[Window]:
-    """Windows that together keep every bin of a stretch once, in order.
+def windows_of(bin_range: BinRange, shape: WindowShape) -> Iterator[EncoderWindow]:
+    """Windows that together keep every bin of a bin range once, in order.
 
     All have the same length; only a region shorter than that is run whole. The last window of a region is moved back
     to end with it, which gives it more warm-up, never less.
     """
-    length = min(shape.bins, stretch.region_last - stretch.region_first)
-    first = stretch.first
-    while first < stretch.last:
-        start = min(max(stretch.region_first, first - shape.before), stretch.region_last - length)
+    length = min(shape.bins, bin_range.region_last - bin_range.region_first)
+    first = bin_range.first
+    while first < bin_range.last:
+        start = min(max(bin_range.region_first, first - shape.before), bin_range.region_last - length)
         stop = start + length
-        last = min(stretch.last, stop if stop == stretch.region_last else stop - shape.after)
-        start -= (start - stretch.region_first) % shape.frame
-        yield Window(start, stop, first, last)
+        last = min(bin_range.last, stop if stop == bin_range.region_last else stop - shape.after)
+        start -= (start - bin_range.region_first) % shape.frame
+        yield EncoderWindow(start, stop, first, last)
         first = last
 
 
-def shards_of(chrom: str, regions: Iterable[tuple[int, int]], bins: int, shard_bins: int) -> Iterator[Shard]:
+def shards_of(chrom: str, regions: Iterable[tuple[int, int]], bins: int, shard_bins: int) -> Iterator[ShardRanges]:
     """Shards of a chromosome that have bins to embed, in order.
 
     Parameters
@@ -105,18 +105,18 @@ def shards_of(chrom: str, regions: Iterable[tuple[int, int]], bins: int, shard_b
     regions = list(regions)
     for first in range(0, bins, shard_bins):
         last = min(first + shard_bins, bins)
-        stretches = tuple(
+        bin_ranges = tuple(
             BinRange(chrom, max(first, region_first), min(last, region_last), (region_first, region_last))
             for region_first, region_last in regions
             if region_first < last and region_last > first
         )
-        if stretches:
-            yield Shard(chrom, stretches[0].first, stretches[-1].last, stretches)
+        if bin_ranges:
+            yield ShardRanges(chrom, bin_ranges[0].first, bin_ranges[-1].last, bin_ranges)
 
 
-def batches_of(runs: Iterable[tuple[Window, Rows]], size: int) -> Iterator[list[tuple[Window, Rows]]]:
+def batches_of(runs: Iterable[tuple[EncoderWindow, Rows]], size: int) -> Iterator[list[tuple[EncoderWindow, Rows]]]:
     """Gather windows of the same length, each with its rows, into batches of `size` at most."""
-    waiting: dict[int, list[tuple[Window, Rows]]] = {}
+    waiting: dict[int, list[tuple[EncoderWindow, Rows]]] = {}
     for window, rows in runs:
         batch = waiting.setdefault(window.bins, [])
         batch.append((window, rows))

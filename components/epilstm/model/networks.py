@@ -162,7 +162,7 @@ class PublishedSoftsign(Autoencoder):
 class TwoLevels(Autoencoder):
     """A network of bins and a context level of frames: an embedding is the code of the bin, then that of its context.
 
-    Only the bin level has a state and reconstructs; the context level sees what it is shown as a whole stretch, whose
+    Only the bin level has a state and reconstructs; the context level sees what it is shown as a whole bin range, whose
     first bin is a frame's first.
     """
 

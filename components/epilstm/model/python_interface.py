@@ -302,7 +302,7 @@ class Model:
         return self._table(columns, of, [found[number] for number in range(len(of))], source.assembly.sizes)
 
     def _spans(self, regions: Sequence[LabelledRegion], source: Source) -> list[_Span]:
-        """Stretches to run at once: regions that need much the same bins, in order along the genome."""
+        """Bin ranges to run at once: regions that need much the same bins, in order along the genome."""
         near = 2 * context_bins(self.manifest.config)
         order = {chrom: rank for rank, chrom in enumerate(source.assembly.sizes)}
         spans: list[_Span] = []

@@ -1,7 +1,7 @@
-"""Run a network over a long stretch of bins: chunks in parallel, each with enough context to be exact.
+"""Run a network over many consecutive bins: chunks in parallel, each with enough context to be exact.
 
 A recurrent state forgets: after `CONTEXT_BINS` bins its start no longer matters (docs/model.md has the measurement). So
-a stretch is cut into chunks that are run side by side, each preceded (and, for what reads backwards, followed) by
+the bins are cut into chunks that are run side by side, each preceded (and, for what reads backwards, followed) by
 context bins whose results are thrown away.
 """
 
@@ -52,13 +52,13 @@ def side_by_side(threads: int) -> Callable[..., Iterable[Any]]:
 def encode_bins(
     network: Autoencoder, block: NDArray[np.floating], run: Callable[..., Iterable[Any]] = map
 ) -> NDArray[np.float32]:
-    """Embedding of a stretch of bins.
+    """Embedding of consecutive bins.
 
     Parameters
     ----------
     network : Autoencoder
     block : array (bins, track)
-        Consecutive bins of the standardised matrix; the stretch starts and ends at a region's edge, or at least
+        Consecutive bins of the standardised matrix; the bin range starts and ends at a region's edge, or at least
         `context_bins` from the bins whose embedding matters. With a context level it starts with a frame.
     run : callable
         As for `reconstruct_bins`.
@@ -74,7 +74,7 @@ def encode_bins(
 
 
 def encode_context(context: ContextLevel, block: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Code of the context of each of a stretch of bins, which starts with a frame: array (bins, dim), float32."""
+    """Code of the context of each of some consecutive bins, which start with a frame: array (bins, dim), float32."""
     if not len(block):
         return np.empty((0, context.size), np.float32)
     with torch.inference_mode():
@@ -84,14 +84,14 @@ def encode_context(context: ContextLevel, block: NDArray[np.floating]) -> NDArra
 
 
 def context_bins(config: ModelConfig) -> int:
-    """Bins on each side after which an embedding no longer depends on where a stretch began or ends."""
+    """Bins on each side after which an embedding no longer depends on where a bin range began or ends."""
     return max(CONTEXT_BINS, CONTEXT_FRAMES * config.frame_bins if config.context_size else 0)
 
 
 def reconstruct_bins(
     network: Autoencoder, block: NDArray[np.floating], run: Callable[..., Iterable[Any]] = map
 ) -> NDArray[np.float32]:
-    """Reconstruction of a stretch of bins.
+    """Reconstruction of consecutive bins.
 
     Parameters
     ----------

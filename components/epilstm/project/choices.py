@@ -140,7 +140,7 @@ def choose_split(regions: Sequence[Region]) -> dict[str, Any]:
     Chromosomes are ordered by the bases in their regions. From the middle of that order to its shorter end they go to
     test and validation in turn, until each has `HELD_OUT_SHARE` of the bases; all others train. Sex chromosomes train,
     where three others are there. Of one or two chromosomes, `REGION_SHARE` of the data is held out for each, in
-    stretches.
+    intervals.
 
     Parameters
     ----------

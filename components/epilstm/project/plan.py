@@ -310,7 +310,7 @@ def _choose_params(sections: dict[str, Any], regions: Sequence[Region], with_tas
     if "split" not in preprocess:
         split = preprocess["split"] = choose_split(regions)
         held = [
-            f"{name} {', '.join(part) if isinstance(part, list) else f'{part:.0%} of the data, in stretches'}"
+            f"{name} {', '.join(part) if isinstance(part, list) else f'{part:.0%} of the data, in intervals'}"
             for name, part in split.items()
             if name != "by"
         ]
@@ -332,19 +332,19 @@ def _choose_folds(regions: Sequence[Region]) -> dict[str, Any] | None:
     ParamsError
         The regions are too small for two folds.
     """
-    from epilstm.genome.coverage import FOLD_STRETCH
+    from epilstm.genome.coverage import FOLD_INTERVAL
 
     wanted, chromosomes = FoldParams().count, len(chromosomes_of(regions))
     if chromosomes >= wanted:
         return None
-    stretches = sum(max(1, len(region) // FOLD_STRETCH) for region in regions)
-    if stretches >= wanted or stretches > chromosomes:
-        return {"by": "region", "count": min(wanted, stretches)}
+    intervals = sum(max(1, len(region) // FOLD_INTERVAL) for region in regions)
+    if intervals >= wanted or intervals > chromosomes:
+        return {"by": "region", "count": min(wanted, intervals)}
     if chromosomes >= 2:
         return {"by": "chromosome", "count": chromosomes}
     raise ParamsError(
-        f"--tasks: {regions[0]} is too short to learn on one part and to test on another (stretches of "
-        f"{FOLD_STRETCH // 1_000_000} Mb are held out whole); give more --regions, or leave out --tasks and --labels"
+        f"--tasks: {regions[0]} is too short to learn on one part and to test on another (intervals of "
+        f"{FOLD_INTERVAL // 1_000_000} Mb are held out whole); give more --regions, or leave out --tasks and --labels"
     )
 
 

@@ -36,7 +36,7 @@ def run(**options: Any) -> None:
 
     Without --regions, the primary chromosomes of the assembly that every bigWig has are read whole. Without
     preprocess.split in the params, about a tenth of the genome each is held out for validation and test: chromosomes
-    of middle to small size in turn, or, of one or two chromosomes, stretches of them.
+    of middle to small size in turn, or, of one or two chromosomes, intervals of them.
 
     Without --tasks and --labels, the report shows reconstruction, tracks and data quality, and no tasks.
     """

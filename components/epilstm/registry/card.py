@@ -190,7 +190,7 @@ def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> 
         return f"{reconstructed}No tasks were evaluated."
     precision = (
         f"Average precision on held-out labels ({folds}; {100 * results.confidence:g}% interval over "
-        f"{results.bootstrap:,} resamples of stretches of genome):\n\n"
+        f"{results.bootstrap:,} resamples of intervals of genome):\n\n"
         + table(["task", "labels (positive)", *results.representation_order], rows)
         + "\n\n"
     )

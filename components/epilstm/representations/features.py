@@ -13,8 +13,10 @@ from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.representations.pca import Pca
 from epilstm.representations.pooling import WindowStatistics, WindowTable, touched_blocks
-from epilstm.store.bin_ranges import open_embeddings, read_rows
+from epilstm.store.bin_ranges import read_rows
+from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 from epilstm.store.matrix import Matrix
+from epilstm.store.shards import open_bins
 
 Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -163,8 +165,9 @@ class Embedding:
 
     def __init__(self, matrix: Matrix, folder: Path) -> None:
         self.matrix, self.folder = matrix, folder
-        self.manifest, self._values = open_embeddings(folder)
+        self.manifest = read_manifest(folder, EmbeddingsManifest)
         self.size = self.manifest.size
+        self._values = open_bins(folder / "embeddings.zarr", complete=True)
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """Embeddings as stored.

@@ -46,7 +46,7 @@ def assign_folds(
     ----------
     labels : (n,) bool array
     groups : (n,) int64 array
-        Chromosome, stretch or, for random folds, the example itself.
+        Chromosome, interval or, for random folds, the example itself.
     params : FoldParams
     seed : int
     where : str

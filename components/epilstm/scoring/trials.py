@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from epilstm.console import log
 from epilstm.errors import LabelsError
 from epilstm.genome.assembly import Region
-from epilstm.genome.coverage import BOOTSTRAP_STRETCH, FOLD_STRETCH, parts_of_regions, region_of, stretches
+from epilstm.genome.coverage import BOOTSTRAP_INTERVAL, FOLD_INTERVAL, intervals_of, parts_of_regions, region_of
 from epilstm.genome.name_matching import match_names
 from epilstm.params import EvaluateParams
 from epilstm.representations.features import bins_with_data
@@ -203,13 +203,13 @@ def _cut_apart(
     if params.folds.by != "region" or len(_group(located, params, bin_size).names) >= params.folds.count:
         return by_cell
     region, first, last = _placed(located, bin_size)
-    part = parts_of_regions(region, first, last, FOLD_STRETCH // bin_size)
+    part = parts_of_regions(region, first, last, FOLD_INTERVAL // bin_size)
     if part.max(initial=-1) + 1 < params.folds.count:
         return by_cell
     log.warning(
-        f"{where}: its examples overlap one another over long stretches, which leaves fewer groups than folds; so the "
-        f"regions are cut into stretches of about {FOLD_STRETCH // 1_000_000} Mb, and the {int((part < 0).sum()):,} of "
-        f"{len(part):,} examples that reach over a cut are left out"
+        f"{where}: its examples overlap one another over long intervals, which leaves fewer groups than folds; so the "
+        f"regions are cut into intervals of about {FOLD_INTERVAL // 1_000_000} Mb, and the {int((part < 0).sum()):,} "
+        f"of {len(part):,} examples that reach over a cut are left out"
     )
     own = np.split(part, np.cumsum([len(each.examples) for each in located])[:-1])
     return {
@@ -251,17 +251,17 @@ def _group(located: list[_Located], params: EvaluateParams, bin_size: int) -> _G
         split = np.split(numbers.astype(np.int64), cuts)
         return _Grouping(split, split, [str(name) for name in names], len(names))
     region, first, last = _placed(located, bin_size)
-    cluster = stretches(region, first, last, BOOTSTRAP_STRETCH // bin_size)
+    cluster = intervals_of(region, first, last, BOOTSTRAP_INTERVAL // bin_size)
     clusters, count = np.split(cluster, cuts), int(cluster.max()) + 1
     if params.folds.by == "chromosome":
         names, numbers = np.unique(chroms, return_inverse=True)
         return _Grouping(np.split(numbers.astype(np.int64), cuts), clusters, [str(name) for name in names], count)
-    stretch = stretches(region, first, last, FOLD_STRETCH // bin_size)
-    # Stretches are numbered from 0 without gaps; each lies in one region, and so on one chromosome.
-    order = np.argsort(stretch, kind="stable")
-    begins = np.flatnonzero(np.diff(stretch[order], prepend=-1))
+    interval = intervals_of(region, first, last, FOLD_INTERVAL // bin_size)
+    # Intervals are numbered from 0 without gaps; each lies in one region, and so on one chromosome.
+    order = np.argsort(interval, kind="stable")
+    begins = np.flatnonzero(np.diff(interval[order], prepend=-1))
     low, high = np.minimum.reduceat(starts[order], begins), np.maximum.reduceat(ends[order], begins)
-    stretch_names = [
+    interval_names = [
         f"{chrom}:{start}-{end}" for chrom, start, end in zip(chroms[order][begins], low, high, strict=True)
     ]
-    return _Grouping(np.split(stretch, cuts), clusters, stretch_names, count)
+    return _Grouping(np.split(interval, cuts), clusters, interval_names, count)

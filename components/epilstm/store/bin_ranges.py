@@ -1,4 +1,4 @@
-"""Stretches of a dataset's regions, and the rows of its arrays there, a piece at a time."""
+"""Bin ranges of a dataset's regions, and the rows of its arrays there, a piece at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sizes_of(manifest: Manifest) -> dict[str, int]:
     return {chrom: manifest.chromosome_sizes[chrom] for chrom in manifest.chromosomes}
 
 
-def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[BinRange]:
+def bin_ranges_of(manifest: Manifest, texts: Sequence[str]) -> list[BinRange]:
     """The dataset's regions, or what of them lies in some regions.
 
     Parameters
@@ -65,13 +65,13 @@ def stretches_of(manifest: Manifest, texts: Sequence[str]) -> list[BinRange]:
                 f"{Region(nearest.chrom, nearest.first * size, min(nearest.last * size, assembly[nearest.chrom]))}"
             )
         asked.append(region)
-    return [stretch for region in merge(asked, assembly) for stretch in _overlapping(on, region, size)]
+    return [bin_range for region in merge(asked, assembly) for bin_range in _overlapping(on, region, size)]
 
 
-def _by_chromosome(stretches: Sequence[BinRange]) -> dict[str, list[BinRange]]:
+def _by_chromosome(bin_ranges: Sequence[BinRange]) -> dict[str, list[BinRange]]:
     found: dict[str, list[BinRange]] = {}
-    for stretch in stretches:
-        found.setdefault(stretch.chrom, []).append(stretch)
+    for bin_range in bin_ranges:
+        found.setdefault(bin_range.chrom, []).append(bin_range)
     return found
 
 
@@ -84,9 +84,9 @@ def _overlapping(known: Mapping[str, Sequence[BinRange]], region: Region, bin_si
     ]
 
 
-def within(stretches: Sequence[BinRange], regions: Sequence[Region], bin_size: int) -> list[BinRange]:
-    """What of stretches lies in some regions; a bin that a region touches is in."""
-    known = _by_chromosome(stretches)
+def within(bin_ranges: Sequence[BinRange], regions: Sequence[Region], bin_size: int) -> list[BinRange]:
+    """What of bin ranges lies in some regions; a bin that a region touches is in."""
+    known = _by_chromosome(bin_ranges)
     return [part for region in regions for part in _overlapping(known, region, bin_size)]
 
 

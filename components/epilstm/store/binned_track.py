@@ -83,7 +83,7 @@ class Binning:
         return self._bin_ranges.get(chrom, [])
 
     def blacklisted(self, chrom: str) -> list[tuple[int, int]]:
-        """First and one-past-last bin that each blacklisted stretch of a chromosome touches."""
+        """First and one-past-last bin that each blacklisted interval of a chromosome touches."""
         return self._blacklisted.get(chrom, [])
 
     @cached_property
@@ -143,7 +143,7 @@ class Binning:
 
     @cached_property
     def blacklist_sha256(self) -> str:
-        """Digest of the blacklisted stretches of the chromosomes that are read."""
+        """Digest of the blacklisted intervals of the chromosomes that are read."""
         known = set(self.chromosomes)
         return sha256_json([[*asdict(region).values()] for region in self.blacklist if region.chrom in known])
 

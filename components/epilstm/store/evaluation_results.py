@@ -115,7 +115,7 @@ class CellTypeResult(_Model):
 
     `n_outside` examples were left out because a window of theirs leaves the covered regions or has no bin with
     data, `n_unusable` entries of the label files because they have no value, no place or no length. `groups` counts
-    what folds hold out whole, `clusters` what the bootstrap resamples (regions, or stretches of long ones).
+    what folds hold out whole, `clusters` what the bootstrap resamples (regions, or intervals of long ones).
     """
 
     cell_type: str

@@ -74,25 +74,25 @@ class Manifest(BaseModel):
         Parameters
         ----------
         places : sequence of str, optional
-            Chromosomes, or stretches of them as ``chrom:start-end``, 0-based and half-open. The split of a model may
+            Chromosomes, or intervals of them as ``chrom:start-end``, 0-based and half-open. The split of a model may
             name some that this dataset does not have.
         """
         regions = [Region(*region) for region in self.regions]
         if places is None:
             return regions
         whole = {place for place in places if place in self.chromosome_sizes}
-        stretches: dict[str, list[Region]] = {}
-        for stretch in sorted(Region.parse(place) for place in places if place not in whole and is_region(place)):
-            stretches.setdefault(stretch.chrom, []).append(stretch)
+        intervals: dict[str, list[Region]] = {}
+        for interval in sorted(Region.parse(place) for place in places if place not in whole and is_region(place)):
+            intervals.setdefault(interval.chrom, []).append(interval)
         found: list[Region] = []
         for region in regions:
             if region.chrom in whole:
                 found.append(region)
                 continue
-            for stretch in stretches.get(region.chrom, []):
-                # The last frame may reach past the chromosome's end; a stretch up to the end has all of it.
-                end = region.end if stretch.end >= self.chromosome_sizes[region.chrom] else stretch.end
-                inside = region.overlap(Region(region.chrom, stretch.start, end))
+            for interval in intervals.get(region.chrom, []):
+                # The last frame may reach past the chromosome's end; an interval up to the end has all of it.
+                end = region.end if interval.end >= self.chromosome_sizes[region.chrom] else interval.end
+                inside = region.overlap(Region(region.chrom, interval.start, end))
                 if inside is not None:
                     found.append(inside)
         return found
@@ -234,7 +234,7 @@ class SignalManifest(Manifest):
 class Split(BaseModel):
     """Places by what they are used for; all empty in a matrix made with an encoder's scaler, which is to embed.
 
-    A place is a chromosome, or a stretch of one as ``chrom:start-end``; `Manifest.region_list` finds what lies in it.
+    A place is a chromosome, or an interval of one as ``chrom:start-end``; `Manifest.region_list` finds what lies in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

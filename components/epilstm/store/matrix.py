@@ -43,9 +43,10 @@ class Matrix:
         self._values = open_bins(folder / "matrix.zarr", whole=True)
         self._masks: Mapping[str, NDArray[np.bool_]] = Masks(folder / "mask.zarr", self.manifest.bins_with_data)
         self.regions = self.regions_in(None)
-        absent = sorted({region.chrom for region in self.regions} - (set(self._values) & set(self._masks)))
-        if absent:
-            raise DataError(f"{folder}: no array for {absent[0]}; run preprocess again")
+        for group, there in (("matrix.zarr", self._values), ("mask.zarr", self._masks)):
+            absent = sorted({region.chrom for region in self.regions} - set(there))
+            if absent:
+                raise DataError(f"{folder / group}: no array for {absent[0]}; run preprocess again")
 
     @property
     def tracks(self) -> int:

@@ -27,7 +27,7 @@ MEMORY_BYTES = 1_000_000_000
 PROCESS_BYTES = 130_000_000
 
 
-class Piece(NamedTuple):
+class CopiedBins(NamedTuple):
     """Bins `first` to before `end` of the matrix's array, `known` of which are in the signal's, from `source` on.
 
     The last frame of a chromosome reaches past its end, where the signal has no bins.
@@ -40,8 +40,8 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One shard of one of the matrix's arrays, and the stretches of it that have regions.
+class MatrixShard:
+    """One shard of one of the matrix's arrays, and the bin ranges of it that have regions.
 
     Parameters
     ----------
@@ -49,22 +49,22 @@ class Shard:
         Name of the array, in the signal and in the matrix.
     first, end : int
         First and one-past-last bin.
-    pieces : tuple of Piece
+    pieces : tuple of CopiedBins
         In order.
     """
 
     array: str
     first: int
     end: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[CopiedBins, ...]
 
     @property
     def bins(self) -> int:
-        """Bins in its stretches."""
+        """Bins in its bin ranges."""
         return sum(piece.end - piece.first for piece in self.pieces)
 
 
-def shards_of(array: str, signal: Manifest, matrix: Manifest) -> list[Shard]:
+def shards_of(array: str, signal: Manifest, matrix: Manifest) -> list[MatrixShard]:
     """Shards of an array that have regions, in order.
 
     Parameters
@@ -74,7 +74,7 @@ def shards_of(array: str, signal: Manifest, matrix: Manifest) -> list[Shard]:
     signal, matrix : Manifest
         Of the signal that is read and of the matrix that is written.
     """
-    pieces: dict[int, list[Piece]] = {}
+    pieces: dict[int, list[CopiedBins]] = {}
     for chrom in matrix.arrays[array]:
         theirs, ours = signal.places[chrom], matrix.places[chrom]
         for begin, last in matrix.bin_ranges[chrom]:
@@ -82,12 +82,12 @@ def shards_of(array: str, signal: Manifest, matrix: Manifest) -> list[Shard]:
                 number = (ours.first + begin) // SHARD_BINS
                 end = min(last, (number + 1) * SHARD_BINS - ours.first)
                 known = max(0, min(end, theirs.bins) - begin)
-                piece = Piece(ours.first + begin, ours.first + end, theirs.first + min(begin, theirs.bins), known)
+                piece = CopiedBins(ours.first + begin, ours.first + end, theirs.first + min(begin, theirs.bins), known)
                 pieces.setdefault(number, []).append(piece)
                 begin = end
     bins = matrix.array_bins(array)
     return [
-        Shard(array, number * SHARD_BINS, min((number + 1) * SHARD_BINS, bins), tuple(pieces[number]))
+        MatrixShard(array, number * SHARD_BINS, min((number + 1) * SHARD_BINS, bins), tuple(pieces[number]))
         for number in sorted(pieces)
     ]
 
@@ -144,7 +144,7 @@ class MatrixWriter:
     scaler: Scaler
     rows: tuple[int, ...]
 
-    def write(self, shard: Shard) -> npt.NDArray[np.int64]:
+    def write(self, shard: MatrixShard) -> npt.NDArray[np.int64]:
         """Standardise and write one shard; no other process may write it.
 
         Returns
@@ -156,7 +156,7 @@ class MatrixWriter:
         tracks = len(self.rows)
         block = np.full((shard.end - shard.first, tracks), np.nan, np.float16)
         clipped = np.zeros(tracks, np.int64)
-        # The pieces follow each other in the signal as in the matrix, so one stretch of it holds them all.
+        # The pieces follow each other in the signal as in the matrix, so one bin range of it holds them all.
         start = min(piece.source for piece in shard.pieces)
         stop = max(piece.source + piece.known for piece in shard.pieces)
         for track in range(0, tracks, TRACKS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Reading bigWig files: header, chromosomes, index, and the intervals of a stretch of one chromosome.
+"""Reading bigWig files: header, chromosomes, index, and the intervals in a region of one chromosome.
 
 Written from the format's description (Kent et al. 2010, doi:10.1093/bioinformatics/btq351, and its supplement). A
 reader of our own because it decodes blocks straight into arrays, three times as fast as the libraries, and because a
@@ -132,9 +132,9 @@ class BigWig:
         return len(self._blocks.chrom) > 0
 
     def intervals(self, chrom: str, start: int, end: int) -> Iterator[Intervals]:
-        """Blocks of intervals that may overlap a stretch, in order of position.
+        """Blocks of intervals that may overlap a region, in order of position.
 
-        A block reaches past the stretch on either side: the caller cuts.
+        A block reaches past the region on either side: the caller cuts.
 
         Parameters
         ----------
@@ -287,7 +287,7 @@ class BigWig:
 
 
 def _adjacent_runs(offset: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> Iterator[slice]:
-    """Stretches of blocks that follow one another in the file, each of `READ_BYTES` at most (or one block)."""
+    """Runs of blocks that follow one another in the file, each of `READ_BYTES` at most (or one block)."""
     first = 0
     offsets, ends = offset.tolist(), (offset + size).tolist()
     for block in range(1, len(offsets) + 1):

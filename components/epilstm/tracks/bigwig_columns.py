@@ -23,7 +23,7 @@ SPACE_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Piece:
+class BinValues:
     """Values of consecutive bins; pieces come in order along the genome.
 
     Parameters
@@ -75,7 +75,7 @@ class BigWigs:
             file.addHeader(list(sizes.items()))
             self._files.append(file)
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece.
 
         Raises
@@ -140,6 +140,6 @@ def abandon(file: Any) -> None:
 
 
 def runs(there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Stretches of True: first and one-past-last."""
+    """Runs of True: first and one-past-last."""
     edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)

@@ -61,7 +61,7 @@ def _add_intervals(
 ) -> tuple[Any, Any, Any, Any]:  # fmt: skip
     """Add each interval to its bins, value x overlap and overlap.
 
-    Return (problem, base of it, end of the last, intervals of length 0 that begin in the stretch).
+    Return (problem, base of it, end of the last, intervals of length 0 that begin in the region).
     """
     empty = 0
     for i in range(len(starts)):
@@ -97,23 +97,23 @@ def _add_intervals(
 def bin_means(
     blocks: Iterable[Intervals], start: int, end: int, bin_size: int, uncovered: Uncovered = "zero"
 ) -> FloatArray:
-    """Mean signal of each bin of a stretch; see `bin_means_and_empty`."""
+    """Mean signal of each bin of a region; see `bin_means_and_empty`."""
     return bin_means_and_empty(blocks, start, end, bin_size, uncovered)[0]
 
 
 def bin_means_and_empty(
     blocks: Iterable[Intervals], start: int, end: int, bin_size: int, uncovered: Uncovered = "zero"
 ) -> tuple[FloatArray, int]:
-    """Mean signal of each bin of a stretch, by the field's recipe, and the intervals of length 0 that were skipped.
+    """Mean signal of each bin of a region, by the field's recipe, and the intervals of length 0 that were skipped.
 
     A base without signal (not covered, or NaN) counts as 0, and the mean is over the bases of the bin that lie in the
-    stretch: fewer than `bin_size` in the last bin of a chromosome. Where uncovered bases are `missing`, the mean is
+    region: fewer than `bin_size` in the last bin of a chromosome. Where uncovered bases are `missing`, the mean is
     over the covered ones. A bin without any covered base is NaN.
 
     Parameters
     ----------
     blocks : iterable of Intervals
-        In order of position, without overlaps; what lies outside the stretch is left out.
+        In order of position, without overlaps; what lies outside the region is left out.
     start, end : int
         In base pairs; `start` is a multiple of `bin_size`, and so is `end` unless the chromosome ends there.
     bin_size : int
@@ -125,7 +125,7 @@ def bin_means_and_empty(
     -------
     (bin,) float32 array
     int
-        Of the intervals of length 0, those that begin in the stretch.
+        Of the intervals of length 0, those that begin in the region.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def bin_means_and_empty(
                 BACKWARDS: "an interval that ends before it starts",
             }
             raise UnusableSignal(f"{what[problem]} at base {base}")
-    # In place: a stretch is as large as a processor's cache.
+    # In place: a region is as large as a processor's cache.
     if uncovered == "missing":
         total /= np.maximum(covered, 1)
     elif bins:

@@ -61,7 +61,7 @@ class Request:
     formats : tuple of str
         Keys of `FORMATS`; with more than one, each has a folder of its name.
     regions, tracks : tuple of str
-        As for `stretches_of` and for `epilstm.tracks.identity.select_tracks`; dimensions by number or name.
+        As for `bin_ranges_of` and for `epilstm.tracks.identity.select_tracks`; dimensions by number or name.
     bed : Path or None
         Regions to take the mean of.
     signed : bool
@@ -112,7 +112,7 @@ def run(request: Request) -> None:
     )
     settings = None
     if "hub" in formats:
-        first = source.stretches[0]
+        first = source.bin_ranges[0]
         end = min(first.last * manifest.bin_size, sizes[first.chrom])
         locus = Region(first.chrom, first.first * manifest.bin_size + 1, end)
         settings = hub_settings(request.email, request.genome, request.two_bit, manifest.assembly, str(locus))
@@ -207,13 +207,13 @@ def manifest_of(source: Source, formats: tuple[str, ...], request: Request) -> d
         **({} if source.tracks is None else {"tracks": described(source.tracks)}),
         "assembly": source.manifest.assembly,
         "bin_size": source.manifest.bin_size,
-        "regions": [str(_region(source, number)) for number in range(len(source.stretches))],
+        "regions": [str(_region(source, number)) for number in range(len(source.bin_ranges))],
         "provenance": source.provenance,
         "signed": request.signed,
     }
 
 
 def _region(source: Source, number: int) -> Region:
-    stretch, size = source.stretches[number], source.manifest.bin_size
-    end = min(stretch.last * size, source.manifest.chromosome_sizes[stretch.chrom])
-    return Region(stretch.chrom, stretch.first * size, end)
+    bin_range, size = source.bin_ranges[number], source.manifest.bin_size
+    end = min(bin_range.last * size, source.manifest.chromosome_sizes[bin_range.chrom])
+    return Region(bin_range.chrom, bin_range.first * size, end)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import DataError, ParamsError
-from epilstm.tracks.bigwig_columns import BigWigs, Piece
+from epilstm.tracks.bigwig_columns import BigWigs, BinValues
 from epilstm.tracks.identity import TrackSet, described, file_name, symbol
 
 #: Columns of which a file each is open at a time.
@@ -79,7 +79,7 @@ class Layout:
         """What has a colour of its own: the assay of each column, or its name where it is a dimension."""
         return self.columns if self.tracks is None else self.tracks.assays
 
-    def intervals(self, piece: Piece) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    def intervals(self, piece: BinValues) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Starts, ends and values of a piece's bins with data; the last bin of a chromosome ends with it."""
         kept = np.flatnonzero(piece.there)
         starts = (piece.first + kept.astype(np.int64)) * self.bin_size
@@ -100,7 +100,7 @@ class Format(ABC):
         self.folder, self.layout = folder, layout
 
     @abstractmethod
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
 
     def finish(self) -> None:  # noqa: B027 - not every format has something left to write
@@ -117,7 +117,7 @@ class BigWig(Format):
         super().__init__(folder, layout)
         self._files = BigWigs(folder, layout.files, layout.sizes, layout.bin_size)
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         self._files.write(piece)
 
@@ -181,7 +181,7 @@ class BedGraph(Format):
         """Values as they are written."""
         return values
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         self._gathered.add(piece.chrom, *self.layout.intervals(piece))
         if self._gathered.rows >= ROWS_AT_ONCE:
@@ -270,7 +270,7 @@ class Parquet(Format, Table):
         self._writer: Any = None
         self._gathered = Gathered()
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         self._gathered.add(piece.chrom, *self.layout.intervals(piece))
         if self._gathered.rows >= ROWS_AT_ONCE:
@@ -333,7 +333,7 @@ class AnnData(Format, Table):
         self._parts: list[tuple[list[str] | None, str, NDArray, NDArray, NDArray | None, NDArray]] = []
         self._rows = 0
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Keep the next piece."""
         starts, ends, values = self.layout.intervals(piece)
         self.add(None, piece.chrom, starts, ends, None, values)

@@ -21,7 +21,7 @@ from epilstm.errors import ParamsError
 from epilstm.genome.assembly import BUILT_IN_ASSEMBLIES
 from epilstm.outputs.browser_tracks.colours import Colour, colours_of
 from epilstm.outputs.browser_tracks.formats import Format, Layout
-from epilstm.tracks.bigwig_columns import BigWigs, Piece
+from epilstm.tracks.bigwig_columns import BigWigs, BinValues
 from epilstm.tracks.identity import TrackSet, symbol
 
 #: UCSC cuts off longer labels.
@@ -107,14 +107,14 @@ class Hub(Format):
         self._limits = Limits(len(layout.columns))
         self._locus: str | None = None
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         self._files.write(piece)
         self._limits.add(piece.values[piece.there])
         if self._locus is None and piece.there.any():
             self._locus = self._opening(piece)
 
-    def _opening(self, piece: Piece) -> str:
+    def _opening(self, piece: BinValues) -> str:
         """Where browsers open: from a piece's first bin with data to its end, `OPENING` base pairs at most."""
         size = self.layout.bin_size
         start = (piece.first + int(piece.there.argmax())) * size

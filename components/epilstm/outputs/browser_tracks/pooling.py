@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import GenomeError
 from epilstm.genome.assembly import Placement, Region, bed_intervals, bins_of
-from epilstm.tracks.bigwig_columns import Piece
+from epilstm.tracks.bigwig_columns import BinValues
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Pool:
         for chrom in dict.fromkeys(chroms.tolist()):
             self._places[chrom] = np.flatnonzero(chroms == chrom)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: BinValues) -> None:
         """Add a piece; a bin counts in every region that touches it."""
         places = self._places.get(piece.chrom, np.empty(0, np.int64))
         last = piece.first + len(piece.values)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from epilstm.errors import ModelError, ParamsError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.bin_range import BinRange
-from epilstm.store.bin_ranges import block_bins, open_embeddings, read_rows, stretches_of
+from epilstm.store.bin_ranges import bin_ranges_of, block_bins, open_embeddings, read_rows
 from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names
 from epilstm.store.matrix import Matrix
-from epilstm.tracks.bigwig_columns import Piece
+from epilstm.tracks.bigwig_columns import BinValues
 from epilstm.tracks.identity import TrackSet, same_tracks, select_tracks
 
 
@@ -48,15 +48,15 @@ class Source(ABC):
     columns: list[str]
     tracks: TrackSet | None
     provenance: dict[str, Any]
-    stretches: list[BinRange]
+    bin_ranges: list[BinRange]
 
     @property
     def bins(self) -> int:
         """Bins that the pieces cover."""
-        return sum(stretch.bins for stretch in self.stretches)
+        return sum(bin_range.bins for bin_range in self.bin_ranges)
 
     @abstractmethod
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[BinValues]:
         """Pieces in order along the genome."""
 
 
@@ -67,7 +67,7 @@ class Embeddings(Source):
     ----------
     folder : Path
     regions : sequence of str
-        As for `stretches_of`.
+        As for `bin_ranges_of`.
     dimensions : sequence of str
         Numbers, or names such as ``e0``; all where there are none.
 
@@ -90,15 +90,15 @@ class Embeddings(Source):
         self.places = choose_dimensions(manifest.size, dimensions)
         self.tracks = None
         self.columns = [names[place] for place in self.places]
-        self.stretches = stretches_of(manifest, regions)
+        self.bin_ranges = bin_ranges_of(manifest, regions)
         self.provenance = {"embeddings": fingerprint(folder), "encoder": manifest.encoder_fingerprint}
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[BinValues]:
         """Rows of the dataset."""
-        for stretch in self.stretches:
-            for part in stretch.cut(block_bins(self.manifest.size, self._arrays[stretch.chrom].chunks[0])):
+        for bin_range in self.bin_ranges:
+            for part in bin_range.cut(block_bins(self.manifest.size, self._arrays[bin_range.chrom].chunks[0])):
                 rows = read_rows(self.folder, self._arrays[part.chrom], part.first, part.last)
-                yield Piece(part.chrom, part.first, rows[:, self.places])
+                yield BinValues(part.chrom, part.first, rows[:, self.places])
 
 
 class Reconstruction(Source):
@@ -109,7 +109,7 @@ class Reconstruction(Source):
     matrix, model : Path
         Dataset and model folder.
     regions : sequence of str
-        As for `stretches_of`.
+        As for `bin_ranges_of`.
     tracks : sequence of str
         As for `epilstm.tracks.identity.select_tracks`.
     hidden : bool
@@ -154,25 +154,25 @@ class Reconstruction(Source):
         self.tracks = manifest.track_set.select(self.places)
         self.columns = list(self.tracks.names)
         self.scaler: Scaler = trained.scaler.select(self.places)
-        self.stretches = stretches_of(manifest, regions)
+        self.bin_ranges = bin_ranges_of(manifest, regions)
         self.provenance = {"matrix": fingerprint(matrix), "model": fingerprint(model)}
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[BinValues]:
         """Reconstructed rows; NaN in bins that have data in no track."""
         from epilstm.model.windows import (
             CONTEXT_BINS,  # all that a reconstruction depends on, whatever the embedding does
         )
 
         frame = self.manifest.frame_bins
-        for stretch in self.stretches:
-            for part in stretch.cut(block_bins(len(self.manifest.tracks), frame)):
+        for bin_range in self.bin_ranges:
+            for part in bin_range.cut(block_bins(len(self.manifest.tracks), frame)):
                 start = max(part.region_first, (part.first - CONTEXT_BINS) // frame * frame)
                 stop = min(part.region_last, -(-(part.last + CONTEXT_BINS) // frame) * frame)
                 rows = self.matrix.values(BinRange(part.chrom, start, stop))
                 kept = slice(part.first - start, part.last - start)
                 values = self._signal(rows, kept)
                 values[~self.matrix.mask(part)] = np.nan
-                yield Piece(part.chrom, part.first, values)
+                yield BinValues(part.chrom, part.first, values)
 
     def _signal(self, rows: NDArray[np.float16], kept: slice) -> NDArray[np.float32]:
         from epilstm.model.windows import reconstruct_bins

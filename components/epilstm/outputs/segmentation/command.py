@@ -34,7 +34,7 @@ PATH = click.Path(path_type=Path)
     type=click.IntRange(1, 1000),
     default=8,
     show_default=True,
-    help="Join shorter segments to a neighbour; stretches of data shorter than that have none.",
+    help="Join shorter segments to a neighbour; intervals with data shorter than that have none.",
 )
 @click.option(
     "--sample-bins", type=click.IntRange(1000), default=200_000, show_default=True, help="Bins to fit on, at most."

@@ -27,12 +27,12 @@ from epilstm.outputs.segmentation.states import (
     HmmStates,
     KMeansStates,
     States,
-    decode_stretch,
+    decode_range,
     training_sequences,
 )
 from epilstm.outputs.segmentation.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.runtime.runner import check_apart, record_path
-from epilstm.store.bin_ranges import block_bins, open_embeddings, read_rows, stretches_of, within
+from epilstm.store.bin_ranges import bin_ranges_of, block_bins, open_embeddings, read_rows, within
 from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, dimension_names, read_manifest, read_scaler
 from epilstm.store.matrix import Matrix
 from epilstm.store.standardisation import to_signal
@@ -93,8 +93,8 @@ def run(request: Request) -> None:
     manifest, arrays = open_embeddings(request.embeddings)
     matrix = None if request.matrix is None else matching_matrix(request.matrix, manifest)
     annotation = None if request.annotation is None else read_annotation(request.annotation, manifest.chromosomes)
-    stretches = stretches_of(manifest, ())
-    training, where = fitted_on(stretches, manifest, matrix)
+    bin_ranges = bin_ranges_of(manifest, ())
+    training, where = fitted_on(bin_ranges, manifest, matrix)
     sequences = training_sequences(arrays, training, request.sample_bins, where)
     sampled = sum(map(len, sequences))
     if sampled < 10 * request.states:
@@ -108,18 +108,18 @@ def run(request: Request) -> None:
         found: Segmentation = []
         left_out = 0
         embedding = StateSums(request.states, manifest.size)
-        with progress("segmenting bins", sum(each.bins for each in stretches)) as bar:
-            for stretch in stretches:
-                decoded = decode_stretch(model, arrays[stretch.chrom], stretch)
+        with progress("segmenting bins", sum(each.bins for each in bin_ranges)) as bar:
+            for bin_range in bin_ranges:
+                decoded = decode_range(model, arrays[bin_range.chrom], bin_range)
                 states = without_short(decoded, request.min_bins)
                 left_out += int(((decoded != NO_STATE) & (states == NO_STATE)).sum())
-                found.append((stretch, states))
-                for part, own in parts_of(stretch, states, block_bins(manifest.size, 1)):
+                found.append((bin_range, states))
+                for part, own in parts_of(bin_range, states, block_bins(manifest.size, 1)):
                     embedding.add(own, read_rows(request.embeddings, arrays[part.chrom], part.first, part.last))
-                bar.advance(stretch.bins)
+                bar.advance(bin_range.bins)
         if left_out:
             log.warning(
-                f"{left_out:,} bins have no segment: they lie in stretches of data shorter than --min-bins "
+                f"{left_out:,} bins have no segment: they lie in intervals with data shorter than --min-bins "
                 f"{request.min_bins}"
             )
         signal = None if request.matrix is None else emissions(Matrix(request.matrix), found, request)
@@ -165,13 +165,13 @@ def matching_matrix(folder: Path, embeddings: EmbeddingsManifest) -> MatrixManif
 
 
 def fitted_on(
-    stretches: Sequence[BinRange], embeddings: EmbeddingsManifest, matrix: MatrixManifest | None
+    bin_ranges: Sequence[BinRange], embeddings: EmbeddingsManifest, matrix: MatrixManifest | None
 ) -> tuple[list[BinRange], str]:
-    """Stretches to fit states on, and what they are called: the training chromosomes where they are known, else all.
+    """Bin ranges to fit states on, and what they are called: the training chromosomes where they are known, else all.
 
     Parameters
     ----------
-    stretches : sequence of BinRange
+    bin_ranges : sequence of BinRange
         Of the embeddings.
     embeddings : EmbeddingsManifest
         Its split, that of the model, goes before that of the matrix.
@@ -179,18 +179,18 @@ def fitted_on(
     """
     split = embeddings.split or (matrix.split if matrix is not None else None)
     if split is None or not split.train:
-        return list(stretches), "all chromosomes (nothing says which of them the model was trained on)"
-    training = within(stretches, embeddings.region_list(split.train), embeddings.bin_size)
+        return list(bin_ranges), "all chromosomes (nothing says which of them the model was trained on)"
+    training = within(bin_ranges, embeddings.region_list(split.train), embeddings.bin_size)
     if not training:
         trained = listed(split.train, most=3)
-        return list(stretches), f"all chromosomes (no region on one that the model was trained on: {trained})"
+        return list(bin_ranges), f"all chromosomes (no region on one that the model was trained on: {trained})"
     return training, "the training chromosomes"
 
 
-def parts_of(stretch: BinRange, states: States, size: int) -> Iterator[tuple[BinRange, States]]:
-    """Parts of a stretch with their states, that memory holds."""
-    for part in stretch.cut(size):
-        yield part, states[part.first - stretch.first : part.last - stretch.first]
+def parts_of(bin_range: BinRange, states: States, size: int) -> Iterator[tuple[BinRange, States]]:
+    """Parts of a bin range with their states, that memory holds."""
+    for part in bin_range.cut(size):
+        yield part, states[part.first - bin_range.first : part.last - bin_range.first]
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,9 @@ def emissions(matrix: Matrix, found: Segmentation, request: Request) -> SignalSu
     """Sums of the tracks per state."""
     scaler = read_scaler(matrix.folder, matrix.manifest)
     raw, standardised = (StateSums(request.states, matrix.tracks) for _ in range(2))
-    with progress("reading signal", sum(stretch.bins for stretch, _ in found)) as bar:
-        for stretch, states in found:
-            for part, own in parts_of(stretch, states, block_bins(matrix.tracks, matrix.manifest.frame_bins)):
+    with progress("reading signal", sum(bin_range.bins for bin_range, _ in found)) as bar:
+        for bin_range, states in found:
+            for part, own in parts_of(bin_range, states, block_bins(matrix.tracks, matrix.manifest.frame_bins)):
                 rows = matrix.values(part)
                 standardised.add(own, rows)
                 raw.add(own, to_signal(rows, scaler))
@@ -372,9 +372,9 @@ def _described(key: Sequence[StateKey]) -> str:
 
 
 def _segments(found: Segmentation, final: NDArray[np.uint8], manifest: EmbeddingsManifest) -> Iterator[Segment]:
-    for stretch, states in found:
-        size = manifest.chromosome_sizes[stretch.chrom]
-        yield from segments_of(stretch, final[states], manifest.bin_size, size)
+    for bin_range, states in found:
+        size = manifest.chromosome_sizes[bin_range.chrom]
+        yield from segments_of(bin_range, final[states], manifest.bin_size, size)
 
 
 def _write_table(path: Path, header: Sequence[str], names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

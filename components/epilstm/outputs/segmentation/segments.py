@@ -27,8 +27,8 @@ def without_short(states: States, least: int) -> States:
     """States in which each run is at least so many bins long.
 
     The shortest run that is too short (of those of a length, the first) joins its longer neighbour, or the one before
-    where both are as long, until there is none; so no state can spread over a stretch of data that it does not hold
-    the most of. A stretch of data that is shorter itself has no state then.
+    where both are as long, until there is none; so no state can spread over an interval with data that it does not hold
+    the most of. An interval with data that is shorter itself has no state then.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ def without_short(states: States, least: int) -> States:
     return result
 
 
-def segments_of(stretch: BinRange, states: States, bin_size: int, size: int) -> Iterator[Segment]:
-    """Segments of a stretch, in order; the last bin of a chromosome of `size` base pairs ends with it."""
+def segments_of(bin_range: BinRange, states: States, bin_size: int, size: int) -> Iterator[Segment]:
+    """Segments of a bin range, in order; the last bin of a chromosome of `size` base pairs ends with it."""
     edges = np.concatenate([[0], np.flatnonzero(np.diff(states)) + 1, [len(states)]]).tolist()
     for first, last in pairwise(edges):
         if last > first and states[first] != NO_STATE:
-            start, end = ((stretch.first + place) * bin_size for place in (first, last))
-            yield Segment(stretch.chrom, start, min(end, size), int(states[first]))
+            start, end = ((bin_range.first + place) * bin_size for place in (first, last))
+            yield Segment(bin_range.chrom, start, min(end, size), int(states[first]))
 
 
 def bed9_line(segment: Segment, names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> str:

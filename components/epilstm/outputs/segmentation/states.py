@@ -175,26 +175,26 @@ class HmmStates(StateModel):
 
 
 def training_sequences(
-    arrays: Mapping[str, BinArray | BinRows], stretches: Sequence[BinRange], bins: int, where: str
+    arrays: Mapping[str, BinArray | BinRows], bin_ranges: Sequence[BinRange], bins: int, where: str
 ) -> list[NDArray[np.float32]]:
-    """Sequences of consecutive bins with data, spread evenly over some stretches.
+    """Sequences of consecutive bins with data, spread evenly over some bin ranges.
 
     Parameters
     ----------
     arrays : mapping of str to BinRows
         Embeddings by chromosome.
-    stretches : sequence of BinRange
+    bin_ranges : sequence of BinRange
     bins : int
         About how many, at most.
     where : str
-        What the stretches are called in an error.
+        What the bin ranges are called in an error.
 
     Raises
     ------
     DataError
         There are none.
     """
-    parts = [part for stretch in stretches for part in stretch.cut(SEQUENCE_BINS)]
+    parts = [part for bin_range in bin_ranges for part in bin_range.cut(SEQUENCE_BINS)]
     wanted = max(1, bins * len(parts) // max(1, sum(part.bins for part in parts)))
     chosen = np.unique(np.linspace(0, max(len(parts) - 1, 0), min(wanted, len(parts))).round().astype(int))
     sequences = []
@@ -206,22 +206,24 @@ def training_sequences(
     return sequences
 
 
-def decode_stretch(model: StateModel, array: BinArray | BinRows, stretch: BinRange) -> States:
-    """States of a stretch's bins, `NO_STATE` where there is no data; memory is that of a piece.
+def decode_range(model: StateModel, array: BinArray | BinRows, bin_range: BinRange) -> States:
+    """States of a bin range's bins, `NO_STATE` where there is no data; memory is that of a piece.
 
     Parameters
     ----------
     model : StateModel
     array : BinRows
-        Embeddings of the stretch's chromosome.
-    stretch : BinRange
+        Embeddings of the bin range's chromosome.
+    bin_range : BinRange
     """
-    states = np.full(stretch.bins, NO_STATE, np.uint8)
-    for part in stretch.cut(BLOCK_BINS):
-        start, stop = max(stretch.first, part.first - model.margin), min(stretch.last, part.last + model.margin)
+    states = np.full(bin_range.bins, NO_STATE, np.uint8)
+    for part in bin_range.cut(BLOCK_BINS):
+        start, stop = max(bin_range.first, part.first - model.margin), min(bin_range.last, part.last + model.margin)
         rows = read_rows(array.path.parent, array, start, stop)
         wide = np.full(len(rows), NO_STATE, np.uint8)
         for first, last in runs(~np.isnan(rows[:, 0])):
             wide[first:last] = model.decode(rows[first:last])
-        states[part.first - stretch.first : part.last - stretch.first] = wide[part.first - start : part.last - start]
+        states[part.first - bin_range.first : part.last - bin_range.first] = wide[
+            part.first - start : part.last - start
+        ]
     return states

@@ -102,9 +102,9 @@ def enrichment_of(
     known = annotation.features if annotation is not None else {}
     names = [*known, *(["intergenic"] if known else [])]
     overlap, bases = np.zeros((states, len(names))), np.zeros(states)
-    for stretch, found in segmentation:
+    for bin_range, found in segmentation:
         edges = np.minimum(
-            np.arange(stretch.first, stretch.last + 1, dtype=np.int64) * bin_size, size_of(stretch.chrom)
+            np.arange(bin_range.first, bin_range.last + 1, dtype=np.int64) * bin_size, size_of(bin_range.chrom)
         )
         there = found != NO_STATE
         own, lengths = found[there], np.diff(edges)[there]
@@ -114,9 +114,9 @@ def enrichment_of(
 
         bases += total(lengths)
         for column, intervals in enumerate(known.values()):
-            overlap[:, column] += total(intervals.covered(stretch.chrom, edges)[there])
+            overlap[:, column] += total(intervals.covered(bin_range.chrom, edges)[there])
         if known:
-            overlap[:, -1] += total(lengths - known["gene_body"].covered(stretch.chrom, edges)[there])
+            overlap[:, -1] += total(lengths - known["gene_body"].covered(bin_range.chrom, edges)[there])
     return Enrichment(names, overlap, bases)
 
 

@@ -16,7 +16,7 @@ from epilstm.errors import ParamsError
 from epilstm.files.outputs import write_json, written_whole
 from epilstm.store.binned_track import Binning
 from epilstm.store.manifests import EmbeddingsManifest, dimension_names, write_manifest
-from epilstm.tracks.bigwig_columns import BigWigs, Piece
+from epilstm.tracks.bigwig_columns import BigWigs, BinValues
 
 Form = Literal["tsv", "bigwig", "zarr"]
 FORMS: dict[str, Form] = {".tsv": "tsv", ".bw": "bigwig", ".bigwig": "bigwig", ".zarr": "zarr"}
@@ -72,7 +72,7 @@ class Writer(ABC):
         self.path, self.layout = path, layout
 
     @abstractmethod
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class TableWriter(Writer):
         self._file = open(path, "w", encoding="ascii", newline="\n")  # noqa: SIM115 - closed by close
         self._file.write("\t".join(["#chrom", "start", "end", *dimension_names(layout.size)]) + "\n")
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         bin_size, size = self.layout.binning.bin_size, self.layout.binning.sizes[piece.chrom]
         lines = []
@@ -120,7 +120,7 @@ class BigWigWriter(Writer):
         names = dimension_names(layout.size)
         self._files = BigWigs(path, names, layout.binning.sizes, layout.binning.bin_size)
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         self._files.write(piece)
 
@@ -163,7 +163,7 @@ class DatasetWriter(Writer):
         # Large chromosomes may come between the small ones that share an array: one shard of either kind grows.
         self._growing: dict[bool, tuple[str, int, NDArray[np.float32]]] = {}
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BinValues) -> None:
         """Write the next piece."""
         name, start, _ = self.layout.binning.places[piece.chrom]
         first, values = start + piece.first, piece.values

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.errors import ParamsError
-from epilstm.model.genome_windows import Window, WindowShape, shards_of, windows_of
+from epilstm.model.genome_windows import EncoderWindow, WindowShape, shards_of, windows_of
 from epilstm.serving.client.connection import Connection, NotFound, ServedModel, ServerRefused, Tensors
 from epilstm.store.binned_track import Binning
 from epilstm.store.samplesheet_signal import ChromosomeSignal, Digest, Signal, TrackFile, chromosomes
-from epilstm.tracks.bigwig_columns import Piece
+from epilstm.tracks.bigwig_columns import BinValues
 from epilstm.tracks.identity import TrackSet, tracks_of_properties
 from epilstm.tracks.signal_transform import Uncovered
 
@@ -113,7 +113,7 @@ def embed_windows(
     shape: WindowShape,
     in_flight: int,
     digest: Digest,
-) -> Iterator[Piece]:
+) -> Iterator[BinValues]:
     """Embeddings of the binning's regions, window by window, each warmed up on its own, as `epilstm embed` does it.
 
     Parameters
@@ -134,13 +134,13 @@ def embed_windows(
     ServerRefused, TrackError
         The first thing that goes wrong; what is under way is dropped.
     """
-    waiting: deque[tuple[str, Window, NDArray[np.bool_], Future[NDArray[np.float32]]]] = deque()
+    waiting: deque[tuple[str, EncoderWindow, NDArray[np.bool_], Future[NDArray[np.float32]]]] = deque()
 
     def ask(rows: Signal) -> NDArray[np.float32]:
         outputs = connection.infer(served.encoder, {SIGNAL: rows[None]})
         return _rows_of(connection, outputs, len(rows), served.size)
 
-    def oldest() -> Piece:
+    def oldest() -> BinValues:
         chrom, window, with_data, answer = waiting.popleft()
         values = answer.result()[window.first - window.start : window.last - window.start].copy()
         return _piece(chrom, window.first, values, with_data)
@@ -163,13 +163,13 @@ def embed_windows(
             raise
 
 
-def _windows(signal: ChromosomeSignal, shape: WindowShape) -> Iterator[tuple[Window, int]]:
+def _windows(signal: ChromosomeSignal, shape: WindowShape) -> Iterator[tuple[EncoderWindow, int]]:
     """Windows along a chromosome, and up to which bin signal will be needed without a gap."""
     binning, chrom = signal.binning, signal.chrom
     for shard in shards_of(chrom, binning.bin_ranges(chrom), binning.bins(chrom), SHARD_BINS):
-        for stretch in shard.stretches:
-            needed = min(stretch.last + shape.after, stretch.region_last)
-            for window in windows_of(stretch, shape):
+        for bin_range in shard.bin_ranges:
+            needed = min(bin_range.last + shape.after, bin_range.region_last)
+            for window in windows_of(bin_range, shape):
                 yield window, needed
 
 
@@ -180,7 +180,7 @@ def embed_unbroken(
     binning: Binning,
     chunk_bins: int,
     digest: Digest,
-) -> Iterator[Piece]:
+) -> Iterator[BinValues]:
     """Embeddings of the binning's regions, each in one unbroken pass with the encoder's state carried on.
 
     One request at a time, since each needs the one before; signal is read meanwhile.
@@ -242,6 +242,6 @@ def _with_data(signal: Signal) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(signal).any(axis=1))
 
 
-def _piece(chrom: str, first: int, values: NDArray[np.float32], with_data: NDArray[np.bool_]) -> Piece:
+def _piece(chrom: str, first: int, values: NDArray[np.float32], with_data: NDArray[np.bool_]) -> BinValues:
     values[~with_data] = np.nan
-    return Piece(chrom, first, values)
+    return BinValues(chrom, first, values)

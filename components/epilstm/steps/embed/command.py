@@ -18,7 +18,7 @@ from epilstm.files.outputs import ENCODER, fingerprint
 from epilstm.model.compatibility import require_same_input
 from epilstm.model.core_encoder import Provider, load_context, load_core
 from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
-from epilstm.model.genome_windows import Shard, WindowShape, shards_of
+from epilstm.model.genome_windows import ShardRanges, WindowShape, shards_of
 from epilstm.params import Codec, EmbedParams
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.runner import StepContext, StepResult
@@ -181,13 +181,13 @@ def _create_arrays(
 
 def _write_shards(
     encode: ShardEncoder,
-    shards: Sequence[Shard],
+    shards: Sequence[ShardRanges],
     arrays: Mapping[str, BinArray],
     threads: int,
     provider: Provider,
     finish: Finish,
 ) -> None:
-    def embed(shard: Shard) -> tuple[str, Counts]:
+    def embed(shard: ShardRanges) -> tuple[str, Counts]:
         values, counts = encode(shard)
         array, number = arrays[shard.chrom], shard.first // SHARD_BINS
         start = number * SHARD_BINS

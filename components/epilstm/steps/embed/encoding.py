@@ -13,7 +13,7 @@ from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.model.core_encoder import ContextEncoder, windows_by_time
 from epilstm.model.frames import frame_tokens, spread_codes
-from epilstm.model.genome_windows import Shard, Window, WindowShape, batches_of, windows_of
+from epilstm.model.genome_windows import EncoderWindow, ShardRanges, WindowShape, batches_of, windows_of
 
 #: Values (bins x tracks) read at once, which bounds memory whatever the number of tracks.
 READ_VALUES = 8_000_000
@@ -64,19 +64,19 @@ class MatrixRows:
             ) from error
 
 
-class StretchTokens:
-    """Tokens of a stretch's frames, from the rows of its windows as they come, so that no bin is read twice for them.
+class RangeTokens:
+    """Tokens of a bin range's frames, from the rows of its windows as they come, so that no bin is read twice for them.
 
     Parameters
     ----------
-    stretch : BinRange
+    bin_range : BinRange
     frame_bins : int
     """
 
-    def __init__(self, stretch: BinRange, frame_bins: int) -> None:
+    def __init__(self, bin_range: BinRange, frame_bins: int) -> None:
         self.frame_bins = frame_bins
-        self.first = self.next = -(-stretch.first // frame_bins) * frame_bins
-        self.limit = min(-(-stretch.last // frame_bins) * frame_bins, stretch.region_last)
+        self.first = self.next = -(-bin_range.first // frame_bins) * frame_bins
+        self.limit = min(-(-bin_range.last // frame_bins) * frame_bins, bin_range.region_last)
         self.tokens: list[NDArray[np.float32]] = []
         self._rest: list[NDArray[np.float16]] = []
 
@@ -95,27 +95,27 @@ class StretchTokens:
 
 @dataclass(frozen=True)
 class ShardContext:
-    """Codes of the context of a stretch's bins; may be called from several threads at once.
+    """Codes of the context of a bin range's bins; may be called from several threads at once.
 
     Parameters
     ----------
     encode : ContextEncoder
     warmup : int
-        Frames of context on either side of a stretch, as far as its region goes.
+        Frames of context on either side of a bin range, as far as its region goes.
     """
 
     encode: ContextEncoder
     warmup: int
 
-    def __call__(self, array: Any, stretch: BinRange, own: StretchTokens) -> NDArray[np.float32]:
-        """Code (bins, dim) of every bin of a stretch of a chromosome's matrix.
+    def __call__(self, array: Any, bin_range: BinRange, own: RangeTokens) -> NDArray[np.float32]:
+        """Code (bins, dim) of every bin of a bin range of a chromosome's matrix.
 
         Parameters
         ----------
         array : BinArray
             The chromosome's matrix, from which the frames around are read.
-        stretch : BinRange
-        own : StretchTokens
+        bin_range : BinRange
+        own : RangeTokens
             Of the frames within.
 
         Raises
@@ -124,14 +124,14 @@ class ShardContext:
             The matrix holds a value that is not a finite number.
         """
         size = self.encode.frame_bins
-        first = max(stretch.region_first, (stretch.first // size - self.warmup) * size)
-        last = min(stretch.region_last, (-(-stretch.last // size) + self.warmup) * size)
+        first = max(bin_range.region_first, (bin_range.first // size - self.warmup) * size)
+        last = min(bin_range.region_last, (-(-bin_range.last // size) + self.warmup) * size)
         tokens = np.concatenate(
             [*self._read(array, first, min(own.first, last)), *own.tokens, *self._read(array, own.next, last)]
         )
         _require_finite_tokens(tokens, array.basename, first, size)
         codes = spread_codes(self.encode(tokens), last - first, size)
-        return codes[stretch.first - first : stretch.last - first]
+        return codes[bin_range.first - first : bin_range.last - first]
 
     def _read(self, array: Any, first: int, last: int) -> Iterator[NDArray[np.float32]]:
         rows, size = MatrixRows(array), self.encode.frame_bins
@@ -170,7 +170,7 @@ class ShardEncoder:
     batch: int
     context: ShardContext | None = None
 
-    def __call__(self, shard: Shard) -> tuple[NDArray[np.float32], Counts]:
+    def __call__(self, shard: ShardRanges) -> tuple[NDArray[np.float32], Counts]:
         """Embed a shard.
 
         Returns
@@ -183,32 +183,34 @@ class ShardEncoder:
             The embedding of a bin with data is not a finite number.
         """
         values = np.full((shard.last - shard.first, self.size), np.nan, np.float32)
-        tokens: list[StretchTokens] = []
+        tokens: list[RangeTokens] = []
         for batch in batches_of(self._windows(shard, tokens), self.batch):
             embedding = self.encode(windows_by_time([rows for _, rows in batch]))
             for column, (window, _) in enumerate(batch):
                 kept = embedding[window.first - window.start : window.last - window.start, column]
                 values[window.first - shard.first : window.last - shard.first, : kept.shape[1]] = kept
         with_data = 0
-        for number, stretch in enumerate(shard.stretches):
-            mask = np.asarray(self.mask[shard.chrom][stretch.first : stretch.last], dtype=bool)
-            block = values[stretch.first - shard.first : stretch.last - shard.first]
+        for number, bin_range in enumerate(shard.bin_ranges):
+            mask = np.asarray(self.mask[shard.chrom][bin_range.first : bin_range.last], dtype=bool)
+            block = values[bin_range.first - shard.first : bin_range.last - shard.first]
             if self.context is not None:
-                codes = self.context(self.matrix[shard.chrom], stretch, tokens[number])
+                codes = self.context(self.matrix[shard.chrom], bin_range, tokens[number])
                 block[:, -codes.shape[1] :] = codes
             block[~mask] = np.nan
-            _require_finite(block, mask, shard.chrom, stretch.first)
+            _require_finite(block, mask, shard.chrom, bin_range.first)
             with_data += int(mask.sum())
         return values, Counts(shard.bins, with_data)
 
-    def _windows(self, shard: Shard, tokens: list[StretchTokens]) -> Iterator[tuple[Window, NDArray[np.float16]]]:
-        """Windows of a shard with their rows; the tokens of each stretch are put into `tokens` on the way."""
+    def _windows(
+        self, shard: ShardRanges, tokens: list[RangeTokens]
+    ) -> Iterator[tuple[EncoderWindow, NDArray[np.float16]]]:
+        """Windows of a shard with their rows; the tokens of each bin range are put into `tokens` on the way."""
         rows = MatrixRows(self.matrix[shard.chrom])
-        for stretch in shard.stretches:
-            needed = min(stretch.last + self.shape.after, stretch.region_last)
-            own = StretchTokens(stretch, self.context.encode.frame_bins) if self.context else None
+        for bin_range in shard.bin_ranges:
+            needed = min(bin_range.last + self.shape.after, bin_range.region_last)
+            own = RangeTokens(bin_range, self.context.encode.frame_bins) if self.context else None
             tokens += [] if own is None else [own]
-            for window in windows_of(stretch, self.shape):
+            for window in windows_of(bin_range, self.shape):
                 values = rows(window.start, window.stop, needed)
                 if own is not None:
                     own.add(window.start, values)

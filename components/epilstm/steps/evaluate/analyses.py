@@ -17,7 +17,7 @@ from epilstm.scoring.task_results import score_classes, score_levels
 from epilstm.scoring.tasks import Task
 from epilstm.scoring.trials import Trial
 from epilstm.steps.evaluate.cross_cell import cell_tracks, fits, labelled_cell_types, score_cross_cell, views_of
-from epilstm.steps.evaluate.imputation import score_imputation, scored_stretches
+from epilstm.steps.evaluate.imputation import score_imputation, scored_ranges
 from epilstm.steps.evaluate.inputs import Inputs
 from epilstm.steps.evaluate.leak import LEAKING, score_leak, with_random_folds
 from epilstm.steps.evaluate.missing import score_missing
@@ -121,7 +121,7 @@ class Imputation:
         """Score it."""
         inputs, params, moments = evaluation.inputs, evaluation.inputs.params, evaluation.moments
         networks = inputs.networks
-        with progress("Imputation", sum(block.bins for block in scored_stretches(inputs.matrix, params))) as bar:
+        with progress("Imputation", sum(block.bins for block in scored_ranges(inputs.matrix, params))) as bar:
             found = score_imputation(
                 inputs.matrix, networks.imputer(), moments, networks.bin_code, inputs.genes, params, bar.advance
             )

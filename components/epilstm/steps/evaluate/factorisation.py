@@ -111,21 +111,21 @@ class Factorisation(nn.Module):
         first = torch.relu(self.from_genome(genome)[:, None] + self.from_pair(pair)[None])
         return self.out(torch.relu(self.second(first))).squeeze(2)  # type: ignore[no-any-return]
 
-    def fit(self, stretches: Sequence[NDArray[np.float32]], observed: NDArray[np.int64]) -> None:
+    def fit(self, blocks: Sequence[NDArray[np.float32]], observed: NDArray[np.int64]) -> None:
         """Learn cell types, assays and network, with genome factors that are then thrown away.
 
         Parameters
         ----------
-        stretches : sequence of (bins, tracks) float32 array
+        blocks : sequence of (bins, tracks) float32 array
             Consecutive bins each.
         observed : (n,) int64 array
             Tracks that may be seen.
         """
         tracks = torch.from_numpy(observed)
         batches = [
-            torch.from_numpy(np.ascontiguousarray(stretch[start : start + BATCH_BINS, observed]))
-            for stretch in stretches
-            for start in range(0, len(stretch), BATCH_BINS)
+            torch.from_numpy(np.ascontiguousarray(block[start : start + BATCH_BINS, observed]))
+            for block in blocks
+            for start in range(0, len(block), BATCH_BINS)
         ]
         together = torch.cat(batches).double()
         self.mean, self.scale = float(together.mean()), max(float(together.std()), 1e-6)

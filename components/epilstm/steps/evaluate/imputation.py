@@ -40,8 +40,8 @@ from epilstm.store.moments import Moments
 if TYPE_CHECKING:
     from epilstm.steps.evaluate.factorisation import Factorisation
 
-#: Bins of a stretch, which is scored as a whole: 100 kb at 25 bp.
-STRETCH_BINS = 4_000
+#: Bins of a bin range, which is scored as a whole: 100 kb at 25 bp.
+RANGE_BINS = 4_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RowsInContext:
     rows : (bins + context, tracks) float32 array
         Standardised.
     keep : slice
-        The stretch within `rows`.
+        The bin range within `rows`.
     """
 
     rows: NDArray[np.float32]
@@ -63,7 +63,7 @@ class RowsInContext:
 class Imputer(Protocol):
     """Gives hidden tracks."""
 
-    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, excerpt: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """(bins, hidden) signal, in the space of the tracks' transform; hidden tracks are not looked at."""
 
 
@@ -85,11 +85,11 @@ class NetworkImputer:
     context_bins: int
     scaler: Scaler
 
-    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, excerpt: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Reconstruct."""
-        rows = stretch.rows.copy()
+        rows = excerpt.rows.copy()
         rows[:, hidden] = 0
-        return unstandardised(self.reconstruct(rows)[stretch.keep], self.scaler)[:, hidden]
+        return unstandardised(self.reconstruct(rows)[excerpt.keep], self.scaler)[:, hidden]
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class AssayMean:
             dtype=np.int64,
         )
 
-    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, excerpt: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Average."""
-        signal = unstandardised(stretch.rows[stretch.keep], self.scaler)
+        signal = unstandardised(excerpt.rows[excerpt.keep], self.scaler)
         return np.stack([signal[:, self.others(int(track), hidden)].mean(axis=1) for track in hidden], axis=1)
 
 
@@ -153,17 +153,17 @@ class GaussianImputer:
             covariance = (kept * (values[-components:] - rest)) @ kept.T + rest * np.eye(len(values))
         return cls(moments.mean, covariance + 1e-6 * np.eye(len(values)), scaler)
 
-    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, excerpt: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Predict linearly."""
         seen = np.setdiff1d(np.arange(len(self.mean)), hidden)
         weights = np.linalg.solve(self.covariance[np.ix_(seen, seen)], self.covariance[np.ix_(seen, hidden)])
-        found = (stretch.rows[stretch.keep][:, seen] - self.mean[seen]) @ weights + self.mean[hidden]
+        found = (excerpt.rows[excerpt.keep][:, seen] - self.mean[seen]) @ weights + self.mean[hidden]
         scaler = self.scaler.select(hidden.tolist())
         return unstandardised(found.astype(np.float32), scaler)
 
 
 class AvocadoImputer:
-    """Factorisations learnt on stretches of the training chromosomes.
+    """Factorisations learnt on bin ranges of the training chromosomes.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ class AvocadoImputer:
         self.scaler, self.seen = scaler, seen
         self._fitted: dict[tuple[int, ...], Factorisation] = {}
 
-    def __call__(self, stretch: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
+    def __call__(self, excerpt: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Fit what is not fitted yet, then the bins' own factors."""
         from epilstm.steps.evaluate.factorisation import Factorisation, Pairs
 
@@ -204,7 +204,7 @@ class AvocadoImputer:
             )
             fitted.fit(self.training, tracks if self.seen else observed)
             self._fitted[key] = fitted
-        return self._fitted[key].impute(unstandardised(stretch.rows[stretch.keep], self.scaler), observed, hidden)
+        return self._fitted[key].impute(unstandardised(excerpt.rows[excerpt.keep], self.scaler), observed, hidden)
 
 
 def scored_tracks(names: Sequence[tuple[str, str]], limit: int) -> tuple[list[int], list[int]]:
@@ -266,11 +266,11 @@ def track_folds(names: Sequence[tuple[str, str]], tracks: Sequence[int], count: 
     return [fold for fold in folds if fold]
 
 
-def sampled_stretches(matrix: Matrix, places: Sequence[str], bins: int) -> list[BinRange]:
-    """Stretches of `STRETCH_BINS` at most, of about so many bins in all, evenly spaced over some places."""
-    pieces = [piece for region in matrix.regions_in(places) for piece in region.cut(STRETCH_BINS)]
-    wanted = max(1, round(len(pieces) * bins / max(sum(piece.bins for piece in pieces), 1)))
-    return [pieces[at * len(pieces) // wanted] for at in range(wanted)] if wanted < len(pieces) else pieces
+def sampled_ranges(matrix: Matrix, places: Sequence[str], bins: int) -> list[BinRange]:
+    """Bin ranges of `RANGE_BINS` at most, of about so many bins in all, evenly spaced over some places."""
+    found = [each for region in matrix.regions_in(places) for each in region.cut(RANGE_BINS)]
+    wanted = max(1, round(len(found) * bins / max(sum(each.bins for each in found), 1)))
+    return [found[at * len(found) // wanted] for at in range(wanted)] if wanted < len(found) else found
 
 
 def score_imputation(
@@ -295,7 +295,7 @@ def score_imputation(
     regions : GeneRegions
     params : EvaluateParams
     advance : callable
-        Called with the bins of each stretch done.
+        Called with the bins of each bin range done.
 
     Raises
     ------
@@ -315,17 +315,17 @@ def score_imputation(
     columns = {track: column for column, track in enumerate(tracks)}
     errors = {name: SignalErrors(len(tracks)) for name in imputers}
     chromosomes = scored_chromosomes(matrix, params)
-    stretches = scored_stretches(matrix, params)
-    for block in stretches:
+    bin_ranges = scored_ranges(matrix, params)
+    for block in bin_ranges:
         wide = matrix.widened(block, model.context_bins)
-        stretch = RowsInContext(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
+        excerpt = RowsInContext(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
         mask = matrix.mask(block)
-        observed = unstandardised(stretch.rows[stretch.keep], model.scaler)[mask][:, tracks]
+        observed = unstandardised(excerpt.rows[excerpt.keep], model.scaler)[mask][:, tracks]
         kinds = {kind: each[mask] for kind, each in regions.masks(block).items()}
         for name, imputer in imputers.items():
             predicted = np.empty_like(observed)
             for fold in folds:
-                predicted[:, [columns[track] for track in fold]] = imputer(stretch, np.array(fold))[mask]
+                predicted[:, [columns[track] for track in fold]] = imputer(excerpt, np.array(fold))[mask]
             errors[name].add(observed, predicted, kinds)
         advance(block.bins)
     scored = every.select(tracks)
@@ -341,7 +341,7 @@ def score_imputation(
         chromosomes=chromosomes,
         bins=bins,
         of_bins=sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes)),
-        stretches=len(stretches),
+        stretches=len(bin_ranges),
         folds=[[matrix.manifest.tracks[track] for track in fold] for fold in folds],
         not_judged=[matrix.manifest.tracks[track] for track in unable],
         methods=methods,
@@ -356,9 +356,9 @@ def scored_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
     return split.test if params.imputation.split == "test" else split.validation
 
 
-def scored_stretches(matrix: Matrix, params: EvaluateParams) -> list[BinRange]:
-    """Stretches that are imputed."""
-    return sampled_stretches(matrix, scored_chromosomes(matrix, params), params.imputation.bins)
+def scored_ranges(matrix: Matrix, params: EvaluateParams) -> list[BinRange]:
+    """Bin ranges that are imputed."""
+    return sampled_ranges(matrix, scored_chromosomes(matrix, params), params.imputation.bins)
 
 
 def _imputers(
@@ -379,7 +379,7 @@ def _imputers(
     if params.imputation.factorisation.enabled:
         training = [
             unstandardised(matrix.rows(block), scaler)
-            for block in sampled_stretches(
+            for block in sampled_ranges(
                 matrix, matrix.manifest.split.train, params.imputation.factorisation.training_bins
             )
         ]

@@ -37,7 +37,7 @@ class RunModel:
     size : int
         Numbers per bin in the embedding.
     margin : int
-        Bins on either side after which where a stretch begins and ends no longer matters.
+        Bins on either side after which where a bin range begins and ends no longer matters.
     frame : int
         Bins per frame; what is run begins with one.
     """

@@ -71,8 +71,8 @@ def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[Bi
     """
     size = min(BLOCK_BINS, bins_per_chromosome)
     chosen: list[BinRange] = []
-    for chrom, stretches in ranges.items():
-        blocks = [block for begin, last in stretches for block in equal_parts(chrom, begin, last, size)]
+    for chrom, bin_ranges in ranges.items():
+        blocks = [block for begin, last in bin_ranges for block in equal_parts(chrom, begin, last, size)]
         wanted = round(bins_per_chromosome * len(blocks) / max(sum(block.bins for block in blocks), 1))
         if len(blocks) > wanted:
             # The middle of each of so many equal parts of the list.
@@ -83,7 +83,7 @@ def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[Bi
 
 
 def equal_parts(chrom: str, first: int, last: int, size: int) -> list[BinRange]:
-    """A stretch cut into parts of about a size, of equal length: a short rest would be a poor sample by itself."""
+    """A bin range cut into parts of about a size, of equal length: a short rest would be a poor sample by itself."""
     parts = max(1, round((last - first) / size))
     edges = np.linspace(first, last, parts + 1).round().astype(int).tolist()
     return [BinRange(chrom, begin, end) for begin, end in pairwise(edges)]

@@ -39,7 +39,7 @@ from epilstm.store.manifests import (
     scaler_digest,
     write_manifest,
 )
-from epilstm.store.matrix_writing import MatrixWriter, Shard, require_files, shards_of, workers_within
+from epilstm.store.matrix_writing import MatrixShard, MatrixWriter, require_files, shards_of, workers_within
 from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.tracks.identity import TrackSet
 
@@ -206,7 +206,7 @@ def _copy_masks(source: Path, target: Path, manifest: MatrixManifest) -> None:
 @dataclass(frozen=True)
 class _Job:
     writer: MatrixWriter
-    shard: Shard
+    shard: MatrixShard
 
 
 def _do(job: _Job) -> NDArray[np.int64]:
@@ -221,7 +221,7 @@ def _write_matrix(
     finish: Finish,
 ) -> None:
     """Write each of the matrix's arrays that there is a writer for."""
-    shards: list[Shard] = []
+    shards: list[MatrixShard] = []
     for name, writer in writers.items():
         shape = manifest.array_bins(name), len(manifest.tracks)
         shared = name not in manifest.arrays[name]

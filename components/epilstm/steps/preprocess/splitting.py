@@ -1,4 +1,4 @@
-"""What each part of the data is used for: whole chromosomes, or stretches of them."""
+"""What each part of the data is used for: whole chromosomes, or intervals of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from epilstm.errors import GenomeError
 from epilstm.genome.assembly import Assembly, Region, RegionIndex, bins_of, merge
 from epilstm.genome.frames import widen_to_frames
 from epilstm.genome.name_matching import named, those_there
-from epilstm.params import STRETCH, SplitParams
+from epilstm.params import INTERVAL, SplitParams
 from epilstm.store.manifests import USES, SignalManifest, Split, Use
 
 #: Pieces of about equal length that the data are cut into where a share of them is held out: few, so that little of
@@ -57,9 +57,9 @@ def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test:
 def split_regions(
     manifest: SignalManifest, params: SplitParams, frame_bins: int, masks: Masks
 ) -> tuple[Split, dict[Use, int]]:
-    """Say what each stretch of the regions is used for; what is not held out trains.
+    """Say what each interval of the regions is used for; what is not held out trains.
 
-    Stretches begin and end at frames, counted from the chromosome's start: an end that is not one is rounded down.
+    Intervals begin and end at frames, counted from the chromosome's start: an end that is not one is rounded down.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def split_regions(
     Raises
     ------
     GenomeError
-        A stretch is not in the data, overlaps another, or a use would have no data.
+        An interval is not in the data, overlaps another, or a use would have no data.
     """
     frame = frame_bins * manifest.bin_size
     sizes = manifest.chromosome_sizes
@@ -92,8 +92,8 @@ def split_regions(
         assert isinstance(params.test, float)
         held_out = _drawn(regions, sizes, frame, params.validation, params.test, params.seed)
     else:
-        validation = _named_stretches(params.validation, "validation", regions, sizes)
-        test = _named_stretches(params.test, "test", regions, sizes)
+        validation = _named_intervals(params.validation, "validation", regions, sizes)
+        test = _named_intervals(params.test, "test", regions, sizes)
         _require_apart([*validation, *test])
         held_out = {
             "validation": _in_frames(validation, "validation", regions, sizes, frame),
@@ -107,21 +107,21 @@ def split_regions(
         if not sum(count[use]):
             raise GenomeError(
                 f"preprocess.split: no bin with data is left for {'training' if use == 'train' else use}; give other "
-                "stretches, shares or another seed"
+                "intervals, shares or another seed"
             )
     assembly = Assembly(manifest.assembly, sizes)
     places = {use: [str(region) for region in merge(found[use], assembly)] for use in USES}
     return Split(**places), {use: sum(count[use]) for use in USES}
 
 
-def _named_stretches(
+def _named_intervals(
     places: Sequence[str], use: Use, regions: Sequence[Region], sizes: Mapping[str, int]
 ) -> list[Region]:
-    """Return stretches that a user names."""
+    """Return intervals that a user names."""
     found: list[Region] = []
     for place in places:
         where = f"preprocess.split.{use}: {place}"
-        form = None if place in sizes else STRETCH.fullmatch(place)
+        form = None if place in sizes else INTERVAL.fullmatch(place)
         chrom = place if form is None else form["chrom"]
         if chrom not in sizes:
             known = those_there(chrom, dict.fromkeys(region.chrom for region in regions))
@@ -139,18 +139,18 @@ def _named_stretches(
 
 
 def _in_frames(
-    stretches: Sequence[Region], use: Use, regions: Sequence[Region], sizes: Mapping[str, int], frame: int
+    intervals: Sequence[Region], use: Use, regions: Sequence[Region], sizes: Mapping[str, int], frame: int
 ) -> list[Region]:
-    """Return stretches in whole frames, as far as they lie in the regions."""
+    """Return intervals in whole frames, as far as they lie in the regions."""
     found: list[Region] = []
     index = RegionIndex(regions)
-    for stretch in stretches:
-        last = stretch.end if stretch.end == sizes[stretch.chrom] else stretch.end // frame * frame
-        wanted = Region(stretch.chrom, stretch.start // frame * frame, last)
+    for interval in intervals:
+        last = interval.end if interval.end == sizes[interval.chrom] else interval.end // frame * frame
+        wanted = Region(interval.chrom, interval.start // frame * frame, last)
         inside = [each for region in index.overlapping(wanted) if (each := region.overlap(wanted)) is not None]
         if not inside:
             raise GenomeError(
-                f"preprocess.split.{use}: {stretch}: no region of the data lies there in whole frames of {frame:,} bp"
+                f"preprocess.split.{use}: {interval}: no region of the data lies there in whole frames of {frame:,} bp"
             )
         found += inside
     return found
@@ -172,7 +172,7 @@ def _drawn(
     edges = np.linspace(0, frames.sum(), pieces + 1).round().astype(int)
     starts = np.concatenate([[0], np.cumsum(frames)])
 
-    def stretches(numbers: Sequence[int]) -> list[Region]:
+    def intervals(numbers: Sequence[int]) -> list[Region]:
         found = []
         for number in sorted(numbers):
             begin = np.searchsorted(starts, edges[number], "right") - 1
@@ -185,14 +185,14 @@ def _drawn(
                 found.append(Region(region.chrom, start, end))
         return found
 
-    return {"validation": stretches(order[: counts[0]]), "test": stretches(order[counts[0] : sum(counts)])}
+    return {"validation": intervals(order[: counts[0]]), "test": intervals(order[counts[0] : sum(counts)])}
 
 
-def _require_apart(stretches: Sequence[Region]) -> None:
-    ordered = sorted(stretches)
+def _require_apart(intervals: Sequence[Region]) -> None:
+    ordered = sorted(intervals)
     for one, other in pairwise(ordered):
         if one.chrom == other.chrom and other.start < one.end:
-            raise GenomeError(f"preprocess.split: {one} and {other} overlap; hold out each stretch once")
+            raise GenomeError(f"preprocess.split: {one} and {other} overlap; hold out each interval once")
 
 
 def _without(regions: Sequence[Region], held_out: Sequence[Region]) -> list[Region]:

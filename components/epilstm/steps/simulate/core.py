@@ -199,7 +199,7 @@ def pair_lines(seed: int, cell_types: list[str], landscapes: dict[str, Landscape
 
 
 def label_bin_lines(chrom: str, values: list[str]) -> list[str]:
-    """BED lines of consecutive stretches of `LABEL_BINS` with a value each."""
+    """BED lines of consecutive intervals of `LABEL_BINS` with a value each."""
     return [f"{chrom}\t{i * LABEL_BINS}\t{(i + 1) * LABEL_BINS}\t{value}" for i, value in enumerate(values)]
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from epilstm.steps.simulate.landscape import GRID, Domain, Element, Landscape, State, domain_length
 
-#: Labelled stretch (bp) of frequently interacting regions and replication timing.
+#: Labelled interval (bp) of frequently interacting regions and replication timing.
 LABEL_BINS = 10_000
 #: Share of positives among frequently interacting regions and among promoter-enhancer pairs.
 FIRE_POSITIVES, PAIR_POSITIVES = 0.15, 0.2
@@ -102,7 +102,7 @@ def promoter_enhancer_pairs(rng: np.random.Generator, landscape: Landscape, cell
 
 
 def frequently_interacting_regions(rng: np.random.Generator, landscape: Landscape, cell_type: int) -> NDArray[np.int64]:
-    """Label (0 or 1) of each whole stretch of `LABEL_BINS`: 1 for those richest in active enhancers, up to noise."""
+    """Label (0 or 1) of each whole interval of `LABEL_BINS`: 1 for those richest in active enhancers, up to noise."""
     state, strength = landscape.state[cell_type], landscape.strength[cell_type]
     weight = strength * ((state == State.ACTIVE_ENHANCER) + 0.4 * (state == State.ACTIVE_PROMOTER))
     density = _mean_per_label_bin(landscape, weight)
@@ -112,7 +112,7 @@ def frequently_interacting_regions(rng: np.random.Generator, landscape: Landscap
 
 
 def replication_timing(rng: np.random.Generator, landscape: Landscape, cell_type: int) -> NDArray[np.float64]:
-    """Replication timing of each whole stretch of `LABEL_BINS`: early (above 0) in active domains, with soft edges."""
+    """Replication timing of each whole interval of `LABEL_BINS`: early (above 0) in active domains, with soft edges."""
     active = (landscape.domain[cell_type] == Domain.ACTIVE)[landscape.domain_at(landscape.start)]
     level = _mean_per_label_bin(landscape, np.where(active, 1.0, -1.0))
     reach = 0.25 * domain_length(landscape.length) / LABEL_BINS

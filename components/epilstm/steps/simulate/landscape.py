@@ -31,7 +31,7 @@ DOMAIN_SWITCH, GENE_SWITCH, ENHANCER_SWITCH = 0.15, 0.2, 0.45
 
 
 class Domain(IntEnum):
-    """Large-scale state of a stretch of a chromosome."""
+    """Large-scale state of an interval of a chromosome."""
 
     ACTIVE = 0
     POLYCOMB = 1

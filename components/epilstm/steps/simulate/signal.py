@@ -20,7 +20,7 @@ from epilstm.steps.simulate.landscape import GRID, Landscape
 FRAGMENT = 200
 #: Shortest and longest run of equal signal (bp).
 RUN = (20, 60)
-#: Share of a chromosome that no read can be mapped to, beside its first stretch, and typical length of a gap (bp).
+#: Share of a chromosome that no read can be mapped to, beside its first interval, and typical length of a gap (bp).
 UNMAPPABLE, GAP = 0.02, 1_500
 #: Share of runs at which a gap begins that is the track's own, and how many runs it takes at most.
 DROPOUT, DROPOUT_RUNS = 0.004, 5
@@ -131,7 +131,7 @@ def simulate_track(
 
 
 def expected_fold(landscape: Landscape, cell_type: int, assay: str, efficiency: float) -> NDArray[np.float64]:
-    """Reads expected over background in every stretch of `GRID` bp."""
+    """Reads expected over background in every interval of `GRID` bp."""
     enrichment = ENRICHMENT[assay]
     level = np.array(enrichment.fold)[landscape.state[cell_type]]
     strength = np.where(landscape.active[cell_type], landscape.strength[cell_type], 1.0)
@@ -142,7 +142,7 @@ def expected_fold(landscape: Landscape, cell_type: int, assay: str, efficiency: 
 
 
 def draw_gaps(rng: np.random.Generator, length: int) -> NDArray[np.int64]:
-    """Stretches that no read maps to, (gap, 2) starts and ends (bp), sorted, not overlapping.
+    """Intervals that no read maps to, (gap, 2) starts and ends (bp), sorted, not overlapping.
 
     The first half per cent of a chromosome is one, as the unsequenced ends of real ones are.
     """

@@ -1,4 +1,4 @@
-"""Training of the context level: an autoencoder of frames' tokens, over stretches of some hundred frames.
+"""Training of the context level: an autoencoder of frames' tokens, over bin ranges of some hundred frames.
 
 A frame's code is trained to reproduce the frame's own token and the mean signal around it (`ContextTargets`). Errors
 are means over a part's columns, summed over parts, the own token counted `OWN_WEIGHT` times.
