@@ -93,7 +93,7 @@ def test_an_experiment_that_fails_is_told_and_the_others_run(project: Path) -> N
     done = study(project, "run", "layers", "--only", "one", "--seeds", "13,2")
     assert done.stdout.splitlines() == ["layers-one-13: failed", "layers-one-2: done"]
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: failed, as dvc says above: layers-one-13; mend that")
+    assert done.stderr.splitlines()[-1].startswith("error: failed, as dvc says above: layers-one-13; fix that")
 
 
 def test_what_ran_with_other_params_is_replaced_if_asked(project: Path) -> None:
