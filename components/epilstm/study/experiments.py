@@ -66,9 +66,9 @@ def open_project(root: Path) -> Repository:
 
 def kept(repository: Repository) -> dict[str, Kept]:
     """Experiments that there are, by name; of several of one name the newest."""
-    told = repository.git("for-each-ref", "--sort=committerdate", "--format=%(objectname) %(refname)", "refs/exps")
+    refs = repository.git("for-each-ref", "--sort=committerdate", "--format=%(objectname) %(refname)", "refs/exps")
     found: dict[str, Kept] = {}
-    for line in told.splitlines():
+    for line in refs.splitlines():
         commit, _, reference = line.partition(" ")
         if matched := REFERENCE.fullmatch(reference):
             found[matched[3]] = Kept(matched[3], commit, matched[1] + matched[2])

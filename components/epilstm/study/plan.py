@@ -147,13 +147,13 @@ def effective_params(root: Path, overrides: Sequence[str], where: str) -> Sectio
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PARAMS_FILE
         shutil.copyfile(root / PARAMS_FILE, path)
-        with _told(where, InvalidArgumentError):
+        with _faults_named(where, InvalidArgumentError):
             apply_overrides(path, [f"++{override}" for override in overrides])
         return checked_sections(read_sections(path), where)
 
 
 @contextmanager
-def _told(where: str, kind: type[Exception]) -> Iterator[None]:
+def _faults_named(where: str, kind: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kind as error:
