@@ -1,11 +1,13 @@
 """Training with a context level, by the command."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import load_model
@@ -163,3 +165,16 @@ def test_neighbours_farther_than_a_step_are_refused(matrix, tmp_path, capsys):
     with pytest.raises(SystemExit):
         train(matrix, tmp_path / "run", neighbour_bins=100)
     assert "train.neighbour_bins (100) must be less than the 100 bins of a step" in capsys.readouterr().err
+
+
+def test_training_frames_without_data_are_refused(matrix, tmp_path, capsys):
+    copy = shutil.copytree(matrix, tmp_path / "matrix")
+    masks = zarr.open_group(copy / "mask.zarr")
+    masks["chr1"][:] = False
+    masks["chr1"][2_490:2_500] = True  # the end of a region: none of the few frames that are trained on
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["bins_with_data"]["chr1"] = 10
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SystemExit):
+        train(copy, tmp_path / "run", **CONTEXT, train_bins=1, streams=1)
+    assert "has data; raise train.train_bins (1), or set train.context_size to 0" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from epilstm.console import Progress as ProgressBar
 from epilstm.console import log
-from epilstm.errors import LossNotFiniteError
+from epilstm.errors import DataError, LossNotFiniteError
 from epilstm.genome.bin_range import BinRange
 from epilstm.model.context import ContextLevel
 from epilstm.model.folder import ContextSummary
@@ -122,6 +122,8 @@ def train_context(
 
     Raises
     ------
+    DataError
+        No training frame has data.
     LossNotFiniteError
         The loss is not finite.
     KeyboardInterrupt
@@ -134,6 +136,11 @@ def train_context(
     _standardise(level, tokens)
     training, validation = (_by_length(level, part, device) for part in (tokens, held_out))
     frames = sum(int(part.mask.sum()) for part in training)
+    if not frames:
+        raise DataError(
+            f"none of the frames that the context level would be trained on has data; raise train.train_bins "
+            f"({params.train_bins}), or set train.context_size to 0"
+        )
     log.info(f"context level: {frames:,} frames of {frame_bins} bins, {level.token_mean.numel()} columns")
 
     around = _context_targets(level, params, run, training)
