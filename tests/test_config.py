@@ -113,7 +113,7 @@ def test_an_unknown_nested_key_is_named_with_its_path_and_its_siblings(tmp_path)
     message = refusal(tmp_path, "evaluate: {classifier: {tree: 3}}\n", "evaluate")
     assert message == (
         ": evaluate.classifier.tree: unknown key; "
-        "keys are kind, trees, learning_rate, depth, histogram_bins, early_stopping_rounds"
+        "keys are kind, penalty, trees, learning_rate, depth, histogram_bins, early_stopping_rounds"
     )
 
 

@@ -306,9 +306,9 @@ def test_windows_of_scaffolds_are_pooled_without_a_pass_over_all_regions_for_eac
 ) -> None:
     matrix = Matrix(made[0] / "matrix")
     listed, cut = [], []
-    region_list, cut_one = Manifest.region_list, Matrix._cut
+    region_list, cut_one = Manifest.region_list, Matrix.cut
     monkeypatch.setattr(Manifest, "region_list", lambda *given: listed.append(given) or region_list(*given))
-    monkeypatch.setattr(Matrix, "_cut", lambda *given: cut.append(given) or cut_one(*given))
+    monkeypatch.setattr(Matrix, "cut", lambda *given: cut.append(given) or cut_one(*given))
     windows = one_window_each(NAMES[::-1])
     features = pooled_features(RawTracks(matrix), matrix, windows, ["mean"])
     assert np.array_equal(bins_with_data(matrix, windows), np.full(SCAFFOLDS, 4))

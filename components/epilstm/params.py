@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
@@ -249,11 +249,31 @@ class FoldParams(Section):
     count: Annotated[int, Field(ge=2, le=50)] = Field(5, description="folds")
 
 
+ClassifierKind = Literal["xgboost", "logistic", "random_forest"]
+
+
+def _kinds(value: Any) -> ClassifierKind | list[ClassifierKind]:
+    """Check one kind of classifier, or a list of several."""
+    allowed, listed = get_args(ClassifierKind), value if isinstance(value, list) else [value]
+    if not listed or any(each not in allowed for each in listed):
+        raise ValueError(f"input should be {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, or a list of these")
+    if len(set(listed)) < len(listed):
+        raise ValueError("a kind is listed twice")
+    return value  # type: ignore[no-any-return]
+
+
 class ClassifierParams(Section):
     """What learns from features, the same for every representation; levels are learnt by the regressor of its kind."""
 
-    kind: Literal["xgboost", "logistic", "random_forest"] = Field(
-        "xgboost", description="boosted trees, a linear model on standardised features (ridge for levels), or a forest"
+    kind: Annotated[ClassifierKind | list[ClassifierKind], PlainValidator(_kinds)] = Field(
+        "xgboost",
+        description="boosted trees, a linear model on standardised features (logistic; ridge for levels), or a forest; "
+        "or a list of several, of which the first makes the main tables and the gate",
+    )
+    penalty: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="strength of the linear model's L2 penalty; auto chooses it in each fold by whole groups held back "
+        "from training, which is fair to representations of any size",
     )
     trees: PositiveInt = Field(100, description="boosting rounds at most; trees of a forest")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="shrinkage of boosting")
@@ -262,6 +282,47 @@ class ClassifierParams(Section):
     early_stopping_rounds: NonNegativeInt = Field(
         0, description="rounds of boosting without a better loss on held-back groups before stopping; 0 never stops"
     )
+
+    @property
+    def kinds(self) -> list[ClassifierKind]:
+        """The kinds asked for, the main one first."""
+        return self.kind if isinstance(self.kind, list) else [self.kind]
+
+    def of_kind(self, kind: ClassifierKind) -> ClassifierParams:
+        """The same settings with one kind."""
+        return self.model_copy(update={"kind": kind})
+
+
+class CrossFitParams(Section):
+    """Groups of chromosomes, each scored by what was fitted and trained without it, so that all labels count."""
+
+    groups: NonNegativeInt | list[Annotated[list[ChromosomeName], Field(min_length=1)]] = Field(
+        0,
+        description="groups of chromosomes: lists of names, or how many groups of about equal size to make (as many as "
+        "there are chromosomes leaves each out once); PCA, NMF and probes are fitted without the group that they "
+        "score; 0 does not cross-fit",
+    )
+    models: list[str] = Field(
+        default=[],
+        description="model folders, one per group, each trained without its chromosomes; without them, all groups are "
+        "embedded by --model, and the results say which chromosomes it was trained on",
+    )
+
+    @model_validator(mode="after")
+    def _groups_apart(self) -> CrossFitParams:
+        if isinstance(self.groups, list):
+            names = [name for group in self.groups for name in group]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"groups: {twice[0]} is listed twice")
+        count = self.groups if isinstance(self.groups, int) else len(self.groups)
+        if count == 1 or self.groups == []:
+            raise ValueError("groups: at least two are needed: each is scored by what the others teach")
+        if self.models and len(self.models) != count:
+            raise ValueError(
+                f"models: {len(self.models)} models for {count} groups; give one per group, in their order"
+            )
+        return self
 
 
 #: What is compared unless the params say otherwise: the embedding, and baselines of equal size and reach.
@@ -310,8 +371,9 @@ class EvaluateParams(Section):
         min_length=1,
         description="what is compared: embedding, bin_code, context_code, raw, means, pca, pca_varimax, nmf, "
         "untrained, majority; pca, pca_varimax and nmf have the size of the embedding, or their own; means are over so "
-        "many base pairs on either side (means:20k,100k), or as far as the context level was taught; pca is of the "
-        "tracks, or of what is in brackets (pca:24(raw+means)); + puts numbers side by side (pca:12+context_code)",
+        "many base pairs on either side (means:20k,1M), or as far as the context level was taught; pca and nmf are of "
+        "the tracks, or of what is in brackets (pca:24(raw+means)); own(raw+means) is of the tracks of the task's own "
+        "cell type; + puts numbers side by side (pca:12+context_code)",
     )
     also: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
         default={}, description="other models' embeddings of the same matrix to compare: name and dataset folder"
@@ -325,7 +387,24 @@ class EvaluateParams(Section):
     context_bp: PositiveInt = Field(10_000, description="how far context widens a window on either side (bp)")
     pair_distance: bool = Field(False, description="the distance between a pair's windows is a feature, too")
     folds: FoldParams = FoldParams()
+    cross_fit: CrossFitParams = CrossFitParams()
     classifier: ClassifierParams = ClassifierParams()
+    label_budgets: list[PositiveInt] = Field(
+        default=[], description="also learn from so many labelled examples only, drawn at random, as [100, 1000]"
+    )
+    label_draws: Annotated[int, Field(ge=1, le=100)] = Field(
+        5, description="draws of the examples of each label budget; scores are means over them"
+    )
+    blocks_bp: Annotated[int, Field(ge=10_000)] = Field(
+        500_000,
+        description="length of the blocks of genome that the bootstrap resamples, and within which scores within "
+        "blocks are taken (bp)",
+    )
+    reconstruction_bins: Annotated[int, Field(ge=1_000)] = Field(
+        2_000_000,
+        description="bins of the test chromosomes that reconstruction is scored on, and of the training chromosomes "
+        "that PCA and NMF are fitted on, at most, spread over them",
+    )
     bootstrap: Annotated[int, Field(ge=10, le=100_000)] = Field(1000, description="bootstrap resamples")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="confidence of the intervals")
     leak: bool = Field(False, description="show by how much random folds would flatter the embedding and raw tracks")
@@ -342,7 +421,8 @@ class EvaluateParams(Section):
     @model_validator(mode="after")
     def _consistent(self) -> EvaluateParams:
         names = list(map(str, self.representations))
-        for key, listed in {"representations": names, "pooling": self.pooling}.items():
+        budgets = list(map(str, self.label_budgets))
+        for key, listed in {"representations": names, "pooling": self.pooling, "label_budgets": budgets}.items():
             twice = sorted({name for name in listed if listed.count(name) > 1})
             if twice:
                 raise ValueError(f"{key}: {twice[0]} is listed twice")
@@ -356,6 +436,10 @@ class EvaluateParams(Section):
         taken = sorted(set(self.also) & set(PARTS))
         if taken:
             raise ValueError(f"also: {taken[0]} is the name of a representation of evaluate's own; choose another")
+        if self.cross_fit.groups and (self.folds.by != "chromosome" or self.leak):
+            raise ValueError(
+                "cross_fit holds out its groups of chromosomes; set folds.by to chromosome and leak to false"
+            )
         if self.leak and self.folds.by == "random":
             raise ValueError("leak compares random folds with grouped ones; set folds.by to chromosome or region")
         return self

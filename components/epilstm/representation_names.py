@@ -2,6 +2,7 @@
 
 ``means:20k,100k`` are the means of the tracks over so many base pairs on either side, ``pca:24(raw+means:20k,100k)``
 the principal components of both; without distances they reach as far as the model's context was taught.
+``own(raw+means:20k,1M)`` is the same of the tracks of the task's own cell type alone.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ PARTS = (
     "context_code",
     "pca_varimax",
     "means",
+    "own",
 )
-#: What a PCA can be of, in brackets; without them it is of the tracks.
+#: What a PCA or a factorisation can be of, in brackets; without them it is of the tracks.
 TRACK_PARTS = ("raw", "means")
+#: What can be of the tracks of the task's own cell type alone.
+OWN_PARTS = (*TRACK_PARTS, "pca", "nmf")
+#: Parts that take brackets, and what may stand in them.
+BRACKETS = {"pca": TRACK_PARTS, "nmf": TRACK_PARTS, "own": OWN_PARTS}
 #: Parts that take a size after a colon; without one they have the embedding's.
 SIZED = ("pca", "nmf", "pca_varimax")
 #: Parts that are predictions already, so that nothing can be put beside them.
@@ -43,8 +49,9 @@ FARTHEST = 10_000_000
 class Part:
     """One of `PARTS`, with the size asked for; None stands for the embedding's.
 
-    `distances` are those of means, in base pairs, rising; none stand for those that the embedding sees. `of` is what a
-    PCA is of; None stands for the tracks.
+    `distances` are those of means, in base pairs, rising; none stand for those that the embedding sees. `of` is what
+    stands in brackets: what a PCA or a factorisation is of (None stands for the tracks), or what is made of the tracks
+    of the task's own cell type.
     """
 
     kind: str
@@ -112,14 +119,17 @@ def _parse_part(text: str) -> Part:
     if found is None or kind not in PARTS:
         raise ValueError(
             f"unknown part '{kind}'; there are {', '.join(PARTS)}, a size after {', '.join(SIZED[:-1])} and "
-            f"{SIZED[-1]} (pca:12), distances after means (means:20k,100k), what it is of in brackets after pca "
-            "(pca:12(raw+means)), and sums (pca:12+context_code)"
+            f"{SIZED[-1]} (pca:12), distances after means (means:20k,100k), what it is of in brackets after pca and "
+            "nmf (pca:12(raw+means)), own(...) for the tracks of the task's own cell type, and sums "
+            "(pca:12+context_code)"
         )
-    if found["bracket"] is not None and kind != "pca":
-        raise ValueError(f"{kind} is of nothing in brackets; pca is, as in pca:12(raw+means)")
+    if found["bracket"] is not None and kind not in BRACKETS:
+        raise ValueError(f"{kind} is of nothing in brackets; {', '.join(BRACKETS)} are, as in pca:12(raw+means)")
+    if kind == "own" and found["bracket"] is None:
+        raise ValueError("own: expected brackets, such as own(raw+means:20k,1M)")
     if kind == "means":
         return Part(kind, distances=() if found["sized"] is None else _distances(found["size"]))
-    of = None if found["bracket"] is None else _inner(found["inner"])
+    of = None if found["bracket"] is None else _inner(kind, found["inner"])
     if found["sized"] is None:
         return Part(kind, of=of)
     if kind not in SIZED:
@@ -156,12 +166,24 @@ def _distances(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _inner(text: str) -> RepresentationName:
-    name = parse_name(text)
-    others = [part.kind for part in name.parts if part.kind not in TRACK_PARTS]
+def _inner(kind: str, text: str) -> RepresentationName:
+    name, allowed = parse_name(text), BRACKETS[kind]
+    others = [part.kind for part in name.parts if part.kind not in allowed]
+    if others == ["own"] and kind != "own":
+        raise ValueError(f"{kind}: write own around it, as in own({kind}:12(raw+means))")
     if others:
-        raise ValueError(f"pca is of {' and '.join(TRACK_PARTS)}, not of {others[0]}")
+        raise ValueError(f"{kind} is of {', '.join(allowed[:-1])} and {allowed[-1]}, not of {others[0]}")
     return name
+
+
+def is_own(name: RepresentationName) -> bool:
+    """Whether a part is of the task's own cell type, so that the representation differs between cell types."""
+    return any(part.kind == "own" for part in name.parts)
+
+
+def has_brackets(name: RepresentationName) -> bool:
+    """Whether a part is of something in brackets."""
+    return any(part.of is not None for part in name.parts)
 
 
 def has_means(name: RepresentationName) -> bool:

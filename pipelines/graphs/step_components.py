@@ -174,7 +174,7 @@ def plan_component(image: str, also: Collection[str]) -> ContainerComponent:
 _PART_TEXT = "One part of it, into the work folder."
 
 #: Optional inputs that every pipeline gives; the empty string, or an empty folder, stands for none.
-_GIVEN = {"regions", "blacklist", "tasks", "labels", "evaluation", "champion"}
+_GIVEN = {"regions", "blacklist", "embeddings", "tasks", "labels", "evaluation", "champion"}
 
 
 def _input_annotation(port: Port, form: Form) -> Any:

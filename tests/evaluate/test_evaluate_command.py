@@ -226,11 +226,11 @@ def refused(tiny: TinyEvaluation, out: Path, **inputs: Path) -> str:
     return str(told.value)
 
 
-def test_a_model_of_another_matrix_is_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
-    foreign = changed(tiny.folder / "model", tmp_path / "model", "matrix_fingerprint", "0" * 64)
+def test_a_model_of_other_bins_is_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    foreign = changed(tiny.folder / "model", tmp_path / "model", "bin_size", 50)
     message = refused(tiny, tmp_path / "out", model=foreign)
-    assert f"{foreign}: this model was trained on another matrix than {tiny.folder / 'matrix'}" in message
-    assert "run train, export and embed again" in message
+    assert f"{foreign}: the model does not take the matrix {tiny.folder / 'matrix'}: bins are 25 bp" in message
+    assert "epilstm preprocess --encoder" in message
 
 
 def test_embeddings_by_another_model_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_model_of_perfectly_correlated_tracks_imputes_better_than_the_mean_of_
     found = score_imputation(
         matrix,
         NetworkImputer(reconstruct, 50, SCALER),
-        training_moments(matrix, lambda bins: None),
+        training_moments(matrix, matrix.blocks(matrix.manifest.split.train), lambda bins: None),
         3,
         GeneRegions([], 25),
         parameters(factorisation=FactorisationParams(enabled=False)),
@@ -200,7 +200,7 @@ def test_a_model_of_perfectly_correlated_tracks_imputes_better_than_the_mean_of_
 
 def test_imputation_is_the_same_every_time_and_names_the_methods_that_ran(tiny: TinyEvaluation) -> None:
     matrix = Matrix(tiny.folder / "matrix")
-    moments = training_moments(matrix, lambda bins: None)
+    moments = training_moments(matrix, matrix.blocks(matrix.manifest.split.train), lambda bins: None)
 
     def judged() -> str:
         model = NetworkImputer(lambda shown: shown, 50, SCALER)
@@ -214,7 +214,7 @@ def test_imputation_is_the_same_every_time_and_names_the_methods_that_ran(tiny: 
 
 def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation) -> None:
     matrix = Matrix(tiny.folder / "matrix")
-    moments = training_moments(matrix, lambda bins: None)
+    moments = training_moments(matrix, matrix.blocks(matrix.manifest.split.train), lambda bins: None)
     split = matrix.manifest.split
     assert split.test != split.validation
     for kind, chromosomes in (("test", split.test), ("validation", split.validation)):

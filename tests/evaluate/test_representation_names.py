@@ -15,7 +15,17 @@ def representations(*names: object) -> EvaluateParams:
 
 def test_a_name_is_its_parts_and_their_sizes() -> None:
     assert parse_name("nmf:12+context_code") == RepresentationName((Part("nmf", 12), Part("context_code")))
-    for name in (*PARTS, "pca:1", "pca_varimax:12", "raw+context_code", "pca:12+nmf+untrained"):
+    bare = [name for name in PARTS if name != "own"]
+    for name in (
+        *bare,
+        "own(raw)",
+        "nmf:3(raw+means:5k)",
+        "own(pca:2(raw+means:1M)+nmf)+raw",
+        "pca:1",
+        "pca_varimax:12",
+        "raw+context_code",
+        "pca:12+nmf+untrained",
+    ):
         assert str(parse_name(name)) == name
     assert known_name("wider") is None
 
@@ -74,7 +84,11 @@ def test_a_pca_of_as_many_components_as_numbers_is_left_out_and_the_reason_said(
         ("means:20k,20000", "means: a distance is listed twice"),
         ("means:20kb", "means: expected distances of at most 10M base pairs"),
         ("means:20M", "means: expected distances of at most 10M base pairs"),
-        ("nmf(raw+means)", "nmf is of nothing in brackets; pca is, as in pca:12(raw+means)"),
+        ("raw(means)", "raw is of nothing in brackets; pca, nmf, own are, as in pca:12(raw+means)"),
+        ("own", "own: expected brackets, such as own(raw+means:20k,1M)"),
+        ("own:3(raw)", "own takes no size; pca, nmf and pca_varimax do"),
+        ("own(embedding)", "own is of raw, means, pca and nmf, not of embedding"),
+        ("pca:3(own(raw))", "pca: write own around it, as in own(pca:12(raw+means))"),
         ("pca:12(raw+nmf)", "pca is of raw and means, not of nmf"),
         ("pca:12(raw", "unknown part 'pca:12(raw'"),
     ],

@@ -24,11 +24,11 @@ from epilstm.representations.features import (
     SideBySide,
     pooled_features,
 )
-from epilstm.representations.pca import fit_pca
+from epilstm.representations.nmf import Nmf, fit_nmf
+from epilstm.representations.pca import Pca, fit_pca
 from epilstm.representations.pooling import WindowTable
-from epilstm.steps.evaluate.compared import fit_wide
+from epilstm.steps.evaluate.compared import Fitted, Ingredients, as_they_are, fit_wide
 from epilstm.steps.evaluate.reconstruction import (
-    readout_blocks,
     reconstruction_score,
     score_reconstruction,
     training_moments,
@@ -125,9 +125,22 @@ def test_means_are_those_of_the_bins_with_data_around_within_the_region(tiny: Ti
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+def ingredients_of(matrix: Matrix) -> Ingredients:
+    raw, pca = RawTracks(matrix), fit_pca(training_moments(matrix, matrix.blocks(SPLIT.train), lambda bins: None))
+    columns = {"A": np.array([0, 1, 2]), "B": np.array([3, 4, 5])}
+    return Ingredients(matrix, as_they_are, len(TRACKS), raw, raw, EMBEDDING_SIZE, Fitted(pca, {}, {}), columns)
+
+
+def fit_factors(rows: np.ndarray, tracks: np.ndarray, size: int) -> Nmf:
+    """Each column lifted by the number of its track plus 5, so that none is below 0."""
+    return fit_nmf(rows, tracks.astype(np.float32) + 5, size, 1)
+
+
 def test_a_pca_of_tracks_and_means_is_that_of_their_standardised_columns(matrix: Matrix) -> None:
     blocks = matrix.blocks(SPLIT.train)
-    [pca] = fit_wide([parse_name("pca:4(raw+means:250,2k)")], matrix, blocks).values()
+    name = parse_name("pca:4(raw+means:250,2k)")
+    [pca] = fit_wide([name], ingredients_of(matrix), blocks, fit_factors).values()
+    assert isinstance(pca, Pca)
     whole = SideBySide([RawTracks(matrix), Means(matrix, lambda rows: rows, len(TRACKS), [10, 80])])
     rows = np.concatenate([whole.block(block)[matrix.mask(block)] for block in blocks]).astype(np.float64)
     standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
@@ -180,7 +193,7 @@ def test_the_last_frame_may_reach_past_the_chromosomes_end_where_no_embeddings_a
 
 
 def test_pca_is_fitted_on_the_training_chromosomes_alone(tiny: TinyEvaluation, matrix: Matrix) -> None:
-    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    pca = fit_pca(training_moments(matrix, matrix.blocks(SPLIT.train), lambda bins: None))
     reference = PCA(2).fit(with_data(tiny, SPLIT.train))
     block = BinRange("chr5", 100, 300)
     found = PrincipalComponents(matrix, pca, 2).block(block)
@@ -189,17 +202,19 @@ def test_pca_is_fitted_on_the_training_chromosomes_alone(tiny: TinyEvaluation, m
 
 
 def test_pca_of_more_dimensions_than_tracks_keeps_them_all(matrix: Matrix) -> None:
-    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    pca = fit_pca(training_moments(matrix, matrix.blocks(SPLIT.train), lambda bins: None))
     assert PrincipalComponents(matrix, pca, 50).size == len(TRACKS)
 
 
 def test_a_pca_that_gives_all_tracks_back_is_left_out_of_the_reconstruction(
     tiny: TinyEvaluation, matrix: Matrix
 ) -> None:
-    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    pca = fit_pca(training_moments(matrix, matrix.blocks(SPLIT.train), lambda bins: None))
     raw = RawTracks(matrix)
     scaler = load_model(tiny.folder / "model")[1].scaler
-    found = score_reconstruction(matrix, raw, raw, pca, len(TRACKS), lambda bins: None, scaler)
+    found = score_reconstruction(
+        matrix, raw, raw, pca, len(TRACKS), matrix.blocks(SPLIT.test), lambda bins: None, scaler
+    )
     assert list(found.models) == list(found.measures) == ["model", "untrained"]
     assert found.left_out == {"pca": "as many components as there are tracks: that is the raw tracks, rotated"}
     assert [point.size for point in found.pca_curve] == [1, 2, 3, 4, 5]
@@ -211,10 +226,12 @@ def test_reconstruction_equals_computing_it_from_whole_arrays(tiny: TinyEvaluati
     network = untrained_model(manifest)
     untrained = Network(matrix, lambda rows: encode_bins(network, rows), EMBEDDING_SIZE, CONTEXT_BINS)
     model = Network(matrix, lambda rows: reconstruct_bins(trained, rows), len(TRACKS), CONTEXT_BINS)
-    pca = fit_pca(training_moments(matrix, lambda bins: None))
+    pca = fit_pca(training_moments(matrix, matrix.blocks(SPLIT.train), lambda bins: None))
     advanced: list[int] = []
-    found = score_reconstruction(matrix, model, untrained, pca, EMBEDDING_SIZE, advanced.append)
-    assert sum(advanced) == sum(block.bins for block in readout_blocks(matrix) + matrix.blocks(SPLIT.test))
+    found = score_reconstruction(
+        matrix, model, untrained, pca, EMBEDDING_SIZE, matrix.blocks(SPLIT.test), advanced.append
+    )
+    assert sum(advanced) == sum(block.bins for block in matrix.blocks(SPLIT.train) + matrix.blocks(SPLIT.test))
 
     train, truth = with_data(tiny, SPLIT.train), with_data(tiny, SPLIT.test)
     total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)

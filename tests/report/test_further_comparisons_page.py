@@ -4,6 +4,7 @@ from finished_run import TRACKS, reconstruction, task_result
 
 from epilstm.steps.report.further import further_comparisons
 from epilstm.store.evaluation_results import (
+    Comparison,
     CrossCellTask,
     CrossCellTypes,
     Difference,
@@ -19,6 +20,7 @@ from epilstm.store.evaluation_results import (
     RegressionResult,
     RegressionScores,
     RegressionSummary,
+    ScoreWithInterval,
     Transfer,
 )
 
@@ -98,3 +100,30 @@ def test_each_comparison_has_its_sentences_and_a_row_per_task_and_representation
         "LSTM embedding", "raw tracks", "LSTM embedding, other cell types hidden"
     ]  # fmt: skip
     assert [row.own for row in parts[3].rows] == [True, False, False]
+
+
+def test_probes_budgets_and_measures_are_a_table_with_a_column_each() -> None:
+    def compared(
+        measure: str, probe: str, labels: int | None, value: float, between: float | None = None
+    ) -> Comparison:
+        return Comparison(
+            task="timing", measure=measure, probe=probe, labels=labels, draws=1 if labels is None else 5, n=9,
+            clusters=6, between_blocks=between, differences=[],
+            representations={name: ScoreWithInterval(value=value, ci=CI) for name in NAMES},
+        )  # fmt: skip
+
+    found = [
+        compared(measure, probe, labels, 0.125, 0.875 if "blocks" in measure else None)
+        for measure in ("R2", "R2 within blocks")
+        for probe, labels in (("xgboost", None), ("logistic", 100))
+    ]
+    [part] = further_comparisons(results(comparisons=found, blocks_bp=1_000_000))
+    assert part.columns[1:] == ["XGBoost, all labels", "linear, 100 labels"]
+    assert [row.cells[0] for row in part.rows] == [
+        "Timing, R2: LSTM embedding", "Timing, R2: raw tracks", "Timing, R2 within blocks: LSTM embedding",
+        "Timing, R2 within blocks: raw tracks",
+    ]  # fmt: skip
+    assert part.rows[0].cells[1].startswith("0.125 (")
+    assert part.sentences == ["Timing: 88% of the variance lies between blocks."]
+    assert "blocks of 1 Mb" in part.text
+    assert "5 draws" in part.text

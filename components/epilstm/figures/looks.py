@@ -46,6 +46,7 @@ PARTS = {
     "context_code": ("context code", "#7f5aa8"),
     "pca_varimax": ("PCA, varimax", "#8c2d04"),
     "means": ("means", "#8a7a5a"),
+    "own": ("own cell type", "#4a4a4a"),
 }
 
 #: For everything else: sums, PCA of other features than the tracks, and other models' embeddings.
@@ -97,6 +98,8 @@ def _part_label(part: Part) -> str:
     if part.kind == "means":
         return f"{label} ±{', '.join(map(short_distance, part.distances))}" if part.distances else label
     sized = label if part.size is None else f"{label} {part.size}"
+    if part.kind == "own" and part.of is not None:
+        return f"{label}: {' + '.join(map(_part_label, part.of.parts))}"
     return sized if part.of is None else f"{sized} of ({' + '.join(map(_part_label, part.of.parts))})"
 
 

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from epilstm.genome.assembly import Region
 
-#: Lengths (bp) of the intervals that long regions are divided into: those that folds by region hold out, and those that
-#: the bootstrap resamples. The scale is that of replication domains, the broadest feature that the tasks predict.
+#: Length (bp) of the intervals that long regions are divided into by folds by region. The scale is that of replication
+#: domains, the broadest feature that the tasks predict; so is that of the blocks that the bootstrap resamples.
 FOLD_INTERVAL = 1_000_000
-BOOTSTRAP_INTERVAL = 500_000
 
 
 def region_of(

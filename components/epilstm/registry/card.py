@@ -174,6 +174,8 @@ def _evaluation(results: EvaluationResults | None, encoder: EncoderManifest) -> 
         counts = f"{sum(cell.n for cell in cells):,} ({sum(cell.positives for cell in cells):,})"
         scores = [
             _interval(task.summary[each].average_precision, task.summary[each].average_precision_ci)
+            if each in task.summary
+            else ""
             for each in results.representation_order
         ]
         rows.append([name, counts, *scores])

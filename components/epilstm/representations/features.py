@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,11 @@ from epilstm.store.bin_ranges import read_rows
 from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 from epilstm.store.matrix import Matrix
 from epilstm.store.shards import open_bins
+
+#: Means that reach so many frames on either side or more are counted in whole frames.
+FRAMES = 10
+#: Sums of frames that means keep, at most, in bytes.
+KEPT_BYTES = 600_000_000
 
 Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -82,6 +88,9 @@ class BinByBin:
 class Means:
     """Means of the tracks around each bin: over its own and so many bins on either side, as far as its region goes.
 
+    A reach of `FRAMES` frames or more is counted in whole frames around the bin's own: all bins of a frame then have
+    the same mean, and its sums are added up once for the whole region. Shorter reaches are exact to the bin.
+
     Parameters
     ----------
     matrix : Matrix
@@ -95,30 +104,90 @@ class Means:
     def __init__(self, matrix: Matrix, transform: Transform, width: int, reaches: Sequence[int]) -> None:
         self.matrix, self.transform, self.reaches = matrix, transform, list(reaches)
         self.size = width * len(self.reaches)
+        self.frame = matrix.manifest.frame_bins
+        self._sums: dict[BinRange, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """Means over bins with data, reach by reach; 0, the tracks' mean, where there are none."""
-        wide = self.matrix.widened(block, max(self.reaches))
-        known = self.matrix.mask(wide)
-        rows = np.where(known[:, None], self.transform(self.matrix.rows(wide)), 0)
+        short = [reach for reach in self.reaches if reach < FRAMES * self.frame]
+        near = dict(zip(short, self._by_bin(block, short), strict=True))
+        return np.concatenate(
+            [near[reach] if reach in near else self._by_frame(block, reach) for reach in self.reaches], axis=1
+        )
+
+    def _by_bin(self, block: BinRange, reaches: Sequence[int]) -> list[NDArray[np.float32]]:
+        if not reaches:
+            return []
+        wide = self.matrix.widened(block, max(reaches))
+        rows, known = self._known(wide)
         # Sums before each bin: a window of any length is the difference of two of them.
-        sums = np.zeros((len(rows) + 1, rows.shape[1]))
-        np.cumsum(rows, axis=0, dtype=np.float64, out=sums[1:])
-        counts = np.concatenate([[0], np.cumsum(known)])
+        sums, counts = _running(rows), np.concatenate([[0], np.cumsum(known)])
         own = np.arange(block.first - wide.first, block.last - wide.first)
-        found = []
-        for reach in self.reaches:
-            low, high = np.maximum(own - reach, 0), np.minimum(own + reach + 1, len(rows))
-            number = np.maximum(counts[high] - counts[low], 1)
-            found.append(((sums[high] - sums[low]) / number[:, None]).astype(np.float32))
-        return np.concatenate(found, axis=1)
+        return [_between(sums, counts, own - reach, own + reach + 1) for reach in reaches]
+
+    def _by_frame(self, block: BinRange, reach: int) -> NDArray[np.float32]:
+        region = next(
+            each
+            for each in self.matrix.regions_on(block.chrom)
+            if each.first <= block.first and block.last <= each.last
+        )
+        sums, counts = self._of_region(region)
+        frames = np.arange(block.first // self.frame, (block.last - 1) // self.frame + 1)
+        own, far = frames - region.first // self.frame, round(reach / self.frame)
+        means = _between(sums, counts, own - far, own + far + 1)
+        found: NDArray[np.float32] = means[np.arange(block.first, block.last) // self.frame - frames[0]]
+        return found
+
+    def _of_region(self, region: BinRange) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Sums of the tracks, and of bins with data, before each frame of a region."""
+        if region not in self._sums:
+            first = region.first // self.frame
+            frames = (region.last - 1) // self.frame + 1 - first
+            sums, counts = np.zeros((frames, self.size // len(self.reaches))), np.zeros(frames, np.int64)
+            for block in self.matrix.cut(region):
+                rows, known = self._known(block)
+                edges = np.arange(block.first // self.frame, (block.last - 1) // self.frame + 1) * self.frame
+                starts = np.maximum(edges - block.first, 0)
+                place = slice(edges[0] // self.frame - first, edges[-1] // self.frame - first + 1)
+                sums[place] += np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
+                counts[place] += np.add.reduceat(known, starts, dtype=np.int64)
+            kept = sum(each.nbytes for each, _ in self._sums.values())
+            if kept + sums.nbytes > KEPT_BYTES:
+                self._sums.clear()
+            self._sums[region] = _running(sums), np.concatenate([[0], np.cumsum(counts)])
+        return self._sums[region]
+
+    def _known(self, block: BinRange) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Rows of a block, 0 in bins without data, and which bins have data."""
+        known = self.matrix.mask(block)
+        return np.where(known[:, None], self.transform(self.matrix.rows(block)), np.float32(0)), known
+
+
+def _running(rows: NDArray) -> NDArray[np.float64]:
+    """Sums before each row, and of all rows."""
+    sums = np.zeros((len(rows) + 1, rows.shape[1]))
+    np.cumsum(rows, axis=0, dtype=np.float64, out=sums[1:])
+    return sums
+
+
+def _between(
+    sums: NDArray[np.float64], counts: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Means from row `low` to before `high`, as far as there are rows."""
+    low, high = np.maximum(low, 0), np.minimum(high, len(counts) - 1)
+    number = np.maximum(counts[high] - counts[low], 1)
+    means: NDArray[np.float32] = ((sums[high] - sums[low]) / number[:, None]).astype(np.float32)
+    return means
 
 
 class Transformed:
-    """A function of another representation's values at each bin."""
+    """A function of another representation's values at each bin.
 
-    def __init__(self, whole: Representation, transform: Transform, size: int) -> None:
-        self.whole, self.transform, self.size = whole, transform, size
+    `affine` says that the mean of what it makes is what it makes of the mean.
+    """
+
+    def __init__(self, whole: Representation, transform: Transform, size: int, affine: bool = False) -> None:
+        self.whole, self.transform, self.size, self.affine = whole, transform, size, affine
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """What the function makes of a block."""
@@ -126,14 +195,26 @@ class Transformed:
 
 
 class Columns:
-    """Consecutive numbers of another representation, `first` to one before `last`."""
+    """Some numbers of another representation, in the order of `columns`."""
 
-    def __init__(self, whole: Representation, first: int, last: int) -> None:
-        self.whole, self.first, self.last, self.size = whole, first, last, last - first
+    def __init__(self, whole: Representation, columns: Sequence[int] | NDArray[np.intp]) -> None:
+        self.whole, self.columns, self.size = whole, np.asarray(columns, dtype=np.intp), len(columns)
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """Those columns of a block."""
-        return self.whole.block(block)[:, self.first : self.last]
+        return self.whole.block(block)[:, self.columns]
+
+
+@dataclass(frozen=True)
+class ByCellType:
+    """A representation for each cell type, of its own tracks."""
+
+    cells: Mapping[str, Representation]
+
+    @property
+    def size(self) -> int:
+        """Numbers per bin of the cell type that has most."""
+        return max(each.size for each in self.cells.values())
 
 
 class SideBySide:

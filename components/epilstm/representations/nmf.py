@@ -63,6 +63,12 @@ def offsets(folder: Path, manifest: MatrixManifest) -> NDArray[np.float32]:
     return np.asarray(np.array(scaler.mean) / np.array(scaler.scale), dtype=np.float32)
 
 
+def sampled_every(bins: int, columns: int) -> int:
+    """Which of so many bins are a sample: every so many-th, as `SAMPLE_BINS` and `SAMPLE_VALUES` allow."""
+    wanted = max(1, min(SAMPLE_BINS, SAMPLE_VALUES // max(columns, 1)))
+    return max(1, bins // wanted)
+
+
 def training_sample(matrix: Matrix) -> NDArray[np.float32]:
     """(n, tracks) rows: training bins with data, evenly spread, as many as `SAMPLE_BINS` and `SAMPLE_VALUES` allow.
 
@@ -72,8 +78,7 @@ def training_sample(matrix: Matrix) -> NDArray[np.float32]:
         The training chromosomes have no bin with data.
     """
     blocks = matrix.blocks(matrix.manifest.split.train)
-    wanted = max(1, min(SAMPLE_BINS, SAMPLE_VALUES // max(matrix.tracks, 1)))
-    every = max(1, sum(block.bins for block in blocks) // wanted)
+    every = sampled_every(sum(block.bins for block in blocks), matrix.tracks)
     parts = []
     for block in blocks:
         places = np.arange(-block.first % every, block.bins, every)

@@ -205,9 +205,11 @@ STEPS: dict[str, Step] = {
             "Score the embedding and the baselines on held-out data.",
             "train",
             (
-                Port("matrix", "matrix", "matrix dataset"),
+                Port("matrix", "matrix", "matrix dataset: the model's own, or another with the same tracks and scaler"),
                 Port("model", "model", "model folder"),
-                Port("embeddings", "embeddings", "embeddings dataset"),
+                Port(
+                    "embeddings", "embeddings", "embeddings of the matrix; without it, the model embeds", optional=True
+                ),
                 Port("tasks", "file", "tasks file (YAML); without it, only reconstruction is evaluated", optional=True),
                 Port("labels", "folder", "folder that the tasks' label files are relative to", optional=True),
             ),

@@ -11,7 +11,9 @@ from epilstm.params import ClassifierParams
 
 #: Part of a training fold, in whole groups, that early stopping watches.
 HELD_BACK = 0.2
-#: Strength of the penalty of linear models on standardised features (1 / C of logistic regression, alpha of ridge).
+#: Penalties of linear models on standardised features (1 / C of logistic regression, alpha of ridge) that are tried,
+#: the strongest first, and the one where there are too few groups to choose by.
+PENALTIES = (10_000.0, 1_000.0, 100.0, 10.0, 1.0)
 PENALTY = 1.0
 
 
@@ -39,6 +41,7 @@ def predict_held_out(
     test : (n,) bool array
         Examples of the fold.
     params : ClassifierParams
+        Of several kinds, the first learns.
     seed : int
     levels : (n,) float64 array, optional
         Learnt in place of the labels.
@@ -59,17 +62,61 @@ def predict_held_out(
     if levels is None and (labels[train].all() or not labels[train].any()):
         return np.full(asked.shape[:-1], labels[train].mean(), dtype=np.float32)
     tested: NDArray[np.floating] = asked.reshape(-1, features.shape[1])
-    if params.kind == "xgboost":
+    kind = params.kinds[0]
+    if kind == "xgboost":
         return _boosted(features, labels, groups, train, tested, params, seed, levels).reshape(asked.shape[:-1])
     learnt: NDArray[np.floating] = features[train]
-    if params.kind == "logistic":
+    target: NDArray = labels if levels is None else levels
+    if kind == "logistic":
+        penalty = (
+            _chosen_penalty(features, target, labels, groups, train, seed)
+            if params.penalty == "auto"
+            else params.penalty
+        )
         learnt, tested = _standardised(learnt, tested)
-    model = _estimator(params, seed, levels is not None)
-    if levels is not None:
-        scores = model.fit(learnt, levels[train]).predict(tested)
+        model = _linear(penalty, levels is not None)
     else:
-        scores = model.fit(learnt, labels[train]).predict_proba(tested)[:, 1]
+        model = _forest(params, seed, levels is not None)
+    scores = _predicted(model.fit(learnt, target[train]), tested)
     return np.asarray(scores, dtype=np.float32).reshape(asked.shape[:-1])
+
+
+def _predicted(model: Any, features: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Probability of the positive class, or the level."""
+    found: NDArray[np.floating]
+    found = model.predict_proba(features)[:, 1] if hasattr(model, "predict_proba") else model.predict(features)
+    return found
+
+
+def _chosen_penalty(
+    features: NDArray[np.float32],
+    target: NDArray,
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    train: NDArray[np.bool_],
+    seed: int,
+) -> float:
+    """The penalty with the least loss (log loss, or squared error) on whole groups held back from training."""
+    watched = held_back(labels, groups, train, seed)
+    if not watched.any():
+        return PENALTY
+    fitted, of_levels = train & ~watched, target.dtype != np.bool_
+    learnt, tested = _standardised(features[fitted], features[watched])
+    losses = []
+    model: Any = None
+    for penalty in PENALTIES:
+        start = model
+        model = _linear(penalty, of_levels)
+        if start is not None and not of_levels:
+            # From the solution under the stronger penalty, few steps are left.
+            model.warm_start, model.coef_, model.intercept_ = True, start.coef_, start.intercept_
+        scores = _predicted(model.fit(learnt, target[fitted]), tested)
+        if of_levels:
+            losses.append(float(np.square(scores - target[watched]).mean()))
+        else:
+            likely = np.clip(np.where(target[watched], scores, 1 - scores), 1e-7, None)
+            losses.append(float(-np.log(likely).mean()))
+    return PENALTIES[int(np.argmin(losses))]
 
 
 def _boosted(
@@ -114,11 +161,13 @@ def _boosted(
     return np.asarray(scores, dtype=np.float32)
 
 
-def _estimator(params: ClassifierParams, seed: int, of_levels: bool) -> Any:
-    if params.kind == "logistic":
-        from sklearn.linear_model import LogisticRegression, Ridge
+def _linear(penalty: float, of_levels: bool) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
 
-        return Ridge(alpha=PENALTY) if of_levels else LogisticRegression(C=1 / PENALTY, max_iter=2_000)
+    return Ridge(alpha=penalty) if of_levels else LogisticRegression(C=1 / penalty, max_iter=2_000)
+
+
+def _forest(params: ClassifierParams, seed: int, of_levels: bool) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     forest = RandomForestRegressor if of_levels else RandomForestClassifier

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from epilstm.errors import LabelsError
-from epilstm.params import FoldParams
+from epilstm.errors import LabelsError, ParamsError
+from epilstm.params import CrossFitParams, FoldParams
+from epilstm.store.manifests import MatrixManifest
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,76 @@ def assign_folds(
         for number, (_, test) in enumerate(splits):
             fold[test] = number
     return Folds(fold, groups)
+
+
+def cross_fit_groups(params: CrossFitParams, manifest: MatrixManifest) -> list[list[str]]:
+    """Groups of a data set's chromosomes that cross-fitting leaves out in turn; none where it is off.
+
+    A number makes groups of about equal size: the largest chromosome goes first, each to the group that has least.
+
+    Raises
+    ------
+    ParamsError
+        The data have a chromosome that no group names, none of a group's, or fewer chromosomes than groups.
+    """
+    chromosomes = manifest.chromosomes
+    if isinstance(params.groups, list):
+        named = [name for group in params.groups for name in group]
+        forgotten = [name for name in chromosomes if name not in named]
+        if forgotten:
+            raise ParamsError(f"evaluate.cross_fit.groups: {', '.join(forgotten)} of the data is in no group")
+        groups = [[name for name in group if name in chromosomes] for group in params.groups]
+        empty = [group for group, own in zip(params.groups, groups, strict=True) if not own]
+        if empty:
+            raise ParamsError(f"evaluate.cross_fit.groups: the data have none of the chromosomes {', '.join(empty[0])}")
+        return groups
+    if params.groups > len(chromosomes):
+        raise ParamsError(
+            f"evaluate.cross_fit.groups: {params.groups} groups of {len(chromosomes)} chromosomes; set it to "
+            f"{len(chromosomes)} or less"
+        )
+    bins = {chrom: sum(last - first for first, last in manifest.bin_ranges[chrom]) for chrom in chromosomes}
+    least = [(0, number) for number in range(params.groups)]
+    groups = [[] for _ in least]
+    for chrom in sorted(bins, key=lambda name: -bins[name]) if groups else []:
+        size, number = heapq.heappop(least)
+        heapq.heappush(least, (size + bins[chrom], number))
+        groups[number].append(chrom)
+    return [[chrom for chrom in chromosomes if chrom in group] for group in groups]
+
+
+def cross_fit_folds(
+    chroms: NDArray[np.str_],
+    group: NDArray[np.int64],
+    labels: NDArray[np.bool_],
+    groups: Sequence[Sequence[str]],
+    where: str,
+    of_levels: bool = False,
+) -> Folds:
+    """Folds that are the groups of cross-fitting: fold i tests what lies on the chromosomes of group i.
+
+    Parameters
+    ----------
+    chroms : (n,) array of str
+    group : (n,) int64 array
+        Number of each example's chromosome.
+    labels : (n,) bool array
+    groups : sequence of sequence of str
+    where, of_levels
+        As `assign_folds`.
+
+    Raises
+    ------
+    LabelsError
+        With a group left out, nothing is left to learn from.
+    """
+    number = {chrom: fold for fold, own in enumerate(groups) for chrom in own}
+    fold = np.array([number[chrom] for chrom in chroms.tolist()], dtype=np.int16)
+    for value, name in ((None, "labels"),) if of_levels else ((True, "positives"), (False, "negatives")):
+        held = np.unique(fold if value is None else fold[labels == value])
+        if len(held) < 2:
+            raise LabelsError(
+                f"{where}: all {name} lie on the chromosomes of one group of evaluate.cross_fit.groups, so with it "
+                "left out nothing is left to learn from; use other groups, or take the task out of the tasks file"
+            )
+    return Folds(fold, group)

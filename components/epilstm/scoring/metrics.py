@@ -153,6 +153,13 @@ def weighted_r2(
     return np.where(varies, 1 - errors / np.where(varies, total, 1), np.nan)
 
 
+def deviations_within(values: NDArray[np.float64], cluster: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(n,) deviations of values from the mean of their cluster."""
+    count = np.maximum(np.bincount(cluster), 1)
+    found: NDArray[np.float64] = values - (np.bincount(cluster, values) / count)[cluster]
+    return found
+
+
 def weighted_ranks(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """(b, n) ranks of values that occur `weights` times each; equal values share the mean of their ranks."""
     order = np.argsort(values, kind="stable")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.console import Progress
 from epilstm.params import EvaluateParams
-from epilstm.representations.features import Representation, pooled_features
+from epilstm.representations.features import Columns, Representation, SideBySide, Transformed, pooled_features
 from epilstm.representations.pooling import WindowTable
 from epilstm.scoring.classifier import base_level, base_rate, predict_held_out
+from epilstm.scoring.probes import Probe
 from epilstm.scoring.trials import Trial
 from epilstm.store.matrix import Matrix
 
@@ -20,6 +23,49 @@ from epilstm.store.matrix import Matrix
 HeldOut = list[dict[str, NDArray[np.float32]]]
 
 MAJORITY = "majority"
+
+#: Statistics of a window that are means of its bins.
+MEANS = {"mean", "context"}
+#: Features that are kept for other representations, at most, in bytes; those used last are kept.
+POOLED_BYTES = 1_500_000_000
+#: Values of features that a function is applied to at once.
+AT_ONCE = 10_000_000
+
+
+@dataclass(frozen=True)
+class View:
+    """What some trials are described by, in one fold or in all.
+
+    Parameters
+    ----------
+    shown : sequence of Representation
+        What held-out examples are described by, in several ways; the first is what is learnt from.
+    trials : sequence of int
+        Their numbers.
+    fold : int, optional
+        The fold that it is for; None stands for all.
+    """
+
+    shown: Sequence[Representation]
+    trials: Sequence[int]
+    fold: int | None = None
+
+
+#: For each representation, the views that describe its trials.
+Views = Mapping[str, Sequence[View]]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Out-of-fold predictions: in each way that examples are shown, and by each further probe."""
+
+    shown: list[HeldOut]
+    further: dict[Probe, HeldOut]
+
+
+def views_of(representations: Mapping[str, Representation], trials: Sequence[Trial]) -> Views:
+    """Each representation as the view of all trials in all folds."""
+    return {name: [View([each], range(len(trials)))] for name, each in representations.items()}
 
 
 def predict_all(
@@ -45,77 +91,75 @@ def predict_all(
     bar : Progress
         Advanced by each fit.
     """
-    (held_out,) = predict_shown(representations, [representations], matrix, windows, trials, params, threads, bar)
-    return held_out
+    pooled = PooledWindows(matrix, windows, params)
+    return predict_views(views_of(representations, trials), pooled, trials, params, threads, bar).shown[0]
 
 
-def predict_shown(
-    representations: Mapping[str, Representation],
-    shown: Sequence[Mapping[str, Representation]],
-    matrix: Matrix,
-    windows: WindowTable,
+def predict_views(
+    views: Views,
+    pooled: PooledWindows,
     trials: Sequence[Trial],
     params: EvaluateParams,
     threads: int,
     bar: Progress,
-) -> list[HeldOut]:
+    further: Sequence[Probe] = (),
+) -> Predicted:
     """Out-of-fold scores of examples as they are shown, in several ways, by classifiers that are learnt once.
 
-    One representation's features are in memory at a time. Classifiers run on one thread each, `threads` at once, so
-    that the scores do not depend on how many there are.
+    Classifiers run on one thread each, `threads` at once, so that the scores do not depend on how many there are.
 
     Parameters
     ----------
-    representations : mapping of str to Representation
-        What is learnt from.
-    shown : sequence of mapping of str to Representation
-        What held-out examples are described by.
-    matrix, windows, trials, params, threads, bar
+    views : mapping of str to sequence of View
+        By representation; all have as many ways of showing examples.
+    pooled : PooledWindows
+    trials, params, threads, bar
         As `predict_all`.
-
-    Returns
-    -------
-    list of list of mapping
-        One entry per entry of `shown`.
+    further : sequence of Probe
+        What else learns from the examples as they are.
     """
-    held_out: list[HeldOut] = [[{} for _ in trials] for _ in shown]
-    jobs = [(number, test) for number, trial in enumerate(trials) for _, test in trial.folds.splits()]
+    ways = max((len(view.shown) for own in views.values() for view in own), default=1)
+    shown: list[HeldOut] = [[{} for _ in trials] for _ in range(ways)]
+    probed: dict[Probe, HeldOut] = {probe: [{} for _ in trials] for probe in further}
     with ThreadPoolExecutor(threads) as pool:
-        for name, representation in representations.items():
+        for name, views_of_name in views.items():
             bar.note(f"({name})")
-            learnt = pool_windows(representation, matrix, windows, params)
-            at_test = [
-                learnt if each[name] is representation else pool_windows(each[name], matrix, windows, params)
-                for each in shown
-            ]
-            for scores in held_out:
-                for of_trial, trial in zip(scores, trials, strict=True):
-                    of_trial[name] = np.empty(len(trial.examples), dtype=np.float32)
+            for view in views_of_name:
+                described = [pooled.of(each) for each in view.shown]
+                for number in view.trials:
+                    trial = trials[number]
+                    features = [features_of(trial, each, params) for each in described]
+                    for scores in (*shown, *probed.values()):
+                        scores[number].setdefault(name, np.empty(len(trial.examples), dtype=np.float32))
+                    folds = [(fold, test) for fold, test in trial.folds.splits() if view.fold in (None, fold)]
+                    jobs = [(probe, fold, test) for fold, test in folds for probe in (None, *further)]
 
-            def fit(
-                job: tuple[int, NDArray[np.bool_]],
-                learnt: NDArray[np.float32] = learnt,
-                at_test: list[NDArray[np.float32]] = at_test,
-                name: str = name,
-            ) -> None:
-                number, test = job
-                trial = trials[number]
-                predicted = predict_held_out(
-                    features_of(trial, learnt, params),
-                    trial.examples.labels,
-                    trial.folds.group,
-                    test,
-                    params.classifier,
-                    params.seed,
-                    levels=trial.examples.levels,
-                    shown=np.stack([features_of(trial, each, params) for each in at_test]),
-                )
-                for scores, own in zip(held_out, predicted, strict=True):
-                    scores[number][name][test] = own
+                    def fit(
+                        job: tuple[Probe | None, int, NDArray[np.bool_]],
+                        features: list[NDArray[np.float32]] = features,
+                        trial: Trial = trial,
+                        number: int = number,
+                        name: str = name,
+                    ) -> None:
+                        probe, fold, test = job
+                        predicted = predict_held_out(
+                            features[0],
+                            trial.examples.labels,
+                            trial.folds.group,
+                            test,
+                            params.classifier if probe is None else params.classifier.of_kind(probe.kind),
+                            params.seed,
+                            levels=trial.examples.levels,
+                            train=None if probe is None else probe.learnt_from(trial, test, params.seed, fold),
+                            shown=np.stack(features) if probe is None and len(features) > 1 else None,
+                        )
+                        into = shown if probe is None else [probed[probe]]
+                        for scores, each in zip(into, predicted.reshape(len(into), -1), strict=True):
+                            scores[number][name][test] = each
 
-            for _ in pool.map(fit, jobs):
-                bar.advance()
-    return held_out
+                    for _ in pool.map(fit, jobs):
+                        bar.advance()
+    return Predicted(shown, probed)
 
 
 def predict_majority(trials: Sequence[Trial], held_out: HeldOut) -> None:
@@ -127,12 +171,46 @@ def predict_majority(trials: Sequence[Trial], held_out: HeldOut) -> None:
             scores[MAJORITY][test] = base_rate(labels, test) if levels is None else base_level(levels, test)
 
 
-def pool_windows(
-    representation: Representation, matrix: Matrix, windows: WindowTable, params: EvaluateParams
-) -> NDArray[np.float32]:
-    """(windows, numbers) features of every window, by the statistics that the params name."""
-    context_bins = -(-params.context_bp // matrix.manifest.bin_size)
-    return pooled_features(representation, matrix, windows, list(params.pooling), context_bins)
+class PooledWindows:
+    """Features of every window by representation: each is pooled once, as long as the results fit in memory.
+
+    Columns, sums and, where windows are pooled by their mean, affine functions such as PCA follow from the features of
+    what they are made of, without another pass over the matrix.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    windows : WindowTable
+    params : EvaluateParams
+        With the statistics.
+    """
+
+    def __init__(self, matrix: Matrix, windows: WindowTable, params: EvaluateParams) -> None:
+        self.matrix, self.windows, self.statistics = matrix, windows, list(params.pooling)
+        self.context_bins = -(-params.context_bp // matrix.manifest.bin_size)
+        self._kept: OrderedDict[int, tuple[Representation, NDArray[np.float32]]] = OrderedDict()
+
+    def of(self, representation: Representation) -> NDArray[np.float32]:
+        """(windows, statistics * size) features: each statistic's numbers side by side."""
+        count, numbers = len(self.windows), len(self.statistics)
+        if isinstance(representation, Columns):
+            whole = self.of(representation.whole).reshape(count, numbers, -1)
+            return whole[:, :, representation.columns].reshape(count, -1)
+        if isinstance(representation, SideBySide):
+            parts = [self.of(part).reshape(count, numbers, -1) for part in representation.parts]
+            return np.concatenate(parts, axis=2).reshape(count, -1)
+        if isinstance(representation, Transformed) and representation.affine and set(self.statistics) <= MEANS:
+            rows = self.of(representation.whole).reshape(count * numbers, -1)
+            step = max(1, AT_ONCE // max(rows.shape[1], 1))
+            parts = [representation.transform(rows[start : start + step]) for start in range(0, len(rows), step)]
+            return np.concatenate(parts or [np.empty((0, representation.size), np.float32)]).reshape(count, -1)
+        if id(representation) not in self._kept:
+            found = pooled_features(representation, self.matrix, self.windows, self.statistics, self.context_bins)
+            self._kept[id(representation)] = representation, found
+            while len(self._kept) > 1 and sum(each.nbytes for _, each in self._kept.values()) > POOLED_BYTES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(id(representation))
+        return self._kept[id(representation)][1]
 
 
 def features_of(trial: Trial, pooled: NDArray[np.float32], params: EvaluateParams) -> NDArray[np.float32]:
@@ -142,7 +220,7 @@ def features_of(trial: Trial, pooled: NDArray[np.float32], params: EvaluateParam
     ----------
     trial : Trial
     pooled : (windows, numbers) float32 array
-        Of `pool_windows`.
+        Of `PooledWindows`.
     params : EvaluateParams
         With `pair_distance`, the last number is log10 of 1 + the base pairs between promoter and enhancer.
     """

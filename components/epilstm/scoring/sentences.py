@@ -65,9 +65,13 @@ def spoken(name: str) -> str:
 def _spoken_part(part: Part) -> str:
     if part.kind == "means":
         return f"means over {listed([short_distance(each) for each in part.distances])} on either side"
-    if part.of is not None:
-        size = "of the same size" if part.size is None else f"of size {part.size}"
-        return f"PCA {size} of {' plus '.join(map(_spoken_part, part.of.parts))}"
+    if part.of is None:
+        return _spoken_alone(part)
+    inner = " plus ".join(map(_spoken_part, part.of.parts))
+    return f"{inner}, of the own cell type alone" if part.kind == "own" else f"{_spoken_alone(part)} of {inner}"
+
+
+def _spoken_alone(part: Part) -> str:
     return SPOKEN[part.kind] if part.size is None else SPOKEN_OF_SIZE[part.kind].format(part.size)
 
 

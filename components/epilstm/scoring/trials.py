@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from epilstm.console import log
 from epilstm.errors import LabelsError
 from epilstm.genome.assembly import Region
-from epilstm.genome.coverage import BOOTSTRAP_INTERVAL, FOLD_INTERVAL, intervals_of, parts_of_regions, region_of
+from epilstm.genome.coverage import FOLD_INTERVAL, intervals_of, parts_of_regions, region_of
 from epilstm.genome.name_matching import match_names
 from epilstm.params import EvaluateParams
 from epilstm.representations.features import bins_with_data
 from epilstm.representations.pooling import WindowTable, distinct_windows, window_bins
-from epilstm.scoring.folds import Folds, assign_folds
+from epilstm.scoring.folds import Folds, assign_folds, cross_fit_folds, cross_fit_groups
 from epilstm.scoring.labels import Examples, read_labels
 from epilstm.scoring.tasks import Task
 from epilstm.store.matrix import Matrix
@@ -59,56 +59,86 @@ class Trial:
     n_outside: int
 
 
+@dataclass(frozen=True)
+class UsableTrials:
+    """Trials of which the data have labels, their windows, and the tasks that are left out, with the reason."""
+
+    trials: list[Trial]
+    windows: WindowTable
+    left_out: dict[str, str]
+
+
 def prepare_trials(
     tasks: list[Task], labels_folder: Path, matrix: Matrix, params: EvaluateParams
 ) -> tuple[list[Trial], WindowTable]:
+    """Trials and windows of `usable_trials`."""
+    found = usable_trials(tasks, labels_folder, matrix, params)
+    return found.trials, found.windows
+
+
+def usable_trials(tasks: list[Task], labels_folder: Path, matrix: Matrix, params: EvaluateParams) -> UsableTrials:
     """Read every task's labels, keep the examples that the matrix covers, and assign folds.
+
+    A task is left out, in a cell type, with a warning where none of its labels lies in the data or no folds can be made
+    of them, as long as another one remains.
 
     Returns
     -------
-    list of Trial
-        By task and cell type, in the order of the tasks file.
-    WindowTable
-        All their windows, each once.
+    UsableTrials
+        Trials by task and cell type, in the order of the tasks file; their windows, each once.
 
     Raises
     ------
     LabelsError
-        Labels are missing or malformed, none lies inside the covered regions, or no folds can be made of them.
+        Labels are missing or malformed, or none of the tasks has usable ones.
     """
-    regions = matrix.covered()
-    located: dict[str, Mapping[str, _Located]] = {}
-    for task in tasks:
-        own_examples = {
-            cell: _locate(examples, matrix, regions, task, cell)
-            for cell, examples in read_labels(task, labels_folder).items()
-        }
-        located[task.name] = _cut_apart(own_examples, params, matrix.manifest.bin_size, f"task {task.name}")
-    windows, rows = distinct_windows(
-        [_bins(each.examples, matrix) for by_cell in located.values() for each in by_cell.values()]
-    )
-    remaining_rows = iter(rows)
+    regions, bin_size = matrix.covered(), matrix.manifest.bin_size
+    crossed = cross_fit_groups(params.cross_fit, matrix.manifest)
     trials: list[Trial] = []
+    failed: dict[str, LabelsError] = {}
     for task in tasks:
-        by_cell = located[task.name]
-        grouping = _group(list(by_cell.values()), params, matrix.manifest.bin_size)
+        located: dict[str, _Located] = {}
+        for cell, examples in read_labels(task, labels_folder).items():
+            try:
+                located[cell] = _locate(examples, matrix, regions, task, cell)
+            except LabelsError as error:
+                failed[_where(task, cell)] = error
+        by_cell = _cut_apart(located, params, bin_size, f"task {task.name}") if located else {}
+        grouping = _group(list(by_cell.values()), params, bin_size) if by_cell else _Grouping([], [], [], 0)
         for (cell, own), group, cluster in zip(by_cell.items(), grouping.groups, grouping.clusters, strict=True):
+            labels, where = own.examples.labels, _where(task, cell)
+            try:
+                folds = (
+                    cross_fit_folds(own.examples.chroms[:, 0], group, labels, crossed, where, task.of_levels)
+                    if crossed
+                    else assign_folds(labels, group, params.folds, params.seed, where, task.of_levels)
+                )
+            except LabelsError as error:
+                failed[where] = error
+                continue
             trials.append(
                 Trial(
                     task=task,
                     cell_type=cell,
                     examples=own.examples,
-                    rows=next(remaining_rows),
+                    rows=np.empty(0, np.intp),
                     cluster=cluster,
                     clusters=grouping.count,
-                    folds=assign_folds(
-                        own.examples.labels, group, params.folds, params.seed, _where(task, cell), task.of_levels
-                    ),
+                    folds=folds,
                     group_names=grouping.names,
                     n_outside=own.n_outside,
                 )
             )
-    return trials, windows
+    if failed and not trials:
+        raise next(iter(failed.values()))
+    for each in failed.values():
+        log.warning(f"left out: {each}")
+    windows, rows = distinct_windows([_bins(trial.examples, matrix) for trial in trials])
+    return UsableTrials(
+        [replace(trial, rows=own) for trial, own in zip(trials, rows, strict=True)],
+        windows,
+        {where: str(each) for where, each in failed.items()},
+    )
 
 
 def by_task(trials: Sequence[Trial]) -> dict[str, list[int]]:
@@ -251,7 +281,7 @@ def _group(located: list[_Located], params: EvaluateParams, bin_size: int) -> _G
         split = np.split(numbers.astype(np.int64), cuts)
         return _Grouping(split, split, [str(name) for name in names], len(names))
     region, first, last = _placed(located, bin_size)
-    cluster = intervals_of(region, first, last, BOOTSTRAP_INTERVAL // bin_size)
+    cluster = intervals_of(region, first, last, params.blocks_bp // bin_size)
     clusters, count = np.split(cluster, cuts), int(cluster.max()) + 1
     if params.folds.by == "chromosome":
         names, numbers = np.unique(chroms, return_inverse=True)

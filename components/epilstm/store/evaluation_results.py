@@ -397,16 +397,74 @@ class Reconstruction(_Model):
     `models` maps ``model`` (its own decoder), ``pca`` and ``untrained`` (the untrained encoder with the best linear
     read-out) to their scores; `measures` are the imputation field's, of the same three. `size` is how many numbers per
     bin each of them has: those of the bin code, which is the whole embedding where it has no context code. PCA with as
-    many components as there are tracks is the raw tracks, and is left out of all; `left_out` has the reason.
+    many components as there are tracks is the raw tracks, and is left out of all; `left_out` has the reason. `bins` of
+    the `of_bins` bins with data there were scored, in blocks spread over the chromosomes.
     """
 
     chromosomes: list[str]
     bins: int
+    of_bins: int = 0
     size: int
     models: dict[str, ReconstructionScore]
     pca_curve: list[PcaPoint]
     measures: dict[str, MeasureTable] = {}
     left_out: dict[str, str] = {}
+
+
+class HeldOutPlaces(_Model):
+    """What was held out of what, by places: chromosomes, or stretches of them.
+
+    `own_matrix` says whether the model was trained on the matrix that is evaluated; it was trained on `trained_on` and
+    stopped by `validated_on`. PCA and NMF were fitted on
+    `fitted_on`, reconstruction was scored on `reconstructed_on`; `labels_on` are the chromosomes with labelled
+    examples, `labels_seen` those of them that the model was trained or stopped on, without their labels. With
+    `cross_fit` groups, PCA, NMF and probes that score a group were fitted on the others; `models_by_group` says whether
+    each group has a model of its own, trained without it.
+    """
+
+    own_matrix: bool
+    trained_on: list[str]
+    validated_on: list[str]
+    fitted_on: list[str]
+    reconstructed_on: list[str]
+    labels_on: list[str] = []
+    labels_seen: list[str] = []
+    cross_fit: list[list[str]] = []
+    models_by_group: bool = False
+
+
+#: What is measured of a task, by probe and number of labels.
+ComparedMeasure = Literal[
+    "average precision", "R2", "R2 within blocks", "R2 of the deviation from the mean over cell types"
+]
+
+
+class ScoreWithInterval(_Model):
+    """A score and its interval."""
+
+    value: float
+    ci: Interval
+
+
+class Comparison(_Model):
+    """One measure of a task, mean over its cell types, by one kind of probe that learns from so many labels.
+
+    `labels` is None for all. With fewer, the score is the mean over `draws` of them, and the intervals vary the draw
+    with the resample. Within blocks, levels and predictions are taken as deviations from their mean in each block of
+    genome; `between_blocks` is the share of the levels' variance that this leaves out. Deviations from the mean over
+    cell types are of the levels, and of the predictions, of one example in all cell types.
+    """
+
+    task: str
+    measure: ComparedMeasure
+    probe: str
+    labels: int | None = None
+    draws: int = 1
+    n: int
+    clusters: int
+    between_blocks: float | None = None
+    representations: dict[str, ScoreWithInterval]
+    differences: list[Difference]
 
 
 class FoldsUsed(_Model):
@@ -421,7 +479,9 @@ class EvaluationResults(_Model):
     """``scores.json``; `task_order` is that of the tasks file, which JSON with sorted keys does not keep.
 
     `tasks` have classes, `regression` levels; `representation_order` is that of tables, the embedding first; `left_out`
-    is what was asked for and not compared, with the reason. What was not asked for is None or empty.
+    is what was asked for and not compared, `left_out_tasks` tasks (in a cell type) without usable labels, both with the
+    reason. `comparisons` has every task by probe, number of labels and measure. What was not asked for is None or
+    empty.
     """
 
     format: Literal["epilstm.evaluation/1"] = "epilstm.evaluation/1"
@@ -444,6 +504,15 @@ class EvaluationResults(_Model):
     leak: dict[str, LeakResult] = {}
     missing_tracks: MissingTracks | None = None
     cross_cell_type: CrossCellTypes | None = None
+    held_out: HeldOutPlaces | None = None
+    left_out_tasks: dict[str, str] = {}
+    blocks_bp: int = 500_000
+    comparisons: list[Comparison] = []
+
+    @property
+    def evaluated_elsewhere(self) -> bool:
+        """Whether the matrix that was evaluated is another than the model's own."""
+        return self.held_out is not None and not self.held_out.own_matrix
 
     @field_validator("tasks")
     @classmethod
@@ -457,15 +526,15 @@ class EvaluationResults(_Model):
 class EvaluationManifest(_Model):
     """``manifest.json``, written last: what the evaluation follows from, and what its files must be.
 
-    `tasks_sha256` is None where no tasks file was given, `levels_sha256` where no task predicts a level;
-    `also_fingerprints` are those of further embeddings.
+    `embeddings_fingerprint` is None where evaluate embedded the matrix itself, `tasks_sha256` where no tasks file was
+    given, `levels_sha256` where no task predicts a level; `also_fingerprints` are those of further embeddings.
     `params` are the evaluate section's that the scores depend on, so that another representation can be judged alike.
     """
 
     format: Literal["epilstm.evaluation-manifest/1"] = "epilstm.evaluation-manifest/1"
     matrix_fingerprint: str
     model_fingerprint: str
-    embeddings_fingerprint: str
+    embeddings_fingerprint: str | None = None
     tasks_sha256: str | None = None
     labels_sha256: dict[str, str] = {}
     params_sha256: str
@@ -498,6 +567,12 @@ def require_one_run(inputs: Mapping[str, Path], model_matrix: str, embeddings: E
             f"{model}: this model was trained on another matrix than {matrix}; give its own matrix, or run train, "
             "export and embed again"
         )
+    require_embeddings(inputs, embeddings)
+
+
+def require_embeddings(inputs: Mapping[str, Path], embeddings: EmbeddingsManifest) -> None:
+    """Refuse embeddings that are not the model's of the matrix; parameters and errors as of `require_one_run`."""
+    matrix, model = inputs["matrix"], inputs["model"]
     if embeddings.matrix_fingerprint != fingerprint(matrix):
         raise DataError(
             f"{inputs['embeddings']}: these embeddings were made from another matrix than {matrix}; run embed again"

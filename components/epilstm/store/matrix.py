@@ -7,6 +7,7 @@ and it goes through them shard by shard (`epilstm.steps.embed.command`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from epilstm.genome.assembly import Region, bins_of
 from epilstm.genome.bin_range import BinRange
 from epilstm.store.arrays import Masks
 from epilstm.store.bin_ranges import block_bins, read_rows
-from epilstm.store.manifests import MatrixManifest, read_manifest
+from epilstm.store.manifests import MatrixManifest, Split, read_manifest
 from epilstm.store.shards import open_bins
 
 
@@ -48,6 +49,13 @@ class Matrix:
             if absent:
                 raise DataError(f"{folder / group}: no array for {absent[0]}; run preprocess again")
 
+    def with_split(self, split: Split) -> Matrix:
+        """The same matrix with other places to fit on and to test on."""
+        other = copy(self)
+        changed = {"split": split.model_dump(), "bins_by_use": {}}
+        other.manifest = MatrixManifest.model_validate(self.manifest.model_dump() | changed)
+        return other
+
     @property
     def tracks(self) -> int:
         """Number of tracks."""
@@ -60,13 +68,14 @@ class Matrix:
 
     def blocks(self, places: Sequence[str] | None = None) -> list[BinRange]:
         """Regions, all or what lies in some places, cut into blocks of whole chunks; in the manifest's order."""
-        return [block for region in self.regions_in(places) for block in self._cut(region)]
+        return [block for region in self.regions_in(places) for block in self.cut(region)]
 
     def blocks_on(self, chrom: str) -> list[BinRange]:
         """Regions of one chromosome, cut into blocks of whole chunks."""
-        return [block for region in self.regions_on(chrom) for block in self._cut(region)]
+        return [block for region in self.regions_on(chrom) for block in self.cut(region)]
 
-    def _cut(self, region: BinRange) -> list[BinRange]:
+    def cut(self, region: BinRange) -> list[BinRange]:
+        """A region cut into blocks of whole chunks."""
         return region.cut(block_bins(self.tracks, self.chunk_bins(region.chrom)))
 
     def chunk_bins(self, chrom: str) -> int:
@@ -102,7 +111,7 @@ class Matrix:
         """
         bounds: dict[BinRange, tuple[int, int]] = {}
         for region in self.regions:
-            for block in self._cut(region):
+            for block in self.cut(region):
                 filled = np.flatnonzero(self.mask(block))
                 if len(filled):
                     first, _ = bounds.get(region, (block.first + int(filled[0]), 0))

@@ -41,6 +41,13 @@ class Moments:
         self.other_sums += moments.other_sums
         self.cross_products += moments.cross_products
 
+    def of_columns(self, columns: NDArray[np.intp]) -> Moments:
+        """Moments of some of the columns, without those of the second matrix."""
+        found = Moments(len(columns))
+        found.count, found.sums = self.count, self.sums[columns]
+        found.products = self.products[np.ix_(columns, columns)]
+        return found
+
     def about(self, center: NDArray[np.float64]) -> NDArray[np.float64]:
         """(columns, columns) sums of products of deviations from `center`."""
         cross = np.outer(self.sums, center)

@@ -11,8 +11,11 @@ from typing import Any, Protocol
 
 from epilstm.console import log, progress
 from epilstm.params import EvaluateParams
+from epilstm.representations.features import RawTracks
 from epilstm.representations.pca import Pca, fit_pca
-from epilstm.scoring.prediction import HeldOut
+from epilstm.scoring.comparisons import compare_probes
+from epilstm.scoring.prediction import HeldOut, predict_all
+from epilstm.scoring.probes import Probe
 from epilstm.scoring.task_results import score_classes, score_levels
 from epilstm.scoring.tasks import Task
 from epilstm.scoring.trials import Trial
@@ -21,9 +24,15 @@ from epilstm.steps.evaluate.imputation import score_imputation, scored_ranges
 from epilstm.steps.evaluate.inputs import Inputs
 from epilstm.steps.evaluate.leak import LEAKING, score_leak, with_random_folds
 from epilstm.steps.evaluate.missing import score_missing
-from epilstm.steps.evaluate.predictions import Predictions, held_out_of, predict
-from epilstm.steps.evaluate.reconstruction import readout_blocks, score_reconstruction, training_moments
-from epilstm.store.evaluation_results import MissingTracks
+from epilstm.steps.evaluate.predictions import Predictions, folds_of, predict
+from epilstm.steps.evaluate.reconstruction import (
+    READOUT_BINS,
+    score_reconstruction,
+    scored_blocks,
+    training_blocks,
+    training_moments,
+)
+from epilstm.store.evaluation_results import EMBEDDING, MissingTracks
 from epilstm.store.moments import Moments
 
 
@@ -37,9 +46,9 @@ class Evaluation:
     def moments(self) -> Moments:
         """Moments of the training chromosomes' tracks."""
         matrix = self.inputs.matrix
-        blocks = matrix.blocks(matrix.manifest.split.train)
+        blocks = training_blocks(matrix, self.inputs.params.reconstruction_bins)
         with progress("Moments of the tracks", sum(block.bins for block in blocks)) as bar:
-            return training_moments(matrix, bar.advance)
+            return training_moments(matrix, blocks, bar.advance)
 
     @cached_property
     def pca(self) -> Pca:
@@ -51,11 +60,26 @@ class Evaluation:
         """Out-of-fold predictions of all tasks; the inputs have tasks."""
         return predict(self.inputs, self.moments, self.pca)
 
+    @property
+    def tasks(self) -> list[Task]:
+        """Tasks that have usable labels."""
+        usable = {trial.task.name for trial in self.inputs.trials}
+        return [task for task in self.inputs.tasks if task.name in usable]
+
     def of_task(self, task: Task) -> tuple[list[Trial], HeldOut]:
         """Trials of a task and their out-of-fold predictions."""
-        trials = self.inputs.trials
-        own = [number for number, trial in enumerate(trials) if trial.task is task]
+        trials, own = self.inputs.trials, self._numbers(task)
         return [trials[number] for number in own], [self.predictions.held_out[number] for number in own]
+
+    def by_probe(self, task: Task) -> dict[Probe, HeldOut]:
+        """Out-of-fold predictions of a task's trials by every probe, the main one first."""
+        predictions, own = self.predictions, self._numbers(task)
+        main = Probe(self.inputs.params.classifier.kinds[0])
+        all_probes = {main: predictions.held_out} | predictions.further
+        return {probe: [scores[number] for number in own] for probe, scores in all_probes.items()}
+
+    def _numbers(self, task: Task) -> list[int]:
+        return [number for number, trial in enumerate(self.inputs.trials) if trial.task is task]
 
 
 class Analysis(Protocol):
@@ -92,7 +116,8 @@ class Reconstruction:
         """Score it."""
         inputs, networks, pca = evaluation.inputs, evaluation.inputs.networks, evaluation.pca
         matrix = inputs.matrix
-        passes = [readout_blocks(matrix), matrix.blocks(matrix.manifest.split.test)]
+        scored = scored_blocks(matrix, inputs.params.reconstruction_bins)
+        passes = [training_blocks(matrix, READOUT_BINS), scored]
         with progress("Reconstruction", sum(block.bins for blocks in passes for block in blocks)) as bar:
             found = score_reconstruction(
                 matrix,
@@ -100,6 +125,7 @@ class Reconstruction:
                 networks.untrained_code(),
                 pca,
                 networks.bin_code,
+                scored,
                 bar.advance,
                 networks.model.scaler,
                 inputs.genes,
@@ -141,7 +167,7 @@ class ClassTasks:
     def run(self, evaluation: Evaluation) -> dict[str, Any]:
         """Score them."""
         params = evaluation.inputs.params
-        tasks = [task for task in evaluation.inputs.tasks if not task.of_levels]
+        tasks = [task for task in evaluation.tasks if not task.of_levels]
         return {
             "task_order": [task.name for task in tasks],
             "tasks": {task.name: score_classes(*evaluation.of_task(task), params) for task in tasks},
@@ -161,8 +187,29 @@ class LevelTasks:
     def run(self, evaluation: Evaluation) -> dict[str, Any]:
         """Score them."""
         params = evaluation.inputs.params
-        tasks = [task for task in evaluation.inputs.tasks if task.of_levels]
+        tasks = [task for task in evaluation.tasks if task.of_levels]
         return {"regression": {task.name: score_levels(*evaluation.of_task(task), params) for task in tasks}}
+
+
+class Comparisons:
+    """Every task by kind of probe, number of labels and measure."""
+
+    name = "comparisons"
+    needs_tasks = True
+
+    def wanted(self, params: EvaluateParams) -> bool:
+        """Always."""
+        return True
+
+    def run(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Score them."""
+        params = evaluation.inputs.params
+        found = [
+            each
+            for task in evaluation.tasks
+            for each in compare_probes(evaluation.of_task(task)[0], evaluation.by_probe(task), params)
+        ]
+        return {"comparisons": found}
 
 
 class RandomFolds:
@@ -179,9 +226,10 @@ class RandomFolds:
         """Predict the same trials with random folds, and compare."""
         inputs, predictions = evaluation.inputs, evaluation.predictions
         trials = with_random_folds(inputs.trials, inputs.params)
-        own = predictions.representations
-        leaking = {name: own[name] for name in LEAKING if name in own}
-        leaky = held_out_of(inputs, leaking, "Random folds", trials)
+        own = {EMBEDDING: inputs.embedding, "raw": RawTracks(inputs.matrix)}
+        leaking = {name: own[name] for name in LEAKING if name in predictions.sizes}
+        with progress("Random folds", len(leaking) * folds_of(trials)) as bar:
+            leaky = predict_all(leaking, inputs.matrix, inputs.windows, trials, inputs.params, inputs.threads, bar)
         return {"leak": score_leak(inputs.trials, predictions.held_out, trials, leaky, list(leaking), inputs.params)}
 
 
@@ -242,6 +290,7 @@ ANALYSES: Sequence[Analysis] = (
     Imputation(),
     ClassTasks(),
     LevelTasks(),
+    Comparisons(),
     RandomFolds(),
     HiddenTracks(),
     CrossCellTypes(),

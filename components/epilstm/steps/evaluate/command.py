@@ -45,22 +45,28 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
 
 def _settings(evaluation: Evaluation) -> dict[str, Any]:
     """Fields of `EvaluationResults` about what was compared, and how."""
-    params, embedding = evaluation.inputs.params, evaluation.inputs.embedding
-    sizes, order, left_out = {EMBEDDING: embedding.size}, [EMBEDDING], dict[str, str]()
-    if evaluation.inputs.tasks:
+    inputs = evaluation.inputs
+    params, groups = inputs.params, inputs.groups
+    sizes, order, left_out = {EMBEDDING: inputs.embedding.size}, [EMBEDDING], dict[str, str]()
+    if inputs.tasks:
         predictions = evaluation.predictions
-        sizes = {name: each.size for name, each in predictions.representations.items()}
-        order, left_out = list(predictions.held_out[0]), predictions.left_out
+        sizes, left_out = predictions.sizes, predictions.left_out
+        order = list(dict.fromkeys([*sizes, *(name for scores in predictions.held_out for name in scores)]))
     return {
-        "embedding_size": embedding.size,
+        "embedding_size": inputs.embedding.size,
         "representation_sizes": sizes,
         "representation_order": order,
         "left_out": left_out,
-        "classifier": params.classifier.kind,
+        "left_out_tasks": inputs.usable.left_out,
+        "held_out": inputs.held_out,
+        "classifier": params.classifier.kinds[0],
         "pooling": list(params.pooling),
         "context_bp": params.context_bp,
         "pair_distance": params.pair_distance,
-        "folds": FoldsUsed(by=params.folds.by, count=params.folds.count, leaky=params.folds.by == "random"),
+        "folds": FoldsUsed(
+            by=params.folds.by, count=len(groups) or params.folds.count, leaky=params.folds.by == "random"
+        ),
+        "blocks_bp": params.blocks_bp,
         "confidence": params.confidence,
         "bootstrap": params.bootstrap,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from epilstm.errors import ParamsError
 from epilstm.genome.bin_range import BinRange
 from epilstm.params import EvaluateParams
-from epilstm.representation_names import OF_TWO_LEVELS, Part, RepresentationName, with_distances
+from epilstm.representation_names import (
+    OF_TWO_LEVELS,
+    TRACK_PARTS,
+    Part,
+    RepresentationName,
+    parse_name,
+    with_distances,
+)
 from epilstm.representations.features import (
     BinByBin,
     Columns,
@@ -21,23 +28,34 @@ from epilstm.representations.features import (
     Transform,
     Transformed,
 )
-from epilstm.representations.nmf import Nmf
+from epilstm.representations.nmf import Nmf, sampled_every
 from epilstm.representations.pca import Pca, fit_pca
 from epilstm.representations.varimax_pca import VarimaxPca, fit_varimax_pca
 from epilstm.scoring.prediction import MAJORITY
 from epilstm.store.evaluation_results import EMBEDDING, REPRESENTATIONS
 from epilstm.store.matrix import Matrix
 from epilstm.store.moments import Moments
+from epilstm.tracks.identity import TrackSet
+
+#: The tracks, which PCA and factors are of where nothing stands in brackets.
+RAW = parse_name("raw")
+
+
+#: What a fit to tracks and means is of: a cell type's own tracks or all (None), and the part without PCA's size.
+FitKey = tuple[str | None, Part]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted to the training chromosomes' tracks: components and factors by size, wider PCAs by their name."""
+    """What was fitted to the training chromosomes' tracks: components and factors by size.
+
+    `wide` has what names in brackets or of a cell type's own tracks need.
+    """
 
     pca: Pca
     rotated: Mapping[int, VarimaxPca]
     nmf: Mapping[int, Nmf]
-    wide: Mapping[RepresentationName, Pca] = field(default_factory=dict)
+    wide: Mapping[FitKey, Pca | Nmf] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,10 @@ class Ingredients:
     bin_code : int
         Columns of the embedding that are the bin's own code; the rest is that of its context.
     fitted : Fitted
+    columns : mapping of str to (own tracks,) int array
+        Cell type -> its tracks among those shown.
+    made : dict
+        Tracks and means that are made already, for all names that have them.
     """
 
     matrix: Matrix
@@ -65,6 +87,8 @@ class Ingredients:
     untrained: Representation
     bin_code: int
     fitted: Fitted
+    columns: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
+    made: dict[tuple[Part, Transform], Representation] = field(default_factory=dict)
 
 
 def as_they_are(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,42 +96,87 @@ def as_they_are(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows
 
 
-def make(name: RepresentationName, of: Ingredients) -> Representation:
-    """The representation of a name."""
-    parts = [_make_part(part, of) for part in name.parts]
+def columns_by_cell_type(tracks: TrackSet) -> dict[str, NDArray[np.intp]]:
+    """Cell type -> its tracks, by the fields of the manifest."""
+    cells = np.array(tracks.cell_types)
+    return {cell: np.flatnonzero(cells == cell) for cell in dict.fromkeys(tracks.cell_types)}
+
+
+def make(name: RepresentationName, of: Ingredients, cell: str | None = None) -> Representation:
+    """The representation of a name.
+
+    Parameters
+    ----------
+    name : RepresentationName
+    of : Ingredients
+    cell : str, optional
+        The task's cell type, for parts that are of its own tracks.
+    """
+    return _side_by_side([_make_part(part, of, cell) for part in name.parts])
+
+
+def _side_by_side(parts: Sequence[Representation]) -> Representation:
     return parts[0] if len(parts) == 1 else SideBySide(parts)
 
 
-def _make_part(part: Part, of: Ingredients) -> Representation:
+def _make_part(part: Part, of: Ingredients, cell: str | None) -> Representation:
     if part.kind == EMBEDDING:
         return of.embedding
     if part.kind == "untrained":
         return of.untrained
     if part.kind == "bin_code":
-        return Columns(of.embedding, 0, of.bin_code)
+        return Columns(of.embedding, range(of.bin_code))
     if part.kind == "context_code":
-        return Columns(of.embedding, of.bin_code, of.embedding.size)
-    if part.kind == "raw":
-        return BinByBin(of.matrix, of.tracks, of.width)
-    if part.kind == "means":
-        bin_size = of.matrix.manifest.bin_size
-        return Means(of.matrix, of.tracks, of.width, [max(1, distance // bin_size) for distance in part.distances])
-    if part.of is not None:
-        whole, pca = make(part.of, of), of.fitted.wide[part.of]
-        size = min(part.size or of.embedding.size, whole.size)
-        return Transformed(whole, lambda rows: pca.transform(rows, size), size)
-    transform, size = _fitted_part(part, of)
-    return BinByBin(of.matrix, lambda rows: transform(of.tracks(rows)), size)
+        return Columns(of.embedding, range(of.bin_code, of.embedding.size))
+    if part.kind == "own":
+        assert part.of is not None
+        return _side_by_side([_fitted_part(each, of, cell) for each in part.of.parts])
+    return _fitted_part(part, of, None)
 
 
-def _fitted_part(part: Part, of: Ingredients) -> tuple[Transform, int]:
-    size = size_of(part, of.embedding.size, of.width)
+def _fitted_part(part: Part, of: Ingredients, own: str | None) -> Representation:
+    """Tracks, means, PCA or factors, of all tracks or of a cell type's `own`."""
+    if part.kind in TRACK_PARTS:
+        return _tracks(RepresentationName((part,)), of, own)
+    raw = _tracks(part.of or RAW, of, own)
+    size = min(part.size or of.embedding.size, raw.size)
+    if own is not None or part.of is not None:
+        fitted = of.fitted.wide[fit_key(own, part)]
+        if isinstance(fitted, Nmf):
+            return Transformed(raw, fitted.transform, len(fitted.factors))
+        return Transformed(raw, lambda rows: fitted.transform(rows, size), size, affine=True)
     if part.kind == "pca":
-        return lambda rows: of.fitted.pca.transform(rows, size), size
+        return Transformed(raw, lambda rows: of.fitted.pca.transform(rows, size), size, affine=True)
     if part.kind == "pca_varimax":
-        return of.fitted.rotated[size].transform, size
+        return Transformed(raw, of.fitted.rotated[size].transform, size, affine=True)
     nmf = of.fitted.nmf[size]
-    return nmf.transform, len(nmf.factors)
+    return Transformed(raw, nmf.transform, len(nmf.factors))
+
+
+def _tracks(name: RepresentationName, of: Ingredients, own: str | None) -> Representation:
+    """A sum of tracks and means; of a cell type, those columns of all tracks', which are made once."""
+    whole = _side_by_side([_shared(part, of) for part in name.parts])
+    return whole if own is None else Columns(whole, _own_columns(name, of.width, of.columns[own]))
+
+
+def _shared(part: Part, of: Ingredients) -> Representation:
+    found = of.made.get((part, of.tracks))
+    if found is None:
+        size = of.matrix.manifest.bin_size
+        reaches = [max(1, distance // size) for distance in part.distances]
+        found = (
+            BinByBin(of.matrix, of.tracks, of.width)
+            if part.kind == "raw"
+            else Means(of.matrix, of.tracks, of.width, reaches)
+        )
+        of.made[part, of.tracks] = found
+    return found
+
+
+def _own_columns(name: RepresentationName, width: int, columns: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Columns of some tracks in a sum of tracks and means of `width` tracks."""
+    blocks = sum(len(part.distances) if part.kind == "means" else 1 for part in name.parts)
+    return np.concatenate([block * width + columns for block in range(blocks)])
 
 
 def size_of(part: Part, embedding_size: int, width: int) -> int:
@@ -115,39 +184,77 @@ def size_of(part: Part, embedding_size: int, width: int) -> int:
     return min(part.size or embedding_size, width)
 
 
+def fit_key(own: str | None, part: Part) -> FitKey:
+    """What a fit is kept by: one PCA serves all sizes."""
+    return own, replace(part, size=None) if part.kind == "pca" else part
+
+
 def fit_wide(
-    names: Iterable[RepresentationName], matrix: Matrix, blocks: Sequence[BinRange]
-) -> dict[RepresentationName, Pca]:
-    """PCA of what the names have in brackets, each once, of standardised columns over some training blocks.
+    names: Iterable[RepresentationName],
+    of: Ingredients,
+    blocks: Sequence[BinRange],
+    fit_factors: Callable[[NDArray[np.float32], NDArray[np.intp], int], Nmf],
+    cells: Iterable[str] = (),
+) -> dict[FitKey, Pca | Nmf]:
+    """PCA and factors of what the names have in brackets, and of cell types' own tracks, each once.
+
+    PCA is of standardised columns.
 
     Parameters
     ----------
     names : iterable of RepresentationName
         Means have distances.
-    matrix : Matrix
+    of : Ingredients
+        With the tracks and means.
     blocks : sequence of BinRange
+        Where they are fitted; factors on evenly spread bins of these.
+    fit_factors : callable
+        From rows, the track of each column and a size to a factorisation.
+    cells : iterable of str
+        Cell types of the tasks.
     """
-    inner = dict.fromkeys(part.of for name in names for part in name.parts if part.of is not None)
-    found = {}
-    for name in inner:
-        bins = matrix.manifest.bin_size
-        parts: list[Representation] = [
-            BinByBin(matrix, as_they_are, matrix.tracks)
-            if part.kind == "raw"
-            else Means(matrix, as_they_are, matrix.tracks, [max(1, distance // bins) for distance in part.distances])
-            for part in name.parts
-        ]
-        whole = SideBySide(parts)
-        moments = Moments(whole.size)
-        for block in blocks:
-            moments.add(whole.block(block)[matrix.mask(block)])
-        spread = np.sqrt(moments.total_squares / max(moments.count, 1))
-        scale = np.where(spread > 0, spread, 1)
-        standard = Moments(whole.size)
-        standard.count = moments.count
-        standard.products = moments.about(moments.mean) / np.outer(scale, scale)
-        found[name] = Pca(moments.mean, fit_pca(standard).components / scale[:, None])
+    wanted: dict[FitKey, tuple[str | None, Part]] = {}
+    for part in (part for name in names for part in name.parts if part.of is not None):
+        assert part.of is not None
+        parts = part.of.parts if part.kind == "own" else (part,)
+        owners: Iterable[str | None] = list(cells) if part.kind == "own" else (None,)
+        for own, each in ((own, each) for own in owners for each in parts if each.kind not in TRACK_PARTS):
+            wanted[fit_key(own, each)] = own, each
+    found: dict[FitKey, Pca | Nmf] = {}
+    for inner in dict.fromkeys(part.of or RAW for _, part in wanted.values()):
+        whole = _tracks(inner, of, None)
+        moments, sample = _summed(whole, of.matrix, blocks)
+        tracks = np.tile(np.arange(of.width), whole.size // of.width)
+        for key, (own, part) in wanted.items():
+            if (part.of or RAW) != inner:
+                continue
+            chosen = np.arange(whole.size) if own is None else _own_columns(inner, of.width, of.columns[own])
+            if part.kind == "pca":
+                found[key] = _standardised_pca(moments.of_columns(chosen))
+            else:
+                size = min(part.size or of.embedding.size, len(chosen))
+                found[key] = fit_factors(sample[:, chosen], tracks[chosen], size)
     return found
+
+
+def _summed(whole: Representation, matrix: Matrix, blocks: Sequence[BinRange]) -> tuple[Moments, NDArray[np.float32]]:
+    """Moments over the bins with data of some blocks, and a sample of these bins, evenly spread."""
+    moments, parts = Moments(whole.size), [np.empty((0, whole.size), np.float32)]
+    every = sampled_every(sum(block.bins for block in blocks), whole.size)
+    for block in blocks:
+        rows = whole.block(block)[matrix.mask(block)]
+        moments.add(rows)
+        parts.append(rows[::every])
+    return moments, np.concatenate(parts)
+
+
+def _standardised_pca(moments: Moments) -> Pca:
+    spread = np.sqrt(moments.total_squares / max(moments.count, 1))
+    scale = np.where(spread > 0, spread, 1)
+    standard = Moments(len(scale))
+    standard.count = moments.count
+    standard.products = moments.about(moments.mean) / np.outer(scale, scale)
+    return Pca(moments.mean, fit_pca(standard).components / scale[:, None])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from epilstm.console import Progress
 from epilstm.params import EvaluateParams
-from epilstm.representation_names import RepresentationName, has_means, parse_name
+from epilstm.representation_names import RepresentationName, has_brackets, has_means, parse_name
 from epilstm.representations.features import Representation, Transform
 from epilstm.representations.nmf import Nmf, fit_nmf, offsets, training_sample
 from epilstm.representations.pca import fit_pca
@@ -28,7 +28,7 @@ from epilstm.scoring.bootstrap import cluster_draws, difference, interval
 from epilstm.scoring.classifier import predict_held_out
 from epilstm.scoring.folds import Folds, assign_folds
 from epilstm.scoring.metrics import metric_of
-from epilstm.scoring.prediction import MAJORITY, features_of, pool_windows
+from epilstm.scoring.prediction import MAJORITY, PooledWindows, features_of
 from epilstm.scoring.sentences import caveats, counted, listed, spoken
 from epilstm.scoring.trials import Trial, by_task, clusters_of
 from epilstm.steps.evaluate.compared import Ingredients, fit, make
@@ -183,9 +183,11 @@ def views_of(
 def _viewed(params: EvaluateParams) -> list[RepresentationName]:
     """What cell types are described by: the raw tracks, which the others are compared with, and what is asked for.
 
-    Means around a bin are left out: here a cell type is described bin by bin.
+    Means around a bin are left out, here a cell type is described bin by bin; and so is what is of something in
+    brackets, such as the cell type's own tracks, which all views are.
     """
-    asked = {str(name): name for name in params.representations if not has_means(name)} | {"raw": parse_name("raw")}
+    plain = [name for name in params.representations if not has_means(name) and not has_brackets(name)]
+    asked = {str(name): name for name in plain} | {"raw": parse_name("raw")}
     usual = [asked[name] for name in ("raw", "pca", "nmf", EMBEDDING, "untrained") if name in asked]
     return [*usual, *(name for text, name in asked.items() if text not in REPRESENTATIONS)]
 
@@ -274,15 +276,14 @@ def score_cross_cell(
     place = np.zeros(len(windows), dtype=np.intp)
     place[used] = np.arange(len(used))
 
+    features_by_window = PooledWindows(matrix, table, params)
     # task -> view -> (across, within), each with one array of scores per cell type
     scores: dict[str, dict[str, tuple[list[NDArray], list[NDArray]]]] = {task: {} for task in stacks}
     with ThreadPoolExecutor(threads) as pool:
         for name in (*views, MAJORITY):
             bar.note(f"({name})")
             pooled = (
-                {}
-                if name == MAJORITY
-                else {cell: pool_windows(view, matrix, table, params) for cell, view in views[name].items()}
+                {} if name == MAJORITY else {cell: features_by_window.of(view) for cell, view in views[name].items()}
             )
             for task, stack in stacks.items():
                 features = None

@@ -56,7 +56,7 @@ def write_evaluation(
         EvaluationManifest(
             matrix_fingerprint=inputs.matrix.fingerprint,
             model_fingerprint=fingerprint(paths["model"]),
-            embeddings_fingerprint=fingerprint(paths["embeddings"]),
+            embeddings_fingerprint=fingerprint(paths["embeddings"]) if "embeddings" in paths else None,
             tasks_sha256=sha256_file(paths["tasks"]) if "tasks" in paths else None,
             labels_sha256={path: sha256_file(inputs.labels / path) for path in label_paths},
             params_sha256=sha256_json(score_params),
@@ -99,7 +99,7 @@ def write_predictions(
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for trial, scores in predicted:
             n, examples = len(trial.examples), trial.examples
-            for name in order:
+            for name in (each for each in order if each in scores):
                 content = {
                     "task": [trial.task.name] * n,
                     "cell_type": [trial.cell_type] * n,

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
+from epilstm.model.compatibility import input_difference
+from epilstm.model.folder import ModelManifest
 from epilstm.params import EvaluateParams
-from epilstm.representations.features import Embedding
+from epilstm.representation_names import Part
+from epilstm.representations.features import Embedding, Representation, Transform
 from epilstm.representations.pooling import WindowTable
 from epilstm.runtime.cores import available_cores
+from epilstm.scoring.folds import cross_fit_groups
 from epilstm.scoring.gene_regions import GeneRegions, gene_regions
 from epilstm.scoring.tasks import Task, given_tasks
-from epilstm.scoring.trials import Trial, prepare_trials
-from epilstm.steps.evaluate.compared import require_two_levels
+from epilstm.scoring.trials import Trial, UsableTrials, usable_trials
+from epilstm.steps.evaluate.compared import as_they_are, require_two_levels
 from epilstm.steps.evaluate.networks import Networks
-from epilstm.store.evaluation_results import require_one_run
+from epilstm.store.evaluation_results import HeldOutPlaces, require_embeddings
+from epilstm.store.manifests import MatrixManifest, Split, read_scaler
 from epilstm.store.matrix import Matrix
 
 
@@ -29,29 +34,51 @@ class Inputs:
 
     Parameters
     ----------
+    matrix : Matrix
+        Its split says what is fitted on and what reconstruction is scored on.
     folder : Path
         Of the matrix.
+    embedding : Representation
+        As stored, or the model run over the matrix.
+    groups : list of list of str
+        Chromosomes that cross-fitting leaves out in turn; none without it.
+    group_networks : list of Networks
+        The model of each group, where each has its own.
     labels : Path
         Folder that the tasks' label files are relative to.
-    trials : list of Trial
-        Each task in each of its cell types.
-    windows : WindowTable
-        Windows of all trials; empty without tasks.
+    usable : UsableTrials
+        Each task in each of its cell types, and their windows; none without tasks.
     also : dict of str to Embedding
         Other models' embeddings by name.
+    held_out : HeldOutPlaces
+    made : dict
+        Tracks and means that representations share.
     """
 
     params: EvaluateParams
     matrix: Matrix
     folder: Path
-    embedding: Embedding
+    embedding: Representation
     networks: Networks
+    groups: list[list[str]]
+    group_networks: list[Networks]
     tasks: list[Task]
     labels: Path
     genes: GeneRegions
-    trials: list[Trial]
-    windows: WindowTable
+    usable: UsableTrials
     also: dict[str, Embedding]
+    held_out: HeldOutPlaces
+    made: dict[tuple[Part, Transform], Representation] = field(default_factory=dict)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Each task in each of its cell types."""
+        return self.usable.trials
+
+    @property
+    def windows(self) -> WindowTable:
+        """Windows of all trials."""
+        return self.usable.windows
 
     @property
     def threads(self) -> int:
@@ -76,19 +103,125 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
     tasks, labels = given_tasks(paths)
     matrix = Matrix(paths["matrix"])
     genes = gene_regions(tasks, labels, matrix.manifest.bin_size)
-    embedding = Embedding(matrix, paths["embeddings"])
     networks = Networks(matrix, paths["model"])
-    require_one_run(paths, networks.model.matrix_fingerprint, embedding.manifest)
-    require_two_levels(params, networks.model.config.context_size)
+    model = networks.model
+    require_taken(paths["matrix"], matrix, paths["model"], model)
+    stored = Embedding(matrix, paths["embeddings"]) if "embeddings" in paths else None
+    if stored is not None:
+        require_embeddings(paths, stored.manifest)
+    require_two_levels(params, model.config.context_size)
+    own_matrix = model.matrix_fingerprint == matrix.fingerprint
+    if not own_matrix:
+        matrix = matrix.with_split(split_of_another(matrix.manifest, model.split))
+        log.info(f"the model was trained on another matrix; reconstruction: {', '.join(matrix.manifest.split.test)}")
     also = _other_embeddings(matrix, params)
     if params.missing_tracks and matrix.tracks < 2:
         raise ParamsError("evaluate.missing_tracks: of one track none can be hidden; set it to 0")
     if not tasks:
         _log_what_needs_tasks(params)
-    trials, windows = prepare_trials(tasks, labels, matrix, params) if tasks else ([], _no_windows())
-    for trial in trials:
+    groups = cross_fit_groups(params.cross_fit, matrix.manifest) if tasks else []
+    group_networks = _group_networks(params, matrix, paths, groups) if groups else []
+    usable = usable_trials(tasks, labels, matrix, params) if tasks else UsableTrials([], _no_windows(), {})
+    for trial in usable.trials:
         _log_examples(trial)
-    return Inputs(params, matrix, paths["matrix"], embedding, networks, tasks, labels, genes, trials, windows, also)
+    places = _held_out_places(matrix, model.split, own_matrix, usable.trials)
+    held_out = places.model_copy(update={"cross_fit": groups, "models_by_group": bool(group_networks)})
+    if groups and not group_networks and held_out.labels_seen:
+        log.warning(
+            f"evaluate.cross_fit: the model was trained on {', '.join(held_out.labels_seen)}, which are also scored; "
+            "give one model per group (evaluate.cross_fit.models), or one that was trained without them"
+        )
+    return Inputs(
+        params=params,
+        matrix=matrix,
+        folder=paths["matrix"],
+        embedding=networks.encoders().trained(as_they_are) if stored is None else stored,
+        networks=networks,
+        groups=groups,
+        group_networks=group_networks,
+        tasks=tasks,
+        labels=labels,
+        genes=genes,
+        usable=usable,
+        also=also,
+        held_out=held_out,
+    )
+
+
+def require_taken(folder: Path, matrix: Matrix, model_folder: Path, model: ModelManifest) -> None:
+    """Refuse a matrix that a model does not take: of other tracks, bins or frames, or standardised otherwise.
+
+    Raises
+    ------
+    DataError
+        Names the first difference, and what to do.
+    """
+    scaler = read_scaler(folder, matrix.manifest)
+    frame_bins = model.frame_bins if model.config.context_size else None
+    reason = input_difference(matrix.manifest, scaler, model.scaler, model.bin_size, frame_bins, "model")
+    if reason is not None:
+        raise DataError(
+            f"{model_folder}: the model does not take the matrix {folder}: {reason}; make the matrix with the model's "
+            "tracks and scaler (epilstm preprocess --encoder, with the encoder that epilstm export writes)"
+        )
+
+
+def split_of_another(manifest: MatrixManifest, trained: Split) -> Split:
+    """What is fitted and scored on in a matrix that the model was not trained on.
+
+    Scored are the chromosomes that the model has not seen, or else its test data; PCA and NMF are fitted on those that
+    it was trained on, or else on all.
+    """
+    seen = {place.partition(":")[0] for place in (*trained.train, *trained.validation)}
+    unseen = [chrom for chrom in manifest.chromosomes if chrom not in seen]
+    test = unseen or manifest.places_with_regions(trained.test) or manifest.chromosomes
+    fitted = manifest.places_with_regions(trained.train) or manifest.chromosomes
+    return Split(train=fitted, validation=[], test=test)
+
+
+def _held_out_places(matrix: Matrix, trained: Split, own: bool, trials: Sequence[Trial]) -> HeldOutPlaces:
+    labelled = {chrom for trial in trials for chrom in np.unique(trial.examples.chroms).tolist()}
+    seen = {place.partition(":")[0] for place in (*trained.train, *trained.validation)}
+    split = matrix.manifest.split
+    order = [chrom for chrom in matrix.manifest.chromosomes if chrom in labelled]
+    return HeldOutPlaces(
+        own_matrix=own,
+        trained_on=trained.train,
+        validated_on=trained.validation,
+        fitted_on=split.train,
+        reconstructed_on=split.test,
+        labels_on=order,
+        labels_seen=[chrom for chrom in order if chrom in seen],
+    )
+
+
+def _group_networks(
+    params: EvaluateParams, matrix: Matrix, paths: Mapping[str, Path], groups: Sequence[Sequence[str]]
+) -> list[Networks]:
+    """The model of each group of cross-fitting, trained without its chromosomes; none where no models are listed."""
+    models = params.cross_fit.models
+    if models and "embeddings" in paths:
+        raise ParamsError("evaluate.cross_fit.models: each group is embedded by its own model; leave --embeddings out")
+    found, size = [], None
+    for number, (name, group) in enumerate(zip(models, groups, strict=False)):
+        key, folder = f"evaluate.cross_fit.models[{number}]", Path(name)
+        if not folder.is_dir():
+            raise DataError(f"{key}: {folder}: no such folder; give one that train wrote")
+        networks = Networks(matrix, folder)
+        require_taken(paths["matrix"], matrix, folder, networks.model)
+        split = networks.model.split
+        seen = {place.partition(":")[0] for place in (*split.train, *split.validation)}
+        both = [chrom for chrom in group if chrom in seen]
+        if both:
+            raise DataError(f"{key}: {folder}: was trained on {', '.join(both)}, which its group leaves out")
+        size = size or networks.model.config.embedding_size
+        if networks.model.config.embedding_size != size:
+            raise DataError(
+                f"{key}: {folder}: has {networks.model.config.embedding_size} numbers, the first one {size}"
+            )
+        require_two_levels(params, networks.model.config.context_size)
+        found.append(networks)
+    return found
 
 
 def _other_embeddings(matrix: Matrix, params: EvaluateParams) -> dict[str, Embedding]:

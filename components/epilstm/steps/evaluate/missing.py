@@ -58,7 +58,7 @@ def score_missing(
         draws = cluster_draws(own[0].clusters, params.bootstrap, params.seed)
         measure, metric = metric_of(own)
         falls, fall_draws = {}, {}
-        for name in hidden[0][0]:
+        for name in hidden[0][numbers[0]]:
             with_all = _mean(metric, trials, full, numbers, name, draws)
             without = [_mean(metric, trials, each, numbers, name, draws) for each in hidden]
             low = np.mean([score for score, _ in without])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,26 +26,41 @@ READOUT_BINS = 200_000
 ALL_COMPONENTS = "as many components as there are tracks: that is the raw tracks, rotated"
 
 
-def training_moments(matrix: Matrix, advance: Callable[[int], None]) -> Moments:
-    """Moments of the tracks over the training chromosomes' bins with data.
+def spread(blocks: Sequence[BinRange], bins: int) -> list[BinRange]:
+    """About `bins` bins at most: all blocks, or as many of them, evenly spread."""
+    total = sum(block.bins for block in blocks)
+    if total <= bins:
+        return list(blocks)
+    count = max(1, len(blocks) * bins // total)
+    return [blocks[place] for place in np.linspace(0, len(blocks) - 1, count).round().astype(int)]
+
+
+def training_moments(matrix: Matrix, blocks: Sequence[BinRange], advance: Callable[[int], None]) -> Moments:
+    """Moments of the tracks over the bins with data of some blocks.
 
     Parameters
     ----------
     matrix : Matrix
+    blocks : sequence of BinRange
+        Of the training chromosomes.
     advance : callable
         Called with the bins of each block done.
     """
     moments = Moments(matrix.tracks)
-    for block in matrix.blocks(matrix.manifest.split.train):
+    for block in blocks:
         moments.add(matrix.rows(block)[matrix.mask(block)])
         advance(block.bins)
     return moments
 
 
-def readout_blocks(matrix: Matrix) -> list[BinRange]:
-    """Blocks of the training chromosomes, about `READOUT_BINS` bins spread evenly over them."""
-    blocks = matrix.blocks(matrix.manifest.split.train)
-    return blocks[:: max(1, round(sum(block.bins for block in blocks) / READOUT_BINS))]
+def training_blocks(matrix: Matrix, bins: int) -> list[BinRange]:
+    """Blocks of the training chromosomes, at most about `bins` bins spread evenly over them."""
+    return spread(matrix.blocks(matrix.manifest.split.train), bins)
+
+
+def scored_blocks(matrix: Matrix, bins: int) -> list[BinRange]:
+    """Blocks of the test chromosomes, at most about `bins` bins spread evenly over them."""
+    return spread(matrix.blocks(matrix.manifest.split.test), bins)
 
 
 def score_reconstruction(
@@ -54,11 +69,12 @@ def score_reconstruction(
     untrained: Representation,
     pca: Pca,
     size: int,
+    blocks: Sequence[BinRange],
     advance: Callable[[int], None],
     scaler: Scaler | None = None,
     regions: GeneRegions | None = None,
 ) -> Reconstruction:
-    """Reconstruction of the test chromosomes' bins with data, in the matrix's standardised space.
+    """Reconstruction of bins with data of the test chromosomes, in the matrix's standardised space.
 
     The imputation field's measures, though, are in the space of the tracks' transform (arcsinh of the signal).
 
@@ -73,6 +89,8 @@ def score_reconstruction(
         Fitted on training chromosomes.
     size : int
         Numbers per bin that the model's decoder reads (the bin code), and so those of the PCA compared.
+    blocks : sequence of BinRange
+        What is scored, of the test chromosomes (`scored_blocks`).
     advance : callable
         Called with the bins of each block done.
     scaler : Scaler, optional
@@ -88,7 +106,7 @@ def score_reconstruction(
     split, tracks = matrix.manifest.split, matrix.tracks
     width = untrained.size + 1 + tracks
     training, test, true = Moments(width), Moments(width), Moments(tracks)
-    for block in readout_blocks(matrix):
+    for block in training_blocks(matrix, READOUT_BINS):
         mask = matrix.mask(block)
         training.add(joint_rows(untrained.block(block)[mask], matrix.rows(block)[mask]))
         advance(block.bins)
@@ -98,7 +116,7 @@ def score_reconstruction(
     smaller = size < tracks
     compared = ("model", "pca", "untrained") if smaller else ("model", "untrained")
     measured = {name: SignalErrors(tracks) for name in compared} if scaler else {}
-    for block in matrix.blocks(split.test):
+    for block in blocks:
         mask = matrix.mask(block)
         rows = matrix.rows(block)[mask]
         true.add(rows)
@@ -123,6 +141,7 @@ def score_reconstruction(
     return Reconstruction(
         chromosomes=split.test,
         bins=true.count,
+        of_bins=matrix.manifest.bins_used_for("test"),
         size=size,
         models={
             "model": scored(model_errors),

@@ -10,6 +10,9 @@ from epilstm.figures.html import number, span
 from epilstm.figures.looks import label_of
 from epilstm.store.evaluation_results import EMBEDDING, EvaluationResults, Interval
 
+#: How tables call kinds of probes.
+PROBES = {"logistic": "linear", "xgboost": "XGBoost", "random_forest": "random forest"}
+
 #: The embedding of a cell type's tracks alone, the others hidden: a view that only this comparison has.
 VIEWS = {"embedding_masked": "LSTM embedding, other cell types hidden"}
 
@@ -41,7 +44,7 @@ def _ordered(names: Iterable[str], results: EvaluationResults) -> list[str]:
 
 def further_comparisons(results: EvaluationResults) -> list[Part]:
     """The comparisons that an evaluation holds; none where none was requested."""
-    parts = (_levels(results), _leak(results), _missing(results), _across(results))
+    parts = (_levels(results), _comparisons(results), _leak(results), _missing(results), _across(results))
     return [part for part in parts if part is not None]
 
 
@@ -70,8 +73,53 @@ def _levels(results: EvaluationResults) -> Part | None:
             (task.name, name, [_with(each.r2, each.r2_ci), _with(each.spearman, each.spearman_ci)])
             for task in results.regression.values()
             for name in results.representation_order
+            if name in task.summary
             for each in [task.summary[name]]
         ),
+    )
+
+
+def _comparisons(results: EvaluationResults) -> Part | None:
+    """Measures beyond those of the other tables: by probe, by number of labels, within blocks, by cell type."""
+    main = (results.classifier, None)
+    settings = list(dict.fromkeys((each.probe, each.labels) for each in results.comparisons))
+    further = [each for each in results.comparisons if (each.probe, each.labels) != main]
+    others = [each for each in results.comparisons if each.measure not in ("average precision", "R2")]
+    if not further and not others:
+        return None
+    found = {(each.task, each.measure, each.probe, each.labels): each for each in results.comparisons}
+    rows = dict.fromkeys((each.task, each.measure) for each in (results.comparisons if further else others))
+    draws = max(each.draws for each in results.comparisons)
+    budgets = f" With fewer labels than all, scores are means over {draws} draws of them." if draws > 1 else ""
+    return Part(
+        "By probe, number of labels and measure",
+        f"Means over cell types, with intervals over blocks of {results.blocks_bp / 1e6:g} Mb. Within blocks, levels "
+        "and predictions are deviations from their mean in each block; by cell type, from their mean over cell types."
+        + budgets,
+        [
+            f"{words(each.task)}: {each.between_blocks:.0%} of the variance lies between blocks."
+            for each in results.comparisons
+            if each.between_blocks is not None and (each.probe, each.labels) == main
+        ],
+        [
+            "Task, measure and representation",
+            *(f"{PROBES[probe]}, {'all' if labels is None else f'{labels:,}'} labels" for probe, labels in settings),
+        ],
+        [
+            Row(
+                [
+                    f"{words(task)}, {measure}: {label_of(name)}",
+                    *(
+                        _with(score.value, score.ci)
+                        for setting in settings
+                        for score in [found[task, measure, *setting].representations[name]]
+                    ),
+                ],
+                name == EMBEDDING,
+            )
+            for task, measure in rows
+            for name in _ordered(found[task, measure, *settings[0]].representations, results)
+        ],
     )
 
 

@@ -137,6 +137,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
             f"on {model.training.device}, seed {model.seed}",
         ),
         *_context_training(run),
+        *_held_out(run.results),
         (
             "Fingerprints",
             f"data set {run.fingerprints['matrix'][:12]} · model {run.fingerprints['model'][:12]} · "
@@ -165,6 +166,24 @@ def _context_training(run: Run) -> list[tuple[str, str]]:
         f"(best: {level.best_epoch}), R² {number(level.validation_r2)} on frames of the validation data"
     )
     return [("Context level", text)]
+
+
+def _held_out(results: EvaluationResults | None) -> list[tuple[str, str]]:
+    """What was held out of what in the evaluation."""
+    if results is None or results.held_out is None:
+        return []
+    held = results.held_out
+    where = "the data that the model was trained on" if held.own_matrix else "other data than the model was trained on"
+    text = f"on {where}; PCA and NMF fitted on {listed(held.fitted_on)}"
+    if held.cross_fit:
+        groups = "; ".join(", ".join(group) for group in held.cross_fit)
+        models = ", each with a model of its own" if held.models_by_group else ""
+        text += f" for the reconstruction; for the tasks each group left out in turn ({groups}){models}"
+    if held.labels_on:
+        text += f"; labels on {listed(held.labels_on)}"
+        text += f", of which the model has seen {listed(held.labels_seen)} without labels" if held.labels_seen else ""
+    left_out = f"; {len(results.left_out_tasks)} tasks without usable labels" if results.left_out_tasks else ""
+    return [("Evaluation", text + left_out)]
 
 
 def _places(matrix: MatrixManifest) -> str:

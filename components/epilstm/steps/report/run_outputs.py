@@ -96,7 +96,12 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
 
 def _read_evaluation(folder: Path, inputs: dict[str, Path], fingerprints: dict[str, str]) -> EvaluationManifest:
     evaluation = parse_manifest(read_json(folder / MANIFEST), EvaluationManifest, folder / MANIFEST)
-    for name in ("matrix", "model", "embeddings"):
+    # A model may be evaluated on other data than its own, or embed them while it is evaluated.
+    elsewhere = evaluation.matrix_fingerprint != fingerprints["matrix"]
+    compared = ["model"] if elsewhere or evaluation.embeddings_fingerprint is None else ["model", "embeddings"]
+    for name in compared:
         if getattr(evaluation, f"{name}_fingerprint") != fingerprints[name]:
             raise DataError(f"{folder}: this evaluation is not of --{name} {inputs[name]}; run evaluate again")
+    if elsewhere and not read_results(folder).evaluated_elsewhere:
+        raise DataError(f"{folder}: this evaluation is not of --matrix {inputs['matrix']}; run evaluate again")
     return evaluation
