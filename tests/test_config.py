@@ -106,7 +106,7 @@ def test_an_unknown_section_is_named_with_those_that_exist(tmp_path):
 
 def test_an_unknown_key_is_named_with_those_that_exist(tmp_path):
     message = refusal(tmp_path, "train: {hiden_size: 3}\n")
-    assert message.startswith(": train.hiden_size: unknown key; keys are architecture, embedding_size, hidden_size")
+    assert message.startswith(": train.hiden_size: unknown key; keys are kind, architecture, embedding_size")
 
 
 def test_an_unknown_nested_key_is_named_with_its_path_and_its_siblings(tmp_path):

@@ -148,15 +148,28 @@ Architecture = Literal["bottleneck", "published", "published_softsign"]
 #: Numbers of the bin code and of the context code at most, where the number of tracks chooses them.
 MAX_CODE_SIZE = 12
 
+#: How far around its frame the context level's code is taught the mean signal (bp), by kind of model.
+SURROUNDINGS_BP = {"tracks": [5_000, 20_000, 100_000], "cell_types": [20_000, 100_000, 500_000, 1_000_000]}
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(f"{number:,}" for number in numbers)
+
 
 class TrainParams(Section):
     """The LSTM autoencoder and how it is trained."""
 
+    kind: Literal["tracks", "cell_types"] = Field(
+        "tracks",
+        description="tracks: one code per bin of all tracks; cell_types: one code per bin and cell type, by a network "
+        "that all cell types share",
+    )
     architecture: Architecture = Field("bottleneck", description="name in the registry of architectures")
     embedding_size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
         "auto",
-        description="numbers per bin in the embedding; auto is a bin code of half as many numbers as tracks, at most "
-        f"{MAX_CODE_SIZE}, and a context code of as many: together fewer than tracks",
+        description="numbers per bin in the embedding (of each cell type, where kind is cell_types); auto is a bin "
+        f"code of half as many numbers as tracks, at most {MAX_CODE_SIZE}, and a context code of as many: together "
+        "fewer than tracks",
     )
     hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of encoder and decoder")
     layers: Annotated[int, Field(ge=1, le=8)] = Field(1, description="stacked recurrent layers")
@@ -171,14 +184,26 @@ class TrainParams(Section):
         description="numbers of the embedding that describe the frames around a bin; 0 has no context level; auto is "
         f"half of the embedding, at most {MAX_CODE_SIZE}",
     )
+    linear_size: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = Field(
+        "auto",
+        description="numbers of the context code that are principal components of the cell type's own means in a frame "
+        "and around it (kind cell_types only)",
+    )
+    consensus_size: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = Field(
+        "auto",
+        description="numbers of the context code that are principal components of the other cell types' means (kind "
+        "cell_types only)",
+    )
     context_hidden: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="recurrent width of the context level")
     context_epochs: PositiveInt = Field(100, description="passes over the training frames at most (context level)")
     context_track_dropout: Fraction = Field(
         0.3, description="share of tracks hidden from the context level, drawn per sequence of frames; all are targets"
     )
-    context_surroundings_bp: list[Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
-        default=[5_000, 20_000, 100_000],
-        description="the context level's code also predicts the mean signal so far on either side of its frame (bp)",
+    context_surroundings_bp: Literal["auto"] | list[Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
+        "auto",
+        description="the context level's code also predicts the mean signal so far on either side of its frame (bp); "
+        f"auto is {_listed(SURROUNDINGS_BP['tracks'])}, or {_listed(SURROUNDINGS_BP['cell_types'])} where kind is "
+        "cell_types",
     )
     streams: PositiveInt = Field(32, description="contiguous intervals of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(1, description="frames that a gradient is propagated back through")
@@ -215,6 +240,12 @@ class TrainParams(Section):
     memory_gb: Annotated[float, Field(ge=0)] = Field(
         2.0, description="a training matrix up to this size is held in memory; a larger one is streamed from disk"
     )
+
+    @property
+    def surroundings_bp(self) -> list[int]:
+        """How far the context level is taught the mean signal on either side of a frame (bp)."""
+        given = self.context_surroundings_bp
+        return SURROUNDINGS_BP[self.kind] if given == "auto" else given
 
 
 class ExportParams(Section):
@@ -373,7 +404,7 @@ class EvaluateParams(Section):
         "untrained, majority; pca, pca_varimax and nmf have the size of the embedding, or their own; means are over so "
         "many base pairs on either side (means:20k,1M), or as far as the context level was taught; pca and nmf are of "
         "the tracks, or of what is in brackets (pca:24(raw+means)); own(raw+means) is of the tracks of the task's own "
-        "cell type; + puts numbers side by side (pca:12+context_code)",
+        "cell type, own(embedding) its code of a model by cell type; + puts numbers side by side (pca:12+context_code)",
     )
     also: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
         default={}, description="other models' embeddings of the same matrix to compare: name and dataset folder"

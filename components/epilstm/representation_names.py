@@ -2,7 +2,8 @@
 
 ``means:20k,100k`` are the means of the tracks over so many base pairs on either side, ``pca:24(raw+means:20k,100k)``
 the principal components of both; without distances they reach as far as the model's context was taught.
-``own(raw+means:20k,1M)`` is the same of the tracks of the task's own cell type alone.
+``own(raw+means:20k,1M)`` is the same of the tracks of the task's own cell type alone, ``own(embedding)`` its code in
+the embedding of a model by cell type.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ PARTS = (
 #: What a PCA or a factorisation can be of, in brackets; without them it is of the tracks.
 TRACK_PARTS = ("raw", "means")
 #: What can be of the tracks of the task's own cell type alone.
-OWN_PARTS = (*TRACK_PARTS, "pca", "nmf")
+#: Parts of an embedding, of which a model by cell type has one for each cell type.
+CODE_PARTS = ("embedding", "untrained", "bin_code", "context_code")
+OWN_PARTS = (*TRACK_PARTS, "pca", "nmf", *CODE_PARTS)
 #: Parts that take brackets, and what may stand in them.
 BRACKETS = {"pca": TRACK_PARTS, "nmf": TRACK_PARTS, "own": OWN_PARTS}
 #: Parts that take a size after a colon; without one they have the embedding's.

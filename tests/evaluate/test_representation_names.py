@@ -87,7 +87,10 @@ def test_a_pca_of_as_many_components_as_numbers_is_left_out_and_the_reason_said(
         ("raw(means)", "raw is of nothing in brackets; pca, nmf, own are, as in pca:12(raw+means)"),
         ("own", "own: expected brackets, such as own(raw+means:20k,1M)"),
         ("own:3(raw)", "own takes no size; pca, nmf and pca_varimax do"),
-        ("own(embedding)", "own is of raw, means, pca and nmf, not of embedding"),
+        (
+            "own(majority)",
+            "own is of raw, means, pca, nmf, embedding, untrained, bin_code and context_code, not of majority",
+        ),
         ("pca:3(own(raw))", "pca: write own around it, as in own(pca:12(raw+means))"),
         ("pca:12(raw+nmf)", "pca is of raw and means, not of nmf"),
         ("pca:12(raw", "unknown part 'pca:12(raw'"),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from tiny_evaluation import BIN, CHUNK_BINS, EMBEDDING_SIZE, SPLIT, TRACKS, TinyEvaluation, make
 
-from epilstm.errors import DataError
+from epilstm.errors import DataError, ParamsError
 from epilstm.genome.bin_range import BinRange
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+from epilstm.params import EvaluateParams, validate
 from epilstm.representation_names import parse_name
 from epilstm.representations.features import (
     Embedding,
@@ -27,7 +29,8 @@ from epilstm.representations.features import (
 from epilstm.representations.nmf import Nmf, fit_nmf
 from epilstm.representations.pca import Pca, fit_pca
 from epilstm.representations.pooling import WindowTable
-from epilstm.steps.evaluate.compared import Fitted, Ingredients, as_they_are, fit_wide
+from epilstm.steps.evaluate.compared import Fitted, Ingredients, as_they_are, fit_wide, require_own_codes
+from epilstm.steps.evaluate.compared import make as representation_of
 from epilstm.steps.evaluate.reconstruction import (
     reconstruction_score,
     score_reconstruction,
@@ -147,6 +150,25 @@ def test_a_pca_of_tracks_and_means_is_that_of_their_standardised_columns(matrix:
     expected = PCA(4, svd_solver="full").fit_transform(standard)
     got = pca.transform(rows, 4)
     np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=2e-3)
+
+
+def test_a_cell_types_own_code_is_its_columns_of_the_embedding(matrix: Matrix) -> None:
+    of = replace(ingredients_of(matrix), bin_code=3, own_codes={"A": np.array([0, 4]), "B": np.array([2, 3, 5])})
+    block = matrix.blocks(["chr1"])[0]
+    rows = matrix.rows(block)
+    for name, cell, columns in (
+        ("own(embedding)", "A", [0, 4]), ("own(bin_code)", "B", [2]), ("own(context_code)", "B", [3, 5]),
+        ("own(embedding+raw)", "A", [0, 4, 0, 1, 2]),
+    ):  # fmt: skip
+        found = representation_of(parse_name(name), of, cell)
+        np.testing.assert_array_equal(found.block(block), rows[:, columns])
+
+
+def test_a_cell_types_own_code_of_a_model_of_all_tracks_is_refused() -> None:
+    params = validate(EvaluateParams, {"representations": ["embedding", "own(context_code)"]}, "evaluate")
+    with pytest.raises(ParamsError, match="the model has one code of all tracks"):
+        require_own_codes(params, by_cell_type=False)
+    require_own_codes(params, by_cell_type=True)
 
 
 def test_a_networks_blocks_join_to_what_it_makes_of_the_whole_region(tiny: TinyEvaluation, matrix: Matrix) -> None:

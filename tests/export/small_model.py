@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from epilstm.model.cell_types import CellTypes
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import Autoencoder, build
@@ -19,7 +21,15 @@ SCALER = Scaler(
 )
 
 
-def _config(architecture: str, embedding: int, hidden: int, **more: int) -> ModelConfig:
+#: Three cell types with seven tracks of four assays: none was measured in all of them.
+CELL_TYPES = CellTypes(
+    names=["E003", "E116", "E123"],
+    assays=["DNase", "H3K27ac", "H3K4me3", "CTCF"],
+    tracks=[[0, 1, -1, -1], [2, -1, 3, 4], [-1, 5, 6, -1]],
+)
+
+
+def _config(architecture: str, embedding: int, hidden: int, **more: Any) -> ModelConfig:
     return ModelConfig(
         architecture=architecture, tracks=TRACKS, embedding_size=embedding, hidden_size=hidden, **more
     )  # fmt: skip
@@ -32,6 +42,28 @@ CONFIGS = {
     "bottleneck of one number": _config("bottleneck", 1, 8),
     "bottleneck with layer norm": _config("bottleneck", 3, 8, layers=2, layer_norm=True),
     "bottleneck with context": _config("bottleneck", 5, 8, context_size=2, context_hidden=6, frame_bins=10),
+    "by cell type": _config("bottleneck", 6, 8, cell_types=CELL_TYPES),
+    "by cell type with context": _config(
+        "bottleneck",
+        18,
+        8,
+        cell_types=CELL_TYPES,
+        context_size=12,
+        context_hidden=6,
+        frame_bins=10,
+        linear_size=1,
+        consensus_size=1,
+        context_reaches=(1, 4),
+    ),
+    "by cell type with a recurrent context": _config(
+        "bottleneck",
+        9,
+        8,
+        cell_types=CELL_TYPES,
+        context_size=6,
+        context_hidden=6,
+        frame_bins=10,
+    ),
     "published": _config("published", 5, 5, layers=2),
     "published_softsign": _config("published_softsign", 5, 5),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
+from epilstm.model.cell_types import CellTypes
 from epilstm.params import Architecture
 
 
@@ -26,6 +27,14 @@ class ModelConfig(BaseModel):
         Numbers of the embedding that come from the context level (0: there is none), and its recurrent width.
     frame_bins : int
         Bins per frame, which is what the context level sees.
+    cell_types : CellTypes or None
+        Of a network that cell types share: the embedding holds the codes of all cell types side by side, first those of
+        the bin, then those of its context, and sizes are those of all cell types together.
+    linear_size, consensus_size : int
+        Of a cell type's context code, the numbers that are a linear map of its own means and of other cell types'; the
+        recurrent layer makes the rest.
+    context_reaches : tuple of int
+        Frames on either side over which these means are taken, beside the frame itself.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +50,29 @@ class ModelConfig(BaseModel):
     context_size: NonNegativeInt = 0
     context_hidden: PositiveInt = 64
     frame_bins: PositiveInt = 100
+    cell_types: CellTypes | None = None
+    linear_size: NonNegativeInt = 0
+    consensus_size: NonNegativeInt = 0
+    context_reaches: tuple[PositiveInt, ...] = ()
+
+    @property
+    def groups(self) -> int:
+        """Codes side by side in the embedding: one per cell type, or one of all tracks."""
+        return 1 if self.cell_types is None else self.cell_types.count
+
+    @property
+    def code_columns(self) -> dict[str, list[int]] | None:
+        """Columns of each cell type's code, of the bin, then of its context; None where all tracks have one code."""
+        if self.cell_types is None:
+            return None
+        code, context = self.bin_code_size // self.groups, self.context_size // self.groups
+        return {
+            name: [
+                *range(place * code, (place + 1) * code),
+                *range(self.bin_code_size + place * context, self.bin_code_size + (place + 1) * context),
+            ]
+            for place, name in enumerate(self.cell_types.names)
+        }
 
     @property
     def bin_code_size(self) -> int:
@@ -50,7 +82,7 @@ class ModelConfig(BaseModel):
     @property
     def streams(self) -> bool:
         """Whether the embedding of a bin follows from that bin and those before it."""
-        return self.directions == 1 and not self.context_size
+        return self.directions == 1 and not self.context_size and self.cell_types is None
 
     @model_validator(mode="after")
     def _context_form(self) -> ModelConfig:
@@ -62,6 +94,30 @@ class ModelConfig(BaseModel):
             raise ValueError(
                 f"context_size ({self.context_size}) is a part of embedding_size ({self.embedding_size}) and must be "
                 "smaller"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cell_type_form(self) -> ModelConfig:
+        blocks = self.linear_size + self.consensus_size
+        if self.cell_types is None:
+            if blocks:
+                raise ValueError("linear_size and consensus_size need kind: cell_types; set them to 0")
+            return self
+        if self.architecture != "bottleneck":
+            raise ValueError(f"architecture '{self.architecture}' has no kind cell_types; take 'bottleneck'")
+        if self.embedding_size % self.groups or self.context_size % self.groups:
+            raise ValueError("embedding_size and context_size should be multiples of the number of cell types")
+        means = (1 + len(self.context_reaches)) * len(self.cell_types.assays)
+        if max(self.linear_size, self.consensus_size) > means:
+            raise ValueError(
+                f"linear_size ({self.linear_size}) and consensus_size ({self.consensus_size}) count components of the"
+                f" {means} means that a cell type has; set them to {means} or less"
+            )
+        if blocks and blocks >= self.context_size // self.groups:
+            raise ValueError(
+                f"linear_size ({self.linear_size}) and consensus_size ({self.consensus_size}) are parts of context_size"
+                f" ({self.context_size // self.groups} per cell type) and should be smaller together"
             )
         return self
 

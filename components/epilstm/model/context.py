@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from epilstm.model.frames import STATISTICS, frame_weights
 from epilstm.model.recurrence import LSTMLayer
@@ -16,49 +19,42 @@ DECODER_SIZE = 64
 DROPOUT = 0.2
 
 
-class ContextLevel(nn.Module):
-    """Bidirectional LSTM over the tokens of frames, with a linear path around it. Tensors are time-major.
+class FrameLevel(nn.Module, ABC):
+    """What every context level offers: tokens of frames to codes of frames, and these to bins. Tensors are time-major.
 
     Parameters
     ----------
-    tracks, size, hidden_size, frame_bins : int
-        Tracks of the matrix, numbers per frame in the code, recurrent width, bins per frame.
+    tracks, size, frame_bins : int
+        Tracks of the matrix, numbers per frame in the code, bins per frame.
     """
 
     token_mean: Tensor
     token_scale: Tensor
     weights: Tensor
 
-    def __init__(self, tracks: int, size: int, hidden_size: int, frame_bins: int) -> None:
+    def __init__(self, tracks: int, size: int, frame_bins: int) -> None:
         super().__init__()
         width = STATISTICS * tracks
         self.size, self.frame_bins = size, frame_bins
-        self.encoder = LSTMLayer(width, hidden_size, 2)
-        self.code = nn.Linear(2 * hidden_size, size)
-        self.around_encoder = nn.Linear(width, size, bias=False)
-        self.decoder = nn.Linear(size, DECODER_SIZE)
-        self.readout = nn.Linear(DECODER_SIZE, width)
-        self.around_decoder = nn.Linear(size, width, bias=False)
         self.register_buffer("token_mean", torch.zeros(width))
         self.register_buffer("token_scale", torch.ones(width))
         self.register_buffer("weights", torch.from_numpy(frame_weights(frame_bins)), persistent=False)
 
+    def hidden_token(self) -> Tensor:
+        """Standardised token (3 * track) of tracks that are hidden: that of a track at its mean, without spread."""
+        return self.standardised(torch.zeros_like(self.token_mean))
+
+    @abstractmethod
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Code (frame, batch, dim) of standardised tokens (frame, batch, 3 * track); `generator` draws dropout."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """Standardised tokens (frame, batch, 3 * track) from their code."""
+
     def standardised(self, tokens: Tensor) -> Tensor:
         """Tokens (..., 3 * track) with the training chromosomes' mean and scale."""
         return (tokens - self.token_mean) / self.token_scale
-
-    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Code (frame, batch, dim) of standardised tokens (frame, batch, 3 * track); `generator` draws dropout."""
-        zero = x.new_zeros(x.shape[1], self.encoder.hidden_size)
-        x = self._dropped(x, generator)
-        hidden, _ = self.encoder(x, (zero, zero))
-        code: Tensor = self.code(self._dropped(hidden, generator)) + self.around_encoder(x)
-        return code
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Standardised tokens (frame, batch, 3 * track) from their code."""
-        tokens: Tensor = self.readout(functional.gelu(self.decoder(code))) + self.around_decoder(code)
-        return tokens
 
     def forward(self, x: Tensor) -> Tensor:
         """Code of every bin (time, batch, dim) of bins x (time, batch, track); the first bin is a frame's first."""
@@ -84,6 +80,39 @@ class ContextLevel(nn.Module):
             return x
         keep = torch.empty(x.shape, device=x.device).bernoulli_(1 - DROPOUT, generator=generator)
         return x * keep / (1 - DROPOUT)
+
+
+class ContextLevel(FrameLevel):
+    """Bidirectional LSTM over the tokens of frames, with a linear path around it.
+
+    Parameters
+    ----------
+    tracks, size, hidden_size, frame_bins : int
+        Tracks of the matrix, numbers per frame in the code, recurrent width, bins per frame.
+    """
+
+    def __init__(self, tracks: int, size: int, hidden_size: int, frame_bins: int) -> None:
+        super().__init__(tracks, size, frame_bins)
+        width = STATISTICS * tracks
+        self.encoder = LSTMLayer(width, hidden_size, 2)
+        self.code = nn.Linear(2 * hidden_size, size)
+        self.around_encoder = nn.Linear(width, size, bias=False)
+        self.decoder = nn.Linear(size, DECODER_SIZE)
+        self.readout = nn.Linear(DECODER_SIZE, width)
+        self.around_decoder = nn.Linear(size, width, bias=False)
+
+    @override
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        zero = x.new_zeros(x.shape[1], self.encoder.hidden_size)
+        x = self._dropped(x, generator)
+        hidden, _ = self.encoder(x, (zero, zero))
+        code: Tensor = self.code(self._dropped(hidden, generator)) + self.around_encoder(x)
+        return code
+
+    @override
+    def decode(self, code: Tensor) -> Tensor:
+        tokens: Tensor = self.readout(functional.gelu(self.decoder(code))) + self.around_decoder(code)
+        return tokens
 
 
 def _statistics(frames: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from epilstm.model.cell_type_graph import limits, means_around, of_assays, of_others, side_by_side
+from epilstm.model.cell_types import CellTypes
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import CONTEXT_CODES, FRAME_TOKENS, STANDARDISED_BY_TIME
-from epilstm.model.frames import frame_weights
+from epilstm.model.frames import STATISTICS, frame_weights
 from epilstm.model.onnx_layers import Graph, Weights, linear, recurrent_layer
 
 
@@ -26,7 +28,12 @@ def add_context(graph: Graph, config: ModelConfig, weights: Weights, output: str
     output : str
     """
     _tokens(graph, config.frame_bins)
-    _codes(graph, weights)
+    graph.add("Sub", [FRAME_TOKENS, graph.constant("token_mean", weights["token_mean"])], "centred_tokens")
+    graph.add("Div", ["centred_tokens", graph.constant("token_scale", weights["token_scale"])], "tokens")
+    if config.cell_types is None:
+        _recurrent_code(graph, weights, "tokens", CONTEXT_CODES)
+    else:
+        _codes_by_cell_type(graph, config, config.cell_types, weights)
     return _spread(graph, config, output)
 
 
@@ -57,15 +64,39 @@ def _tokens(graph: Graph, frame_bins: int) -> None:
     graph.add("Squeeze", ["frame_statistics", graph.constant("bin_axis", [1], np.int64)], FRAME_TOKENS)
 
 
-def _codes(graph: Graph, weights: Weights) -> None:
-    graph.add("Sub", [FRAME_TOKENS, graph.constant("token_mean", weights["token_mean"])], "centred_tokens")
-    graph.add("Div", ["centred_tokens", graph.constant("token_scale", weights["token_scale"])], "tokens")
-    recurrent_layer(graph, "tokens", "context", weights, "encoder", "context_hidden", directions=2)
+def _recurrent_code(graph: Graph, weights: Weights, tokens: str, output: str) -> str:
+    recurrent_layer(graph, tokens, "context", weights, "encoder", "context_hidden", directions=2)
     linear(graph, "context_hidden", "context_code", weights["code.weight"], "context_code_without_bias")
     bias = graph.constant("context_code_bias", weights["code.bias"])
     graph.add("Add", ["context_code_without_bias", bias], "context_code")
-    linear(graph, "tokens", "around_context", weights["around_encoder.weight"], "around_context")
-    graph.add("Add", ["context_code", "around_context"], CONTEXT_CODES)
+    linear(graph, tokens, "around_context", weights["around_encoder.weight"], "around_context")
+    return graph.add("Add", ["context_code", "around_context"], output)
+
+
+def _codes_by_cell_type(graph: Graph, config: ModelConfig, cell_types: CellTypes, weights: Weights) -> None:
+    """The three blocks of `epilstm.model.cell_type_context.CellTypeContext`, of all cell types side by side."""
+    values, observed = of_assays(graph, "tokens", cell_types, STATISTICS, "token")
+    assays = len(cell_types.assays)
+    own = graph.add("Slice", [values, *limits(graph, "own_means", 0, assays, 2)], "token_means")
+    means = means_around(graph, own, config.context_reaches, "means_around")
+    graph.add("Concat", [values, observed], "tokens_by_cell_type", axis=2)
+    blocks = [
+        _linear_block(graph, weights, "linear", means) if config.linear_size else None,
+        _recurrent_code(graph, weights, "tokens_by_cell_type", "recurrent_block"),
+        _linear_block(
+            graph, weights, "consensus", of_others(graph, means, observed, cell_types, 1 + len(config.context_reaches))
+        )
+        if config.consensus_size
+        else None,
+    ]
+    graph.add("Concat", [block for block in blocks if block is not None], "context_code_by_cell_type", axis=2)
+    side_by_side(graph, "context_code_by_cell_type", config.context_size, CONTEXT_CODES)
+
+
+def _linear_block(graph: Graph, weights: Weights, name: str, means: str) -> str:
+    linear(graph, means, f"{name}_block", weights[f"{name}.weight"], f"{name}_block_without_bias")
+    bias = graph.constant(f"{name}_block_bias", weights[f"{name}.bias"])
+    return graph.add("Add", [f"{name}_block_without_bias", bias], f"{name}_block")
 
 
 def _spread(graph: Graph, config: ModelConfig, output: str) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from epilstm.errors import ModelError
+from epilstm.model.cell_type_graph import assays_by_time, mark_missing, side_by_side
 from epilstm.model.config import ModelConfig
 from epilstm.model.context_graph import add_context
 from epilstm.model.encoder_folder import (
@@ -71,7 +72,11 @@ def build_encoder(
     """
     _check(config, weights, scaler, stateful)
     graph = Graph()
-    _standardise(graph, scaler)
+    if config.cell_types is None:
+        _standardise(graph, scaler, STANDARDISED)
+    else:
+        _standardise(graph, scaler, "standardised_or_filled")
+        mark_missing(graph, "uncovered", "standardised_or_filled", STANDARDISED)
     graph.add("Transpose", [STANDARDISED], STANDARDISED_BY_TIME, perm=[1, 0, 2])
     _encode(graph, config, weights, stateful)
     graph.add("Transpose", [EMBEDDING_BY_TIME], EMBEDDING, perm=[1, 0, 2])
@@ -116,8 +121,8 @@ def _check(config: ModelConfig, weights: Weights, scaler: Scaler, stateful: bool
         )
 
 
-def _standardise(graph: Graph, scaler: Scaler) -> None:
-    """``signal`` to ``standardised``, as `epilstm.store.standardisation.standardise` makes the matrix."""
+def _standardise(graph: Graph, scaler: Scaler, output: str) -> None:
+    """``signal`` to `output`, as `epilstm.store.standardisation.standardise` makes the matrix."""
     graph.add("IsNaN", [SIGNAL], "uncovered")
     # What has no data is a signal of 0, or what the track's mean is made of: standardised, 0.
     filler = 0.0 if scaler.uncovered == "zero" else _filler(scaler)
@@ -131,11 +136,11 @@ def _standardise(graph: Graph, scaler: Scaler) -> None:
         transformed = "transformed_signal"
         _mixed(graph, "covered_signal", scaler, transformed)
     graph.add("Sub", [transformed, graph.constant("track_mean", scaler.mean)], "centred")
-    unbounded = STANDARDISED if scaler.clip is None else "standardised_unbounded"
+    unbounded = output if scaler.clip is None else "standardised_unbounded"
     graph.add("Div", ["centred", graph.constant("track_scale", scaler.scale)], unbounded)
     if scaler.clip is not None:
         bounds = [graph.constant("least_standardised", -scaler.clip), graph.constant("most_standardised", scaler.clip)]
-        graph.add("Clip", [unbounded, *bounds], STANDARDISED)
+        graph.add("Clip", [unbounded, *bounds], output)
 
 
 def _filler(scaler: Scaler) -> NDArray[np.floating]:
@@ -207,7 +212,10 @@ def _of_level(weights: Weights, level: str) -> Weights:
 def _bin_code(graph: Graph, config: ModelConfig, weights: Weights, stateful: bool, code: str) -> None:
     if stateful:
         _split_layers(graph, config)
-    hidden, bottleneck = STANDARDISED_BY_TIME, config.architecture == "bottleneck"
+    shown = STANDARDISED_BY_TIME
+    if config.cell_types is not None:
+        shown = assays_by_time(graph, config.cell_types)
+    hidden, bottleneck = shown, config.architecture == "bottleneck"
     for layer in range(config.layers):
         last = layer == config.layers - 1
         output = code if last and not bottleneck else f"hidden_{layer}"
@@ -222,8 +230,12 @@ def _bin_code(graph: Graph, config: ModelConfig, weights: Weights, stateful: boo
             ["bottleneck_without_bias", graph.constant("bottleneck_bias", weights["bottleneck.bias"])],
             "bottleneck",
         )
-        linear(graph, STANDARDISED_BY_TIME, "around_encoder", weights["around_encoder.weight"], "around_encoder")
-        graph.add("Add", ["bottleneck", "around_encoder"], code)
+        linear(graph, shown, "around_encoder", weights["around_encoder.weight"], "around_encoder")
+        if config.cell_types is None:
+            graph.add("Add", ["bottleneck", "around_encoder"], code)
+        else:
+            graph.add("Add", ["bottleneck", "around_encoder"], "code_by_cell_type")
+            side_by_side(graph, "code_by_cell_type", config.bin_code_size, code)
 
 
 def _split_layers(graph: Graph, config: ModelConfig) -> None:

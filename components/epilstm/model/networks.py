@@ -6,6 +6,7 @@ from embeddings to features, which a linear read-out turns back into tracks.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from epilstm.model.by_cell_type import ByCellType, SharedReadout
+from epilstm.model.cell_type_context import CellTypeContext
+from epilstm.model.cell_types import CellTypes
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
 from epilstm.model.recurrence import LSTMStack, SoftsignLSTM, State
@@ -24,8 +28,10 @@ class Autoencoder(nn.Module, ABC):
     `encoder_states` is how many tensors of a state belong to the encoder; the decoder's follow.
     """
 
-    readout: nn.Linear
+    readout: nn.Linear | SharedReadout
     encoder_states: int
+    #: What stands for a track that is hidden from the encoder: its mean.
+    hidden_value = 0.0
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -60,19 +66,28 @@ class Bottleneck(Autoencoder):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        k, hidden = config.bin_code_size, config.hidden_size
-        self.encoder = LSTMStack(
-            config.tracks, hidden, config.layers, config.directions, config.dropout, config.layer_norm
-        )
+        inputs, k, hidden = self._inputs(config), config.bin_code_size // config.groups, config.hidden_size
+        self.encoder = LSTMStack(inputs, hidden, config.layers, config.directions, config.dropout, config.layer_norm)
         self.bottleneck = nn.Linear(self.encoder.output_size, k)
-        self.around_encoder = nn.Linear(config.tracks, k, bias=False)
+        self.around_encoder = nn.Linear(inputs, k, bias=False)
         self.decoder = LSTMStack(k, hidden, config.layers, 2, config.dropout, config.layer_norm)
-        self.readout = nn.Linear(self.decoder.output_size + k, config.tracks)
+        self.readout = self._make_readout(self.decoder.output_size + k, config)
         self.encoder_states = 2 * config.layers
+
+    def _inputs(self, config: ModelConfig) -> int:
+        return config.tracks
+
+    def _make_readout(self, width: int, config: ModelConfig) -> nn.Linear | SharedReadout:
+        return nn.Linear(width, config.tracks)
+
+    @property
+    def linear_readout(self) -> nn.Linear:
+        """The weights of the read-out."""
+        return self.readout.shared if isinstance(self.readout, SharedReadout) else self.readout
 
     @override
     def zero_state(self, batch: int) -> State:
-        like = self.readout.weight
+        like = self.bottleneck.weight
         return self.encoder.zero_state(batch, like) + self.decoder.zero_state(batch, like)
 
     @override
@@ -91,6 +106,61 @@ class Bottleneck(Autoencoder):
         embedding, encoder_last = self._encode(x, state, generator)
         hidden, decoder_last = self.decoder(embedding, state[self.encoder_states :], generator)
         return torch.cat([hidden, embedding], dim=2), encoder_last + decoder_last
+
+
+class CellTypeBottleneck(Bottleneck):
+    """A bottleneck that cell types share: it sees the assays of one at a time, and which of them were observed.
+
+    The embedding has the codes of all cell types side by side, and so have states and features. A track that is NaN
+    was not observed.
+    """
+
+    hidden_value = math.nan
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.by_cell_type = ByCellType(_cell_types(config))
+
+    @override
+    def _inputs(self, config: ModelConfig) -> int:
+        return 2 * len(_cell_types(config).assays)
+
+    @override
+    def _make_readout(self, width: int, config: ModelConfig) -> SharedReadout:
+        return SharedReadout(width, _cell_types(config))
+
+    @override
+    def zero_state(self, batch: int) -> State:
+        return self._joined(super().zero_state(batch * self.config.groups))
+
+    @override
+    def encode(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        code, last = super().encode(self.assays(x), self._apart(state or self.zero_state(x.shape[1])))
+        return self.by_cell_type.side_by_side(code), self._joined(last)
+
+    @override
+    def features(
+        self, x: Tensor, state: State | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        state = self._apart(state or self.zero_state(x.shape[1]))
+        features, last = super().features(self.assays(x), state, generator)
+        return self.by_cell_type.side_by_side(features), self._joined(last)
+
+    def assays(self, x: Tensor) -> Tensor:
+        """What the shared network sees (time, batch * cell type, 2 * assay): values, and whether they were observed."""
+        return torch.cat(self.by_cell_type.of_assays(x), dim=2)
+
+    def _apart(self, state: State) -> State:
+        return tuple(part.reshape(len(part) * self.config.groups, -1) for part in state)
+
+    def _joined(self, state: State) -> State:
+        return tuple(part.reshape(len(part) // self.config.groups, -1) for part in state)
+
+
+def _cell_types(config: ModelConfig) -> CellTypes:
+    if config.cell_types is None:
+        raise ValueError("a network by cell type needs cell types")
+    return config.cell_types
 
 
 class Published(Autoencoder):
@@ -170,12 +240,12 @@ class TwoLevels(Autoencoder):
         config = bin_level.config
         super().__init__(config)
         self.bin_level = bin_level
-        self.context_level = ContextLevel(config.tracks, config.context_size, config.context_hidden, config.frame_bins)
+        self.context_level = _context_level(config)
         self.encoder_states = bin_level.encoder_states
 
     @property
     @override
-    def readout(self) -> nn.Linear:  # type: ignore[override]
+    def readout(self) -> nn.Linear | SharedReadout:  # type: ignore[override]
         return self.bin_level.readout
 
     @override
@@ -199,7 +269,13 @@ def bin_level_of(network: Autoencoder) -> Autoencoder:
     return network.bin_level if isinstance(network, TwoLevels) else network
 
 
-def context_level_of(network: Autoencoder) -> ContextLevel | None:
+def _context_level(config: ModelConfig) -> ContextLevel | CellTypeContext:
+    if config.cell_types is not None:
+        return CellTypeContext(config)
+    return ContextLevel(config.tracks, config.context_size, config.context_hidden, config.frame_bins)
+
+
+def context_level_of(network: Autoencoder) -> ContextLevel | CellTypeContext | None:
     """The context level, where a network has one."""
     return network.context_level if isinstance(network, TwoLevels) else None
 
@@ -223,7 +299,7 @@ def build(config: ModelConfig, seed: int) -> Autoencoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ARCHITECTURES[config.architecture](config)
+        network = CellTypeBottleneck(config) if config.cell_types else ARCHITECTURES[config.architecture](config)
         return TwoLevels(network) if config.context_size else network
 
 

@@ -81,6 +81,21 @@ class Model:
         """Names of the embedding's columns in a table: ``e0``, ``e1``, ..."""
         return dimension_names(self.embedding_size)
 
+    def dimensions_of(self, cell_type: str) -> list[str]:
+        """Columns of one cell type's code in a table, of a model that cell types share (``train.kind: cell_types``).
+
+        Raises
+        ------
+        ParamsError
+            The model has one code of all tracks, or does not know the cell type.
+        """
+        columns = self.manifest.config.code_columns
+        if columns is None:
+            raise ParamsError("the model has one code of all tracks, none of each cell type; take `dimensions`")
+        if cell_type not in columns:
+            raise ParamsError(f"the model has no cell type {cell_type!r}; it has {', '.join(columns)}")
+        return [self.dimensions[column] for column in columns[cell_type]]
+
     @property
     def bin_size(self) -> int:
         """Bases per bin."""

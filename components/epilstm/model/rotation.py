@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from epilstm.model.cell_type_context import CellTypeContext
 from epilstm.model.context import ContextLevel
 from epilstm.model.networks import Bottleneck
 from epilstm.store.moments import Moments
@@ -91,16 +92,17 @@ def rotate_bottleneck(network: Bottleneck, rotation: Rotation) -> None:
     first = network.decoder.layers[0]
     for suffix in ("l0", "l0_reverse"):
         _rotate_reading(getattr(first, f"weight_ih_{suffix}"), getattr(first, f"bias_ih_{suffix}"), rotation)
-    code = network.readout.weight[:, network.decoder.output_size :]
-    _rotate_reading(code, network.readout.bias, rotation)
+    readout = network.linear_readout
+    _rotate_reading(readout.weight[:, network.decoder.output_size :], readout.bias, rotation)
 
 
-def rotate_context(level: ContextLevel, rotation: Rotation) -> None:
-    """Make a context level's code the rotated one; what it decodes stays the same up to rounding."""
+def rotate_context(level: ContextLevel | CellTypeContext, rotation: Rotation) -> None:
+    """Make a context level's trained code the rotated one; what it decodes stays the same up to rounding."""
     _rotate_writing(level.code, rotation)
     _rotate_writing(level.around_encoder, rotation)
-    _rotate_reading(level.decoder.weight, level.decoder.bias, rotation)
-    _rotate_reading(level.around_decoder.weight, level.readout.bias, rotation)
+    code = level.recurrent_columns if isinstance(level, CellTypeContext) else slice(None)
+    _rotate_reading(level.decoder.weight[:, code], level.decoder.bias, rotation)
+    _rotate_reading(level.around_decoder.weight[:, code], level.readout.bias, rotation)
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ class Rows:
     Parameters
     ----------
     values : (bin, track) float16 array
-        Standardised; hidden tracks are at their mean, 0.
+        Standardised; hidden tracks are at their mean, 0, or NaN for a model by cell type.
     mask : (bin,) bool array
         Any shown track has data.
     """
@@ -115,7 +115,7 @@ class Wanted:
         """Raw signal (bin, track), NaN for no data, as the model sees it: rounded to float16, as a matrix is."""
         mask = ~np.isnan(raw[:, shown]).all(axis=1)
         values = standardise(np.ascontiguousarray(raw, np.float32), self.scaler)
-        values[:, ~shown] = 0
+        values[:, ~shown] = 0 if self.manifest.config.cell_types is None else np.nan
         return Rows(stored(values), mask)
 
 

@@ -6,28 +6,49 @@ from dataclasses import dataclass
 
 from epilstm.params import MAX_CODE_SIZE, TrainParams
 
+#: Numbers of the blocks of a cell type's context code where the params leave them open: linear, recurrent, consensus.
+LINEAR_SIZE, RECURRENT_SIZE, CONSENSUS_SIZE = 24, 28, 12
+
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of an embedding, and how many of them describe the context of a bin."""
+    """Numbers of an embedding, and how many of them describe the context of a bin; of each cell type, where it has any.
+
+    `linear_size` and `consensus_size` are parts of `context_size`.
+    """
 
     embedding_size: int
     context_size: int
+    linear_size: int = 0
+    consensus_size: int = 0
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """For records: sizes by name, those of blocks where there are any."""
+        blocks = {"linear_size": self.linear_size, "consensus_size": self.consensus_size}
+        return {
+            "embedding_size": self.embedding_size,
+            "context_size": self.context_size,
+            **(blocks if any(blocks.values()) else {}),
+        }
 
 
 def choose_sizes(params: TrainParams, tracks: int) -> Sizes:
-    """Size of the embedding and of its context code.
+    """Sizes of the embedding and its parts.
 
     The bin code has half as many numbers as there are tracks, at most `MAX_CODE_SIZE`, and the context code as many,
-    or one fewer where both together would not be fewer than the tracks. A size that the params give is taken as it is.
+    or one fewer where both together would not be fewer than the tracks. By cell type, the context code has a block of
+    each kind. A size that the params give is taken as it is.
 
     Parameters
     ----------
     params : TrainParams
         Params of the step.
     tracks : int
-        Tracks of the matrix.
+        Tracks of the matrix; of a model by cell type, its assays.
     """
+    if params.kind == "cell_types":
+        return _by_cell_type(params, tracks)
     if params.architecture != "bottleneck":
         # The embedding is the hidden state, and there is no context level.
         embedding = params.hidden_size if params.embedding_size == "auto" else params.embedding_size
@@ -38,6 +59,17 @@ def choose_sizes(params: TrainParams, tracks: int) -> Sizes:
     code = max(1, min(MAX_CODE_SIZE, tracks // 2))
     context = min(code, max(0, tracks - 1 - code)) if params.context_size == "auto" else params.context_size
     return Sizes(code + context, context)
+
+
+def _by_cell_type(params: TrainParams, assays: int) -> Sizes:
+    # Few assays have few means to take components of.
+    linear = min(LINEAR_SIZE, 2 * assays) if params.linear_size == "auto" else params.linear_size
+    consensus = min(CONSENSUS_SIZE, assays) if params.consensus_size == "auto" else params.consensus_size
+    recurrent = min(RECURRENT_SIZE, 2 * assays)
+    context = linear + recurrent + consensus if params.context_size == "auto" else params.context_size
+    code = max(1, min(MAX_CODE_SIZE, assays // 2))
+    embedding = code + context if params.embedding_size == "auto" else params.embedding_size
+    return Sizes(embedding, context, linear if context else 0, consensus if context else 0)
 
 
 def expansion_warning(sizes: Sizes, tracks: int) -> str | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from epilstm.model.config import ModelConfig
-from epilstm.model.context import ContextLevel
+from epilstm.model.context import FrameLevel
 from epilstm.model.frames import frame_tokens, spread_codes
 from epilstm.model.networks import Autoencoder, bin_level_of, context_level_of
 
@@ -73,7 +73,7 @@ def encode_bins(
     return codes if context is None else np.concatenate([codes, encode_context(context, block)], axis=1)
 
 
-def encode_context(context: ContextLevel, block: NDArray[np.floating]) -> NDArray[np.float32]:
+def encode_context(context: FrameLevel, block: NDArray[np.floating]) -> NDArray[np.float32]:
     """Code of the context of each of some consecutive bins, which start with a frame: array (bins, dim), float32."""
     if not len(block):
         return np.empty((0, context.size), np.float32)

@@ -375,7 +375,8 @@ class EmbeddingsManifest(Manifest, NamedTracks):
 
     `tracks` are those that were embedded, and empty in a file of an older version. `split` is that of the model's
     training, whatever matrix was embedded; None where it is not known (an imported checkpoint, embeddings from a
-    server or of an encoder that did not say).
+    server or of an encoder that did not say). `code_columns` has the columns of each cell type's code, where a model by
+    cell type made them.
     """
 
     format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
@@ -385,6 +386,16 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     model_fingerprint: str
     encoder_fingerprint: str
     split: Split | None = None
+    code_columns: dict[str, list[int]] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_cell_types(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        if self.code_columns is None:
+            content.pop("code_columns", None)
+        if self.identities is None:
+            content.pop("identities", None)
+        return content
 
 
 M = TypeVar("M", bound=BaseModel)

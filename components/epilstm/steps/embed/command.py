@@ -65,6 +65,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         model_fingerprint=encoder.model_fingerprint,
         encoder_fingerprint=fingerprint(encoder_folder),
         split=split_of(encoder, matrix, fingerprint(matrix_folder)),
+        code_columns=encoder.config.code_columns,
     )
 
     # In an array of their own chromosomes end where the genome does; in one that they share each has whole frames.

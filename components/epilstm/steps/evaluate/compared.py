@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from epilstm.errors import ParamsError
 from epilstm.genome.bin_range import BinRange
 from epilstm.params import EvaluateParams
 from epilstm.representation_names import (
+    CODE_PARTS,
     OF_TWO_LEVELS,
     TRACK_PARTS,
     Part,
@@ -78,6 +80,8 @@ class Ingredients:
         Cell type -> its tracks among those shown.
     made : dict
         Tracks and means that are made already, for all names that have them.
+    own_codes : mapping of str to (columns,) int array
+        Cell type -> columns of its code in the embedding of a model by cell type.
     """
 
     matrix: Matrix
@@ -89,6 +93,7 @@ class Ingredients:
     fitted: Fitted
     columns: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
     made: dict[tuple[Part, Transform], Representation] = field(default_factory=dict)
+    own_codes: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
 
 
 def as_they_are(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -130,8 +135,18 @@ def _make_part(part: Part, of: Ingredients, cell: str | None) -> Representation:
         return Columns(of.embedding, range(of.bin_code, of.embedding.size))
     if part.kind == "own":
         assert part.of is not None
-        return _side_by_side([_fitted_part(each, of, cell) for each in part.of.parts])
+        return _side_by_side([_own_part(each, of, cell) for each in part.of.parts])
     return _fitted_part(part, of, None)
+
+
+def _own_part(part: Part, of: Ingredients, cell: str | None) -> Representation:
+    """A part made of a cell type's own tracks, or its code in the embedding of a model by cell type."""
+    if part.kind not in CODE_PARTS or cell is None:
+        return _fitted_part(part, of, cell)
+    columns = of.own_codes[cell]
+    if part.kind in OF_TWO_LEVELS:
+        columns = columns[(columns < of.bin_code) == (part.kind == "bin_code")]
+    return Columns(of.untrained if part.kind == "untrained" else of.embedding, columns)
 
 
 def _fitted_part(part: Part, of: Ingredients, own: str | None) -> Representation:
@@ -218,7 +233,8 @@ def fit_wide(
         assert part.of is not None
         parts = part.of.parts if part.kind == "own" else (part,)
         owners: Iterable[str | None] = list(cells) if part.kind == "own" else (None,)
-        for own, each in ((own, each) for own in owners for each in parts if each.kind not in TRACK_PARTS):
+        fitted = [each for each in parts if each.kind not in (*TRACK_PARTS, *CODE_PARTS)]
+        for own, each in product(owners, fitted):
             wanted[fit_key(own, each)] = own, each
     found: dict[FitKey, Pca | Nmf] = {}
     for inner in dict.fromkeys(part.of or RAW for _, part in wanted.values()):
@@ -360,6 +376,24 @@ def _wider(name: RepresentationName) -> str:
     return "pca" if kinds == ["pca"] and name.parts[0].of is not None else ""
 
 
+def require_own_codes(params: EvaluateParams, by_cell_type: bool) -> None:
+    """Refuse a cell type's own code of a model that has one code of all tracks.
+
+    Raises
+    ------
+    ParamsError
+        Names the representation.
+    """
+    for name in params.representations:
+        inner = [each.kind for part in name.parts if part.kind == "own" and part.of for each in part.of.parts]
+        codes = [kind for kind in inner if kind in CODE_PARTS]
+        if codes and not by_cell_type:
+            raise ParamsError(
+                f"evaluate.representations: {name}: the model has one code of all tracks, none of each cell type; take "
+                f"{codes[0]} without own, or train with train.kind: cell_types"
+            )
+
+
 def require_two_levels(params: EvaluateParams, context_size: int) -> None:
     """Refuse a bin code or a context code of a model that does not have the two.
 
@@ -369,7 +403,12 @@ def require_two_levels(params: EvaluateParams, context_size: int) -> None:
         Names the representation.
     """
     for name in params.representations:
-        kinds = [part.kind for part in name.parts if part.kind in OF_TWO_LEVELS]
+        kinds = [
+            each.kind
+            for part in name.parts
+            for each in (part, *(part.of.parts if part.of else ()))
+            if each.kind in OF_TWO_LEVELS
+        ]
         if kinds and not context_size:
             raise ParamsError(
                 f"evaluate.representations: {name}: the model has no context level (train.context_size: 0), so its "

@@ -62,12 +62,15 @@ class Encoders:
         From a transform of the matrix's rows to the embedding of what it makes of them.
     size, bin_code : int
         Numbers of the embedding, and of the bin's own code in it.
+    hidden_value : float
+        What stands for a track that the networks are not shown.
     """
 
     trained: Callable[[Transform], Representation]
     untrained: Callable[[Transform], Representation]
     size: int
     bin_code: int
+    hidden_value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,16 @@ class CellTracks:
     columns: dict[str, NDArray[np.intp]]
     homes: list[NDArray[np.intp]]
 
-    def everywhere(self, rows: NDArray[np.float32], cell: str) -> NDArray[np.float32]:
-        """Rows with a cell type's tracks in the place of all cell types'; assays that it lacks are at their mean."""
-        shown = np.zeros_like(rows)
+    def everywhere(self, rows: NDArray[np.float32], cell: str, hidden_value: float) -> NDArray[np.float32]:
+        """Rows with a cell type's tracks in the place of all cell types'; assays that it lacks are hidden."""
+        shown = np.full_like(rows, hidden_value)
         for column, homes in zip(self.columns[cell], self.homes, strict=True):
             shown[:, homes] = rows[:, [column]]
         return shown
 
-    def alone(self, rows: NDArray[np.float32], cell: str) -> NDArray[np.float32]:
-        """Rows with all tracks but a cell type's at their mean."""
-        shown = np.zeros_like(rows)
+    def alone(self, rows: NDArray[np.float32], cell: str, hidden_value: float) -> NDArray[np.float32]:
+        """Rows with all tracks but a cell type's hidden."""
+        shown = np.full_like(rows, hidden_value)
         shown[:, self.columns[cell]] = rows[:, self.columns[cell]]
         return shown
 
@@ -168,15 +171,16 @@ def views_of(
             matrix,
             _own(columns),
             width,
-            encoders.trained(partial(tracks.everywhere, cell=cell)),
-            encoders.untrained(partial(tracks.everywhere, cell=cell)),
+            encoders.trained(partial(tracks.everywhere, cell=cell, hidden_value=encoders.hidden_value)),
+            encoders.untrained(partial(tracks.everywhere, cell=cell, hidden_value=encoders.hidden_value)),
             encoders.bin_code,
             replace(fitted, nmf={size: Nmf(offset[columns], each.factors) for size, each in fitted.nmf.items()}),
         )
         for cell, columns in tracks.columns.items()
     }
     views = {str(name): {cell: make(name, of) for cell, of in cells.items()} for name in _viewed(params)}
-    views[MASKED] = {cell: encoders.trained(partial(tracks.alone, cell=cell)) for cell in cells}
+    alone = partial(tracks.alone, hidden_value=encoders.hidden_value)
+    views[MASKED] = {cell: encoders.trained(partial(alone, cell=cell)) for cell in cells}
     return views
 
 

@@ -69,7 +69,7 @@ class Imputer(Protocol):
 
 @dataclass(frozen=True)
 class NetworkImputer:
-    """A network's reconstruction of tracks that are 0, their mean, at its input.
+    """A network's reconstruction of tracks that are hidden at its input.
 
     Parameters
     ----------
@@ -79,16 +79,19 @@ class NetworkImputer:
         Bins on either side after which the network's state no longer depends on where it started.
     scaler : Scaler
         Of the matrix.
+    hidden_value : float
+        What stands for a hidden track.
     """
 
     reconstruct: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     context_bins: int
     scaler: Scaler
+    hidden_value: float = 0.0
 
     def __call__(self, excerpt: RowsInContext, hidden: NDArray[np.int64]) -> NDArray[np.floating]:
         """Reconstruct."""
         rows = excerpt.rows.copy()
-        rows[:, hidden] = 0
+        rows[:, hidden] = self.hidden_value
         return unstandardised(self.reconstruct(rows)[excerpt.keep], self.scaler)[:, hidden]
 
 

@@ -21,7 +21,7 @@ from epilstm.scoring.folds import cross_fit_groups
 from epilstm.scoring.gene_regions import GeneRegions, gene_regions
 from epilstm.scoring.tasks import Task, given_tasks
 from epilstm.scoring.trials import Trial, UsableTrials, usable_trials
-from epilstm.steps.evaluate.compared import as_they_are, require_two_levels
+from epilstm.steps.evaluate.compared import as_they_are, require_own_codes, require_two_levels
 from epilstm.steps.evaluate.networks import Networks
 from epilstm.store.evaluation_results import HeldOutPlaces, require_embeddings
 from epilstm.store.manifests import MatrixManifest, Split, read_scaler
@@ -110,6 +110,7 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
     if stored is not None:
         require_embeddings(paths, stored.manifest)
     require_two_levels(params, model.config.context_size)
+    require_own_codes(params, model.config.cell_types is not None)
     own_matrix = model.matrix_fingerprint == matrix.fingerprint
     if not own_matrix:
         matrix = matrix.with_split(split_of_another(matrix.manifest, model.split))

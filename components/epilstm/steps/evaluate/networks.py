@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.networks import Autoencoder, bin_level_of
 from epilstm.model.windows import CONTEXT_BINS, context_bins, encode_bins, reconstruct_bins
@@ -43,7 +46,14 @@ class Networks:
     def encoders(self) -> Encoders:
         """Both networks, as embeddings of tracks of which some may be hidden."""
         size = self.model.config.embedding_size
-        return Encoders(self._encoder(self.trained, size), self._encoder(self.untrained, size), size, self.bin_code)
+        trained, untrained = (self._encoder(network, size) for network in (self.trained, self.untrained))
+        return Encoders(trained, untrained, size, self.bin_code, self.trained.hidden_value)
+
+    @property
+    def own_codes(self) -> dict[str, NDArray[np.intp]]:
+        """Cell type -> columns of its code; empty where all tracks have one code."""
+        columns = self.model.config.code_columns or {}
+        return {name: np.array(of, np.intp) for name, of in columns.items()}
 
     def _encoder(self, network: Autoencoder, size: int) -> Callable[[Transform], Network]:
         margin, frame = context_bins(self.model.config), self.model.frame_bins
@@ -60,4 +70,9 @@ class Networks:
 
     def imputer(self) -> NetworkImputer:
         """The trained network as an imputer of hidden tracks."""
-        return NetworkImputer(lambda rows: reconstruct_bins(self.trained, rows), CONTEXT_BINS, self.model.scaler)
+        return NetworkImputer(
+            lambda rows: reconstruct_bins(self.trained, rows),
+            CONTEXT_BINS,
+            self.model.scaler,
+            self.trained.hidden_value,
+        )

@@ -198,6 +198,7 @@ def _round(inputs: Inputs, names: Sequence[RepresentationName], moments: Moments
         fitted,
         columns_by_cell_type(matrix.manifest.track_set),
         inputs.made,
+        networks.own_codes,
     )
     cells = dict.fromkeys(trial.cell_type for trial in inputs.trials if trial.cell_type in ingredients.columns)
     wide = fit_wide(
@@ -225,8 +226,8 @@ def _views(
             replace(
                 of.ingredients,
                 tracks=tracks,
-                embedding=encoders.trained(tracks),
-                untrained=encoders.untrained(tracks),
+                embedding=encoders.trained(_hiding(hidden, encoders.hidden_value)),
+                untrained=encoders.untrained(_hiding(hidden, encoders.hidden_value)),
                 made={},
             )
         )
@@ -243,7 +244,6 @@ def folds_of(trials: Sequence[Trial]) -> int:
     return sum(len(trial.folds.splits()) for trial in trials)
 
 
-def _hiding(hidden: NDArray[np.bool_]) -> Transform:
-    """Rows with some tracks at their mean."""
-    kept = (~hidden).astype(np.float32)
-    return lambda rows: rows * kept
+def _hiding(hidden: NDArray[np.bool_], value: float = 0.0) -> Transform:
+    """Rows with some tracks at their mean, 0, or at what stands for a hidden track."""
+    return lambda rows: np.where(hidden, np.float32(value), rows)

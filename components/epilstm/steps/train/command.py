@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from epilstm.files.disk import require_space
 from epilstm.files.outputs import exclusive, fingerprint, remove, sha256_json
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import listed
+from epilstm.model.cell_type_context import CellTypeContext
+from epilstm.model.cell_types import CellTypes, cell_types_of
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
 from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
@@ -34,6 +36,7 @@ from epilstm.runtime.telemetry import live
 from epilstm.steps.train import loop
 from epilstm.steps.train.checkpoint import Epoch, Progress
 from epilstm.steps.train.context import ContextRun, train_context
+from epilstm.steps.train.context_targets import reaches_in_frames
 from epilstm.steps.train.gradients import GradientWorkers
 from epilstm.steps.train.rotation import rotate_code
 from epilstm.steps.train.streams import (
@@ -98,12 +101,16 @@ class TrainingData:
         """
         manifest = read_manifest(matrix, MatrixManifest)
         scaler = read_scaler(matrix, manifest)
+        cell_types = cell_types_of(manifest.track_set) if params.kind == "cell_types" else None
         tracks = len(manifest.tracks)
-        sizes = choose_sizes(params, tracks)
-        warning = expansion_warning(sizes, tracks)
+        sizes = choose_sizes(params, tracks if cell_types is None else len(cell_types.assays))
+        # By cell type, the context's numbers are few per frame, not per bin.
+        warning = expansion_warning(sizes, tracks) if cell_types is None else None
         if warning is not None and os.environ.get("RANK", "0") == "0":
             log.warning(warning)
-        return cls(matrix, manifest, scaler, sizes, model_config(params, sizes, tracks, manifest.frame_bins))
+        reaches = reaches_in_frames(params.surroundings_bp, manifest.frame_bins * manifest.bin_size)
+        config = model_config(params, sizes, tracks, manifest.frame_bins, cell_types, reaches)
+        return cls(matrix, manifest, scaler, sizes, config)
 
     def windows(self, params: TrainParams) -> list[BinRange]:
         """Windows of the training chromosomes, one step of a stream each."""
@@ -161,7 +168,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
         metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
         bins=summary.bins_seen,
         tracks=data.config.tracks,
-        chosen=asdict(data.sizes),
+        chosen=data.sizes.chosen,
         device=_named(device),
         threads=threads,
     )
@@ -258,7 +265,7 @@ def _context_result(summary: TrainingSummary, config: ModelConfig) -> str:
 
 
 def train_context_level(
-    level: ContextLevel, params: TrainParams, run: ContextRun, threads: int, resume: bool
+    level: ContextLevel | CellTypeContext, params: TrainParams, run: ContextRun, threads: int, resume: bool
 ) -> ContextSummary:
     """Train the context level, alone in this process; a request to stop is heard, and its checkpoint kept."""
     before = torch.get_num_threads()
@@ -275,27 +282,53 @@ def train_context_level(
         torch.set_num_threads(before)
 
 
-def model_config(params: TrainParams, sizes: Sizes, tracks: int, frame_bins: int) -> ModelConfig:
+def model_config(
+    params: TrainParams,
+    sizes: Sizes,
+    tracks: int,
+    frame_bins: int,
+    cell_types: CellTypes | None = None,
+    reaches: Sequence[int] = (),
+) -> ModelConfig:
     """Shape of the network that the params ask for.
+
+    Parameters
+    ----------
+    params : TrainParams
+    sizes : Sizes
+        Of one cell type, where there are any.
+    tracks, frame_bins : int
+    cell_types : CellTypes, optional
+        Of a model that they share.
+    reaches : sequence of int
+        Frames on either side whose means its context level takes.
 
     Raises
     ------
     ParamsError
         The architecture cannot have this shape.
     """
+    groups = 1 if cell_types is None else cell_types.count
+    for name in ("linear_size", "consensus_size"):
+        if cell_types is None and getattr(params, name) not in ("auto", 0):
+            raise ParamsError(f"train.{name} needs train.kind: cell_types; leave it out, or set the kind")
     try:
         return ModelConfig(
             architecture=params.architecture,
             tracks=tracks,
-            embedding_size=sizes.embedding_size,
+            embedding_size=groups * sizes.embedding_size,
             hidden_size=params.hidden_size,
             layers=params.layers,
             directions=params.directions,
             dropout=params.dropout,
             layer_norm=params.layer_norm,
-            context_size=sizes.context_size,
+            context_size=groups * sizes.context_size,
             context_hidden=params.context_hidden,
             frame_bins=frame_bins,
+            cell_types=cell_types,
+            linear_size=sizes.linear_size,
+            consensus_size=sizes.consensus_size,
+            context_reaches=tuple(reaches) if cell_types is not None else (),
         )
     except ValidationError as error:
         raise ParamsError(f"train: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error

@@ -22,13 +22,20 @@ from epilstm.console import Progress as ProgressBar
 from epilstm.console import log
 from epilstm.errors import DataError, LossNotFiniteError
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.cell_type_context import CellTypeContext
 from epilstm.model.context import ContextLevel
 from epilstm.model.folder import ContextSummary
 from epilstm.model.frames import STATISTICS
 from epilstm.model.rotation import rotate_context, rotation_of
 from epilstm.params import TrainParams
 from epilstm.steps.train import checkpoint
-from epilstm.steps.train.context_targets import OWN_WEIGHT, ContextTargets, joint_targets, reaches_in_frames
+from epilstm.steps.train.context_targets import (
+    OWN_WEIGHT,
+    CellTypeTargets,
+    ContextTargets,
+    joint_targets,
+    reaches_in_frames,
+)
 from epilstm.steps.train.sampling import cut_evenly, runs_of, spread_evenly, token_sequences
 from epilstm.steps.train.streams import windows_of
 from epilstm.store.manifests import MatrixManifest
@@ -116,7 +123,7 @@ class ContextRun:
 
 
 def train_context(
-    level: ContextLevel, params: TrainParams, run: ContextRun, resume: bool, bar: ProgressBar
+    level: ContextLevel | CellTypeContext, params: TrainParams, run: ContextRun, resume: bool, bar: ProgressBar
 ) -> ContextSummary:
     """Train a context level in place; it ends with the weights of its best epoch, its code rotated.
 
@@ -143,8 +150,10 @@ def train_context(
         )
     log.info(f"context level: {frames:,} frames of {frame_bins} bins, {level.token_mean.numel()} columns")
 
+    if isinstance(level, CellTypeContext):
+        level.fit((part.tokens, part.mask) for part in training)
     around = _context_targets(level, params, run, training)
-    taught = [*level.parameters(), *around.parameters()]
+    taught = [each for each in (*level.parameters(), *around.parameters()) if each.requires_grad]
     optimizer = torch.optim.Adam(taught, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     progress = _resumed(level, around, optimizer, run) if resume else ContextProgress()
     bar.advance(len(progress.history))
@@ -178,7 +187,7 @@ def train_context(
         train_mse=error_of(level, training),
         validation_mse=validation_mse,
         validation_r2=1 - validation_mse * _values(validation) / max(_spread(validation), 1e-12),
-        surroundings_bp=list(params.context_surroundings_bp),
+        surroundings_bp=list(params.surroundings_bp),
     )
 
 
@@ -190,21 +199,28 @@ def _tokens(run: ContextRun, windows: Sequence[BinRange], values: int) -> list[t
 
 
 def _context_targets(
-    level: ContextLevel, params: TrainParams, run: ContextRun, training: Sequence[Sequences]
+    level: ContextLevel | CellTypeContext, params: TrainParams, run: ContextRun, training: Sequence[Sequences]
 ) -> ContextTargets:
     """What reads the mean signal around a frame off its code, its weights drawn by the seed alone."""
-    reaches = reaches_in_frames(params.context_surroundings_bp, run.manifest.frame_bins * run.manifest.bin_size)
+    reaches = reaches_in_frames(params.surroundings_bp, run.manifest.frame_bins * run.manifest.bin_size)
     tracks = level.token_mean.numel() // STATISTICS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        around = ContextTargets(level.size, tracks, reaches).to(level.token_mean.device)
+        around: ContextTargets
+        if isinstance(level, CellTypeContext):
+            around = CellTypeTargets(level, tracks, reaches)
+        else:
+            around = ContextTargets(level.size, tracks, reaches)
+        around.to(level.token_mean.device)
     means = [around.means(part.tokens, part.mask)[part.mask.bool()].double() for part in training]
     if reaches and means:
         around.scale.copy_(torch.cat(means).std(0, correction=0).clamp(min=LEAST_SCALE))
     return around
 
 
-def _standardise(level: ContextLevel, tokens: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]) -> None:
+def _standardise(
+    level: ContextLevel | CellTypeContext, tokens: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]
+) -> None:
     """Take mean and scale of the tokens' columns over frames with data."""
     count = sum(int(mask.sum()) for _, mask in tokens)
     mean = sum(values[mask].sum(0, dtype=np.float64) for values, mask in tokens) / max(count, 1)
@@ -214,7 +230,9 @@ def _standardise(level: ContextLevel, tokens: Sequence[tuple[NDArray[Any], NDArr
 
 
 def _by_length(
-    level: ContextLevel, tokens: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]], device: torch.device
+    level: ContextLevel | CellTypeContext,
+    tokens: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]],
+    device: torch.device,
 ) -> list[Sequences]:
     """Sequences gathered by length, longest first."""
     groups: dict[int, list[tuple[NDArray[Any], NDArray[np.bool_]]]] = {}
@@ -230,7 +248,7 @@ def _by_length(
 
 
 def _epoch(
-    level: ContextLevel,
+    level: ContextLevel | CellTypeContext,
     around: ContextTargets,
     optimizer: torch.optim.Optimizer,
     training: list[Sequences],
@@ -267,17 +285,21 @@ def _epoch(
     return float(total) / max(_frames(training), 1)
 
 
-def _hiding_tracks(level: ContextLevel, x: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+def _hiding_tracks(
+    level: ContextLevel | CellTypeContext, x: Tensor, dropout: float, generator: torch.Generator
+) -> Tensor:
     """Standardised tokens as they are where some tracks are at their mean, 0: a draw of tracks for each sequence."""
     if not dropout:
         return x
     tracks = x.shape[2] // STATISTICS
     keep = torch.empty(x.shape[1], tracks, device=x.device).bernoulli_(1 - dropout, generator=generator)
-    return torch.where(keep.repeat(1, STATISTICS) > 0, x, level.standardised(torch.zeros_like(level.token_mean)))
+    return torch.where(keep.repeat(1, STATISTICS) > 0, x, level.hidden_token())
 
 
 @torch.no_grad()
-def error_of(level: ContextLevel, parts: Sequence[Sequences], around: ContextTargets | None = None) -> float:
+def error_of(
+    level: ContextLevel | CellTypeContext, parts: Sequence[Sequences], around: ContextTargets | None = None
+) -> float:
     """Squared error of the decoded tokens per frame with data; with `around`, the error that is trained on."""
     level.eval()
     total = 0.0
@@ -309,18 +331,30 @@ def _spread(parts: Sequence[Sequences]) -> float:
 
 
 @torch.no_grad()
-def _moments(level: ContextLevel, around: ContextTargets, parts: Sequence[Sequences]) -> Moments:
-    moments = Moments(level.size, level.token_mean.numel() + around.scale.numel())
+def _moments(level: ContextLevel | CellTypeContext, around: ContextTargets, parts: Sequence[Sequences]) -> Moments:
+    """Of the trained code with its targets, over frames with data; of all cell types together where they share it."""
+    tracks, reaches = around.tracks, len(around.reaches)
+    size = level.recurrent_size if isinstance(level, CellTypeContext) else level.size
+    columns = level.assays if isinstance(level, CellTypeContext) else tracks
+    moments = Moments(size, (STATISTICS + reaches) * columns)
     for part in parts:
         for first in range(0, part.tokens.shape[1], BATCH_MOST):
             x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask))
-            targets = joint_targets(x[mask.bool()], around.means(x, mask)[mask.bool()], around.tracks)
-            moments.add(level.encode(x)[mask.bool()].cpu().numpy(), targets.cpu().numpy())
+            code, means = level.encode(x), around.means(x, mask)
+            if isinstance(level, CellTypeContext):
+                code = level.recurrent_block(code)
+                (x, _), (means, _) = (
+                    level.by_cell_type.of_assays(x, STATISTICS),
+                    level.by_cell_type.of_assays(means, reaches),
+                )
+                mask = mask.repeat_interleave(level.cell_types, dim=1)
+            rows = mask.bool()
+            moments.add(code[rows].cpu().numpy(), joint_targets(x[rows], means[rows], columns).cpu().numpy())
     return moments
 
 
 def _save(
-    level: ContextLevel,
+    level: ContextLevel | CellTypeContext,
     around: ContextTargets,
     optimizer: torch.optim.Optimizer,
     progress: ContextProgress,
@@ -338,7 +372,7 @@ def _save(
 
 
 def _resumed(
-    level: ContextLevel, around: ContextTargets, optimizer: torch.optim.Optimizer, run: ContextRun
+    level: ContextLevel | CellTypeContext, around: ContextTargets, optimizer: torch.optim.Optimizer, run: ContextRun
 ) -> ContextProgress:
     content = checkpoint.read(run.folder / CHECKPOINT, run.identity, level.token_mean.device) if run.folder else None
     if content is None:

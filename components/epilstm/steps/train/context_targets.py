@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
+from epilstm.model.cell_type_context import CellTypeContext
 from epilstm.model.context import DECODER_SIZE
 
 #: How often a frame's own token counts beside the means around it, each of which counts once. With 1, the code is worth
@@ -26,21 +28,23 @@ class ContextTargets(nn.Module):
         Numbers of the code, tracks of the matrix.
     reaches : sequence of int
         Frames on either side over which a mean is taken, itself included.
+    outputs : int, optional
+        Tracks that are read off one code; all of them unless codes are of one cell type each.
     """
 
     scale: Tensor
 
-    def __init__(self, size: int, tracks: int, reaches: Sequence[int]) -> None:
+    def __init__(self, size: int, tracks: int, reaches: Sequence[int], outputs: int | None = None) -> None:
         super().__init__()
         self.tracks, self.reaches = tracks, tuple(reaches)
-        width = tracks * len(self.reaches)
+        width = (outputs or tracks) * len(self.reaches)
         with warnings.catch_warnings():
             # torch warns of layers without outputs, which is what no reach makes.
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             self.decoder = nn.Linear(size, DECODER_SIZE)
             self.readout = nn.Linear(DECODER_SIZE, width)
             self.around_decoder = nn.Linear(size, width, bias=False)
-        self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("scale", torch.ones(tracks * len(self.reaches)))
 
     def predicted(self, code: Tensor) -> Tensor:
         """Means read off a code (frame, sequence, dim): (frame, sequence, reach * track)."""
@@ -65,6 +69,26 @@ class ContextTargets(nn.Module):
     def squared_error(self, code: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         """Mean over tracks, sum over reaches, of the squared error of each frame: (frame, sequence)."""
         return (self.predicted(code) - self.means(x, mask)).square().sum(2) / self.tracks
+
+
+class CellTypeTargets(ContextTargets):
+    """The same for codes of all cell types side by side: one decoder reads the means of a cell type off its own code.
+
+    Parameters
+    ----------
+    level : CellTypeContext
+    tracks : int
+    reaches : sequence of int
+    """
+
+    def __init__(self, level: CellTypeContext, tracks: int, reaches: Sequence[int]) -> None:
+        super().__init__(level.code_size, tracks, reaches, level.assays)
+        self.by_cell_type = level.by_cell_type
+
+    @override
+    def predicted(self, code: Tensor) -> Tensor:
+        means = super().predicted(self.by_cell_type.apart(code))
+        return self.by_cell_type.to_tracks(means, len(self.reaches))
 
 
 def reaches_in_frames(reaches_bp: Sequence[int], frame_bp: int) -> list[int]:

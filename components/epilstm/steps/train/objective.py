@@ -96,11 +96,11 @@ class Objective(nn.Module):
         )
 
     def _shown(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What the encoder sees: a hidden track is at its mean, 0."""
+        """What the encoder sees: some tracks are hidden (`Autoencoder.hidden_value`)."""
         if not (self.track_dropout and self.training):
             return x
         keep = torch.empty(x.shape[1:], device=x.device).bernoulli_(1 - self.track_dropout, generator=generator)
-        return x * keep
+        return x * keep if self.network.hidden_value == 0 else x.masked_fill(keep == 0, self.network.hidden_value)
 
 
 def squared_error(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, counts: Tensor) -> Tensor:
