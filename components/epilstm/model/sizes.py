@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from epilstm.params import MAX_CODE_SIZE, TrainParams
 
 #: Numbers of the blocks of a cell type's context code where the params leave them open: linear, recurrent, consensus.
-LINEAR_SIZE, RECURRENT_SIZE, CONSENSUS_SIZE = 24, 28, 12
+LINEAR_SIZE, RECURRENT_SIZE, CONSENSUS_SIZE = 20, 24, 20
 
 
 @dataclass(frozen=True)

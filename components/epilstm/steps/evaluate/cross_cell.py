@@ -91,14 +91,14 @@ class CellTracks:
     columns: dict[str, NDArray[np.intp]]
     homes: list[NDArray[np.intp]]
 
-    def everywhere(self, rows: NDArray[np.float32], cell: str, hidden_value: float) -> NDArray[np.float32]:
+    def everywhere(self, rows: NDArray[np.float32], cell: str, hidden_value: float = 0.0) -> NDArray[np.float32]:
         """Rows with a cell type's tracks in the place of all cell types'; assays that it lacks are hidden."""
         shown = np.full_like(rows, hidden_value)
         for column, homes in zip(self.columns[cell], self.homes, strict=True):
             shown[:, homes] = rows[:, [column]]
         return shown
 
-    def alone(self, rows: NDArray[np.float32], cell: str, hidden_value: float) -> NDArray[np.float32]:
+    def alone(self, rows: NDArray[np.float32], cell: str, hidden_value: float = 0.0) -> NDArray[np.float32]:
         """Rows with all tracks but a cell type's hidden."""
         shown = np.full_like(rows, hidden_value)
         shown[:, self.columns[cell]] = rows[:, self.columns[cell]]
