@@ -104,7 +104,7 @@ def test_what_is_compiled_is_sent_by_nobody_and_filled_in_by_the_server() -> Non
         ("=3", "expected KEY=VALUE"),
         ("nonsense=3", "no such parameter; it has data_root, samplesheet"),
         ("ingest_shard=3", "did you mean ingest_shards?"),
-        ("train.epoch=3", "train.epoch: unknown key; keys are architecture"),
+        ("train.epoch=3", "train.epoch: unknown key; keys are kind, architecture"),
         ("trian.epochs=3", "did you mean train.epochs?"),
         ("simulate.seed=3", "no such parameter"),
         ("train.epochs=many", "train.epochs: input should be a valid integer, got 'many'"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from epilstm.errors import ModelError, ParamsError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.bin_range import BinRange
+from epilstm.runtime.cores import available_cores
 from epilstm.store.bin_ranges import bin_ranges_of, block_bins, open_embeddings, read_rows
 from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names
 from epilstm.store.matrix import Matrix
@@ -113,7 +114,7 @@ class Reconstruction(Source):
     tracks : sequence of str
         As for `epilstm.tracks.identity.select_tracks`.
     hidden : bool
-        Impute: each track alone is hidden from the encoder (0, which is its mean, in its standardised column) and read
+        Impute: each track alone is hidden from the encoder (`Autoencoder.hidden_value`) and read
         off the reconstruction that follows from the others. One run of the model per track.
     signed : bool
         Keep values below 0. Without it they become 0 in all tracks that have a transform: coverage and -log10 p are
@@ -139,12 +140,14 @@ class Reconstruction(Source):
         signed: bool = False,
     ) -> None:
         from epilstm.model.folder import load_model
+        from epilstm.model.windows import side_by_side
 
         self.what = "imputation" if hidden else "reconstruction"
         self.folder, self.hidden, self.signed = matrix, hidden, signed
         self.matrix = Matrix(matrix)
         manifest = self.manifest = self.matrix.manifest
         self.network, trained = load_model(model)
+        self.run = side_by_side(available_cores())
         if not same_tracks(trained.track_set, manifest.track_set) or trained.bin_size != manifest.bin_size:
             raise ModelError(
                 f"{model}: the model does not belong to {matrix}: its tracks or bins are others; use the matrix that "
@@ -182,10 +185,10 @@ class Reconstruction(Source):
             standardised = np.empty((kept.stop - kept.start, len(self.places)), np.float32)
             for column, place in enumerate(self.places):
                 shown = rows.copy()
-                shown[:, place] = 0
-                standardised[:, column] = reconstruct_bins(self.network, shown)[kept, place]
+                shown[:, place] = self.network.hidden_value
+                standardised[:, column] = reconstruct_bins(self.network, shown, self.run)[kept, place]
         else:
-            standardised = reconstruct_bins(self.network, rows)[kept][:, self.places]
+            standardised = reconstruct_bins(self.network, rows, self.run)[kept][:, self.places]
         signal = to_signal(standardised, self.scaler).astype(np.float32, copy=False)
         if not self.signed:
             transformed = np.array([transform != "none" for transform in self.scaler.transforms])
