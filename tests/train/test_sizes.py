@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from epilstm.model.sizes import Sizes, choose_sizes, expansion_warning
+from epilstm.model.sizes import Sizes, choose_shape, choose_sizes, expansion_warning
 from epilstm.params import TrainParams
+from epilstm.tracks.identity import TrackIdentity, TrackSet
 from train.test_loop import train
+from train.toy_matrix import write_matrix
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,35 @@ def test_train_chooses_the_sizes_and_records_them(matrix, tmp_path, capsys):
 def test_train_warns_of_an_embedding_that_is_no_smaller_than_the_tracks(matrix, tmp_path, capsys):
     train(matrix, tmp_path, embedding_size=6, epochs=1)
     assert [line for line in logged(capsys) if "6 numbers per bin for 6 tracks" in line]
+
+
+CELL_TYPES = {"kind": "cell_types"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ({}, Sizes(7 + 58, 58, 20, 14)),
+        ({"embedding_size": 25}, Sizes(25, 18, 6, 6)),
+        ({"context_size": 30, "linear_size": 4}, Sizes(37, 30, 4, 10)),
+        ({"context_size": 0}, Sizes(7, 0)),
+        ({"context_size": 0, "linear_size": 4}, Sizes(7, 0, 4, 0)),
+    ],
+)
+def test_by_cell_type_blocks_fit_a_context_code_of_given_size_and_those_given_are_taken(given, sizes):
+    assert choose_sizes(TrainParams(**CELL_TYPES, **given), 14) == sizes
+
+
+def test_a_block_without_a_context_code_is_refused(tmp_path, capsys):
+    matrix = write_matrix(tmp_path / "matrix")
+    changes = CELL_TYPES | {"embedding_size": "auto", "context_size": 0, "linear_size": 4}
+    with pytest.raises(SystemExit):
+        train(matrix, tmp_path, **changes)
+    assert "parts of context_size (0 per cell type)" in capsys.readouterr().err
+
+
+def test_the_whole_embedding_has_the_codes_of_all_cell_types():
+    tracks = TrackSet.of([TrackIdentity(cell, assay) for cell in "ABC" for assay in ("x", "y")])
+    shape = choose_shape(TrainParams(**CELL_TYPES, embedding_size=5, context_size=0), tracks)
+    assert (shape.embedding_size, shape.cell_types.names) == (15, ["A", "B", "C"])
+    assert choose_shape(TrainParams(embedding_size=5), tracks).embedding_size == 5

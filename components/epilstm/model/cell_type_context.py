@@ -20,6 +20,7 @@ from typing_extensions import override
 from epilstm.model.by_cell_type import ByCellType
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import DECODER_SIZE, FrameLevel
+from epilstm.model.frame_sums import running_sum, sum_around
 from epilstm.model.frames import STATISTICS
 from epilstm.model.recurrence import LSTMLayer
 from epilstm.store.moments import Moments
@@ -70,17 +71,10 @@ class CellTypeContext(FrameLevel):
         means = around(values[..., : self.assays], self.reaches)
         blocks = [
             self.linear(means),
-            self._recurrent(torch.cat([values, observed], dim=2), generator),
+            self.recurrent_code(torch.cat([values, observed], dim=2), generator),
             self.consensus(self.of_others(means, observed)),
         ]
         return self.by_cell_type.side_by_side(torch.cat(blocks, dim=2))
-
-    def _recurrent(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        zero = x.new_zeros(x.shape[1], self.encoder.hidden_size)
-        x = self._dropped(x, generator)
-        hidden, _ = self.encoder(x, (zero, zero))
-        code: Tensor = self.code(self._dropped(hidden, generator)) + self.around_encoder(x)
-        return code
 
     @override
     def decode(self, code: Tensor) -> Tensor:
@@ -140,14 +134,9 @@ def around(x: Tensor, reaches: Sequence[int]) -> Tensor:
     -------
     Tensor (frame, batch, (1 + reach) * column)
     """
-    count = len(x)
-    running = torch.cat([x.new_zeros(1, *x.shape[1:], dtype=torch.float64), x.double().cumsum(0)])
-    frames = torch.arange(count, device=x.device)
-    means = [x]
-    for reach in reaches:
-        last, first = (frames + reach + 1).clamp(max=count), (frames - reach).clamp(min=0)
-        means.append(((running[last] - running[first]) / (last - first)[:, None, None]).to(x.dtype))
-    return torch.cat(means, dim=2)
+    sums, counts = running_sum(x), running_sum(x.new_ones(len(x), 1, 1))
+    means = [(sum_around(sums, reach) / sum_around(counts, reach)).to(x.dtype) for reach in reaches]
+    return torch.cat([x, *means], dim=2)
 
 
 def components(moments: Moments, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -31,6 +31,9 @@ class FrameLevel(nn.Module, ABC):
     token_mean: Tensor
     token_scale: Tensor
     weights: Tensor
+    encoder: LSTMLayer
+    code: nn.Linear
+    around_encoder: nn.Linear
 
     def __init__(self, tracks: int, size: int, frame_bins: int) -> None:
         super().__init__()
@@ -75,6 +78,14 @@ class FrameLevel(nn.Module, ABC):
         spread = weights[0] * before[:, None] + weights[1] * codes[:, None] + weights[2] * behind[:, None]
         return spread.flatten(0, 1)[:bins]
 
+    def recurrent_code(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Code (frame, batch, dim) that the LSTM and the linear path around it make of (frame, batch, column)."""
+        zero = x.new_zeros(x.shape[1], self.encoder.hidden_size)
+        x = self._dropped(x, generator)
+        hidden, _ = self.encoder(x, (zero, zero))
+        code: Tensor = self.code(self._dropped(hidden, generator)) + self.around_encoder(x)
+        return code
+
     def _dropped(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.training:
             return x
@@ -103,11 +114,7 @@ class ContextLevel(FrameLevel):
 
     @override
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        zero = x.new_zeros(x.shape[1], self.encoder.hidden_size)
-        x = self._dropped(x, generator)
-        hidden, _ = self.encoder(x, (zero, zero))
-        code: Tensor = self.code(self._dropped(hidden, generator)) + self.around_encoder(x)
-        return code
+        return self.recurrent_code(x, generator)
 
     @override
     def decode(self, code: Tensor) -> Tensor:

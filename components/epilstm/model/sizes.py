@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from epilstm.model.cell_types import CellTypes, cell_types_of
 from epilstm.params import MAX_CODE_SIZE, TrainParams
+from epilstm.tracks.identity import TrackSet
 
 #: Numbers of the blocks of a cell type's context code where the params leave them open: linear, recurrent, consensus.
 LINEAR_SIZE, RECURRENT_SIZE, CONSENSUS_SIZE = 20, 24, 20
@@ -31,6 +33,33 @@ class Sizes:
             "context_size": self.context_size,
             **(blocks if any(blocks.values()) else {}),
         }
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the params and the tracks choose: sizes, and the cell types of a model that they share."""
+
+    sizes: Sizes
+    cell_types: CellTypes | None
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers of the whole embedding: those of all cell types, where there are any."""
+        return self.sizes.embedding_size * (1 if self.cell_types is None else self.cell_types.count)
+
+
+def choose_shape(params: TrainParams, tracks: TrackSet) -> Shape:
+    """Sizes for some tracks, and their cell types where the model is by cell type.
+
+    Raises
+    ------
+    ParamsError
+        A cell type has an assay twice, in a model by cell type.
+    """
+    if params.kind == "tracks":
+        return Shape(choose_sizes(params, len(tracks)), None)
+    cell_types = cell_types_of(tracks)
+    return Shape(choose_sizes(params, len(cell_types.assays)), cell_types)
 
 
 def choose_sizes(params: TrainParams, tracks: int) -> Sizes:
@@ -62,14 +91,22 @@ def choose_sizes(params: TrainParams, tracks: int) -> Sizes:
 
 
 def _by_cell_type(params: TrainParams, assays: int) -> Sizes:
-    # Few assays have few means to take components of.
-    linear = min(LINEAR_SIZE, 2 * assays) if params.linear_size == "auto" else params.linear_size
-    consensus = min(CONSENSUS_SIZE, assays) if params.consensus_size == "auto" else params.consensus_size
-    recurrent = min(RECURRENT_SIZE, 2 * assays)
-    context = linear + recurrent + consensus if params.context_size == "auto" else params.context_size
     code = max(1, min(MAX_CODE_SIZE, assays // 2))
-    embedding = code + context if params.embedding_size == "auto" else params.embedding_size
-    return Sizes(embedding, context, linear if context else 0, consensus if context else 0)
+    # Few assays have few means to take components of; of a context code whose size is given, a block takes a third.
+    most = None
+    if params.context_size != "auto":
+        most = params.context_size
+    elif params.embedding_size != "auto":
+        most = max(0, params.embedding_size - code)
+    linear, consensus = min(LINEAR_SIZE, 2 * assays), min(CONSENSUS_SIZE, assays)
+    if most is not None:
+        linear, consensus = min(linear, most // 3), min(consensus, most // 3)
+    linear = linear if params.linear_size == "auto" else params.linear_size
+    consensus = consensus if params.consensus_size == "auto" else params.consensus_size
+    context = linear + min(RECURRENT_SIZE, 2 * assays) + consensus if most is None else most
+    return Sizes(
+        code + context if params.embedding_size == "auto" else params.embedding_size, context, linear, consensus
+    )
 
 
 def expansion_warning(sizes: Sizes, tracks: int) -> str | None:

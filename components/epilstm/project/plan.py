@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -28,8 +28,12 @@ from epilstm.genome.assembly import (
 from epilstm.params import SECTIONS, FoldParams, IngestParams, TrainParams, read_sections, validate
 from epilstm.project.choices import choose_regions, choose_split, local_chromosomes, require_assembly
 from epilstm.runtime.extras import missing_package
+from epilstm.tracks.identity import TrackSet
 from epilstm.tracks.samplesheet import Track, read_samplesheet
 from epilstm.tracks.samplesheet_check import track_problem
+
+if TYPE_CHECKING:
+    from epilstm.model.sizes import Shape
 
 #: The steps, in order.
 ORDER = ("ingest", "preprocess", "train", "export", "embed", "evaluate", "report")
@@ -221,7 +225,7 @@ def make_plan(request: Request) -> Plan:
     remarks += _choose_params(sections, regions, "tasks" in inputs)
     for name, model in SECTIONS.items():
         validate(model, sections.get(name) or {}, f"{where}: {name}")
-    remarks += _size_remarks(sections, len(tracks))
+    remarks += _size_remarks(sections, tracks)
     sections = {name: sections[name] for name in SECTIONS if name in sections}
     return Plan(request, tracks, assembly, sections, regions, "regions" not in inputs, inputs, remarks)
 
@@ -362,12 +366,18 @@ def _check_split(split: Mapping[str, Any], chromosomes: Sequence[str]) -> None:
         raise GenomeError("preprocess.split leaves no chromosome to train on; hold out fewer")
 
 
-def _size_remarks(sections: Mapping[str, Any], tracks: int) -> list[str]:
-    from epilstm.model.sizes import choose_sizes, expansion_warning
+def _shape(sections: Mapping[str, Any], tracks: Sequence[Track]) -> Shape:
+    from epilstm.model.sizes import choose_shape
 
-    warning = expansion_warning(
-        choose_sizes(validate(TrainParams, sections.get("train") or {}, "train"), tracks), tracks
-    )
+    params = validate(TrainParams, sections.get("train") or {}, "train")
+    return choose_shape(params, TrackSet.of([track.identity for track in tracks]))
+
+
+def _size_remarks(sections: Mapping[str, Any], tracks: Sequence[Track]) -> list[str]:
+    from epilstm.model.sizes import expansion_warning
+
+    shape = _shape(sections, tracks)
+    warning = expansion_warning(shape.sizes, len(tracks)) if shape.cell_types is None else None
     return [warning] if warning else []
 
 
@@ -419,14 +429,11 @@ def check_disk(plan: Plan, steps: Sequence[str]) -> str | None:
     DiskFullError
         Less than half of what they are expected to write is free.
     """
-    from epilstm.model.sizes import choose_sizes
-
     tracks = len(plan.tracks)
-    sizes = choose_sizes(validate(TrainParams, plan.sections.get("train") or {}, "train"), tracks)
     each = {
         "ingest": SIGNAL_BYTES * tracks,
         "preprocess": MATRIX_BYTES * tracks,
-        "embed": EMBEDDING_BYTES * sizes.embedding_size,
+        "embed": EMBEDDING_BYTES * _shape(plan.sections, plan.tracks).embedding_size,
     }
     needed = plan.bins * sum(each.get(step, 0.0) for step in steps)
     there = next(path for path in (plan.folder.absolute(), *plan.folder.absolute().parents) if path.exists())

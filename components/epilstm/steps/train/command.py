@@ -22,13 +22,13 @@ from epilstm.files.outputs import exclusive, fingerprint, remove, sha256_json
 from epilstm.genome.bin_range import BinRange
 from epilstm.genome.name_matching import listed
 from epilstm.model.cell_type_context import CellTypeContext
-from epilstm.model.cell_types import CellTypes, cell_types_of
+from epilstm.model.cell_types import CellTypes
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import ContextLevel
 from epilstm.model.folder import ContextSummary, ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import Autoencoder, bin_level_of, build, context_level_of
 from epilstm.model.reconstruction import ReconstructionError, matrix_blocks, reconstruction_error
-from epilstm.model.sizes import Sizes, choose_sizes, expansion_warning
+from epilstm.model.sizes import Sizes, choose_shape, expansion_warning
 from epilstm.params import TrainParams
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.runner import StepContext, StepResult
@@ -101,9 +101,9 @@ class TrainingData:
         """
         manifest = read_manifest(matrix, MatrixManifest)
         scaler = read_scaler(matrix, manifest)
-        cell_types = cell_types_of(manifest.track_set) if params.kind == "cell_types" else None
         tracks = len(manifest.tracks)
-        sizes = choose_sizes(params, tracks if cell_types is None else len(cell_types.assays))
+        shape = choose_shape(params, manifest.track_set)
+        sizes, cell_types = shape.sizes, shape.cell_types
         # By cell type, the context's numbers are few per frame, not per bin.
         warning = expansion_warning(sizes, tracks) if cell_types is None else None
         if warning is not None and os.environ.get("RANK", "0") == "0":

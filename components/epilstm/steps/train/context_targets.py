@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from epilstm.model.cell_type_context import CellTypeContext
 from epilstm.model.context import DECODER_SIZE
+from epilstm.model.frame_sums import running_sum, sum_around
 
 #: How often a frame's own token counts beside the means around it, each of which counts once. With 1, the code is worth
 #: about as much on replication timing, but less on promoter-enhancer pairs (docs/lab-notebook.md).
@@ -62,8 +63,10 @@ class ContextTargets(nn.Module):
             1 where a frame has data, else 0.
         """
         seen = mask[..., None]
-        sums, counts = (_running_sum(each) for each in (x[..., : self.tracks] * seen, seen))
-        means = [_around(sums, reach) / _around(counts, reach).clamp(min=1) for reach in self.reaches]
+        sums, counts = (running_sum(each) for each in (x[..., : self.tracks] * seen, seen))
+        means = [
+            sum_around(sums, reach).float() / sum_around(counts, reach).float().clamp(min=1) for reach in self.reaches
+        ]
         return torch.cat([x.new_zeros(*mask.shape, 0), *means], dim=2) / self.scale
 
     def squared_error(self, code: Tensor, x: Tensor, mask: Tensor) -> Tensor:
@@ -106,15 +109,3 @@ def joint_targets(own: Tensor, around: Tensor, tracks: int) -> Tensor:
     tracks : int
     """
     return torch.cat([own * math.sqrt(OWN_WEIGHT / own.shape[1]), around / math.sqrt(tracks)], dim=1)
-
-
-def _running_sum(values: Tensor) -> Tensor:
-    """Sum of what lies before each place of the first axis, and of all at the end, in float64."""
-    return torch.cat([values.new_zeros(1, *values.shape[1:], dtype=torch.float64), values.double().cumsum(0)])
-
-
-def _around(running: Tensor, reach: int) -> Tensor:
-    """Sum over up to `reach` frames before and behind each, as far as the sequence goes, in float32."""
-    count = len(running) - 1
-    frames = torch.arange(count, device=running.device)
-    return (running[(frames + reach + 1).clamp(max=count)] - running[(frames - reach).clamp(min=0)]).float()
