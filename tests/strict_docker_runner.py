@@ -8,6 +8,7 @@ Secrets and volume claims it ignores: the data root is mounted here.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 import warnings
@@ -119,6 +120,8 @@ def strict_runner(engine: Engine, pipeline_root: Path, mounts: dict[str, Path]) 
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             patch.setenv("DOCKER_HOST", engine.host)
+            # kfp indents what tasks print, and leaves print so where tasks that run at once end in another order.
+            patch.setattr(builtins, "print", builtins.print)
             patch.setattr(docker_task_handler, "run_docker_container", runs.run)
             patch.setattr(loops, "_run_parallel_for_task", with_task_outputs(loops._run_parallel_for_task))
             patch.setattr(task_executor, "time", SimpleNamespace(sleep=lambda seconds: None))  # before another attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 import subprocess
@@ -92,6 +93,8 @@ def _on_this_machine(runs: HostRuns, pipeline_root: Path) -> Iterator[None]:
     try:
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # kfp indents what tasks print, and leaves print so where tasks that run at once end in another order.
+            patch.setattr(builtins, "print", builtins.print)
             engine = SimpleNamespace(info=lambda: {}, close=lambda: None)
             patch.setattr(docker, "from_env", lambda: engine)
             patch.setattr(docker_task_handler, "run_docker_container", runs.run)
