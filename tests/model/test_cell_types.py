@@ -1,5 +1,7 @@
 """Models that cell types share, against plain loops in numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -182,3 +184,8 @@ def test_missing_tracks_are_those_without_data_in_any_bin():
 def test_a_shape_that_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(**{"cell_types": CELL_TYPES} | SHAPE | changes)
+
+
+@pytest.mark.parametrize("change", [{}, {"context_size": 0, "linear_size": 0, "consensus_size": 0}])
+def test_a_hidden_track_is_an_assay_that_was_not_observed_with_and_without_a_context_level(change):
+    assert math.isnan(build(ModelConfig(cell_types=CELL_TYPES, **SHAPE | change), 1).hidden_value)

@@ -30,12 +30,15 @@ class Autoencoder(nn.Module, ABC):
 
     readout: nn.Linear | SharedReadout
     encoder_states: int
-    #: What stands for a track that is hidden from the encoder: its mean.
-    hidden_value = 0.0
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+
+    @property
+    def hidden_value(self) -> float:
+        """What stands for a track that is hidden from the encoder: its mean."""
+        return 0.0
 
     @abstractmethod
     def zero_state(self, batch: int) -> State:
@@ -115,11 +118,14 @@ class CellTypeBottleneck(Bottleneck):
     was not observed.
     """
 
-    hidden_value = math.nan
-
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.by_cell_type = ByCellType(_cell_types(config))
+
+    @property
+    @override
+    def hidden_value(self) -> float:
+        return math.nan
 
     @override
     def _inputs(self, config: ModelConfig) -> int:
@@ -247,6 +253,11 @@ class TwoLevels(Autoencoder):
     @override
     def readout(self) -> nn.Linear | SharedReadout:  # type: ignore[override]
         return self.bin_level.readout
+
+    @property
+    @override
+    def hidden_value(self) -> float:
+        return self.bin_level.hidden_value
 
     @override
     def zero_state(self, batch: int) -> State:
