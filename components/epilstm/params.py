@@ -217,7 +217,11 @@ class TrainParams(Section):
     neighbour_bins: Annotated[int, Field(ge=0, le=1000)] = Field(
         0, description="also predict the tracks so many bins ahead and behind, in training; 0 does not"
     )
-    train_bins: NonNegativeInt = Field(0, description="train on about so many bins, chosen by the seed; 0 takes all")
+    train_bins: NonNegativeInt = Field(
+        0,
+        description="train on about so many bins, chosen by the seed; 0 takes all; where kind is "
+        "cell_types, the context level takes all in any case",
+    )
     epochs: PositiveInt = Field(60, description="passes over the training chromosomes at most")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-3, description="peak learning rate")
@@ -418,6 +422,11 @@ class EvaluateParams(Section):
     context_bp: PositiveInt = Field(10_000, description="how far context widens a window on either side (bp)")
     pair_distance: bool = Field(False, description="the distance between a pair's windows is a feature, too")
     folds: FoldParams = FoldParams()
+    score_on: Literal["all", "validation", "test"] = Field(
+        "all",
+        description="which labelled examples are scored: all, or those on the validation or test chromosomes of the "
+        "matrix's split; probes learn from the examples of all other folds in any case",
+    )
     cross_fit: CrossFitParams = CrossFitParams()
     classifier: ClassifierParams = ClassifierParams()
     label_budgets: list[PositiveInt] = Field(
@@ -471,6 +480,8 @@ class EvaluateParams(Section):
             raise ValueError(
                 "cross_fit holds out its groups of chromosomes; set folds.by to chromosome and leak to false"
             )
+        if self.score_on != "all" and (self.leak or self.cross_cell_type):
+            raise ValueError("score_on: leak and cross_cell_type score all examples; set score_on to all")
         if self.leak and self.folds.by == "random":
             raise ValueError("leak compares random folds with grouped ones; set folds.by to chromosome or region")
         return self

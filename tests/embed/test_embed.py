@@ -212,6 +212,16 @@ def test_frames_without_warm_up_differ_so_that_it_is_the_warm_up_that_makes_them
     assert differs.tolist() == [False, False, False, True, True]
 
 
+def test_the_means_of_a_linear_block_are_whole_without_any_warm_up(matrix, tmp_path):
+    encoder = export(tmp_path, network_of("by cell type with context", scale=1.0))
+    for frames in (0, 400):
+        embed(matrix, encoder, tmp_path / str(frames), warmup_frames=frames)
+    without, warm = (array(tmp_path / name, "embeddings.zarr", "chr1") for name in ("0", "400"))
+    contexts = np.abs(without - warm)[:, 6:].reshape(len(warm), 3, 4)
+    assert np.nanmax(contexts[..., [0, 3]]) < 1e-5  # linear and consensus
+    assert np.nanmax(contexts[..., 1:3]) > 1e-5  # recurrent
+
+
 def test_a_context_level_of_frames_that_do_not_fill_the_matrixs_is_refused(matrix, tmp_path):
     network = build(CONFIGS["bottleneck with context"].model_copy(update={"frame_bins": 30}), 1).eval()
     with pytest.raises(ModelError, match="frames are 100 bins in the matrix, 30 bins in the encoder"):

@@ -15,6 +15,7 @@ from epilstm.model.cell_type_context import around
 from epilstm.model.cell_types import CellTypes, cell_types_of, with_missing
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import bin_level_of, build, context_level_of
+from epilstm.model.windows import context_frames
 from epilstm.tracks.identity import TrackIdentity, TrackSet
 
 PAIRS = [("A", "x"), ("A", "y"), ("B", "z"), ("B", "x"), ("C", "y"), ("C", "x"), ("C", "z")]
@@ -189,3 +190,9 @@ def test_a_shape_that_cannot_be_is_refused(changes, message):
 @pytest.mark.parametrize("change", [{}, {"context_size": 0, "linear_size": 0, "consensus_size": 0}])
 def test_a_hidden_track_is_an_assay_that_was_not_observed_with_and_without_a_context_level(change):
     assert math.isnan(build(ModelConfig(cell_types=CELL_TYPES, **SHAPE | change), 1).hidden_value)
+
+
+def test_the_context_level_needs_as_many_frames_around_as_its_means_reach():
+    config = network().config
+    assert (context_frames(config, 2), context_frames(config, 128)) == (4, 128)
+    assert context_frames(config.model_copy(update={"context_size": 0}), 128) == 0

@@ -95,6 +95,12 @@ def test_the_blocks_that_are_components_are_not_trained(by_cell_type, trained, t
     assert not torch.equal(*(level.encoder.weight_hh_l0 for level in levels))
 
 
+def test_the_context_level_is_trained_on_all_frames_whatever_bins_the_bin_level_sees(by_cell_type, trained, tmp_path):
+    train(by_cell_type, tmp_path, **SHARED | {"train_bins": 400, "epochs": 1, "context_epochs": 1})
+    of_some, of_all = (load_model(each / "model")[1].training.context.frames for each in (tmp_path, trained))
+    assert of_some == of_all > 400 // 50
+
+
 def test_a_resumed_run_ends_with_the_same_weights(by_cell_type, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(context.ContextProgress, "over", lambda self, epochs: len(self.history) >= 7)
     train(by_cell_type, tmp_path, **SHARED)
@@ -134,4 +140,4 @@ def test_what_is_chosen_by_the_assays_is_in_the_record(by_cell_type, tmp_path):
         context_size="auto",
     )
     record = json.loads((tmp_path / "model.record.json").read_text())
-    assert record["chosen"] == {"embedding_size": 16, "context_size": 15, "linear_size": 6, "consensus_size": 3}
+    assert record["chosen"] == {"embedding_size": 19, "context_size": 18, "linear_size": 6, "consensus_size": 6}

@@ -71,7 +71,7 @@ CELL_TYPES = {"kind": "cell_types"}
 @pytest.mark.parametrize(
     ("given", "sizes"),
     [
-        ({}, Sizes(7 + 58, 58, 20, 14)),
+        ({}, Sizes(7 + 56, 56, 20, 20)),
         ({"embedding_size": 25}, Sizes(25, 18, 6, 6)),
         ({"context_size": 30, "linear_size": 4}, Sizes(37, 30, 4, 10)),
         ({"context_size": 0}, Sizes(7, 0)),

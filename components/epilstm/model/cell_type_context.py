@@ -61,6 +61,11 @@ class CellTypeContext(FrameLevel):
         self.readout = nn.Linear(DECODER_SIZE, STATISTICS * self.assays)
         self.around_decoder = nn.Linear(self.code_size, STATISTICS * self.assays, bias=False)
 
+    @property
+    @override
+    def reach(self) -> int:
+        return max(self.reaches, default=0)
+
     @override
     def hidden_token(self) -> Tensor:
         return torch.full_like(self.token_mean, torch.nan)

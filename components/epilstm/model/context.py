@@ -43,6 +43,11 @@ class FrameLevel(nn.Module, ABC):
         self.register_buffer("token_scale", torch.ones(width))
         self.register_buffer("weights", torch.from_numpy(frame_weights(frame_bins)), persistent=False)
 
+    @property
+    def reach(self) -> int:
+        """Frames on either side that a linear part of the code reads; 0 where only the recurrence reads others."""
+        return 0
+
     def hidden_token(self) -> Tensor:
         """Standardised token (3 * track) of tracks that are hidden: that of a track at its mean, without spread."""
         return self.standardised(torch.zeros_like(self.token_mean))

@@ -9,7 +9,7 @@ from epilstm.params import MAX_CODE_SIZE, TrainParams
 from epilstm.tracks.identity import TrackSet
 
 #: Numbers of the blocks of a cell type's context code where the params leave them open: linear, recurrent, consensus.
-LINEAR_SIZE, RECURRENT_SIZE, CONSENSUS_SIZE = 20, 24, 20
+LINEAR_SIZE, RECURRENT_SIZE, CONSENSUS_SIZE = 20, 16, 20
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _by_cell_type(params: TrainParams, assays: int) -> Sizes:
         most = params.context_size
     elif params.embedding_size != "auto":
         most = max(0, params.embedding_size - code)
-    linear, consensus = min(LINEAR_SIZE, 2 * assays), min(CONSENSUS_SIZE, assays)
+    linear, consensus = min(LINEAR_SIZE, 2 * assays), min(CONSENSUS_SIZE, 2 * assays)
     if most is not None:
         linear, consensus = min(linear, most // 3), min(consensus, most // 3)
     linear = linear if params.linear_size == "auto" else params.linear_size

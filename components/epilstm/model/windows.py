@@ -85,7 +85,15 @@ def encode_context(context: FrameLevel, block: NDArray[np.floating]) -> NDArray[
 
 def context_bins(config: ModelConfig) -> int:
     """Bins on each side after which an embedding no longer depends on where a bin range began or ends."""
-    return max(CONTEXT_BINS, CONTEXT_FRAMES * config.frame_bins if config.context_size else 0)
+    return max(CONTEXT_BINS, context_frames(config, CONTEXT_FRAMES) * config.frame_bins)
+
+
+def context_frames(config: ModelConfig, warmup: int) -> int:
+    """Frames on each side that the context level needs: to warm up, and for the means that its linear blocks take.
+
+    A bin's code is interpolated between two frames, so one more than the means reach.
+    """
+    return max(warmup, *(reach + 1 for reach in config.context_reaches), 0) if config.context_size else 0
 
 
 def reconstruct_bins(

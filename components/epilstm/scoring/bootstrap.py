@@ -102,22 +102,27 @@ def verdict_of(ci: Interval, units: int, few: str) -> tuple[Verdict, str]:
 
 
 def against_baselines(
-    scores: Mapping[str, float], draws: Mapping[str, NDArray[np.float64]], clusters: int, confidence: float
+    scores: Mapping[str, float],
+    draws: Mapping[str, NDArray[np.float64]],
+    clusters: int,
+    confidence: float,
+    minuend: str = EMBEDDING,
 ) -> list[Difference]:
-    """The embedding minus each other representation, in their order.
+    """One representation, the embedding unless another is named, minus each of the others, in their order.
 
     Parameters
     ----------
     scores : mapping of str to float
-        Representation -> score, the embedding among them.
+        Representation -> score, the minuend among them.
     draws : mapping of str to (b,) array
         The same on the same resamples.
     clusters : int
         Number of clusters resampled.
     confidence : float
+    minuend : str
     """
     return [
-        difference(name, scores[EMBEDDING] - scores[name], draws[EMBEDDING] - draws[name], clusters, confidence)
+        difference(name, scores[minuend] - scores[name], draws[minuend] - draws[name], clusters, confidence)
         for name in scores
-        if name != EMBEDDING
+        if name != minuend
     ]

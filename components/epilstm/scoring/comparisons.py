@@ -14,7 +14,7 @@ from epilstm.scoring.metrics import AVERAGE_PRECISION, R2, Metric, deviations_wi
 from epilstm.scoring.prediction import MAJORITY, HeldOut
 from epilstm.scoring.probes import Probe
 from epilstm.scoring.trials import Trial, clusters_of
-from epilstm.store.evaluation_results import EMBEDDING, ComparedMeasure, Comparison, ScoreWithInterval
+from epilstm.store.evaluation_results import EMBEDDING, OWN_EMBEDDING, ComparedMeasure, Comparison, ScoreWithInterval
 
 #: Predictions of each of a task's trials, and (b, clusters) draws of clusters, to (b,) scores.
 Measured = Callable[[Sequence[NDArray[np.float32]], NDArray[np.float32]], NDArray[np.float64]]
@@ -145,6 +145,7 @@ def _comparison(
     params: EvaluateParams,
 ) -> Comparison:
     names = [name for name in held_out[0][0] if name != MAJORITY]
+    minuend = OWN_EMBEDDING if OWN_EMBEDDING in names else EMBEDDING
     once = np.ones((1, draws.shape[1]), dtype=np.float32)
     values, resampled = dict[str, float](), dict[str, NDArray[np.float64]]()
     for name in names:
@@ -170,5 +171,8 @@ def _comparison(
             name: ScoreWithInterval(value=values[name], ci=interval(resampled[name], params.confidence))
             for name in names
         },
-        differences=against_baselines(values, resampled, clusters, params.confidence) if EMBEDDING in names else [],
+        minuend=minuend,
+        differences=(
+            against_baselines(values, resampled, clusters, params.confidence, minuend) if minuend in names else []
+        ),
     )

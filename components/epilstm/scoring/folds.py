@@ -25,14 +25,18 @@ class Folds:
         Number of the fold that tests an example; all others train on it.
     group : (n,) int64 array
         What is held out whole.
+    scored : (n,) bool array, optional
+        Examples whose predictions are scored; without it, all.
     """
 
     fold: NDArray[np.int16]
     group: NDArray[np.int64]
+    scored: NDArray[np.bool_] | None = None
 
     def splits(self) -> list[tuple[int, NDArray[np.bool_]]]:
-        """Each fold's number and which examples it tests."""
-        return [(int(number), self.fold == number) for number in np.unique(self.fold)]
+        """The number of each fold that has scored examples, and which examples it tests."""
+        used = self.fold if self.scored is None else self.fold[self.scored]
+        return [(int(number), self.fold == number) for number in np.unique(used)]
 
 
 def assign_folds(

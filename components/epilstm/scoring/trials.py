@@ -113,6 +113,7 @@ def usable_trials(tasks: list[Task], labels_folder: Path, matrix: Matrix, params
                     if crossed
                     else assign_folds(labels, group, params.folds, params.seed, where, task.of_levels)
                 )
+                folds = replace(folds, scored=_scored(own.examples, matrix, params, where))
             except LabelsError as error:
                 failed[where] = error
                 continue
@@ -139,6 +140,49 @@ def usable_trials(tasks: list[Task], labels_folder: Path, matrix: Matrix, params
         windows,
         {where: str(each) for where, each in failed.items()},
     )
+
+
+def _scored(examples: Examples, matrix: Matrix, params: EvaluateParams, where: str) -> NDArray[np.bool_] | None:
+    """Which examples `score_on` scores; None for all."""
+    if params.score_on == "all":
+        return None
+    places = matrix.manifest.split.test if params.score_on == "test" else matrix.manifest.split.validation
+    regions = matrix.manifest.region_list(places)
+    scored = region_of(examples.chroms, examples.starts, examples.ends, regions) >= 0
+    labels = examples.labels[scored]
+    if not scored.any() or (examples.levels is None and (labels.all() or not labels.any())):
+        found = "no labelled examples are"
+        if len(labels):
+            found = f"all {len(labels):,} examples are {'positive' if labels.all() else 'negative'}"
+        raise LabelsError(
+            f"{where}: {found} on the {params.score_on} chromosomes "
+            f"({', '.join(places) or 'none'}), which evaluate.score_on asks for; set it to all, or take the task out "
+            "of the tasks file"
+        )
+    return scored
+
+
+def scored_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials of their scored examples alone; clusters are numbered anew, alike in all trials of a task."""
+    found = list(trials)
+    for numbers in by_task(trials).values():
+        kept = {number: trials[number].folds.scored for number in numbers}
+        clusters = [trials[number].cluster[mask] for number, mask in kept.items() if mask is not None]
+        if not clusters:
+            continue
+        names = np.unique(np.concatenate(clusters))
+        for number, mask in kept.items():
+            trial = trials[number]
+            if mask is not None:
+                found[number] = replace(
+                    trial,
+                    examples=trial.examples.take(mask),
+                    rows=trial.rows[mask],
+                    cluster=np.searchsorted(names, trial.cluster[mask]),
+                    clusters=len(names),
+                    folds=Folds(trial.folds.fold[mask], trial.folds.group[mask]),
+                )
+    return found
 
 
 def by_task(trials: Sequence[Trial]) -> dict[str, list[int]]:

@@ -19,6 +19,8 @@ LEVELS_FILE = "levels.parquet"
 #: What is judged, and what it is judged against, in the order of tables and figures.
 EMBEDDING = "embedding"
 BASELINES = ("raw", "pca", "nmf", "untrained", "majority")
+#: The code of the task's own cell type, of a model that cell types share.
+OWN_EMBEDDING = "own(embedding)"
 REPRESENTATIONS = (EMBEDDING, *BASELINES)
 
 #: Columns of ``predictions.parquet``: one row per example and representation, from the fold that held the example out.
@@ -452,7 +454,8 @@ class Comparison(_Model):
     `labels` is None for all. With fewer, the score is the mean over `draws` of them, and the intervals vary the draw
     with the resample. Within blocks, levels and predictions are taken as deviations from their mean in each block of
     genome; `between_blocks` is the share of the levels' variance that this leaves out. Deviations from the mean over
-    cell types are of the levels, and of the predictions, of one example in all cell types.
+    cell types are of the levels, and of the predictions, of one example in all cell types. `differences` are `minuend`
+    minus each other representation: the code of the task's own cell type where that is compared, else the embedding.
     """
 
     task: str
@@ -464,6 +467,7 @@ class Comparison(_Model):
     clusters: int
     between_blocks: float | None = None
     representations: dict[str, ScoreWithInterval]
+    minuend: str = EMBEDDING
     differences: list[Difference]
 
 

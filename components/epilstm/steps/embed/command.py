@@ -19,6 +19,7 @@ from epilstm.model.compatibility import require_same_input
 from epilstm.model.core_encoder import Provider, load_context, load_core
 from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.model.genome_windows import ShardRanges, WindowShape, shards_of
+from epilstm.model.windows import context_frames
 from epilstm.params import Codec, EmbedParams
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.runner import StepContext, StepResult
@@ -89,7 +90,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
             manifest.size,
             shape,
             params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
-            None if context is None else ShardContext(context, params.warmup_frames),
+            None if context is None else ShardContext(context, context_frames(encoder.config, params.warmup_frames)),
         )
         shards = [
             shard
@@ -122,7 +123,11 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         "size": manifest.size,
         "chunk_bins": params.chunk_bins,
         "warmup_bins": params.warmup_bins,
-        **({"warmup_frames": params.warmup_frames} if encoder.config.context_size else {}),
+        **(
+            {"warmup_frames": context_frames(encoder.config, params.warmup_frames)}
+            if encoder.config.context_size
+            else {}
+        ),
         "provider": " and ".join(sorted({facts["provider"] for facts in by_array.values()})),
     }
     summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"

@@ -18,7 +18,7 @@ from epilstm.scoring.prediction import HeldOut, predict_all
 from epilstm.scoring.probes import Probe
 from epilstm.scoring.task_results import score_classes, score_levels
 from epilstm.scoring.tasks import Task
-from epilstm.scoring.trials import Trial
+from epilstm.scoring.trials import Trial, scored_trials
 from epilstm.steps.evaluate.cross_cell import cell_tracks, fits, labelled_cell_types, score_cross_cell, views_of
 from epilstm.steps.evaluate.imputation import score_imputation, scored_ranges
 from epilstm.steps.evaluate.inputs import Inputs
@@ -41,6 +41,7 @@ class Evaluation:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
+        self.trials = scored_trials(inputs.trials)
 
     @cached_property
     def moments(self) -> Moments:
@@ -68,7 +69,7 @@ class Evaluation:
 
     def of_task(self, task: Task) -> tuple[list[Trial], HeldOut]:
         """Trials of a task and their out-of-fold predictions."""
-        trials, own = self.inputs.trials, self._numbers(task)
+        trials, own = self.trials, self._numbers(task)
         return [trials[number] for number in own], [self.predictions.held_out[number] for number in own]
 
     def by_probe(self, task: Task) -> dict[Probe, HeldOut]:
@@ -250,7 +251,7 @@ class HiddenTracks:
         found = MissingTracks(
             share=inputs.params.missing_tracks,
             draws=[[tracks[place] for place in hidden.nonzero()[0]] for hidden in predictions.hidden],
-            tasks=score_missing(inputs.trials, predictions.held_out, predictions.without_hidden, inputs.params),
+            tasks=score_missing(evaluation.trials, predictions.held_out, predictions.without_hidden, inputs.params),
         )
         return {"missing_tracks": found}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from epilstm.files.outputs import fingerprint, sha256_file, sha256_json, to_json
 from epilstm.scoring.prediction import HeldOut
-from epilstm.scoring.trials import Trial
+from epilstm.scoring.trials import Trial, scored_trials
 from epilstm.steps.evaluate.inputs import Inputs
 from epilstm.store.evaluation_results import (
     LEVEL_COLUMNS,
@@ -40,7 +40,7 @@ def write_evaluation(
         For each trial, representation -> out-of-fold predictions.
     results : EvaluationResults
     """
-    params, trials = inputs.params, inputs.trials
+    params, trials = inputs.params, scored_trials(inputs.trials)
     folder.mkdir(parents=True)
     (folder / SCORES_FILE).write_text(to_json(results.model_dump(mode="json")), encoding="utf-8")
     order = results.representation_order

@@ -56,7 +56,8 @@ class Predictions:
     left_out : dict of str to str
         Representations that were asked for and are not compared, with the reason.
     held_out : list of mapping
-        For each trial, representation -> out-of-fold predictions, with the majority class if it is asked for.
+        For each trial, representation -> out-of-fold predictions of its scored examples, with the majority class if it
+        is asked for.
     hidden : list of (tracks,) bool array
         For each draw, the tracks that were hidden.
     without_hidden : list of list of mapping
@@ -140,15 +141,20 @@ def predict(inputs: Inputs, moments: Moments, pca: Pca) -> Predictions:
     return Predictions(
         {name: sizes[name] for name in order if name != MAJORITY},
         left_out,
-        _in_order(held_out, order),
+        _scored(trials, held_out, order),
         draws,
-        without,
-        {probe: _in_order(scores, order) for probe, scores in further.items()},
+        [_scored(trials, each, order) for each in without],
+        {probe: _scored(trials, scores, order) for probe, scores in further.items()},
     )
 
 
-def _in_order(held_out: HeldOut, order: Sequence[str]) -> HeldOut:
-    return [{name: scores[name] for name in order if name in scores} for scores in held_out]
+def _scored(trials: Sequence[Trial], held_out: HeldOut, order: Sequence[str]) -> HeldOut:
+    """Predictions of scored examples, by representation in order."""
+    masks = [slice(None) if trial.folds.scored is None else trial.folds.scored for trial in trials]
+    return [
+        {name: scores[name][mask] for name in order if name in scores}
+        for mask, scores in zip(masks, held_out, strict=True)
+    ]
 
 
 def _folds(inputs: Inputs) -> list[int | None]:

@@ -114,14 +114,27 @@ class TrainingData:
 
     def windows(self, params: TrainParams) -> list[BinRange]:
         """Windows of the training chromosomes, one step of a stream each."""
-        window_bins = params.frames_per_step * self.manifest.frame_bins
+        window_bins = self._window_bins(params)
         if params.neighbour_bins >= window_bins:
             raise ParamsError(
                 f"train.neighbour_bins ({params.neighbour_bins}) must be less than the {window_bins} bins of a step "
                 f"(train.frames_per_step of {self.manifest.frame_bins} bins)"
             )
+        return some_windows(self._all_windows(params), params.train_bins, params.seed)
+
+    def context_windows(self, params: TrainParams) -> list[BinRange]:
+        """Windows that the context level is trained on: those of the bin level, or all where cell types share it.
+
+        Frames are few beside bins, and means over a megabase need more than the runs of bins that are drawn.
+        """
+        return self.windows(params) if self.config.cell_types is None else self._all_windows(params)
+
+    def _all_windows(self, params: TrainParams) -> list[BinRange]:
         regions = self.manifest.region_list(self.manifest.split.train)
-        return some_windows(windows_of(regions, self.manifest.bin_size, window_bins), params.train_bins, params.seed)
+        return windows_of(regions, self.manifest.bin_size, self._window_bins(params))
+
+    def _window_bins(self, params: TrainParams) -> int:
+        return params.frames_per_step * self.manifest.frame_bins
 
 
 def run(params: TrainParams, context: StepContext) -> StepResult:
@@ -152,7 +165,7 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
         context_run = ContextRun(
             matrix=data.matrix,
             manifest=data.manifest,
-            windows=windows,
+            windows=data.context_windows(params),
             folder=folder,
             identity=run_identity,
             stopping=lambda: False,

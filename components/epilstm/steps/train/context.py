@@ -7,7 +7,7 @@ are means over a part's columns, summed over parts, the own token counted `OWN_W
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,14 @@ CHECKPOINT = "context.pt"
 #: Frames of a sequence: long beside what the level remembers (docs/model.md).
 SEQUENCE_FRAMES = 256
 
+#: Sequences are at least so many times as long as the means that blocks of a cell type's code are fitted to reach.
+SEQUENCE_REACHES = 3
+
 #: Values (frames x columns) of the tokens held in memory for training, 1 GB in float32, and for validation.
 TRAINING_VALUES, VALIDATION_VALUES = 250_000_000, 60_000_000
 
 #: Optimiser steps per epoch, about, and sequences per step at most.
-EPOCH_STEPS, BATCH_MOST = 40, 32
+EPOCH_STEPS, BATCH_MOST = 128, 32
 
 LEARNING_RATE, WEIGHT_DECAY, CLIP_NORM = 3e-3, 1e-5, 1.0
 
@@ -105,7 +108,7 @@ class ContextRun:
     matrix : Path
     manifest : MatrixManifest
     windows : sequence of BinRange
-        That the bin level was trained on; of whole frames.
+        Of whole frames.
     folder : Path or None
         Where its checkpoint goes.
     identity : str
@@ -137,11 +140,15 @@ def train_context(
         The process was asked to stop; the checkpoint was written.
     """
     device, frame_bins = level.token_mean.device, run.manifest.frame_bins
-    tokens = _tokens(run, run.windows, TRAINING_VALUES)
+    length = max(SEQUENCE_FRAMES, SEQUENCE_REACHES * level.reach)
+    tokens = _tokens(run, run.windows, length, TRAINING_VALUES)
     validation_regions = run.manifest.region_list(run.manifest.split.validation)
-    held_out = _tokens(run, windows_of(validation_regions, run.manifest.bin_size, frame_bins), VALIDATION_VALUES)
+    held_out = _tokens(
+        run, windows_of(validation_regions, run.manifest.bin_size, frame_bins), length, VALIDATION_VALUES
+    )
     _standardise(level, tokens)
     training, validation = (_by_length(level, part, device) for part in (tokens, held_out))
+    del tokens, held_out
     frames = sum(int(part.mask.sum()) for part in training)
     if not frames:
         raise DataError(
@@ -151,7 +158,7 @@ def train_context(
     log.info(f"context level: {frames:,} frames of {frame_bins} bins, {level.token_mean.numel()} columns")
 
     if isinstance(level, CellTypeContext):
-        level.fit((part.tokens, part.mask) for part in training)
+        level.fit(_batches(training))
     around = _context_targets(level, params, run, training)
     taught = [each for each in (*level.parameters(), *around.parameters()) if each.requires_grad]
     optimizer = torch.optim.Adam(taught, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -191,10 +198,12 @@ def train_context(
     )
 
 
-def _tokens(run: ContextRun, windows: Sequence[BinRange], values: int) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+def _tokens(
+    run: ContextRun, windows: Sequence[BinRange], length: int, values: int
+) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
     frame_bins = run.manifest.frame_bins
     bins = max(1, values // (STATISTICS * len(run.manifest.tracks))) * frame_bins
-    ranges = spread_evenly(cut_evenly(runs_of(windows), SEQUENCE_FRAMES * frame_bins), bins)
+    ranges = spread_evenly(cut_evenly(runs_of(windows), length * frame_bins), bins)
     return token_sequences(run.matrix, ranges, frame_bins)
 
 
@@ -212,9 +221,12 @@ def _context_targets(
         else:
             around = ContextTargets(level.size, tracks, reaches)
         around.to(level.token_mean.device)
-    means = [around.means(part.tokens, part.mask)[part.mask.bool()].double() for part in training]
-    if reaches and means:
-        around.scale.copy_(torch.cat(means).std(0, correction=0).clamp(min=LEAST_SCALE))
+    if reaches:
+        moments = Moments(around.scale.numel())
+        for x, mask in _batches(training):
+            moments.add(around.means(x, mask)[mask.bool()].cpu().numpy())
+        scale = np.sqrt(moments.total_squares / max(moments.count, 1)).clip(min=LEAST_SCALE)
+        around.scale.copy_(torch.from_numpy(scale))
     return around
 
 
@@ -303,15 +315,20 @@ def error_of(
     """Squared error of the decoded tokens per frame with data; with `around`, the error that is trained on."""
     level.eval()
     total = 0.0
+    for x, mask in _batches(parts):
+        code = level.encode(x)
+        squares = (level.decode(code) - x).square().mean(2)
+        if around is not None:
+            squares = OWN_WEIGHT * squares + around.squared_error(code, x, mask)
+        total += float((squares * mask).sum())
+    return total / max(_frames(parts), 1)
+
+
+def _batches(parts: Sequence[Sequences]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Tokens and mask of some sequences at a time."""
     for part in parts:
         for first in range(0, part.tokens.shape[1], BATCH_MOST):
-            x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask))
-            code = level.encode(x)
-            squares = (level.decode(code) - x).square().mean(2)
-            if around is not None:
-                squares = OWN_WEIGHT * squares + around.squared_error(code, x, mask)
-            total += float((squares * mask).sum())
-    return total / max(_frames(parts), 1)
+            yield part.tokens[:, first : first + BATCH_MOST], part.mask[:, first : first + BATCH_MOST]
 
 
 def _frames(parts: Sequence[Sequences]) -> int:
@@ -337,19 +354,15 @@ def _moments(level: ContextLevel | CellTypeContext, around: ContextTargets, part
     size = level.recurrent_size if isinstance(level, CellTypeContext) else level.size
     columns = level.assays if isinstance(level, CellTypeContext) else tracks
     moments = Moments(size, (STATISTICS + reaches) * columns)
-    for part in parts:
-        for first in range(0, part.tokens.shape[1], BATCH_MOST):
-            x, mask = (each[:, first : first + BATCH_MOST] for each in (part.tokens, part.mask))
-            code, means = level.encode(x), around.means(x, mask)
-            if isinstance(level, CellTypeContext):
-                code = level.recurrent_block(code)
-                (x, _), (means, _) = (
-                    level.by_cell_type.of_assays(x, STATISTICS),
-                    level.by_cell_type.of_assays(means, reaches),
-                )
-                mask = mask.repeat_interleave(level.cell_types, dim=1)
-            rows = mask.bool()
-            moments.add(code[rows].cpu().numpy(), joint_targets(x[rows], means[rows], columns).cpu().numpy())
+    for x, mask in _batches(parts):
+        code, means = level.encode(x), around.means(x, mask)
+        if isinstance(level, CellTypeContext):
+            code = level.recurrent_block(code)
+            x, _ = level.by_cell_type.of_assays(x, STATISTICS)
+            means, _ = level.by_cell_type.of_assays(means, reaches)
+            mask = mask.repeat_interleave(level.cell_types, dim=1)
+        rows = mask.bool()
+        moments.add(code[rows].cpu().numpy(), joint_targets(x[rows], means[rows], columns).cpu().numpy())
     return moments
 
 
