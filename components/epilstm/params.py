@@ -273,6 +273,16 @@ class EmbedParams(Section):
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 takes one per available core")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the encoder runs")
     codec: Codec = Field("lz4", description="compression of the embeddings store")
+    cell_types: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
+        "all",
+        description="cell types that are embedded, in this order, by a model that they share (train.kind: cell_types); "
+        "all embeds every one of them",
+    )
+
+    @property
+    def chosen_cell_types(self) -> list[str] | None:
+        """Cell types that are named; None for all."""
+        return None if self.cell_types == "all" else self.cell_types
 
 
 class FoldParams(Section):

@@ -184,6 +184,12 @@ def is_own(name: RepresentationName) -> bool:
     return any(part.kind == "own" for part in name.parts)
 
 
+def own_code_of(name: RepresentationName) -> str | None:
+    """The first part that is the code of the task's own cell type, by its kind; None where there is none."""
+    inner = (each.kind for part in name.parts if part.kind == "own" and part.of for each in part.of.parts)
+    return next((kind for kind in inner if kind in CODE_PARTS), None)
+
+
 def has_brackets(name: RepresentationName) -> bool:
     """Whether a part is of something in brackets."""
     return any(part.of is not None for part in name.parts)

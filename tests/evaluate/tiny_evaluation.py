@@ -10,6 +10,7 @@ import numpy as np
 
 from epilstm.files.outputs import fingerprint, to_json
 from epilstm.genome.assembly import bin_count, bins_of, chromosomes_of, load_assembly, read_regions
+from epilstm.model.cell_types import CellTypes
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import ModelManifest, TrainingSummary, save_model, save_weights
 from epilstm.model.networks import build
@@ -148,11 +149,14 @@ def _write_embeddings(folder: Path, embedding: dict[str, np.ndarray], matrix_fin
     )
 
 
-def write_model(folder: Path, matrix_fingerprint: str, context_size: int = 0) -> None:
+def write_model(
+    folder: Path, matrix_fingerprint: str, context_size: int = 0, cell_types: CellTypes | None = None
+) -> None:
     config = ModelConfig(
         architecture="bottleneck",
         tracks=len(TRACKS),
-        embedding_size=EMBEDDING_SIZE,
+        embedding_size=EMBEDDING_SIZE * (1 if cell_types is None else cell_types.count),
+        cell_types=cell_types,
         hidden_size=4,
         layers=1,
         context_size=context_size,

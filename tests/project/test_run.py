@@ -351,6 +351,19 @@ def test_too_little_disk_is_told_before_the_first_step_with_both_sizes(epigenome
         check_disk(plan, ORDER)
 
 
+def test_cell_types_that_are_embedded_are_checked_first_and_count_for_the_disk(epigenome, tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text("train: {kind: cell_types}\nembed: {cell_types: [K562]}\n")
+    with pytest.raises(ParamsError, match=r"embed\.cell_types: the model has no cell type 'K562'; it has "):
+        make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "params.yaml"))
+    (cell_type,) = {track.identity.cell_type for track in make_plan(request(epigenome, tmp_path / "results")).tracks}
+    (tmp_path / "params.yaml").write_text(f"train: {{kind: cell_types}}\nembed: {{cell_types: [{cell_type}]}}\n")
+    plan = make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "params.yaml"))
+    numbers = planning._shape(plan.sections, plan.tracks).sizes.embedding_size
+    free = shutil._ntuple_diskusage(10**9, 0, int(25_200 * 4.0 * numbers) + 1)  # type: ignore[attr-defined]
+    monkeypatch.setattr(planning.shutil, "disk_usage", lambda path: free)
+    assert check_disk(plan, ["embed"]) is None
+
+
 def test_an_embedding_as_large_as_the_number_of_tracks_is_remarked_on(epigenome, tmp_path):
     (tmp_path / "params.yaml").write_text("train: {embedding_size: 3}\n")
     plan = make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "params.yaml"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ class ByCellType(nn.Module):
         self.register_buffer("present", columns >= 0, persistent=False)
         self.register_buffer("places", torch.argsort(columns)[int((columns < 0).sum()) :], persistent=False)
 
-    def of_assays(self, x: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
+    def of_assays(self, x: Tensor, parts: int = 1, places: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """Values (time, batch * cell type, parts * assay), 0 where there are none, and which assays were observed.
 
         Parameters
@@ -34,6 +36,8 @@ class ByCellType(nn.Module):
         x : Tensor (time, batch, parts * track)
             NaN for a track that is missing.
         parts : int
+        places : sequence of int, optional
+            Of the cell types that are wanted; all if not given.
 
         Returns
         -------
@@ -42,14 +46,18 @@ class ByCellType(nn.Module):
             1 or 0, of the dtype of `x`.
         """
         time, batch = x.shape[:2]
-        x = x.unflatten(2, (parts, -1))[..., self.columns]
-        known = self.present & ~x.isnan()
-        shape = (time, batch, parts, self.cell_types, self.assays)
+        columns, present, cell_types = self.columns, self.present, self.cell_types
+        if places is not None:
+            columns, present = (each.view(cell_types, -1)[list(places)].flatten() for each in (columns, present))
+            cell_types = len(places)
+        x = x.unflatten(2, (parts, -1))[..., columns]
+        known = present & ~x.isnan()
+        shape = (time, batch, parts, cell_types, self.assays)
         values = torch.where(known, x, torch.zeros_like(x)).view(shape).transpose(2, 3)
         observed = known[:, :, 0].to(x.dtype)
         return (
-            values.reshape(time, batch * self.cell_types, parts * self.assays),
-            observed.reshape(time, batch * self.cell_types, self.assays),
+            values.reshape(time, batch * cell_types, parts * self.assays),
+            observed.reshape(time, batch * cell_types, self.assays),
         )
 
     def to_tracks(self, values: Tensor, parts: int = 1) -> Tensor:

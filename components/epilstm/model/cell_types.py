@@ -7,6 +7,7 @@ vocabulary of all assays, and for each whether it was observed (`epilstm.model.b
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,66 @@ class CellTypes(BaseModel):
     def count(self) -> int:
         """Number of cell types."""
         return len(self.names)
+
+    def places(self, names: Sequence[str], key: str) -> list[int]:
+        """Places of some cell types.
+
+        Parameters
+        ----------
+        names : sequence of str
+        key : str
+            What named them, for messages.
+
+        Raises
+        ------
+        ParamsError
+            There are none, one is not known, or one is named twice.
+        """
+        if not names:
+            raise ParamsError(f"{key}: names no cell type; name some of {', '.join(self.names)}, or leave it out")
+        for name in names:
+            if name not in self.names:
+                raise ParamsError(f"{key}: the model has no cell type {name!r}; it has {', '.join(self.names)}")
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise ParamsError(f"{key}: {twice} is named twice; name each cell type once")
+        return [self.names.index(name) for name in names]
+
+
+def places_of(cell_types: CellTypes | None, names: Sequence[str], key: str) -> list[int]:
+    """Places of some cell types among those of a model; parameters and errors as for `CellTypes.places`.
+
+    Raises
+    ------
+    ParamsError
+        The model has none (None).
+    """
+    if cell_types is None:
+        raise ParamsError(
+            f"{key}: the model has one code of all tracks, none of each cell type; leave it out, or train with "
+            "train.kind: cell_types"
+        )
+    return cell_types.places(names, key)
+
+
+def codes_side_by_side(names: Sequence[str], code: int, context: int) -> dict[str, list[int]]:
+    """Columns of each cell type's code in an embedding: the bin codes of all cell types, then their context codes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Cell types, in the order of their codes.
+    code, context : int
+        Numbers of one cell type's bin code and of its context code.
+    """
+    behind = len(names) * code
+    return {
+        name: [
+            *range(place * code, (place + 1) * code),
+            *range(behind + place * context, behind + (place + 1) * context),
+        ]
+        for place, name in enumerate(names)
+    }
 
 
 def with_missing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
-from epilstm.model.cell_types import CellTypes
+from epilstm.model.cell_types import CellTypes, codes_side_by_side
 from epilstm.params import Architecture
 
 
@@ -65,14 +65,9 @@ class ModelConfig(BaseModel):
         """Columns of each cell type's code, of the bin, then of its context; None where all tracks have one code."""
         if self.cell_types is None:
             return None
-        code, context = self.bin_code_size // self.groups, self.context_size // self.groups
-        return {
-            name: [
-                *range(place * code, (place + 1) * code),
-                *range(self.bin_code_size + place * context, self.bin_code_size + (place + 1) * context),
-            ]
-            for place, name in enumerate(self.cell_types.names)
-        }
+        return codes_side_by_side(
+            self.cell_types.names, self.bin_code_size // self.groups, self.context_size // self.groups
+        )
 
     @property
     def bin_code_size(self) -> int:

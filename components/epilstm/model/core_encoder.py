@@ -16,10 +16,14 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnx.numpy_helper import from_array, to_array
 
 from epilstm.console import log
 from epilstm.errors import ModelError
+from epilstm.model.chosen_codes import ChosenCodes
 from epilstm.model.encoder_folder import (
+    ASSAY_COLUMNS,
+    ASSAYS_PRESENT,
     BIN_CODE_BY_TIME,
     CONTEXT_CODES,
     EMBEDDING_BY_TIME,
@@ -35,13 +39,15 @@ PROVIDER_NAMES: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "C
 MATRIX_BY_TIME = "matrix_by_time"
 
 
-def core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
+def core_of(encoder: onnx.ModelProto, chosen: ChosenCodes | None = None) -> onnx.ModelProto:
     """The part of an encoder behind the standardised signal.
 
     Parameters
     ----------
     encoder : ModelProto
         As `epilstm.model.encoder_graph.build_encoder` makes it.
+    chosen : ChosenCodes, optional
+        Of a model that cell types share: only the cell types chosen are computed.
 
     Returns
     -------
@@ -61,7 +67,24 @@ def core_of(encoder: onnx.ModelProto) -> onnx.ModelProto:
             "Cast", [MATRIX_BY_TIME], [STANDARDISED_BY_TIME], name=f"make_{STANDARDISED_BY_TIME}", to=TensorProto.FLOAT
         ),
     )
+    if chosen is not None and chosen.places is not None:
+        _cut_to(core, code, chosen.places, chosen.bin_code)
     return core
+
+
+def _cut_to(core: onnx.ModelProto, code: str, places: Sequence[int], size: int) -> None:
+    """Leave only some cell types of those that share the network in a core: before the recurrence, which costs most."""
+    constants = {tensor.name: tensor for tensor in core.graph.initializer}
+    shape = to_array(constants[f"{code}_shape"]).copy()
+    cell_types = shape[-1] * len(places) // size
+    changed = {f"{code}_shape": np.array([*shape[:-1], size], np.int64)}
+    for name in (ASSAY_COLUMNS, ASSAYS_PRESENT):
+        changed[name] = to_array(constants[name]).reshape(cell_types, -1)[list(places)].ravel()
+    for name, values in changed.items():
+        constants[name].CopyFrom(from_array(values, name))
+    core.graph.output[0].type.tensor_type.shape.dim[2].dim_value = size
+    # Shapes of what lies between were those of all cell types.
+    del core.graph.value_info[:]
 
 
 def has_context(encoder: onnx.ModelProto) -> bool:
@@ -148,23 +171,31 @@ class ContextEncoder:
     session : onnxruntime.InferenceSession
     frame_bins : int
         Bins per frame.
+    columns : list of int, or None
+        Numbers of the code that are kept; None for all.
     """
 
     session: Any
     frame_bins: int
+    columns: list[int] | None = None
 
     def __call__(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
         """Code (frame, dim) of consecutive frames' tokens (frame, column)."""
         (codes,) = self.session.run([CONTEXT_CODES], {FRAME_TOKENS: tokens[:, None]})
-        return np.asarray(codes[:, 0])
+        return np.asarray(codes[:, 0] if self.columns is None else codes[:, 0, self.columns])
 
     def of_bins(self, rows: NDArray[np.float16]) -> NDArray[np.float32]:
         """Code (bins, dim) of the context of each of consecutive bins of the matrix; the first is a frame's first."""
         return spread_codes(self(frame_tokens(rows, self.frame_bins)), len(rows), self.frame_bins)
 
 
-def load_context(path: Path, provider: Provider, frame_bins: int) -> ContextEncoder | None:
+def load_context(
+    path: Path, provider: Provider, frame_bins: int, chosen: ChosenCodes | None = None
+) -> ContextEncoder | None:
     """Load the context level of an encoder file onto a processor; None where it has none.
+
+    Of a model that cell types share, all of them are computed, since each depends on the means of the others; there is
+    one frame for hundreds of bins.
 
     Raises
     ------
@@ -174,10 +205,11 @@ def load_context(path: Path, provider: Provider, frame_bins: int) -> ContextEnco
     encoder = onnx.load(path)
     if not has_context(encoder):
         return None
-    return ContextEncoder(_session(context_core_of(encoder).SerializeToString(), provider), frame_bins)
+    columns = None if chosen is None else chosen.context_columns
+    return ContextEncoder(_session(context_core_of(encoder).SerializeToString(), provider), frame_bins, columns)
 
 
-def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"]) -> CoreEncoder:
+def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"], chosen: ChosenCodes | None = None) -> CoreEncoder:
     """Load the core of an encoder file, its bin level, onto a processor.
 
     onnxruntime falls back to the CPU without a word, for the whole graph or for single nodes, so that is switched off
@@ -189,13 +221,15 @@ def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"]) -> CoreEncoder
         ``encoder.onnx``.
     wanted : {'auto', 'cpu', 'cuda'}
         `auto` takes a GPU that can run every node, else the CPU.
+    chosen : ChosenCodes, optional
+        As for `core_of`.
 
     Raises
     ------
     ModelError
         CUDA was asked for and cannot be had, or a node of the encoder cannot run on it.
     """
-    core = core_of(onnx.load(path)).SerializeToString()
+    core = core_of(onnx.load(path), chosen).SerializeToString()
     name = PROVIDER_NAMES["cuda"]
     if wanted == "cuda" or (wanted == "auto" and name in onnxruntime.get_available_providers()):
         try:

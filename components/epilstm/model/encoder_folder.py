@@ -30,6 +30,8 @@ SIGNAL, EMBEDDING = "signal", "embedding"
 STANDARDISED, STANDARDISED_BY_TIME, EMBEDDING_BY_TIME = "standardised", "standardised_by_time", "embedding_by_time"
 #: Of an encoder with a context level besides: the bin level's code, frames' tokens and their codes.
 BIN_CODE_BY_TIME, FRAME_TOKENS, CONTEXT_CODES = "bin_code_by_time", "frame_tokens", "context_codes"
+#: Constants of an encoder of a model by cell type: which track each assay of each cell type is, and whether it has one.
+ASSAY_COLUMNS, ASSAYS_PRESENT = "bin_columns", "bin_present"
 STATE_INPUTS, STATE_OUTPUTS = ("h0", "c0"), ("h", "c")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -152,9 +153,16 @@ class CellTypeBottleneck(Bottleneck):
         features, last = super().features(self.assays(x), state, generator)
         return self.by_cell_type.side_by_side(features), self._joined(last)
 
-    def assays(self, x: Tensor) -> Tensor:
+    def encode_some(self, x: Tensor, places: Sequence[int]) -> Tensor:
+        """Codes of some cell types, by their places: the columns that `encode` makes of these, from a zero state."""
+        shown = self.assays(x, places)
+        code, _ = super().encode(shown, super().zero_state(shown.shape[1]))
+        some: Tensor = code.unflatten(1, (-1, len(places))).flatten(2)
+        return some
+
+    def assays(self, x: Tensor, places: Sequence[int] | None = None) -> Tensor:
         """What the shared network sees (time, batch * cell type, 2 * assay): values, and whether they were observed."""
-        return torch.cat(self.by_cell_type.of_assays(x), dim=2)
+        return torch.cat(self.by_cell_type.of_assays(x, places=places), dim=2)
 
     def _apart(self, state: State) -> State:
         return tuple(part.reshape(len(part) * self.config.groups, -1) for part in state)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.files.outputs import MANIFEST, put_back, read_json, write_json, written_whole
 from epilstm.genome.assembly import load_assembly
+from epilstm.model.chosen_codes import ChosenCodes, choose_codes
 from epilstm.model.folder import ModelManifest, load_model, save_model, save_weights
 from epilstm.model.networks import Autoencoder
 from epilstm.model.origin import ORIGIN, Origin, read_origin
@@ -96,6 +97,16 @@ class Model:
             raise ParamsError(f"the model has no cell type {cell_type!r}; it has {', '.join(columns)}")
         return [self.dimensions[column] for column in columns[cell_type]]
 
+    def _dimensions(self, chosen: ChosenCodes) -> list[str]:
+        """Names of chosen columns: what they are called in the whole embedding."""
+        if chosen.code_columns is None or chosen.places is None:
+            return self.dimensions
+        names = [""] * chosen.size
+        for cell_type, columns in chosen.code_columns.items():
+            for column, name in zip(columns, self.dimensions_of(cell_type), strict=True):
+                names[column] = name
+        return names
+
     @property
     def bin_size(self) -> int:
         """Bases per bin."""
@@ -118,6 +129,7 @@ class Model:
         regions: Any = None,
         *,
         missing: Missing = "error",
+        cell_types: str | Sequence[str] | None = None,
         assembly: str | Path | None = None,
         blacklist: str | Path | None = None,
         downloads: str | Path | None = None,
@@ -135,6 +147,8 @@ class Model:
             whole bins. A samplesheet needs them; a dataset has its own. With an array, the one region that it is of.
         missing : {'error', 'mask'}
             What to do about tracks that the signal lacks; ``mask`` hides them (at their mean) and warns.
+        cell_types : str or sequence of str, optional
+            Of a model that cell types share, those that are embedded, in this order; all if not given.
         assembly : str or Path, optional
             Of a samplesheet's bigWigs, name or chrom.sizes file; the model's if not given.
         blacklist : str or Path, optional
@@ -145,9 +159,11 @@ class Model:
         Returns
         -------
         array (bins, embedding_size), float32
-            For an array without `regions`. NaN where no track has data.
+            For an array without `regions`. NaN where no track has data. Of chosen cell types, their codes of the bin,
+            then those of its context.
         pandas.DataFrame
-            Otherwise: a row per bin with ``chrom``, ``start``, ``end`` and `dimensions`; the index, named ``region``,
+            Otherwise: a row per bin with ``chrom``, ``start``, ``end`` and `dimensions` (of chosen cell types, theirs);
+            the index, named ``region``,
             is the number of the bin's region or, for a table, its label there.
 
         Raises
@@ -162,9 +178,11 @@ class Model:
         memory; for a whole genome, run ``epilstm embed``.
         """
         wanted = Wanted(self.manifest, missing=_one_of("missing", missing, ("error", "mask")))
+        named = [cell_types] if isinstance(cell_types, str) else cell_types
+        chosen = choose_codes(self.manifest.config, named, "cell_types")
         return self._run(
-            encode_bins,
-            self.dimensions,
+            partial(encode_bins, chosen=chosen),
+            self._dimensions(chosen),
             signal,
             regions,
             wanted,

@@ -7,7 +7,7 @@ context bins whose results are thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from epilstm.model.chosen_codes import ChosenCodes
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import FrameLevel
 from epilstm.model.frames import frame_tokens, spread_codes
-from epilstm.model.networks import Autoencoder, bin_level_of, context_level_of
+from epilstm.model.networks import Autoencoder, CellTypeBottleneck, bin_level_of, context_level_of
 
 #: Bins of context on each side of a chunk.
 CONTEXT_BINS = 200
@@ -50,7 +51,10 @@ def side_by_side(threads: int) -> Callable[..., Iterable[Any]]:
 
 
 def encode_bins(
-    network: Autoencoder, block: NDArray[np.floating], run: Callable[..., Iterable[Any]] = map
+    network: Autoencoder,
+    block: NDArray[np.floating],
+    run: Callable[..., Iterable[Any]] = map,
+    chosen: ChosenCodes | None = None,
 ) -> NDArray[np.float32]:
     """Embedding of consecutive bins.
 
@@ -62,25 +66,42 @@ def encode_bins(
         `context_bins` from the bins whose embedding matters. With a context level it starts with a frame.
     run : callable
         As for `reconstruct_bins`.
+    chosen : ChosenCodes, optional
+        What is computed; everything if not given.
 
     Returns
     -------
     array (bins, dim), float32
     """
-    bins = bin_level_of(network)
-    codes = _run(bins, block, network.config.bin_code_size, lambda x: bins.encode(x)[0], run)
-    context = context_level_of(network)
-    return codes if context is None else np.concatenate([codes, encode_context(context, block)], axis=1)
+    bins, context = bin_level_of(network), context_level_of(network)
+    size = network.config.bin_code_size if chosen is None else chosen.bin_code
+    places = None if chosen is None else chosen.places
+    if places is None:
+        codes = _run(bins, block, size, lambda x: bins.encode(x)[0], run)
+    elif isinstance(bins, CellTypeBottleneck):
+        codes = _run(bins, block, size, lambda x: bins.encode_some(x, places), run)
+    else:
+        raise ValueError("only a network by cell type encodes some of them")
+    if context is None:
+        return codes
+    return np.concatenate(
+        [codes, encode_context(context, block, None if chosen is None else chosen.context_columns)], axis=1
+    )
 
 
-def encode_context(context: FrameLevel, block: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Code of the context of each of some consecutive bins, which start with a frame: array (bins, dim), float32."""
+def encode_context(
+    context: FrameLevel, block: NDArray[np.floating], columns: Sequence[int] | None = None
+) -> NDArray[np.float32]:
+    """Code of the context of each of some consecutive bins, which start with a frame: array (bins, dim), float32.
+
+    `columns` are the numbers of the code that are wanted; all if not given.
+    """
     if not len(block):
-        return np.empty((0, context.size), np.float32)
+        return np.empty((0, context.size if columns is None else len(columns)), np.float32)
     with torch.inference_mode():
         tokens = torch.from_numpy(frame_tokens(block, context.frame_bins))[:, None].to(context.token_mean.device)
         codes = context.encode(context.standardised(tokens))[:, 0].float().cpu().numpy()
-    return spread_codes(codes, len(block), context.frame_bins)
+    return spread_codes(codes if columns is None else codes[:, list(columns)], len(block), context.frame_bins)
 
 
 def context_bins(config: ModelConfig) -> int:

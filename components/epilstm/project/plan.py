@@ -25,7 +25,7 @@ from epilstm.genome.assembly import (
     read_blacklist,
     read_regions,
 )
-from epilstm.params import SECTIONS, FoldParams, IngestParams, TrainParams, read_sections, validate
+from epilstm.params import SECTIONS, EmbedParams, FoldParams, IngestParams, TrainParams, read_sections, validate
 from epilstm.project.choices import choose_regions, choose_split, local_chromosomes, require_assembly
 from epilstm.runtime.extras import missing_package
 from epilstm.tracks.identity import TrackSet
@@ -225,6 +225,7 @@ def make_plan(request: Request) -> Plan:
     remarks += _choose_params(sections, regions, "tasks" in inputs)
     for name, model in SECTIONS.items():
         validate(model, sections.get(name) or {}, f"{where}: {name}")
+    _check_cell_types(sections, tracks)
     remarks += _size_remarks(sections, tracks)
     sections = {name: sections[name] for name in SECTIONS if name in sections}
     return Plan(request, tracks, assembly, sections, regions, "regions" not in inputs, inputs, remarks)
@@ -373,6 +374,22 @@ def _shape(sections: Mapping[str, Any], tracks: Sequence[Track]) -> Shape:
     return choose_shape(params, TrackSet.of([track.identity for track in tracks]))
 
 
+def _embedded_numbers(plan: Plan) -> int:
+    """Numbers per bin that embed stores: of the cell types that it is asked for, where there are any."""
+    shape = _shape(plan.sections, plan.tracks)
+    chosen = validate(EmbedParams, plan.sections.get("embed") or {}, "embed").chosen_cell_types
+    return shape.embedding_size if chosen is None else shape.sizes.embedding_size * len(chosen)
+
+
+def _check_cell_types(sections: Mapping[str, Any], tracks: Sequence[Track]) -> None:
+    """Refuse cell types to embed that the model will not have, before it is trained."""
+    chosen = validate(EmbedParams, sections.get("embed") or {}, "embed").chosen_cell_types
+    if chosen is not None:
+        from epilstm.model.cell_types import places_of
+
+        places_of(_shape(sections, tracks).cell_types, chosen, "embed.cell_types")
+
+
 def _size_remarks(sections: Mapping[str, Any], tracks: Sequence[Track]) -> list[str]:
     from epilstm.model.sizes import expansion_warning
 
@@ -433,7 +450,7 @@ def check_disk(plan: Plan, steps: Sequence[str]) -> str | None:
     each = {
         "ingest": SIGNAL_BYTES * tracks,
         "preprocess": MATRIX_BYTES * tracks,
-        "embed": EMBEDDING_BYTES * _shape(plan.sections, plan.tracks).embedding_size,
+        "embed": EMBEDDING_BYTES * _embedded_numbers(plan),
     }
     needed = plan.bins * sum(each.get(step, 0.0) for step in steps)
     there = next(path for path in (plan.folder.absolute(), *plan.folder.absolute().parents) if path.exists())

@@ -388,6 +388,17 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     split: Split | None = None
     code_columns: dict[str, list[int]] | None = None
 
+    @field_validator("code_columns")
+    @classmethod
+    def _in_order_of_columns(cls, columns: dict[str, list[int]] | None) -> dict[str, list[int]] | None:
+        # The file has them by name.
+        return None if columns is None else dict(sorted(columns.items(), key=lambda item: item[1]))
+
+    @property
+    def cell_types(self) -> list[str] | None:
+        """Cell types that have a code, in the order of their columns; None where all tracks have one code."""
+        return None if self.code_columns is None else list(self.code_columns)
+
     @model_serializer(mode="wrap")
     def _without_cell_types(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialise(self)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from epilstm.console import progress
 from epilstm.errors import DataError
 from epilstm.files.outputs import ENCODER, fingerprint
+from epilstm.model.chosen_codes import choose_codes
 from epilstm.model.compatibility import require_same_input
 from epilstm.model.core_encoder import Provider, load_context, load_core
 from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
@@ -54,6 +55,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
     matrix = read_manifest(matrix_folder, MatrixManifest)
     encoder = read_encoder_manifest(encoder_folder)
     require_same_input(matrix, read_scaler(matrix_folder, matrix), encoder)
+    chosen = choose_codes(encoder.config, params.chosen_cell_types, "embed.cell_types")
     manifest = EmbeddingsManifest(
         assembly=matrix.assembly,
         bin_size=matrix.bin_size,
@@ -61,12 +63,12 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         regions=[(r.chrom, r.start, min(r.end, matrix.chromosome_sizes[r.chrom])) for r in matrix.region_list()],
         tracks=matrix.tracks,
         identities=matrix.identities,
-        size=encoder.config.embedding_size,
+        size=chosen.size,
         matrix_fingerprint=fingerprint(matrix_folder),
         model_fingerprint=encoder.model_fingerprint,
         encoder_fingerprint=fingerprint(encoder_folder),
         split=split_of(encoder, matrix, fingerprint(matrix_folder)),
-        code_columns=encoder.config.code_columns,
+        code_columns=chosen.code_columns,
     )
 
     # In an array of their own chromosomes end where the genome does; in one that they share each has whole frames.
@@ -78,8 +80,8 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
 
     def write(names: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
         file = checked_file(encoder_folder, encoder, ENCODER)
-        core = load_core(file, params.provider)
-        context = load_context(file, core.provider, encoder.config.frame_bins)
+        core = load_core(file, params.provider, chosen)
+        context = load_context(file, core.provider, encoder.config.frame_bins, chosen)
         shape = WindowShape(
             params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
         )
@@ -154,7 +156,7 @@ def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any
 
     `auto` as provider is one of a kind: parts made on GPUs are taken over where there is none.
     """
-    matter = {"chunk_bins", "warmup_bins", "warmup_frames", "batch", "provider", "codec"}
+    matter = {"chunk_bins", "warmup_bins", "warmup_frames", "batch", "provider", "codec", "cell_types"}
     code = step_fingerprint("embed").sha256
     return [code, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
 

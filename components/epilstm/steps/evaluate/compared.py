@@ -18,6 +18,7 @@ from epilstm.representation_names import (
     TRACK_PARTS,
     Part,
     RepresentationName,
+    own_code_of,
     parse_name,
     with_distances,
 )
@@ -385,12 +386,11 @@ def require_own_codes(params: EvaluateParams, by_cell_type: bool) -> None:
         Names the representation.
     """
     for name in params.representations:
-        inner = [each.kind for part in name.parts if part.kind == "own" and part.of for each in part.of.parts]
-        codes = [kind for kind in inner if kind in CODE_PARTS]
-        if codes and not by_cell_type:
+        code = own_code_of(name)
+        if code is not None and not by_cell_type:
             raise ParamsError(
                 f"evaluate.representations: {name}: the model has one code of all tracks, none of each cell type; take "
-                f"{codes[0]} without own, or train with train.kind: cell_types"
+                f"{code} without own, or train with train.kind: cell_types"
             )
 
 

@@ -103,10 +103,10 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
     tasks, labels = given_tasks(paths)
     matrix = Matrix(paths["matrix"])
     genes = gene_regions(tasks, labels, matrix.manifest.bin_size)
-    networks = Networks(matrix, paths["model"])
+    stored = Embedding(matrix, paths["embeddings"]) if "embeddings" in paths else None
+    networks = Networks(matrix, paths["model"], None if stored is None else stored.manifest.cell_types)
     model = networks.model
     require_taken(paths["matrix"], matrix, paths["model"], model)
-    stored = Embedding(matrix, paths["embeddings"]) if "embeddings" in paths else None
     if stored is not None:
         require_embeddings(paths, stored.manifest)
     require_two_levels(params, model.config.context_size)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.model.chosen_codes import choose_codes
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.networks import Autoencoder, bin_level_of
 from epilstm.model.windows import CONTEXT_BINS, context_bins, encode_bins, reconstruct_bins
@@ -25,12 +26,15 @@ class Networks:
     matrix : Matrix
     folder : Path
         Model folder.
+    cell_types : sequence of str, optional
+        Of a model that cell types share, those that are embedded; all if not given.
     """
 
-    def __init__(self, matrix: Matrix, folder: Path) -> None:
+    def __init__(self, matrix: Matrix, folder: Path, cell_types: Sequence[str] | None = None) -> None:
         self.matrix = matrix
         self.trained, self.model = load_model(folder)
         self.untrained = untrained_model(self.model)
+        self.chosen = choose_codes(self.model.config, cell_types, "embeddings")
 
     @property
     def bin_code(self) -> int:
@@ -45,19 +49,21 @@ class Networks:
 
     def encoders(self) -> Encoders:
         """Both networks, as embeddings of tracks of which some may be hidden."""
-        size = self.model.config.embedding_size
-        trained, untrained = (self._encoder(network, size) for network in (self.trained, self.untrained))
-        return Encoders(trained, untrained, size, self.bin_code, self.trained.hidden_value)
+        chosen = self.chosen
+        trained, untrained = (self._encoder(network) for network in (self.trained, self.untrained))
+        return Encoders(trained, untrained, chosen.size, chosen.bin_code, self.trained.hidden_value)
 
     @property
     def own_codes(self) -> dict[str, NDArray[np.intp]]:
         """Cell type -> columns of its code; empty where all tracks have one code."""
-        columns = self.model.config.code_columns or {}
+        columns = self.chosen.code_columns or {}
         return {name: np.array(of, np.intp) for name, of in columns.items()}
 
-    def _encoder(self, network: Autoencoder, size: int) -> Callable[[Transform], Network]:
-        margin, frame = context_bins(self.model.config), self.model.frame_bins
-        return lambda shown: Network(self.matrix, lambda rows: encode_bins(network, shown(rows)), size, margin, frame)
+    def _encoder(self, network: Autoencoder) -> Callable[[Transform], Network]:
+        margin, frame, chosen = context_bins(self.model.config), self.model.frame_bins, self.chosen
+        return lambda shown: Network(
+            self.matrix, lambda rows: encode_bins(network, shown(rows), chosen=chosen), chosen.size, margin, frame
+        )
 
     def untrained_code(self) -> Network:
         """Bin code of the untrained network."""

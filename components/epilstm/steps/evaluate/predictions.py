@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.console import log, progress
-from epilstm.representation_names import OF_TWO_LEVELS, SIZED, RepresentationName, is_own
+from epilstm.representation_names import OF_TWO_LEVELS, SIZED, RepresentationName, is_own, own_code_of
 from epilstm.representations.features import Transform
 from epilstm.representations.nmf import fit_nmf, offsets, training_sample
 from epilstm.representations.pca import Pca, fit_pca
@@ -98,9 +98,12 @@ def predict(inputs: Inputs, moments: Moments, pca: Pca) -> Predictions:
     params, matrix, trials = inputs.params, inputs.matrix, inputs.trials
     resolved = resolve(params.representations, inputs.embedding.size, matrix.tracks, inputs.networks.distances)
     names = {str(name): name for name in ordered(resolved.names) if str(name) != MAJORITY}
-    described = {text: _described_trials(name, trials, matrix) for text, name in names.items()}
+    codes = inputs.networks.own_codes
+    described = {text: _described_trials(name, trials, matrix, codes) for text, name in names.items()}
     left_out = resolved.left_out | {
-        text: "no task has tracks of its own cell types" for text, own in described.items() if not own
+        text: f"no task has {'codes' if own_code_of(names[text]) else 'tracks'} of its own cell types"
+        for text, own in described.items()
+        if not own
     }
     names = {text: name for text, name in names.items() if described[text]}
     for text, reason in left_out.items():
@@ -167,14 +170,21 @@ def _is_fitted(name: RepresentationName, inputs: Inputs) -> bool:
     return bool(kinds & {*SIZED, *((EMBEDDING, *OF_TWO_LEVELS) if inputs.group_networks else ())})
 
 
-def _described_trials(name: RepresentationName, trials: Sequence[Trial], matrix: Matrix) -> list[int]:
-    """Numbers of the trials that a name can describe: all, or those of tasks whose cell types have tracks."""
+def _described_trials(
+    name: RepresentationName, trials: Sequence[Trial], matrix: Matrix, codes: Collection[str]
+) -> list[int]:
+    """Numbers of the trials that a name can describe: all, or those of tasks whose cell types have tracks.
+
+    `codes` are the cell types that have a code of their own; a name with such a code describes no others.
+    """
     if not is_own(name):
         return list(range(len(trials)))
-    cells = set(matrix.manifest.track_set.cell_types)
+    tracks = set(matrix.manifest.track_set.cell_types)
+    cells = tracks & set(codes) if own_code_of(name) else tracks
     without = {trial.task.name: trial.cell_type for trial in trials if trial.cell_type not in cells}
     for task, cell in without.items():
-        log.warning(f"{name}: left out of task {task}, {cell} has no tracks in the data")
+        lacks = "is not embedded (embed.cell_types)" if cell in tracks else "has no tracks in the data"
+        log.warning(f"{name}: left out of task {task}, {cell} {lacks}")
     return [number for number, trial in enumerate(trials) if trial.task.name not in without]
 
 
