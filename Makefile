@@ -19,7 +19,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot gallery check test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
+.PHONY: help demo pilot genome gallery check test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -33,6 +33,14 @@ pilot: env ## run it on the real Roadmap tracks in DATA, into RESULTS; PARAMS ma
 	@test -f $(DATA)/samplesheet.csv || { echo "error: no samplesheet.csv in DATA=$(DATA)" >&2; exit 1; }
 	epilstm run $(DATA)/samplesheet.csv --assembly hg19 --regions $(DATA)/pilot-regions.bed --params $(PARAMS) \
 		--tasks tasks/roadmap-pilot.yaml --labels $(DATA)/labels --to $(RESULTS)
+
+genome: DATA := ../shared/data/encode-peaks
+genome: PARAMS := presets/encode-peaks.yaml
+genome: RESULTS := results/encode-peaks
+genome: env ## run it on the peak tracks of six cell lines over the whole genome in DATA, into RESULTS (hours)
+	@test -f $(DATA)/regions.bed || { echo "error: no regions.bed in DATA=$(DATA)" >&2; exit 1; }
+	epilstm run $(DATA)/samplesheet.csv --assembly hg19 --regions $(DATA)/regions.bed --params $(PARAMS) \
+		--tasks tasks/encode-peaks.yaml --labels $(DATA)/labels --to $(RESULTS)
 
 # Folders of a finished pilot run: those that `make pilot` leaves, unless others are named.
 MATRIX ?= $(RESULTS)/matrix

@@ -1,6 +1,6 @@
 """Build the container images, print their sizes, and write a bill of materials for each (``make images``).
 
-``python -m images.build --help`` tells the options. Images are called ``<registry>/epilstm-<name>:<version>``.
+``python -m images.build --help`` lists the options. Images are called ``<registry>/epilstm-<name>:<version>``.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def tagged(images: Images, name: str) -> str:
 
 
 def stage_torch_wheel() -> bool:
-    """Put the pinned torch's CPU wheel into the build context, if pip on this machine is told of a folder that has it.
+    """Put the pinned torch's CPU wheel into the build context, if pip on this machine is given a folder that has it.
 
     The folders are those of ``PIP_FIND_LINKS``.
     """
@@ -210,7 +210,7 @@ def size_table(built: Sequence[Built]) -> str:
 @click.option("--tag", default=__version__, show_default=True, help="Tag; never latest.")
 @click.option("--base-image", default=Sources.base_image, show_default=True, help="Debian with Python and pip.")
 @click.option("--index", default=PYPI, show_default=True, help="Package index.")
-@click.option("--torch-index", help=f"Index of torch: {TORCH_CPU}, for GPU images {PYPI}, unless told otherwise.")
+@click.option("--torch-index", help=f"Index of torch: {TORCH_CPU}, for GPU images {PYPI}, unless another is given.")
 @click.option("--sbom", type=click.Path(path_type=Path), default=Path("build/sbom"), show_default=True, metavar="DIR")
 @click.option("--push", is_flag=True, help="Push to the registry; refused if it has the tag already.")
 @click.option("--digests", type=click.Path(path_type=Path), default=Path("build/digests.json"), show_default=True,

@@ -113,19 +113,19 @@ class BuildEngine:
             line = ["docker", "manifest", "inspect", "--verbose", reference]
         else:
             line = ["skopeo", "inspect", f"docker://{reference}"]
-        told = self._run(line)
-        if told.returncode == 0:
-            content: Any = json.loads(told.stdout)
+        done = self._run(line)
+        if done.returncode == 0:
+            content: Any = json.loads(done.stdout)
             return str(content["Descriptor"]["digest"] if self.name == "docker" else content["Digest"])
-        if any(words in told.stderr.lower() for words in ("no such manifest", "manifest unknown", "name unknown")):
+        if any(words in done.stderr.lower() for words in ("no such manifest", "manifest unknown", "name unknown")):
             return None
-        raise PipelineError(f"{reference}: the registry cannot be asked: {_last_line(told.stderr)}")
+        raise PipelineError(f"{reference}: the registry cannot be asked: {_last_line(done.stderr)}")
 
     def _say(self, *words: str, script: str | None = None) -> str:
-        told = self._run([self.name, *words], script)
-        if told.returncode:
-            raise PipelineError(f"{self.name} {words[0]} failed: {_last_line(told.stderr)}")
-        return told.stdout
+        done = self._run([self.name, *words], script)
+        if done.returncode:
+            raise PipelineError(f"{self.name} {words[0]} failed: {_last_line(done.stderr)}")
+        return done.stdout
 
     def _run(self, line: Sequence[str], script: str | None = None) -> subprocess.CompletedProcess[str]:
         try:
@@ -147,10 +147,10 @@ def find_engine(wanted: str | None) -> BuildEngine:
         if shutil.which(name) is None:
             reasons.append(f"{name} is not installed")
             continue
-        told = subprocess.run([name, "info"], capture_output=True, text=True, check=False)
-        if told.returncode == 0:
+        done = subprocess.run([name, "info"], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
             return BuildEngine(name)
-        reasons.append(f"{name} does not answer ({_last_line(told.stderr or told.stdout)})")
+        reasons.append(f"{name} does not answer ({_last_line(done.stderr or done.stdout)})")
     raise PipelineError(f"nothing to build images with: {'; '.join(reasons)}")
 
 

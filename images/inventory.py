@@ -10,12 +10,12 @@ def python_packages() -> list[dict[str, object]]:
     """Installed distributions: name, version, license, requirements."""
     packages = []
     for found in distributions():
-        told: Any = found.metadata
+        metadata: Any = found.metadata
         packages.append(
             {
-                "name": told["Name"],
-                "version": told["Version"],
-                "license": told.get("License-Expression") or told.get("License"),
+                "name": metadata["Name"],
+                "version": metadata["Version"],
+                "license": metadata.get("License-Expression") or metadata.get("License"),
                 "requires": found.requires or [],
             }
         )

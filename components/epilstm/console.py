@@ -1,4 +1,4 @@
-"""What a step tells while it runs: progress bars on a terminal, one JSON object per line otherwise."""
+"""What a step reports while it runs: progress bars on a terminal, one JSON object per line otherwise."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ class Progress(Protocol):
 class _LoggedProgress:
     def __init__(self, description: str, total: float) -> None:
         self.description, self.total, self.done, self.text = description, total, 0.0, ""
-        self.started = self.told = time.monotonic()
+        self.started = self.reported = time.monotonic()
         self.interval = _progress_interval()
 
     def advance(self, amount: float = 1) -> None:
         self.done += amount
         now = time.monotonic()
-        if now - self.told >= self.interval:
-            self.told = now
+        if now - self.reported >= self.interval:
+            self.reported = now
             fields = {"done": self.done, "total": self.total, "elapsed_seconds": round(now - self.started, 1)}
             log.info(f"{self.description}: {self.done / self.total:.0%} {self.text}".rstrip(), extra={"fields": fields})
 
@@ -116,7 +116,7 @@ class _BarProgress:
 
 
 class Listener(Protocol):
-    """Told of progress beside the terminal or the log."""
+    """Notified of progress beside the terminal or the log."""
 
     def begun(self, stage: str, total: float) -> None:
         """A part of the work begins."""
@@ -125,7 +125,7 @@ class Listener(Protocol):
         """Some of it is done."""
 
 
-#: Those who want to be told (`epilstm.runtime.telemetry.live`).
+#: Listeners that are notified (`epilstm.runtime.telemetry.live`).
 listeners: list[Listener] = []
 
 

@@ -43,7 +43,7 @@ class Trace:
 
     @property
     def traceparent(self) -> str:
-        """What a process that this one starts, or a server that it asks, is told."""
+        """What is passed to a process that this one starts, or to a server that it calls."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
 
 

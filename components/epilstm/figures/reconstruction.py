@@ -26,7 +26,7 @@ LOWEST_R2 = -0.25
 
 
 def size_plot(reconstruction: Reconstruction) -> Plot:
-    """R2 of PCA over its size, and of the model and the untrained encoder at theirs."""
+    """R2 of PCA over its size, and of the model and the untrained encoder at their own sizes."""
     return Plot(
         partial(size_figure, reconstruction),
         "R² of PCA with a growing number of components (fitted on the training data; with as many as "
@@ -53,7 +53,7 @@ def track_plot(reconstruction: Reconstruction, tracks: TrackSet) -> Plot:
 
 
 def size_figure(reconstruction: Reconstruction, layout: Layout) -> Figure:
-    """R2 of PCA over its size, and of the model and the untrained encoder at theirs."""
+    """R2 of PCA over its size, and of the model and the untrained encoder at their own sizes."""
     figure = new_figure(layout, 3.3 if layout.narrow else 3.2)
     axes = figure.subplots()
     points = [(point.size, point.r2) for point in reconstruction.pca_curve if point.r2 is not None]

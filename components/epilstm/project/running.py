@@ -54,8 +54,8 @@ class Display(Protocol):
     def line(self, text: str, content: dict[str, Any]) -> None:
         """A step wrote a line; `content` is its fields, empty where it is no JSON."""
 
-    def end(self, number: int, step: str, told: str, seconds: float) -> None:
-        """A step has ended well; `told` is its summary."""
+    def end(self, number: int, step: str, summary: str, seconds: float) -> None:
+        """A step has ended well; `summary` is what it reports."""
 
     def keep(self, number: int, step: str) -> None:
         """A step is done already."""
@@ -73,7 +73,7 @@ class LineDisplay:
         if content:
             print(text, file=sys.stderr, flush=True)
 
-    def end(self, number: int, step: str, told: str, seconds: float) -> None:
+    def end(self, number: int, step: str, summary: str, seconds: float) -> None:
         """Log it."""
         self._log(number, step, f"step {number} of {len(ORDER)}: {step} is done", seconds=round(seconds, 1))
 
@@ -122,10 +122,10 @@ class BarDisplay:
         elif message:
             self.bars.update(self.task, note=_short(message))
 
-    def end(self, number: int, step: str, told: str, seconds: float) -> None:
+    def end(self, number: int, step: str, summary: str, seconds: float) -> None:
         """Leave one line of it."""
         self.bars.remove_task(self.task)
-        said = f": {told}" if told else ""
+        said = f": {summary}" if summary else ""
         self._print(f"{_heading(number, step)} {duration(seconds)}{said}")
 
     def keep(self, number: int, step: str) -> None:
@@ -147,7 +147,7 @@ class QuietDisplay:
         if content.get("level") in ("warning", "error"):
             print(content["message"] if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
-    def end(self, number: int, step: str, told: str, seconds: float) -> None:
+    def end(self, number: int, step: str, summary: str, seconds: float) -> None:
         """Nothing."""
 
     def keep(self, number: int, step: str) -> None:

@@ -500,7 +500,7 @@ def _require_branch_name(repository: Repository, branch: str) -> None:
 def _parent(repository: Repository, branch: str, files: Sequence[str], artifact: str) -> tuple[str, str | None]:
     """Commit to build on, and where the branch is now (None where it is to be new).
 
-    Others may have registered since our HEAD: then we build on theirs, if the code is the same.
+    Others may have registered since this clone's HEAD: then theirs is built on, if the code is the same.
     """
     head = repository.head()
     folder = "refs/heads" if repository.url is None else f"refs/remotes/{repository.remote}"

@@ -16,7 +16,7 @@ SCORES_FILE = "scores.json"
 PREDICTIONS_FILE = "predictions.parquet"
 LEVELS_FILE = "levels.parquet"
 
-#: What is judged, and what it is judged against, in the order of tables and figures.
+#: What is evaluated, and what it is compared with, in the order of tables and figures.
 EMBEDDING = "embedding"
 BASELINES = ("raw", "pca", "nmf", "untrained", "majority")
 #: The code of the task's own cell type, of a model that cell types share.
@@ -45,10 +45,10 @@ LEVEL_COLUMNS = {
     "predicted": "float32",
 }
 
-#: Below this many clusters no difference is judged: a bootstrap of so few says next to nothing of the spread.
+#: Below this many clusters there is no verdict: a bootstrap of so few says next to nothing of the spread.
 MIN_CLUSTERS = 5
 
-#: What an interval says of a difference; of one that is not judged a reason says why.
+#: What an interval says of a difference; where there is no verdict, a reason says why.
 Verdict = Literal["beats", "is beaten by", "is indistinguishable from", "not judged"]
 NOT_JUDGED: Verdict = "not judged"
 
@@ -378,7 +378,7 @@ class Imputation(_Model):
 
     `folds` are the groups of tracks that were hidden together; every method saw all other tracks there. `methods` maps
     ``model`` and each baseline (`IMPUTATION_METHODS` describes them) to its measures. `not_judged`
-    tracks are of assays in one cell type only. `bins` of the `chromosomes` were judged, in `stretches` evenly
+    tracks are of assays in one cell type only. `bins` of the `chromosomes` were scored, in `stretches` evenly
     spaced; `of_bins` there are in all.
     """
 
@@ -414,7 +414,7 @@ class Reconstruction(_Model):
 
 
 class HeldOutPlaces(_Model):
-    """What was held out of what, by places: chromosomes, or stretches of them.
+    """What was held out of what, by places: chromosomes, or intervals of them.
 
     `own_matrix` says whether the model was trained on the matrix that is evaluated; it was trained on `trained_on` and
     stopped by `validated_on`. PCA and NMF were fitted on
@@ -532,7 +532,7 @@ class EvaluationManifest(_Model):
 
     `embeddings_fingerprint` is None where evaluate embedded the matrix itself, `tasks_sha256` where no tasks file was
     given, `levels_sha256` where no task predicts a level; `also_fingerprints` are those of further embeddings.
-    `params` are the evaluate section's that the scores depend on, so that another representation can be judged alike.
+    `params` are the evaluate section's that the scores depend on, so that another representation can be scored alike.
     """
 
     format: Literal["epilstm.evaluation-manifest/1"] = "epilstm.evaluation-manifest/1"

@@ -40,7 +40,7 @@ class _Model(BaseModel):
 class Source(_Model):
     """Where a track was brought in from, and what it was then.
 
-    `version` tells without reading it whether it is still the same (ETag, modification time); None where the source
+    `version` says without reading it whether it is still the same (ETag, modification time); None where the source
     does not say.
     """
 
@@ -244,8 +244,8 @@ def _bring_one(track: Track, name: str, folder: Path, before: Source | None, ret
         shutil.copyfile(track.uri, incoming)
         version = found.version
     else:
-        told = download(track.uri, incoming, retries)
-        version = told.version if told else None
+        downloaded = download(track.uri, incoming, retries)
+        version = downloaded.version if downloaded else None
     digest = sha256_file(incoming)
     try:
         check_digest(digest, track.sha256, track.uri)

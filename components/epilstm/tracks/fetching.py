@@ -29,7 +29,7 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class SourceState:
-    """What tells, without reading it, whether a file is still the same.
+    """What says, without reading it, whether a file is still the same.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def source_state(uri: str) -> SourceState | None:
                 return _state_of_response(response, _content_length(response))
         file_system, path = open_store(uri)
         return SourceState(file_system.size(path), f"ukey {file_system.ukey(path)}")
-    except Exception as error:  # drivers raise what they like; reading the file will tell what is wrong with it
+    except Exception as error:  # drivers raise what they like; reading the file shows what is wrong with it
         log.debug(f"{uri}: does not say what version it is: {error}")
         return None
 
@@ -96,7 +96,7 @@ def download(uri: str, target: Path, retries: int, on_retry: Callable[[], None] 
     retries : int
         Further attempts after one that failed without getting any further than those before.
     on_retry : callable
-        Told of every further attempt.
+        Called for every further attempt.
 
     Returns
     -------

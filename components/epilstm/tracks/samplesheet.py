@@ -53,7 +53,7 @@ class Track:
         What a base that the file does not cover is; in a samplesheet, unless it says so, what
         `epilstm.tracks.signal_transform.usual_uncovered` says of the transform.
     replicate : str or None
-        Tells apart tracks of one cell type and assay.
+        Distinguishes tracks of one cell type and assay.
     metadata : mapping of str to str
         Values of the samplesheet's further columns, by column.
     """
@@ -230,7 +230,7 @@ def _clash(track: Track, first_line: dict[TrackIdentity, int]) -> list[str]:
     fields = " ".join(track.identity.fields)
     return [
         f"{fields} is on line {first_line[track.identity]} already; keep one row per cell type, assay and replicate (a "
-        "column 'replicate' tells apart tracks of one cell type and assay)"
+        "column 'replicate' distinguishes tracks of one cell type and assay)"
     ]
 
 

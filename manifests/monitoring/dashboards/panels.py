@@ -167,7 +167,7 @@ def number(
 def states(
     words: Words, query: Query, values: Mapping[str, tuple[str, str]], width: int = 24, height: int = 8
 ) -> statetimeline.Panel:
-    """What each series was, as coloured stretches of time."""
+    """What each series was, as coloured intervals of time."""
     panel = _dressed(statetimeline.Panel(), words, width, height)
     for target in _targets([query]):
         panel.with_target(target.range())

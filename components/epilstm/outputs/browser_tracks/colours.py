@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 Colour = tuple[int, int, int]
 
-#: Okabe and Ito's palette, and darker shades of it; told apart by the colour-blind, readable on white.
+#: Okabe and Ito's palette, and darker shades of it; distinguishable by the colour-blind, readable on white.
 PALETTE: tuple[Colour, ...] = (
     (0, 114, 178),
     (213, 94, 0),

@@ -30,7 +30,7 @@ MAX_ANNDATA_ROWS = 2_000_000
 #: Rows that are written at once, about: a genome of scaffolds comes in very many pieces of a few bins.
 ROWS_AT_ONCE = 100_000
 
-#: Least normal float32: what is smaller is told as 0 where a reader's strtof would refuse it.
+#: Least normal float32: what is smaller is written as 0 where a reader's strtof would refuse it.
 LEAST_NORMAL = np.finfo(np.float32).tiny
 
 
@@ -305,8 +305,8 @@ class Parquet(Format, Table):
         }
         table = pyarrow.table(columns)
         if self._writer is None:
-            told = json.dumps(_told(self.layout), sort_keys=True)
-            schema = table.schema.with_metadata({"epilstm": told})
+            described = json.dumps(_described(self.layout), sort_keys=True)
+            schema = table.schema.with_metadata({"epilstm": described})
             path = self.folder / f"{self.layout.what}.parquet"
             self._writer = pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
         if len(starts):
@@ -382,7 +382,7 @@ class AnnData(Format, Table):
                 var["replicate"] = ["" if each is None else each for each in tracks.replicates]
         empty = np.empty((0, len(self.layout.columns)), np.float32)
         content = anndata.AnnData(np.concatenate([empty, *(part[5] for part in parts)]), obs, var)
-        content.uns["epilstm"] = _told(self.layout)
+        content.uns["epilstm"] = _described(self.layout)
         (self.folder / f"{self.layout.what}.h5ad").write_bytes(_h5ad(content))
 
 
@@ -399,7 +399,7 @@ def _h5ad(content: Any) -> bytes:
     return image
 
 
-def _told(layout: Layout) -> dict[str, Any]:
+def _described(layout: Layout) -> dict[str, Any]:
     return {
         "what": layout.what,
         "assembly": layout.assembly,

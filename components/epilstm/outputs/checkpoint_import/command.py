@@ -48,7 +48,7 @@ def import_checkpoint(
 ) -> None:
     """Import the weights published with Epi-LSTM: a model folder and an ONNX encoder that compute the published cell.
 
-    The files are read as tensors; no code in them is run. A warning says whether the weights can be told from those
+    The files are read as tensors; no code in them is run. A warning says whether the weights differ from those
     that the published code starts from.
     """
     from epilstm import console

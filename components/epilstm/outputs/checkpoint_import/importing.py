@@ -135,7 +135,7 @@ def imported_model(files: PublishedFiles, assembly: str = "hg19") -> Model:
 
 
 def run(files: PublishedFiles, model_folder: Path, encoder_folder: Path, assembly: str) -> Model:
-    """Import, export, and tell what a user has to know.
+    """Import, export, and report what a user has to know.
 
     Parameters
     ----------

@@ -39,7 +39,8 @@ LSTM_WEIGHTS = {
 }
 READOUT_WEIGHTS = {"out.weight": "weight", "out.bias": "bias"}
 
-#: The published order of gates is input, forget, output, candidate; ours is torch's: input, forget, candidate, output.
+#: The published order of gates is input, forget, output, candidate; here it is torch's: input, forget, candidate,
+#: output.
 PUBLISHED_GATES_IN_TORCH = (0, 1, 3, 2)
 
 #: A track's name: it becomes part of file names and labels.

@@ -112,7 +112,7 @@ def plot_loadings(sample: SampledBins, model: Path | None) -> Plot:
 
     context_size = read_model_manifest(model).config.context_size
     if sample.embedding.manifest.model_fingerprint != fingerprint(model):
-        raise DataError(f"--model {model}: the embeddings were made with another model; give theirs")
+        raise DataError(f"--model {model}: the embeddings were made with another model; give that model")
     return loadings_plot(sample, context_size)
 
 

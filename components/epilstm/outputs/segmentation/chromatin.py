@@ -72,7 +72,7 @@ def roles_of(assays: Sequence[str]) -> dict[str, list[int]]:
 
 
 def kinds_of(tracks: TrackSet, levels: NDArray[np.floating]) -> list[Kind] | None:
-    """The kind of each state; None where too few of the assays that tell kinds apart are there.
+    """The kind of each state; None where too few of the assays that distinguish kinds are there.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def draw_heatmap(
 
 
 def grouped(tracks: TrackSet, values: NDArray[np.float64]) -> Table:
-    """Tracks sorted by assay or, where they are too many to tell apart, the mean of each assay's."""
+    """Tracks sorted by assay or, where they are too many to show one by one, the mean of each assay's."""
     assays = tracks.assays
     if len(tracks) <= MOST_COLUMNS:
         order = sorted(range(len(tracks)), key=lambda place: (assays[place], tracks.names[place]))

@@ -150,7 +150,7 @@ def matching_matrix(folder: Path, embeddings: EmbeddingsManifest) -> MatrixManif
     Raises
     ------
     DataError
-        It is not one of the same bins; another matrix of the same bins is told of.
+        It is not one of the same bins; another matrix of the same bins is logged.
     """
     matrix = read_manifest(folder, MatrixManifest)
     same = (matrix.assembly, matrix.bin_size) == (embeddings.assembly, embeddings.bin_size)
@@ -290,7 +290,7 @@ class StateKey:
 
 
 def key_of(tables: Tables) -> list[StateKey]:
-    """Names and colours of the states, by the signal that they carry where the tracks can tell."""
+    """Names and colours of the states, by the signal that they carry where the tracks determine them."""
     names = [f"E{number}" for number in range(1, len(tables.order) + 1)]
     if tables.levels is None:
         colours = arbitrary_colours(len(names), tables.quiet)

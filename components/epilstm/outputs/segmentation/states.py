@@ -115,7 +115,7 @@ class KMeansStates(StateModel):
             raise DataError(
                 f"the embeddings fitted on fall into {found} states only; give --states {max(found, 2)} or fewer"
                 if found > 1
-                else "the embeddings fitted on are all alike: there are no states to tell apart"
+                else "the embeddings fitted on are all alike: there are no different states"
             )
 
     def decode(self, rows: Floats) -> States:

@@ -57,7 +57,7 @@ class Gpus(Collector):
         self._looked = -FRESH
 
     def register(self, registry: CollectorRegistry) -> None:
-        """Tell of the GPUs in a registry, where there may be any."""
+        """Report the GPUs in a registry, where there are any."""
         if self.program is not None:
             registry.register(self)
 

@@ -30,7 +30,7 @@ from epilstm.store.matrix import Matrix
 
 
 def run(params: PromoteParams, context: StepContext) -> StepResult:
-    """Judge the challenger by its evaluation, its encoder and the champion."""
+    """Assess the challenger by its evaluation, its encoder and the champion."""
     import torch
 
     from epilstm.model.folder import load_model
