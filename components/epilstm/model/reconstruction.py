@@ -93,7 +93,11 @@ class Block:
 
 
 def matrix_blocks(
-    matrix: Matrix, places: Sequence[str], context: int = CONTEXT_BINS, share: tuple[int, int] = (0, 1)
+    matrix: Matrix,
+    places: Sequence[str],
+    context: int = CONTEXT_BINS,
+    share: tuple[int, int] = (0, 1),
+    most: int | None = None,
 ) -> Iterator[Block]:
     """Blocks that cover the regions in some places, bounded in size, with context on both sides.
 
@@ -106,6 +110,8 @@ def matrix_blocks(
         Bins on each side, as far as the region goes, and no further than the place.
     share : (int, int)
         Which share of how many: several processes take turns.
+    most : int, optional
+        About so many bins are enough: blocks spread evenly over the places.
     """
     size = max(1_000, BLOCK_VALUES // matrix.tracks)
     cuts = [
@@ -113,6 +119,10 @@ def matrix_blocks(
         for region in matrix.regions_in(places)
         for start, stop, first, last in chunks_of(region.bins, size, context)
     ]
+    total = sum(region.bins for region in matrix.regions_in(places))
+    if most is not None and total > most:
+        count = max(1, len(cuts) * most // total)
+        cuts = [cuts[int((number + 0.5) * len(cuts) / count)] for number in range(count)]
     for bins, keep in cuts[share[0] :: share[1]]:
         yield Block(matrix.values(bins), matrix.mask(bins), keep)
 

@@ -62,6 +62,10 @@ CURVE_BYTES = 1 << 14
 #: Columns of the tokens from which the context level is trained on several threads.
 WIDE_COLUMNS = 1_000
 
+#: Bins of the validation chromosomes, spread over them, that an epoch is compared by, at most: enough for three digits of
+#: R2, and less than an epoch of a whole genome takes.
+VALIDATION_BINS = 1_000_000
+
 #: Share of a GPU's free memory that the training matrix may take.
 GPU_SHARE = 0.6
 
@@ -215,7 +219,8 @@ def train_bin_level(network: Autoencoder, run: BinLevelRun, resume: bool) -> tup
             stack.enter_context(exclusive(run.folder))
 
         def validation_error() -> ReconstructionError:
-            share = matrix_blocks(matrix, manifest.split.validation, share=(group.rank, group.count))
+            places = manifest.split.validation
+            share = matrix_blocks(matrix, places, share=(group.rank, group.count), most=VALIDATION_BINS)
             run_chunks = workers.pool.map if device.type == "cpu" else map
             return over_processes(reconstruction_error(network, config.tracks, share, run_chunks), device)
 
