@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.paths import SHARED_DATA
+
 # How fast examples are made depends on what else the machine does; no test is about it.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
-pytest_plugins = ["engine", "monitoring_stack"]
+pytest_plugins = ["support.engine", "support.monitoring_stack"]
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+LANES = ("unit", "step", "system")
 
 
 def pytest_configure() -> None:
@@ -25,21 +28,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the unit tests, and run what needs processes, servers or containers last."""
+    """Mark each test with its lane, which is its folder, and run the slow lanes last."""
+    tests = Path(__file__).parent
     for item in items:
-        if item.get_closest_marker("integration") is None and not _shared_fixtures(item):
-            item.add_marker("unit")
-    items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
-
-
-def _shared_fixtures(item: pytest.Item) -> set[str]:
-    """Fixtures of this project that several tests share, such as the outputs of steps that were run once."""
-    known = item._fixtureinfo.name2fixturedefs if hasattr(item, "_fixtureinfo") else {}
-    return {
-        name
-        for name, found in known.items()
-        if found and found[-1].scope != "function" and found[-1].func.__module__.partition(".")[0] != "_pytest"
-    }
+        lane = item.path.relative_to(tests).parts[0]
+        item.add_marker(lane)
+    items.sort(key=lambda item: LANES.index(item.path.relative_to(tests).parts[0]))
 
 
 @pytest.fixture

@@ -1,0 +1,3 @@
+"""Fixtures of the tests in this folder."""
+
+from support.pipelines.fixtures import _compiled, epilstm_pipeline, kfp_server, package  # noqa: F401
