@@ -179,7 +179,7 @@ def test_a_step_that_is_not_tried_again_has_its_log_in_a_pod_of_another_name(
     executor = next(row for row in rows if row["display_name"] == "executor" and row["state"] == "FAILED")
     executor["child_tasks"] = []
     run = {**recorded_run(FAILED), "run_details": {"task_details": rows}}
-    monkeypatch.setattr("test_run_steps.recorded_run", lambda name: run)
+    monkeypatch.setitem(globals(), "recorded_run", lambda name: run)
     # The hash of epilstm-training-13.root.plan.executor, as the row of `plan` has it.
     kfp_server.logs["epilstm-training-13-system-container-impl-88069445"] = "error: once"
     assert [failure["error"] for failure in status(FAILED).json["failures"]] == ["error: once"]
@@ -192,7 +192,7 @@ def test_a_driver_that_failed_is_distinguished_from_its_step(status: Command, mo
             row["state"] = "FAILED"
         elif row["state"] == "FAILED" if "state" in row else False:
             row["state"] = "SUCCEEDED" if row["display_name"].startswith(("plan", "executor")) else "FAILED"
-    monkeypatch.setattr("test_run_steps.recorded_run", lambda name: run)
+    monkeypatch.setitem(globals(), "recorded_run", lambda name: run)
     reason = "its log is not given; see kubectl describe workflow epilstm-training-13"
     assert f"failed at step train (its driver): {reason}" in status(FAILED, "--wait").error
     assert [step["step"] for step in status(FAILED).json["steps"]].count("train") == 1
