@@ -70,7 +70,7 @@ def test_torch_encodes_the_same_columns():
 
 
 def test_python_names_chosen_columns_as_in_the_whole_embedding(tmp_path):
-    from export.small_model import write_model
+    from support.export.small_model import write_model
 
     model = epilstm.load(write_model(tmp_path / "model", network_of(CONTEXT)))
     signal = np.random.default_rng(0).exponential(size=(300, 7))
