@@ -44,11 +44,13 @@ class Engine:
 
     def docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """One docker command."""
-        told = subprocess.run(
+        completed = subprocess.run(
             ["docker", *words], env=self.environment, capture_output=True, text=True, check=False, timeout=600
         )
-        assert not check or told.returncode == 0, f"docker {' '.join(words)}\n{told.stdout}\n{told.stderr}"
-        return told
+        assert not check or completed.returncode == 0, (
+            f"docker {' '.join(words)}\n{completed.stdout}\n{completed.stderr}"
+        )
+        return completed
 
     def run(self, image: str, *words: str, options: tuple[str, ...] = (), check: bool = True):
         """Run a container under `STRICT`."""
@@ -75,7 +77,7 @@ def found_engine(install: bool) -> Engine:
     if found is None and not install:
         pytest.skip("no container engine answers here; --engine=install brings one up (root on Debian or Ubuntu)")
     if install:
-        told = subprocess.run(
+        completed = subprocess.run(
             [SCRIPT],
             env={**(found or own).environment, "BASE_IMAGE": BASE_IMAGE},
             stdin=subprocess.DEVNULL,
@@ -83,7 +85,7 @@ def found_engine(install: bool) -> Engine:
             text=True,
             check=False,
         )
-        assert told.returncode == 0, f"{SCRIPT.name} failed: {told.stderr}"
+        assert completed.returncode == 0, f"{SCRIPT.name} failed: {completed.stderr}"
     return found or own
 
 
@@ -106,8 +108,8 @@ def images(engine: Engine) -> dict[str, str]:
     from images.build import CPU_IMAGES
 
     line = [sys.executable, "-m", "images.build", "--engine", "docker", "--base-image", BASE_IMAGE]
-    told = subprocess.run(
+    completed = subprocess.run(
         line, cwd=PROJECT, env=engine.environment, capture_output=True, text=True, check=False, timeout=1500
     )
-    assert told.returncode == 0, f"{told.stdout}\n{told.stderr[-4000:]}"
+    assert completed.returncode == 0, f"{completed.stdout}\n{completed.stderr[-4000:]}"
     return {name: Images().reference(name) for name in CPU_IMAGES}

@@ -60,8 +60,8 @@ def _found() -> dict[str, str] | None:
 def programs(request: pytest.FixtureRequest) -> dict[str, str]:
     """Path of each of `PROGRAMS`."""
     if request.config.getoption("--monitoring") == "install":
-        told = subprocess.run([SCRIPT], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
-        assert told.returncode == 0, f"{SCRIPT.name} failed: {told.stderr}"
+        completed = subprocess.run([SCRIPT], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        assert completed.returncode == 0, f"{SCRIPT.name} failed: {completed.stderr}"
     found = _found()
     if found is None and request.config.getoption("--monitoring") != "install":
         pytest.skip("no Prometheus, Pushgateway and Alertmanager here; --monitoring=install fetches them (Debian)")
@@ -204,8 +204,8 @@ class Prometheus(Daemon):
 
     def alerts(self) -> dict[str, str]:
         """State of each alert that is pending or firing, by name; firing counts more."""
-        told = json.loads(get(self.url + "/api/v1/alerts")[1])["data"]["alerts"]
+        answer = json.loads(get(self.url + "/api/v1/alerts")[1])["data"]["alerts"]
         return {
             each["labels"]["alertname"]: each["state"]
-            for each in sorted(told, key=lambda each: each["state"] == "firing")
+            for each in sorted(answer, key=lambda each: each["state"] == "firing")
         }

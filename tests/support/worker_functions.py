@@ -7,6 +7,6 @@ import time
 from pathlib import Path
 
 
-def sleep_after_telling(folder: str) -> None:
+def sleep_after_reporting(folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     time.sleep(120)

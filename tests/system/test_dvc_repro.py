@@ -21,7 +21,7 @@ from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.step_table import STEPS
 from support.paths import PROJECT
 
-#: The gate judges against the champion of the registry, and the monitor judges new data: neither is a file of the
+#: The gate compares with the champion of the registry, and the monitor compares new data: neither is a file of the
 #: repository that a stage could depend on.
 STAGED = [name for name in STEPS if name not in ("promote", "monitor")]
 
@@ -47,15 +47,15 @@ TINY = {
 def dvc(folder: Path, *words: str) -> str:
     """What ``dvc`` prints; its stages run the project's own copy of the package."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "dvc", *words],
         cwd=folder,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "components")},
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    return told.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 def repro(folder: Path) -> list[str]:

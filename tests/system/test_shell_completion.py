@@ -14,7 +14,7 @@ import pytest
 def test_a_completion_script_is_made_for_each_shell(shell: str):
     if shell == "bash" and shutil.which("bash") is None:
         pytest.skip("bash is not installed")
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "epilstm"],
         env={**os.environ, "_EPILSTM_COMPLETE": f"{shell}_source"},
         capture_output=True,
@@ -22,11 +22,11 @@ def test_a_completion_script_is_made_for_each_shell(shell: str):
         timeout=60,
         check=True,
     )
-    assert f"_EPILSTM_COMPLETE={shell}_complete" in told.stdout
+    assert f"_EPILSTM_COMPLETE={shell}_complete" in completed.stdout
 
 
 def test_completion_offers_the_commands():
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "epilstm"],
         env={**os.environ, "_EPILSTM_COMPLETE": "bash_complete", "COMP_WORDS": "epilstm e", "COMP_CWORD": "1"},
         capture_output=True,
@@ -34,4 +34,4 @@ def test_completion_offers_the_commands():
         timeout=60,
         check=True,
     )
-    assert told.stdout.split() == ["plain,export-tracks", "plain,export", "plain,embed", "plain,evaluate"]
+    assert completed.stdout.split() == ["plain,export-tracks", "plain,export", "plain,embed", "plain,evaluate"]

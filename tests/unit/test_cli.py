@@ -57,8 +57,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
             main(list(arguments))
         except SystemExit as stop:
             code = stop.code
-        told = capsys.readouterr()
-        return int(code or 0), told.out, told.err  # type: ignore[call-overload]
+        captured = capsys.readouterr()
+        return int(code or 0), captured.out, captured.err  # type: ignore[call-overload]
 
     return call
 
@@ -188,10 +188,10 @@ def test_on_a_terminal_a_bar_shows_progress_unless_quiet(run: Run, monkeypatch: 
     assert run(*TOY, "--quiet")[2] == "track 3 is short\n"
 
 
-def test_long_work_is_told_now_and_then_away_from_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch):
+def test_long_work_is_reported_now_and_then_away_from_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(console, "PROGRESS_INTERVAL", 0.0)
-    told = [json.loads(line) for line in run(*TOY)[2].splitlines()]
-    assert [line["message"] for line in told if "done" in line] == ["Copying: 50%", "Copying: 100% half-way"]
+    content = [json.loads(line) for line in run(*TOY)[2].splitlines()]
+    assert [line["message"] for line in content if "done" in line] == ["Copying: 50%", "Copying: 100% half-way"]
 
 
 @pytest.mark.parametrize(

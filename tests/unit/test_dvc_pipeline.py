@@ -18,7 +18,7 @@ from epilstm.params import SECTIONS, load_section
 from epilstm.runtime.step_table import STEPS
 from support.paths import PROJECT
 
-#: The gate judges against the champion of the registry, and the monitor judges new data: neither is a file of the
+#: The gate compares with the champion of the registry, and the monitor compares new data: neither is a file of the
 #: repository that a stage could depend on.
 STAGED = [name for name in STEPS if name not in ("promote", "monitor")]
 
@@ -141,7 +141,7 @@ def test_training_continues_where_a_killed_run_stopped(stages):
     assert not any(paths["checkpoint"].startswith(out) for out in paths_of(stages["train"].outs))
 
 
-def test_work_folders_are_told_apart_and_are_kept_by_no_one(stages):
+def test_work_folders_are_distinguished_and_are_kept_by_no_one(stages):
     work = [arguments(stages[name])[0][port.name] for name in STAGED for port in STEPS[name].work]
     assert work == ["cache/ingest", "cache/preprocess", "cache/train", "cache/embed"]
 
@@ -166,14 +166,14 @@ def pilot_command(*settings: str) -> list[str]:
     """The command line of ``make pilot``."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    told = subprocess.run(
+    completed = subprocess.run(
         ["make", "--dry-run", "--old-file=env", "pilot", "DATA=elsewhere", *settings],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=True,
     )
-    (line,) = (each for each in told.stdout.replace("\\\n", " ").splitlines() if each.startswith("epilstm"))
+    (line,) = (each for each in completed.stdout.replace("\\\n", " ").splitlines() if each.startswith("epilstm"))
     return shlex.split(line)
 
 
@@ -218,12 +218,12 @@ def test_the_regions_files_stand_for_the_whole_genome_and_for_no_blacklist():
 def dvc(folder: Path, *words: str) -> str:
     """What ``dvc`` prints; its stages run the project's own copy of the package."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "dvc", *words],
         cwd=folder,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "components")},
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    return told.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout

@@ -27,8 +27,8 @@ def modules_after(program: str) -> set[str]:
     watch = (
         f"import atexit, json, sys\natexit.register(lambda: print(chr(0), json.dumps(list(sys.modules))))\n{program}"
     )
-    told = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, timeout=60, check=True)
-    return {name.partition(".")[0] for name in json.loads(told.stdout.rpartition(chr(0))[2])}
+    completed = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, timeout=60, check=True)
+    return {name.partition(".")[0] for name in json.loads(completed.stdout.rpartition(chr(0))[2])}
 
 
 @pytest.mark.parametrize("module", LIGHT_MODULES)

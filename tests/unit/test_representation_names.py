@@ -96,11 +96,11 @@ def test_a_pca_of_as_many_components_as_numbers_is_left_out_and_the_reason_said(
         ("pca:12(raw", "unknown part 'pca:12(raw'"),
     ],
 )
-def test_a_name_that_says_nothing_is_told_with_what_there_is(name: object, message: str) -> None:
-    with pytest.raises(ParamsError) as told:
+def test_a_name_that_says_nothing_is_reported_with_what_there_is(name: object, message: str) -> None:
+    with pytest.raises(ParamsError) as caught:
         representations(name)
-    assert str(told.value).startswith(f"evaluate.representations.1: {message}")
-    assert "\n" not in str(told.value)
+    assert str(caught.value).startswith(f"evaluate.representations.1: {message}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

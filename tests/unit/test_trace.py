@@ -23,7 +23,7 @@ def _no_trace(monkeypatch):
     monkeypatch.setenv("EPILSTM_RUN_ID", "")
 
 
-def test_a_process_goes_on_with_the_trace_of_its_caller(monkeypatch):
+def test_a_process_continues_the_trace_of_its_caller(monkeypatch):
     monkeypatch.setenv("TRACEPARENT", EXAMPLE)
     trace = join_trace()
     assert (trace.trace_id, trace.parent_id) == (TRACE, SPAN)
@@ -88,7 +88,7 @@ def test_a_later_version_is_read_as_far_as_it_is_known():
 def test_log_lines_and_record_of_a_step_name_the_run(tmp_path):
     environment = {**os.environ, "TRACEPARENT": EXAMPLE}
     (tmp_path / "params.yaml").write_text("simulate: {chromosomes: {chr1: 100000}, cell_types: 1, assays: [DNase]}\n")
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "epilstm", "simulate", "--params", "params.yaml", "--simulated", "data"],
         cwd=tmp_path,
         env=environment,
@@ -96,7 +96,7 @@ def test_log_lines_and_record_of_a_step_name_the_run(tmp_path):
         text=True,
         check=True,
     )
-    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    lines = [json.loads(line) for line in completed.stderr.splitlines()]
     assert lines
     assert {line["trace_id"] for line in lines} == {TRACE}
     assert len({line["span_id"] for line in lines} - {SPAN}) == 1

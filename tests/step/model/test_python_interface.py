@@ -53,12 +53,12 @@ def assert_equal_to_the_pipeline(project, model, table):
 
 def test_importing_the_package_loads_no_library_and_its_names_are_listed():
     program = "import epilstm, sys; print(sorted({'numpy', 'torch', 'zarr'} & set(sys.modules)), dir(epilstm))"
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     ).stdout
-    assert told.startswith("[] ")
-    assert "'Model'" in told
-    assert "'load'" in told
+    assert output.startswith("[] ")
+    assert "'Model'" in output
+    assert "'load'" in output
 
 
 def test_a_name_that_the_package_has_not_is_an_attribute_error():
@@ -75,7 +75,7 @@ def test_a_model_says_what_it_takes_and_gives(model, project):
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("nowhere", "no such folder"),
         ("data", r"is no model folder \(it has no manifest.json\)"),
@@ -84,8 +84,8 @@ def test_a_model_says_what_it_takes_and_gives(model, project):
         ("params.yaml", "no such folder"),
     ],
 )
-def test_what_is_no_model_is_told_in_one_line(project, path, told):
-    with pytest.raises(EpilstmError, match=told) as refused:
+def test_what_is_no_model_is_reported_in_one_line(project, path, message):
+    with pytest.raises(EpilstmError, match=message) as refused:
         epilstm.load(project / path)
     assert "\n" not in str(refused.value)
 
@@ -99,7 +99,7 @@ def test_a_damaged_model_is_not_loaded(project, tmp_path):
         epilstm.load(tmp_path / "model")
 
 
-def test_a_device_that_is_not_there_is_told(project):
+def test_a_device_that_is_not_there_is_reported(project):
     with pytest.raises(EpilstmError, match="device 'abacus'"):
         epilstm.load(project / "models/autoencoder", device="abacus")
 
@@ -198,7 +198,7 @@ def test_regions_may_overlap(project, model):
 
 
 @pytest.mark.parametrize(
-    ("regions", "told"),
+    ("regions", "message"),
     [
         ("chr1:1000", "no region, no BED file and no chromosome"),
         ("chr9:0-100", "chromosome 'chr9' is not in assembly"),
@@ -216,9 +216,9 @@ def test_regions_may_overlap(project, model):
         (pd.DataFrame([("chr1", 0, 9)], [[1], [2]], ["chrom", "start", "end"]), "several levels"),
     ],
 )
-def test_regions_that_cannot_be_are_refused_in_one_line(project, model, regions, told):
+def test_regions_that_cannot_be_are_refused_in_one_line(project, model, regions, message):
     for signal in ("data/signal", SHEET):
-        with pytest.raises(EpilstmError, match=told) as refused:
+        with pytest.raises(EpilstmError, match=message) as refused:
             model.embed(project / signal, regions)
         assert "\n" not in str(refused.value)
 
@@ -265,7 +265,7 @@ def test_tracks_as_bedgraph_embed_as_the_same_bigwigs(project, model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("signal", "told"),
+    ("signal", "message"),
     [
         (np.zeros((10, 5)), r"shape \(10, 5\), expected \(bins, 6\)"),
         (np.zeros((6, 10)), "transpose it"),
@@ -278,8 +278,8 @@ def test_tracks_as_bedgraph_embed_as_the_same_bigwigs(project, model, tmp_path):
         (None, "shape"),
     ],
 )
-def test_an_array_that_does_not_fit_is_refused_in_one_line(model, signal, told):
-    with pytest.raises(EpilstmError, match=told) as refused:
+def test_an_array_that_does_not_fit_is_refused_in_one_line(model, signal, message):
+    with pytest.raises(EpilstmError, match=message) as refused:
         model.embed(signal)
     assert "\n" not in str(refused.value)
 
@@ -316,9 +316,9 @@ def test_a_missing_track_is_an_error_that_says_what_to_do(model, short_sheet):
 
 
 def test_a_missing_track_may_be_hidden_which_is_its_mean(project, model, short_sheet, raw):
-    with pytest.warns(UserWarning, match="1 of the model's 6 tracks hidden") as told:
+    with pytest.warns(UserWarning, match="1 of the model's 6 tracks hidden") as caught:
         found = model.embed(short_sheet, "chr1", missing="mask")
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
     mean = float(np.sinh(model.manifest.scaler.mean[1]))
     expected = model.embed(np.where(np.arange(6) == 1, mean, raw))
     there = ~np.isnan(np.delete(raw, 1, axis=1)).all(axis=1)

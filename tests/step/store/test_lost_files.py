@@ -94,7 +94,7 @@ def test_a_server_refuses_embeddings_that_lack_a_file_when_it_starts() -> None:
         RegionStore(Path("data/embeddings"))
 
 
-def test_a_stretch_without_data_has_its_file_and_reads_as_no_data(tmp_path: Path) -> None:
+def test_an_interval_without_data_has_its_file_and_reads_as_no_data(tmp_path: Path) -> None:
     group = create_group(tmp_path)
     create_bin_array(group, "chr1", 250_000, 2, "float32", "lz4", float("nan"), ranges=[(120_000, 130_000)])
     open_arrays(tmp_path)["chr1"].write_shard(1, np.full((100_000, 2), np.nan, np.float32))

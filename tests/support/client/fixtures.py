@@ -93,8 +93,8 @@ def ingested(place, tmp_path_factory) -> Path:
     """The signal dataset that ingest makes of the model's tracks."""
     folder = tmp_path_factory.mktemp("ingested")
     lines = place.sheet.read_text().splitlines()
-    ours = [line.replace(",DNase,", f",DNase,{place.folder}/") for line in (lines[0], *lines[2:])]
-    (folder / "sheet.csv").write_text("\n".join([*ours, ""]))
+    own = [line.replace(",DNase,", f",DNase,{place.folder}/") for line in (lines[0], *lines[2:])]
+    (folder / "sheet.csv").write_text("\n".join([*own, ""]))
     (folder / "params.yaml").write_text(json.dumps({"ingest": {"assembly": str(place.sizes), "workers": 1}}))
     paths = {
         "samplesheet": folder / "sheet.csv",

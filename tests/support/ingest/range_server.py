@@ -1,4 +1,4 @@
-"""A real HTTP server for tests that breaks off, forgets ranges or stalls when it is told to."""
+"""A real HTTP server for tests that breaks off, forgets ranges or stalls on request."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class BusyProject:
         """Stop the server for longer than it may take, again and again under load, until every panel can have seen it.
 
         Whoever waited then is too late, and who comes meanwhile finds a full queue. A counter that Prometheus first
-        meets at its last value has not risen in its eyes: so this goes on until errors showed ten seconds ago, and
+        meets at its last value has not risen in its eyes: so this continues until errors showed ten seconds ago, and
         errors and refusals show in what panels look at, the last eight seconds.
         """
         seen = (

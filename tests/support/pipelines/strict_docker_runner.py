@@ -84,7 +84,7 @@ class StrictRuns:
 
 
 def with_task_outputs(run_loop: Callable[..., bool]) -> Callable[..., bool]:
-    """kfp's `_run_parallel_for_task`, mended: it takes every task's output that a loop reads for the loop's items."""
+    """kfp's `_run_parallel_for_task`, fixed: it takes every task's output that a loop reads for the loop's items."""
 
     def run(*, task_spec: Any, io_store: Any, **arguments: Any) -> bool:
         resolved = type(task_spec)()
@@ -115,7 +115,7 @@ def strict_runner(engine: Engine, pipeline_root: Path, mounts: dict[str, Path]) 
     """
     runs = StrictRuns()
     binds = [Mount(target, str(source), type="bind") for target, source in mounts.items()]
-    umask = os.umask(0)  # the containers' user is not ours, and writes where kfp has made folders
+    umask = os.umask(0)  # the containers' user is another one, and writes where kfp has made folders
     try:
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -113,8 +113,8 @@ class Place:
         return self.storage / "files" / "md5" / digest[:2] / digest[2:]
 
     def origin_refs(self) -> set[str]:
-        told = run(self.origin, "git", "for-each-ref", "--format=%(refname)")
-        return set(told.split())
+        output = run(self.origin, "git", "for-each-ref", "--format=%(refname)")
+        return set(output.split())
 
 
 def lay_out(template: Path, folder: Path, storage_url: str | None = None) -> Place:

@@ -80,7 +80,7 @@ class ServerProcess:
         ready = self.wait_for("http_port")
         self.http_port, self.grpc_port, self.version = ready["http_port"], ready["grpc_port"], ready["version"]
 
-    def told(self) -> list[dict[str, Any]]:
+    def log_lines(self) -> list[dict[str, Any]]:
         """Lines of the server's log."""
         return [json.loads(line) for line in self.errors.read_text().splitlines() if line.startswith("{")]
 
@@ -88,9 +88,9 @@ class ServerProcess:
         """The first line of the server's log that has a key."""
         from support.watching import wait_until
 
-        wait_until(lambda: self.process.poll() is not None or any(key in line for line in self.told()), 60)
+        wait_until(lambda: self.process.poll() is not None or any(key in line for line in self.log_lines()), 60)
         assert self.process.poll() is None, self.errors.read_text()
-        return next(line for line in self.told() if key in line)
+        return next(line for line in self.log_lines() if key in line)
 
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None):
         """Status, headers and body of one request on a connection of its own."""

@@ -23,7 +23,7 @@ def run_blocks(document: str, folder: Path, after: str) -> str:
         shell = f"__import__('subprocess').run(['bash', '-euo', 'pipefail', '-c', {code!r}], check=True, stdout=2)"
         program.append(code if language == "python" else shell)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", "\n".join([*program, after])],
         cwd=folder,
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
@@ -31,8 +31,8 @@ def run_blocks(document: str, folder: Path, after: str) -> str:
         text=True,
         timeout=600,
     )
-    assert told.returncode == 0, told.stderr[-3000:]
-    return told.stdout
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    return completed.stdout
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def test_own_bigwigs_become_a_umap_and_a_segmentation(finished):
-    folder, told = finished
-    kilobases, states, spread = told.split()
+    folder, found = finished
+    kilobases, states, spread = found.split()
     assert 1200 < int(kilobases) <= 1300
     assert int(states) >= 4
     assert float(spread) > 1
@@ -55,6 +55,6 @@ def test_own_bigwigs_become_a_umap_and_a_segmentation(finished):
 
 def test_embeddings_are_features_of_ones_own_classifier(finished):
     folder, _ = finished
-    told = run_blocks("own-classifier.md", folder, "print(*scores.values())")
-    embedding, _, guessing = map(float, told.splitlines()[-1].split())
+    found = run_blocks("own-classifier.md", folder, "print(*scores.values())")
+    embedding, _, guessing = map(float, found.splitlines()[-1].split())
     assert embedding > 5 * guessing

@@ -112,7 +112,7 @@ except OSError as error:
         assert (done.returncode, done.stdout, done.stderr) == (0, "28\n", "")
 
 
-def test_bigwigs_on_a_disk_with_room_are_whole(tmp_path):
+def test_bigwigs_on_a_disk_with_space_are_whole(tmp_path):
     import pyBigWig
 
     values = np.arange(20_000, dtype=np.float32).reshape(-1, 2)

@@ -46,7 +46,7 @@ IMPORTS = {
     ),
 }
 
-#: Unpacked, in MB, with the base image (about 190 of Debian and Python) and room to grow by a tenth.
+#: Unpacked, in MB, with the base image (about 190 of Debian and Python) and a tenth to grow.
 LARGEST = {"base": 330, "train": 2100, "serve": 450, "pipeline": 680}
 
 
@@ -96,9 +96,9 @@ def test_no_program_of_an_image_is_called_like_a_command_of_epilstm(engine, imag
 
 
 def test_an_error_of_the_user_is_one_line_and_an_exit_code(engine, image):
-    told = engine.run(image, "ingst", check=False)
-    assert told.returncode == 2
-    assert told.stderr.splitlines() == ["error: No such command 'ingst'. (see epilstm --help)"]
+    found = engine.run(image, "ingst", check=False)
+    assert found.returncode == 2
+    assert found.stderr.splitlines() == ["error: No such command 'ingst'. (see epilstm --help)"]
 
 
 def test_an_image_imports_what_it_is_for(engine, image, name):
@@ -227,7 +227,7 @@ server.serve_forever()
 """
 
 
-def test_the_serve_images_health_check_tells_a_ready_server_from_none(engine, images):
+def test_the_serve_images_health_check_passes_for_a_ready_server_only(engine, images):
     kind, *check = inspect(engine, images["serve"])["Config"]["Healthcheck"]["Test"]
     assert kind == "CMD"
     for server, healthy in ((READY, True), ("print('listening', flush=True); import time; time.sleep(600)", False)):

@@ -140,9 +140,9 @@ def trained(simulated: StrictRuns, cluster: Cluster, arguments: dict[str, Any]) 
 
 
 def outputs(cluster: Cluster, task: str) -> dict[str, dict[str, Any]]:
-    """The artifacts that a task told kfp of, by name."""
-    [told] = cluster.pipeline_root.glob(f"*/{task}/executor_output.json")
-    return {name: value["artifacts"][0] for name, value in json.loads(told.read_text())["artifacts"].items()}
+    """The artifacts that a task reported to kfp, by name."""
+    [found] = cluster.pipeline_root.glob(f"*/{task}/executor_output.json")
+    return {name: value["artifacts"][0] for name, value in json.loads(found.read_text())["artifacts"].items()}
 
 
 def dataset(cluster: Cluster, kind: str) -> Path:
@@ -176,22 +176,22 @@ def test_an_artifact_of_the_pipeline_equals_that_of_dvc_repro(trained, cluster, 
 
 
 @pytest.mark.parametrize("step", ["ingest", "preprocess", "train", "export", "embed", "evaluate"])
-def test_a_task_tells_kfp_the_metrics_that_dvc_has(trained, cluster, repository, step):
+def test_a_task_reports_to_kfp_the_metrics_that_dvc_has(trained, cluster, repository, step):
     expected = json.loads((repository / "metrics" / f"{step}.json").read_text())
-    told = outputs(cluster, step)["metrics"]["metadata"]
+    metadata = outputs(cluster, step)["metrics"]["metadata"]
     how = re.compile(
         "second|bytes|tracks_read|tracks_reused"
     )  # the parts read the tracks, ingest finds them in the cache
     numbers = {name: value for name, value in flat_numbers(expected).items() if not how.search(name)}
     assert numbers
-    assert {name: told[name] for name in numbers} == numbers
+    assert {name: metadata[name] for name in numbers} == numbers
 
 
 def test_models_carry_their_fingerprint_and_record(trained, cluster, repository):
-    told = outputs(cluster, "train")["model"]
-    assert told["metadata"]["fingerprint"] == fingerprint(repository / "models" / "autoencoder")
-    assert told["metadata"]["record"]["params"]["hidden_size"] == TINY["train"]["hidden_size"]
-    assert told["metadata"]["record"]["code"]["git_revision"] == source_revision()
+    found = outputs(cluster, "train")["model"]
+    assert found["metadata"]["fingerprint"] == fingerprint(repository / "models" / "autoencoder")
+    assert found["metadata"]["record"]["params"]["hidden_size"] == TINY["train"]["hidden_size"]
+    assert found["metadata"]["record"]["code"]["git_revision"] == source_revision()
 
 
 def test_the_evaluation_comes_with_a_curve_for_the_user_interface(trained, cluster):

@@ -35,19 +35,19 @@ def configuration(tmp_path_factory):
 
 
 def test_amtool_takes_the_example(programs, configuration):
-    told = subprocess.run([programs["amtool"], "check-config", configuration], capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
+    completed = subprocess.run([programs["amtool"], "check-config", configuration], capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
-def test_people_are_told_of_every_alert_and_retraining_of_those_that_ask_for_it(programs, configuration, name):
+def test_people_receive_every_alert_and_retraining_those_that_ask_for_it(programs, configuration, name):
     labels = {"alertname": name, **alerts()[name]["labels"]}
     words = [programs["amtool"], "config", "routes", "test", f"--config.file={configuration}"]
-    told = subprocess.run(
+    completed = subprocess.run(
         [*words, *(f"{key}={value}" for key, value in labels.items())], capture_output=True, text=True
     )
     asks = labels.get(LABEL) == VALUE
-    assert told.stdout.strip() == ("retraining,people" if asks else "people")
+    assert completed.stdout.strip() == ("retraining,people" if asks else "people")
 
 
 def test_alertmanager_sends_where_the_receiver_listens():

@@ -411,13 +411,13 @@ def rules_folder(tmp_path_factory):
 
 
 def test_promtool_takes_the_rules(programs, rules_folder):
-    told = subprocess.run(
+    completed = subprocess.run(
         [programs["promtool"], "check", "rules", "--lint=all", "--lint-fatal", "rules.yml"],
         cwd=rules_folder,
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 @pytest.mark.parametrize(
@@ -426,10 +426,10 @@ def test_promtool_takes_the_rules(programs, rules_folder):
 def test_an_alert_fires_when_it_should_and_at_no_other_time(case, programs, rules_folder, tmp_path):
     (tmp_path / "rules.yml").symlink_to(rules_folder / "rules.yml")
     (tmp_path / "test.yml").write_text(yaml.safe_dump(promtool_test(case)))
-    told = subprocess.run(
+    completed = subprocess.run(
         [programs["promtool"], "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_every_alert_is_seen_to_fire_and_not_to_fire():

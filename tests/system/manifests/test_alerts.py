@@ -1,7 +1,7 @@
-"""Something breaks, the right alert arrives, it is mended, the alert clears: with the real parts between.
+"""Something breaks, the right alert arrives, it is fixed, the alert clears: with the real parts between.
 
 Steps push to a real Pushgateway, a real Prometheus scrapes it and the real server, and evaluates the rules of the
-manifests; a real Alertmanager tells a webhook. The rules are those of the manifests with every window and every ``for``
+manifests; a real Alertmanager calls a webhook. The rules are those of the manifests with every window and every ``for``
 divided by `SCALE` (`monitoring.alert_rules.faster`), Alertmanager's route that of its example with shorter waits.
 """
 
@@ -33,15 +33,15 @@ from support.watching import wait_until
 #: A minute of the rules is a second here.
 SCALE = 60
 
-#: Within which an alert must arrive, and be told to be over.
+#: Within which an alert must arrive, and be resolved.
 MINUTE = 60.0
 
 
 @dataclass
 class Webhook:
-    """What Alertmanager tells: (receiver, alert, status) in order."""
+    """What Alertmanager sent: (receiver, alert, status) in order."""
 
-    told: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
+    received: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
     port: int = 0
 
     def __enter__(self) -> Webhook:
@@ -51,7 +51,7 @@ class Webhook:
             def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 for alert in content["alerts"]:
-                    webhook.told.append((self.path.strip("/"), alert["labels"], alert["status"]))
+                    webhook.received.append((self.path.strip("/"), alert["labels"], alert["status"]))
                 self.send_response(200)
                 self.end_headers()
 
@@ -68,9 +68,9 @@ class Webhook:
         self.server.server_close()
 
     def status(self, name: str, receiver: str = "people", **labels: str) -> str | None:
-        """What was last told of an alert."""
-        for path, told, status in reversed(self.told):
-            if path == receiver and told["alertname"] == name and labels.items() <= told.items():
+        """The last status of an alert."""
+        for path, found, status in reversed(self.received):
+            if path == receiver and found["alertname"] == name and labels.items() <= found.items():
                 return status
         return None
 
@@ -123,7 +123,7 @@ def world(programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def epilstm(world: World, folder: Path, *words: str) -> int:
-    """A command line of the pipeline, told to the gateway."""
+    """A command line of the pipeline, which sends to the gateway."""
     environment = {**os.environ, "EPILSTM_PUSHGATEWAY": world.gateway.url, "EPILSTM_PIPELINE": "training"}
     command = [sys.executable, "-m", "epilstm", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120).returncode
@@ -136,7 +136,7 @@ SMALL = {
 }
 
 
-def test_a_step_that_fails_is_told_and_told_to_be_over_when_it_ends_well(world: World, tmp_path: Path) -> None:
+def test_a_step_that_fails_raises_an_alert_that_resolves_when_it_ends_well(world: World, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(SMALL))
     ingest = ["ingest", "--params", "params.yaml", "--samplesheet", "data/samplesheet.csv", "--signal", "signal"]
     assert epilstm(world, tmp_path, "simulate", "--params", "params.yaml", "--simulated", "data") == 0
@@ -153,7 +153,7 @@ def test_a_step_that_fails_is_told_and_told_to_be_over_when_it_ends_well(world: 
     assert world.webhook.status("EpilstmStepFailed", step="simulate") is None
 
 
-def test_a_track_of_another_assay_is_told_to_people_and_to_retraining(world: World, tmp_path: Path) -> None:
+def test_a_track_of_another_assay_alerts_people_and_retraining(world: World, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(SMALL))
 
     def step(*words: str) -> None:
@@ -185,7 +185,7 @@ def test_a_track_of_another_assay_is_told_to_people_and_to_retraining(world: Wor
     world.webhook.wait_for("resolved", "EpilstmDrift")
 
 
-def test_a_server_with_too_much_to_do_is_told_until_it_has_less(world: World) -> None:
+def test_an_overloaded_server_raises_an_alert_until_it_has_less(world: World) -> None:
     signal = np.random.default_rng(1).exponential(1, (100, 1000, TRACKS)).astype(np.float32)
     body, headers = binary_request(signal)
     enough = threading.Event()
@@ -209,7 +209,7 @@ def test_a_server_with_too_much_to_do_is_told_until_it_has_less(world: World) ->
 def test_prometheus_takes_the_rules_and_every_one_of_them_is_healthy(world: World) -> None:
     from support.monitoring_stack import get
 
-    told = json.loads(get(world.prometheus.url + "/api/v1/rules")[1])["data"]["groups"]
-    rules = [rule for group in told for rule in group["rules"]]
+    answer = json.loads(get(world.prometheus.url + "/api/v1/rules")[1])["data"]["groups"]
+    rules = [rule for group in answer for rule in group["rules"]]
     assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == set(alerts())
     assert {rule["health"] for rule in rules} == {"ok"}

@@ -16,11 +16,11 @@ def test_dvc_runs_the_project_without_a_clone_and_without_git(epigenome, tmp_pat
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
     def dvc(*words: str) -> str:
-        told = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "dvc", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
-        assert told.returncode == 0, told.stderr + told.stdout
-        return told.stdout
+        assert completed.returncode == 0, completed.stderr + completed.stdout
+        return completed.stdout
 
     dvc("init", "--no-scm", "--quiet")
     ran = [line for line in dvc("repro", "ingest").splitlines() if line.startswith("Running stage")]

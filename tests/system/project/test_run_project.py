@@ -28,9 +28,9 @@ from support.watching import wait_until
 def finished(epigenome: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[dict[str, Any]]]:
     """Folder of a run, what it printed, and the lines that it logged."""
     folder = tmp_path_factory.mktemp("run") / "results"
-    told = epilstm(folder.parent, *line(request(epigenome, folder)))
-    assert told.returncode == 0, told.stderr
-    return folder, told.stdout, [json.loads(text) for text in told.stderr.splitlines()]
+    completed = epilstm(folder.parent, *line(request(epigenome, folder)))
+    assert completed.returncode == 0, completed.stderr
+    return folder, completed.stdout, [json.loads(text) for text in completed.stderr.splitlines()]
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_the_params_of_a_run_say_what_was_chosen_and_every_step_was_given_them(f
 def test_a_second_run_keeps_everything(epigenome, finished):
     folder, _, _ = finished
     before = (folder / "report.html").stat().st_mtime_ns
-    told = epilstm(folder.parent, *line(request(epigenome, folder)))
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith("done: nothing has changed\n")
+    completed = epilstm(folder.parent, *line(request(epigenome, folder)))
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.startswith("done: nothing has changed\n")
     assert (folder / "report.html").stat().st_mtime_ns == before
 
 
@@ -143,25 +143,25 @@ def test_an_interrupted_run_resumes_where_it_stopped(epigenome, tmp_path):
     try:
         wait_until(lambda: (tmp_path / "results/work/train/checkpoint.pt").exists(), 300)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert told.splitlines()[-1] == (
+    assert err.splitlines()[-1] == (
         "error: interrupted in train; nothing half-written is left, give the same command again to resume"
     )
     assert not (tmp_path / "results/model").exists()
     plan = make_plan(given)
     assert kept(plan) == ["ingest", "preprocess"]
-    lines = [json.loads(text) for text in told.splitlines()[:-1]]
+    lines = [json.loads(text) for text in err.splitlines()[:-1]]
     assert not [each for each in lines if each["level"] == "error"]
 
 
 def test_a_step_that_fails_is_one_line_with_its_name_and_the_steps_before_it_are_kept(epigenome, tmp_path, capsys):
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump({**QUICK, "train": {**QUICK["train"], "streams": 100_000}}))
     given = request(epigenome, tmp_path / "results", params=tmp_path / "wrong.yaml")
-    told = epilstm(tmp_path, *line(given, "-q"))
-    assert told.returncode == 1
-    [text] = told.stderr.splitlines()
+    completed = epilstm(tmp_path, *line(given, "-q"))
+    assert completed.returncode == 1
+    [text] = completed.stderr.splitlines()
     assert text.startswith("error: train: ")
     assert kept(make_plan(given)) == ["ingest", "preprocess"]

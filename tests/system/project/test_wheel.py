@@ -37,15 +37,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, folder: Path, *words: str) -> str:
     """Run the installed package in a folder outside the clone."""
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "epilstm", *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 def test_the_commands_work_from_a_wheel_outside_the_clone(installed, tmp_path):

@@ -49,9 +49,9 @@ def test_gto_reads_the_registry(place: Place, repository: Repository):
     from gto.api import show
 
     register(repository)
-    [told] = show(str(place.root), "encoder")
-    assert told["version"] == "v1.0.0"
-    assert [event["stage"] for event in told["stages"]] == ["challenger"]
+    [found] = show(str(place.root), "encoder")
+    assert found["version"] == "v1.0.0"
+    assert [event["stage"] for event in found["stages"]] == ["challenger"]
 
 
 def test_registering_the_same_encoder_again_changes_nothing(place: Place, repository: Repository):
@@ -119,8 +119,8 @@ def test_provenance_is_that_of_production_not_of_registration(
     card = at(place, "v1.0.0", "registry/encoder/MODEL_CARD.md")
     assert made_at in card
     assert "patience: 3" not in card
-    told = run(place.root, "epilstm", "model", "lineage", "v1.0.0")
-    assert f"commit {made_at}" in told
+    output = run(place.root, "epilstm", "model", "lineage", "v1.0.0")
+    assert f"commit {made_at}" in output
 
 
 def test_a_record_of_an_earlier_package_is_what_the_card_quotes(place: Place, repository: Repository):
@@ -204,7 +204,7 @@ def test_nothing_is_visible_when_the_remote_fails_half_way_and_a_rerun_completes
     assert register(repository).created
 
 
-def test_a_missing_remote_is_told(place: Place, repository: Repository):
+def test_a_missing_remote_is_reported(place: Place, repository: Repository):
     run(place.root, "dvc", "remote", "remove", "storage")
     run(place.root, "git", "commit", "-qam", "No remote")
     with pytest.raises(RegistryError, match=r"no usable DVC remote: .*dvc remote add"):
@@ -377,7 +377,7 @@ def test_a_shared_tag_that_the_registry_did_not_make_is_refused(place: Place, re
         register(repository)
 
 
-def test_an_origin_that_cannot_be_reached_is_told(place: Place, repository: Repository):
+def test_an_origin_that_cannot_be_reached_is_reported(place: Place, repository: Repository):
     place.origin.rename(place.folder / "moved.git")
     with pytest.raises(RegistryError, match=r"origin.git: cannot be reached"):
         register(repository)
@@ -392,7 +392,7 @@ def test_without_a_shared_repository_the_clone_is_the_registry(place: Place, rep
     assert register(repository).version.name == "v1.1.0"
 
 
-def test_git_without_a_name_is_told_before_anything_is_pushed(
+def test_git_without_a_name_is_reported_before_anything_is_pushed(
     place: Place, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"):
@@ -417,8 +417,8 @@ def test_another_machine_pulls_everything_and_has_nothing_to_run(place: Place, r
     register(repository)
     other = place.another_clone()
     run(other, "dvc", "pull", "-q")
-    told = run(other, "dvc", "repro")
-    assert re.findall(r"Running stage '(\w+)'", told) == ["fingerprint"]
+    output = run(other, "dvc", "repro")
+    assert re.findall(r"Running stage '(\w+)'", output) == ["fingerprint"]
     assert fingerprint(other / "data/matrix") == fingerprint(place.root / "data/matrix")
 
 
@@ -451,7 +451,7 @@ def test_what_a_cluster_made_is_registered_from_a_fresh_clone(place: Place, repo
     assert not (clone / "metrics" / "evaluate.json").exists()
 
 
-def test_what_cannot_be_taken_over_is_told(place: Place):
+def test_what_cannot_be_taken_over_is_reported(place: Place):
     from epilstm.registry.adoption import adopt
 
     with pytest.raises(RegistryError, match=r"history: cannot be taken over"):

@@ -185,8 +185,8 @@ def test_what_the_remote_has_corrupted_since_is_named_and_never_put_in_place(pla
 
 def test_no_champion_is_an_error_or_on_request_an_empty_folder(place: Place):
     command = ("epilstm", "model", "get", "champion", "--repo", str(place.origin), "-o", "none")
-    told = run(place.folder, *command, check=False)
-    assert "error: encoder: no version is champion; nothing is registered yet" in told
+    output = run(place.folder, *command, check=False)
+    assert "error: encoder: no version is champion; nothing is registered yet" in output
     run(place.folder, *command, "--allow-none")
     assert list((place.folder / "none").iterdir()) == []
 
@@ -205,8 +205,8 @@ def test_lineage_leads_from_a_served_encoder_to_each_bigwig(place: Place, reposi
 
 def test_list_and_show_read_a_url(place: Place, repository: Repository):
     register(repository)
-    told = run(place.folder, "epilstm", "model", "list", "--repo", str(place.origin))
-    assert told.split()[:2] == ["v1.0.0", "challenger"]
+    output = run(place.folder, "epilstm", "model", "list", "--repo", str(place.origin))
+    assert output.split()[:2] == ["v1.0.0", "challenger"]
     card = run(place.folder, "epilstm", "model", "show", "v1.0.0", "--repo", f"file://{place.origin}")
     assert card.startswith("# encoder v1.0.0\n")
 
@@ -225,7 +225,7 @@ def test_list_and_show_read_a_url(place: Place, repository: Repository):
     ],
 )
 def test_what_cannot_be_done_is_one_line(place: Place, arguments: tuple[str, ...], message: str):
-    told = run(place.folder, "epilstm", "model", *arguments, check=False)
-    assert message in told
-    assert "Traceback" not in told
-    assert len([line for line in told.splitlines() if not line.startswith("{")]) == 1
+    output = run(place.folder, "epilstm", "model", *arguments, check=False)
+    assert message in output
+    assert "Traceback" not in output
+    assert len([line for line in output.splitlines() if not line.startswith("{")]) == 1

@@ -50,9 +50,9 @@ def test_an_interrupted_process_exits_with_130_and_one_line(tmp_path, number):
     assert process.stdout is not None
     assert process.stdout.readline() == "half-way\n"
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told == "error: toy: interrupted; nothing half-written is left, run it again to resume\n"
+    assert err == "error: toy: interrupted; nothing half-written is left, run it again to resume\n"
     assert os.listdir(tmp_path) == ["text"]
 
 

@@ -27,13 +27,13 @@ def test_imported_tracks_are_put_under_dvc(sheet: Path, tmp_path: Path):
     project.mkdir()
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=project, check=True)
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", "epilstm", "data", "import", str(sheet)],
         cwd=project,
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    assert told == "tracks: 2 tracks new or changed, 0 unchanged; tracked by tracks.dvc\n"
+    assert output == "tracks: 2 tracks new or changed, 0 unchanged; tracked by tracks.dvc\n"
     assert "tracks" in (project / ".gitignore").read_text()
     assert json.loads((project / "tracks" / "sources.json").read_text())["order"] == ["E1-DNase", "E1-H3K4me3"]

@@ -27,8 +27,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_variant_ran_once_with_its_own_params_and_the_work_tree_is_as_it_was(project: Path) -> None:
     assert runs(project)[:2] == ["1 1", "2 1"]
     assert yaml.safe_load((project / "params.yaml").read_text()) == PARAMS
-    told = subprocess.run(["git", "status", "--short"], cwd=project, capture_output=True, text=True, check=True)
-    assert told.stdout == ""
+    completed = subprocess.run(["git", "status", "--short"], cwd=project, capture_output=True, text=True, check=True)
+    assert completed.stdout == ""
 
 
 def test_what_is_there_does_not_run_again(project: Path) -> None:
@@ -38,7 +38,7 @@ def test_what_is_there_does_not_run_again(project: Path) -> None:
     assert runs(project) == before
 
 
-def test_results_are_shown_and_written_and_what_is_missing_is_told(project: Path) -> None:
+def test_results_are_shown_and_written_and_what_is_missing_is_reported(project: Path) -> None:
     done = study(project, "show", "layers", "--seeds", "1,5", "--csv", "study.csv")
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["variant", "test", "R2", "t", "(AP)"],
@@ -88,7 +88,7 @@ def test_what_ran_with_other_params_is_neither_taken_nor_replaced_unasked(projec
     (project / "other.yaml").unlink()
 
 
-def test_an_experiment_that_fails_is_told_and_the_others_run(project: Path) -> None:
+def test_an_experiment_that_fails_is_reported_and_the_others_run(project: Path) -> None:
     done = study(project, "run", "layers", "--only", "one", "--seeds", "13,2")
     assert done.stdout.splitlines() == ["layers-one-13: failed", "layers-one-2: done"]
     assert done.returncode == 1

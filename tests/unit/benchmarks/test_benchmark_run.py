@@ -19,7 +19,7 @@ def test_the_floor_is_set_by_the_slower_of_arithmetic_and_memory():
     assert floor_bins_per_second(1e2, 1e5, CEILINGS["cpu"]) == pytest.approx(1e5)
 
 
-def test_a_row_tells_its_share_of_the_floor_and_its_ratio_over_the_plain_loop():
+def test_a_row_has_its_share_of_the_floor_and_its_ratio_over_the_plain_loop():
     measured = Measurement(
         bins_per_second=250_000, bytes_per_bin=100, operations_per_bin=1e5, peak_memory=10**8,
         reference_bins_per_second=500,

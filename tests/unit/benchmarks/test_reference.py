@@ -55,9 +55,9 @@ def test_standardising_equals_a_loop_over_bins():
     mean, scale = rng.normal(size=7).tolist(), rng.uniform(0.5, 2, 7).tolist()
     scaler = Scaler(tracks=synthetic.track_names(7), mean=mean, scale=scale)
     plain = reference.standardise(signal, mean, scale)
-    ours = stored(standardise(signal.T, scaler))
+    found = stored(standardise(signal.T, scaler))
     # Both round to float16, from float32 and float64: neighbouring numbers at most.
-    np.testing.assert_allclose(ours.astype(np.float32), plain.astype(np.float32), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found.astype(np.float32), plain.astype(np.float32), rtol=1e-3, atol=1e-6)
 
 
 @narrow_and_wide
@@ -65,9 +65,9 @@ def test_standardising_equals_a_loop_over_bins():
 def test_reconstruction_and_state_equal_a_loop_over_bins(network, tracks):
     net = build(ModelConfig(tracks=tracks, **network), 1)
     x, state = torch.randn(40, 1, tracks), random_state(build(ModelConfig(tracks=tracks, **network), 2))
-    ours, last = net.readout(net.features(x, state)[0]), net.features(x, state)[1]
+    found, last = net.readout(net.features(x, state)[0]), net.features(x, state)[1]
     plain, plain_last = reference.reconstruct(network["architecture"], net.state_dict(), list(x), state)
-    torch.testing.assert_close(ours[:, 0], torch.cat(plain), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[:, 0], torch.cat(plain), rtol=1e-4, atol=1e-5)
     for a, b in zip(last, plain_last, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
@@ -78,7 +78,7 @@ def test_gradients_equal_those_of_a_loop_over_streams_and_bins(network, tracks):
     net = build(ModelConfig(tracks=tracks, **network), 1)
     x, mask = torch.randn(30, 4, tracks), torch.ones(30, 4)
     state = random_state(net, batch=4)
-    ours = step_gradients(net, x, mask, state, 2)
+    found = step_gradients(net, x, mask, state, 2)
     weights = dict(net.named_parameters())
     losses = []
     for stream in range(4):
@@ -86,26 +86,26 @@ def test_gradients_equal_those_of_a_loop_over_streams_and_bins(network, tracks):
         rows, _ = reference.reconstruct(network["architecture"], weights, rows_of(x[:, stream]), own)
         losses.append((torch.cat(rows) - x[:, stream]).square().mean())
     plain = torch.autograd.grad(torch.stack(losses).mean(), list(weights.values()))
-    for (name, _), a, b in zip(net.named_parameters(), ours.gradients, plain, strict=True):
+    for (name, _), a, b in zip(net.named_parameters(), found.gradients, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6, msg=lambda message, name=name: f"{name}: {message}")
 
 
 @every_network
 def test_a_frame_of_plain_training_moves_the_weights_as_a_step_of_one_stream(network):
     params = TrainParams(streams=1, learning_rate=1e-3, track_dropout=0.0)
-    ours, theirs = (build(ModelConfig(tracks=6, **network), 1) for _ in range(2))
-    x, state = torch.randn(20, 6), ours.zero_state(1)
-    found = step_gradients(ours, x[:, None], torch.ones(20, 1), state, 1)
-    for parameter, gradient in zip(ours.parameters(), found.gradients, strict=True):
+    trained, plain = (build(ModelConfig(tracks=6, **network), 1) for _ in range(2))
+    x, state = torch.randn(20, 6), trained.zero_state(1)
+    found = step_gradients(trained, x[:, None], torch.ones(20, 1), state, 1)
+    for parameter, gradient in zip(trained.parameters(), found.gradients, strict=True):
         parameter.grad = gradient
-    torch.nn.utils.clip_grad_norm_(ours.parameters(), params.clip_norm)
-    torch.optim.SGD(ours.parameters(), lr=0.1).step()
+    torch.nn.utils.clip_grad_norm_(trained.parameters(), params.clip_norm)
+    torch.optim.SGD(trained.parameters(), lr=0.1).step()
 
-    weights = dict(theirs.named_parameters())
+    weights = dict(plain.named_parameters())
     optimizer = torch.optim.SGD(weights.values(), lr=0.1)
     loss, last = reference.train_frame(network["architecture"], weights, optimizer, x, state)
     assert loss == pytest.approx(float(found.squared_error / found.values), rel=1e-5)
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+    for a, b in zip(trained.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     for a, b in zip(found.state, last, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -120,9 +120,9 @@ def test_the_onnx_core_equals_a_loop_over_bins(name, tracks, tmp_path):
     weights = {key: tensor.numpy() for key, tensor in net.state_dict().items()}
     (tmp_path / "encoder.onnx").write_bytes(build_encoder(config, weights, scaler).SerializeToString())
     x = torch.randn(50, 1, tracks).half()
-    ours = load_core(tmp_path / "encoder.onnx", "cpu")(x.numpy())
+    found = load_core(tmp_path / "encoder.onnx", "cpu")(x.numpy())
     plain = reference.encode(name, net.state_dict(), list(x.float()), net.zero_state(1))
-    np.testing.assert_allclose(ours[:, 0], torch.cat(plain), rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(found[:, 0], torch.cat(plain), rtol=1e-4, atol=2e-5)
 
 
 def test_pooling_equals_a_loop_over_windows():

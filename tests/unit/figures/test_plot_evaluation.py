@@ -21,7 +21,7 @@ def test_what_has_no_usual_place_is_drawn_after_the_baselines_as_it_is_given():
     assert drawn_order(names) == ["embedding", "wider", "raw", "pca:12", "bin_code", "nmf:3+context_code"]
 
 
-def test_sizes_and_sums_are_told_apart_by_marker_or_line():
+def test_sizes_and_sums_are_distinguished_by_marker_or_line():
     looks = {name: look_of(name) for name in ("pca", "pca:6", "pca:12", "pca_varimax:12", "pca:12+context_code")}
     assert [look.label for look in looks.values()] == [
         "PCA", "PCA 6", "PCA 12", "PCA, varimax 12", "PCA 12 + context code",
@@ -30,7 +30,7 @@ def test_sizes_and_sums_are_told_apart_by_marker_or_line():
     assert len({(look.color, look.marker, look.line) for look in looks.values()}) == len(looks)
 
 
-def test_captions_tell_n_positives_and_what_folds_hold_out(finished):
+def test_captions_have_n_positives_and_what_folds_hold_out(finished):
     scores = plot_scores(finished["evaluation"], ["fire"])
     assert "5 folds hold out whole chromosomes. FIRE: n = 200 (" in scores.caption
     curves = plot_curves(finished["evaluation"], None)
@@ -40,10 +40,10 @@ def test_captions_tell_n_positives_and_what_folds_hold_out(finished):
     assert {row["cell_type"] for row in by_cell.rows} == {"E003", "E116"}
 
 
-def test_the_caption_of_many_cell_types_tells_their_range(finished, monkeypatch):
-    told = plot_scores(finished["evaluation"], ["gene_expression"])
-    positives = sorted({row["positives"] for row in told.rows})
-    n = sorted({row["n"] for row in told.rows})
+def test_the_caption_of_many_cell_types_has_their_range(finished, monkeypatch):
+    found = plot_scores(finished["evaluation"], ["gene_expression"])
+    positives = sorted({row["positives"] for row in found.rows})
+    n = sorted({row["n"] for row in found.rows})
     monkeypatch.setattr("epilstm.figures.scores.ROWS", 1)
     expected = (
         f"Gene expression: n = {' to '.join(map(str, n))} ({' to '.join(map(str, positives))} positive) "

@@ -1,4 +1,4 @@
-"""Seals: a folder that changed after it was done is told."""
+"""Completion markers: a folder that changed after it was completed is reported."""
 
 from __future__ import annotations
 

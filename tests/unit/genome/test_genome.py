@@ -76,7 +76,7 @@ def test_a_sizes_file_must_be_text(tmp_path: Path) -> None:
         load_assembly(str(tmp_path / "toy.sizes"))
 
 
-def test_an_unknown_assembly_is_told_what_there_is() -> None:
+def test_an_unknown_assembly_is_refused_with_the_known_ones() -> None:
     with pytest.raises(GenomeError, match="'hg20' is neither one of hg19, hg38, mm10"):
         load_assembly("hg20")
 

@@ -83,6 +83,6 @@ def test_what_is_not_the_assemblys_fasta_is_refused(tmp_path, content, message):
         gc_content(path, {"chr1": 4}, 25)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(DataError, match=r"no such file; give the path of a file \(FASTA\)"):
         gc_content(tmp_path / "none.fa", {"chr1": 4}, 25)

@@ -101,27 +101,27 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 def test_without_an_engine_the_build_says_which_were_looked_for(tmp_path):
-    told = build(path=tmp_path)
-    assert told.returncode == 1
-    [line] = told.stderr.splitlines()
+    completed = build(path=tmp_path)
+    assert completed.returncode == 1
+    [line] = completed.stderr.splitlines()
     assert all(f"{name} is not installed" in line for name in ("docker", "podman", "buildah"))
 
 
-def test_an_engine_that_does_not_answer_is_told_with_its_words(tmp_path):
+def test_an_engine_that_does_not_answer_is_reported_with_its_words(tmp_path):
     program(tmp_path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-    told = build("--engine", "docker", path=tmp_path)
-    assert told.returncode == 1
-    assert told.stderr.splitlines() == [
+    completed = build("--engine", "docker", path=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines() == [
         "error: nothing to build images with: docker does not answer (Cannot connect to the Docker daemon)"
     ]
 
 
-def test_a_build_that_fails_is_told_with_the_image(tmp_path):
+def test_a_build_that_fails_is_reported_with_the_image(tmp_path):
     program(tmp_path, "docker", '[ "$1" = info ] || { echo "no space left"; exit 1; }')
-    told = build("base", path=tmp_path)
-    assert told.returncode == 1
-    assert "no space left" in told.stderr
-    assert told.stderr.splitlines()[-1].startswith("error: ghcr.io/epilstm/epilstm-base:")
+    completed = build("base", path=tmp_path)
+    assert completed.returncode == 1
+    assert "no space left" in completed.stderr
+    assert completed.stderr.splitlines()[-1].startswith("error: ghcr.io/epilstm/epilstm-base:")
 
 
 def test_every_image_carries_the_revision_of_its_sources_for_the_records_made_in_it(tmp_path):
@@ -131,9 +131,9 @@ case "$1 $2" in
     run*) echo '{"python": [], "debian": []}' ;;
     build*) echo "$*" ;;
 esac""")  # fmt: skip
-    told = build("--sbom", f"{tmp_path}/sbom", path=Path(f"{tmp_path}{os.pathsep}{os.environ['PATH']}"))
-    assert told.returncode == 0, told.stderr
-    builds = [line for line in told.stderr.splitlines() if line.startswith("build ")]
+    completed = build("--sbom", f"{tmp_path}/sbom", path=Path(f"{tmp_path}{os.pathsep}{os.environ['PATH']}"))
+    assert completed.returncode == 0, completed.stderr
+    builds = [line for line in completed.stderr.splitlines() if line.startswith("build ")]
     assert len(builds) == len(CPU_IMAGES)
     assert all(f"--build-arg REVISION={source_revision()} " in line for line in builds)
     # Stages that follow `runtime` inherit its environment, so that argument must be declared there.
@@ -158,12 +158,12 @@ def test_outside_a_work_tree_the_build_says_that_records_will_name_no_revision(t
         (("trian",), "'trian' is not one of"),
     ],
 )
-def test_bad_usage_is_told_before_anything_is_built(tmp_path, words, reason):
+def test_bad_usage_is_reported_before_anything_is_built(tmp_path, words, reason):
     program(tmp_path, "docker", '[ "$1" = info ] || { echo "built"; exit 1; }')
-    told = build(*words, path=tmp_path)
-    assert told.returncode == 2
-    assert reason in told.stderr
-    assert "built" not in told.stderr
+    completed = build(*words, path=tmp_path)
+    assert completed.returncode == 2
+    assert reason in completed.stderr
+    assert "built" not in completed.stderr
 
 
 PUSHED = """

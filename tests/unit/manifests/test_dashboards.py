@@ -18,7 +18,7 @@ from support.monitoring.alert_rules import alerts, rule_groups
 
 WINDOW = Window(1e9, 3600, 60)
 
-#: Of Prometheus itself, of the Pushgateway, and of every process that prometheus_client tells of.
+#: Of Prometheus itself, of the Pushgateway, and of every process that prometheus_client exports.
 OTHERS = {
     "ALERTS": {"alertstate", "alertname"},
     "push_time_seconds": {"job", "pipeline", "step", "part"},

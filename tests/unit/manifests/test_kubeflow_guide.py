@@ -1,4 +1,4 @@
-"""What docs/kubeflow.md tells people to type is there to be typed."""
+"""The commands and options in docs/kubeflow.md exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.strict_schemas import schema_errors
 TEXT = (PROJECT / "docs" / "kubeflow.md").read_text()
 
 #: Made by the reader, or by a command before.
-THEIRS = ("cluster", "build/", "tracks", "s3.env", "registry.env", "token", "encoder", "more-tracks")
+OF_THE_READER = ("cluster", "build/", "tracks", "s3.env", "registry.env", "token", "encoder", "more-tracks")
 
 
 def command_lines() -> list[str]:
@@ -45,7 +45,7 @@ def parsed(words: list[str], command: click.Command) -> None:
 
 
 @pytest.mark.parametrize("line", EPILSTM)
-def test_a_command_of_ours_takes_what_the_guide_gives_it(line):
+def test_an_own_command_takes_what_the_guide_gives_it(line):
     parsed(shlex.split(line, comments=True)[1:], cli.cli)
 
 
@@ -97,7 +97,7 @@ def test_files_that_the_guide_names_are_there():
     named = set(re.findall(r"(?<![\w/])(?:manifests|pipelines|docs)/[\w./-]*\w", TEXT))
     named |= {f"docs/{link}" for link in re.findall(r"\]\(([^)#:]+)\)", TEXT)}
     named |= {f"manifests/pipelines/{word}" for word in re.findall(r"`(components/\w+)`", TEXT)}
-    missing = {path for path in named if not path.startswith(THEIRS) and not (PROJECT / path).exists()}
+    missing = {path for path in named if not path.startswith(OF_THE_READER) and not (PROJECT / path).exists()}
     assert missing == set()
 
 
@@ -117,14 +117,16 @@ MESSAGES = re.findall(r"^\| (`[^|]+) \|", TEXT[TEXT.index("## When something is 
 
 def test_messages_that_the_guide_explains_are_those_that_the_code_gives():
     sources = [
-        path.read_text() for room in ("pipelines", "components", "images") for path in (PROJECT / room).rglob("*.py")
+        path.read_text()
+        for folder in ("pipelines", "components", "images")
+        for path in (PROJECT / folder).rglob("*.py")
     ]
     code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
-    told = [message for row in MESSAGES for message in re.findall(r"`([^`]+)`", row)]
-    ours = [message for message in told if " " in message and "forbidden" not in message]
-    assert len(ours) > 10
+    found = [message for row in MESSAGES for message in re.findall(r"`([^`]+)`", row)]
+    own = [message for message in found if " " in message and "forbidden" not in message]
+    assert len(own) > 10
     unknown = []
-    for message in ours:
+    for message in own:
         # Values stand where the code has braces.
         parts = [part.strip(" .") for part in re.split(r"\.\.\.|/data|10001", message)]
         if not all(part in code for part in parts if part):

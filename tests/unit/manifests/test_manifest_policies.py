@@ -20,7 +20,7 @@ ALL = [*OVERLAYS, *CLUSTER, *LOOSE]
 PIPELINES = [overlay for overlay in OVERLAYS if overlay.startswith("pipelines/")]
 SERVING = [overlay for overlay in OVERLAYS if overlay.startswith("serving/")]
 
-OURS = {f"{DEFAULT_REGISTRY}/epilstm-{name}:{__version__}" for name in NAMES}
+OWN_IMAGES = {f"{DEFAULT_REGISTRY}/epilstm-{name}:{__version__}" for name in NAMES}
 
 #: What a run's account may do, and the launcher's and the submitter's: (group, resource, name or None, verb).
 RUN_MAY = {
@@ -133,7 +133,7 @@ def test_a_violation_is_found(check, path, value):
 @pytest.mark.parametrize("source", ALL)
 def test_our_images_are_those_that_the_project_builds_in_its_version(source):
     images = {container.get("image", "") for pod in all_pods(source) for container in pod["containers"]}
-    assert {image for image in images if "epilstm" in image} <= OURS
+    assert {image for image in images if "epilstm" in image} <= OWN_IMAGES
 
 
 def granted(documents: list[Document], account: str) -> set[tuple[str, str, str | None, str]]:

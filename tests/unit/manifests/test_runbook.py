@@ -14,7 +14,7 @@ DOCS = PROJECT / "docs"
 RUNBOOK = (DOCS / "runbook.md").read_text()
 METRICS = (DOCS / "metrics.md").read_text()
 
-#: Names that Prometheus and the Pushgateway tell themselves.
+#: Names that Prometheus and the Pushgateway export themselves.
 FOREIGN = {"up", "push_time_seconds", "push_failure_time_seconds"}
 
 METRIC = re.compile(

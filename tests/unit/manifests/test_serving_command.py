@@ -7,7 +7,7 @@ import pytest
 from epilstm.serving.server.command import serve
 from support.manifests.rendered_manifests import OVERLAYS, Document, one, rendered
 
-OURS = [overlay for overlay in OVERLAYS if overlay.startswith("serving/") and not overlay.endswith("/triton")]
+OWN_SERVER = [overlay for overlay in OVERLAYS if overlay.startswith("serving/") and not overlay.endswith("/triton")]
 
 #: Resident memory without requests, bytes.
 AT_REST = 130 << 20
@@ -24,7 +24,7 @@ def predictors(overlay: str) -> list[Document]:
     return [spec["predictor"], *(canary["predictor"] for canary in spec.get("canary", []))]
 
 
-@pytest.mark.parametrize("overlay", OURS)
+@pytest.mark.parametrize("overlay", OWN_SERVER)
 def test_the_server_listens_where_the_manifests_say(overlay):
     for predictor in predictors(overlay):
         [container] = predictor["containers"]
@@ -36,14 +36,14 @@ def test_the_server_listens_where_the_manifests_say(overlay):
             assert container[probe]["httpGet"]["port"] == given["http_port"]
 
 
-@pytest.mark.parametrize("overlay", OURS)
+@pytest.mark.parametrize("overlay", OWN_SERVER)
 def test_it_has_the_time_to_answer_what_it_has_accepted(overlay):
     predictor = predictors(overlay)[0]
     given = options(predictor["containers"][0])
     assert given["linger_s"] + given["timeout_s"] < predictor["terminationGracePeriodSeconds"]
 
 
-@pytest.mark.parametrize("overlay", OURS)
+@pytest.mark.parametrize("overlay", OWN_SERVER)
 def test_the_bodies_that_it_takes_fit_into_its_memory(overlay):
     for predictor in predictors(overlay):
         [container] = predictor["containers"]

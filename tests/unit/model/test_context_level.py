@@ -96,6 +96,6 @@ def test_context_needs_more_bins_around_than_a_bins_code():
         ({"architecture": "published", "hidden_size": 5}, "'published' has no context level; set context_size to 0"),
     ],
 )
-def test_shapes_without_room_for_a_context_are_refused(wrong, message):
+def test_shapes_too_small_for_a_context_are_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):
         ModelConfig(**CONFIG.model_dump() | wrong)

@@ -168,9 +168,9 @@ def test_axes_are_named_and_free():
 def test_metadata_can_be_read_back_through_onnxruntime():
     tracks = json.dumps(SCALER.tracks)
     session = session_of(encoder_of(network_of("published"), metadata={"tracks": tracks, "bin_size": "25"}))
-    told = session.get_modelmeta()
-    assert told.custom_metadata_map == {"tracks": tracks, "bin_size": "25"}
-    assert told.producer_name == "epilstm"
+    metadata = session.get_modelmeta()
+    assert metadata.custom_metadata_map == {"tracks": tracks, "bin_size": "25"}
+    assert metadata.producer_name == "epilstm"
 
 
 @pytest.mark.parametrize("name", ["bottleneck of both directions", "bottleneck with context"])

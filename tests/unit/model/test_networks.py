@@ -92,9 +92,9 @@ def test_blockwise_readout_equals_the_plain_formula_with_gradients():
     error = 3 * readout_squared_error(features, weight, bias, target, mask)
     plain = 3 * (((features @ weight.T + bias - target) ** 2).sum(1) * mask).sum()
     torch.testing.assert_close(error, plain, rtol=1e-5, atol=0)
-    ours = torch.autograd.grad(error, (features, weight, bias))
-    theirs = torch.autograd.grad(plain, (features, weight, bias))
-    for a, b in zip(ours, theirs, strict=True):
+    gradients = torch.autograd.grad(error, (features, weight, bias))
+    expected = torch.autograd.grad(plain, (features, weight, bias))
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-2)
 
 
@@ -189,12 +189,12 @@ def test_the_published_weights_run_through_the_softsign_cell(published_model):
         ModelConfig(architecture="published_softsign", tracks=1030, embedding_size=24, hidden_size=24), seed=0
     )
     weights = {}
-    for room in ("encoder", "decoder"):
-        published = torch.load(published_model / f"{room}.pth", map_location="cpu", weights_only=True)
-        for ours, theirs in (("ih", "i2h"), ("hh", "h2h")):
+    for half in ("encoder", "decoder"):
+        published = torch.load(published_model / f"{half}.pth", map_location="cpu", weights_only=True)
+        for torch_name, published_name in (("ih", "i2h"), ("hh", "h2h")):
             for kind in ("weight", "bias"):
-                i, f, o, g = published[f"lstm.params.0.{theirs}.{kind}"].chunk(4)
-                weights[f"{room}.{kind}_{ours}_l0"] = torch.cat([i, f, g, o])
+                i, f, o, g = published[f"lstm.params.0.{published_name}.{kind}"].chunk(4)
+                weights[f"{half}.{kind}_{torch_name}_l0"] = torch.cat([i, f, g, o])
     weights["readout.weight"], weights["readout.bias"] = published["out.weight"], published["out.bias"]
     network.load_state_dict(weights)
 

@@ -60,8 +60,8 @@ def test_the_wide_input_path_has_the_gradients_of_torchs_lstm(directions):
     x, zero = torch.randn(20, 3, 300), torch.zeros(3, 6)
     layer(x, (zero, zero))[0].square().sum().backward()
     plain(x)[0].square().sum().backward()
-    for (name, ours), theirs in zip(layer.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4, msg=name)
+    for (name, parameter), expected in zip(layer.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_softsign_cell_equals_a_numpy_loop():
@@ -74,7 +74,7 @@ def test_softsign_cell_equals_a_numpy_loop():
     np.testing.assert_allclose(cells.detach(), expected_cells, atol=1e-5)
 
 
-def test_softsign_cell_can_go_on_from_cells_given_at_each_step():
+def test_softsign_cell_can_start_from_cells_given_at_each_step():
     rng = np.random.default_rng(2)
     layer = SoftsignLSTM(5, 5)
     x, h, given = rng.normal(size=(12, 2, 5)), rng.normal(size=(2, 5)), rng.normal(size=(12, 2, 5))
@@ -91,8 +91,8 @@ def test_a_stack_run_in_two_pieces_equals_one_pass():
     first, middle = stack(x[:20], stack.zero_state(3, x))
     second, last = stack(x[20:], middle)
     torch.testing.assert_close(torch.cat([first, second]), whole)
-    for ours, theirs in zip(last, end, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for state, expected in zip(last, end, strict=True):
+        torch.testing.assert_close(state, expected)
 
 
 def test_dropout_follows_its_generator_and_is_off_in_evaluation():

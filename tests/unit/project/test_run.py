@@ -47,20 +47,20 @@ def test_check_prints_the_steps_and_writes_nothing(epigenome, tmp_path, capsys):
     ],
 )  # fmt: skip
 def test_an_obvious_fault_is_one_line_before_the_first_step(epigenome, tmp_path, capsys, given, code, message):
-    found, told = check(request(epigenome, tmp_path / "results", **given), capsys)
-    assert (found, told.count("\n")) == (code, 1)
-    assert told.startswith("error: ")
-    assert message in told
+    found, received = check(request(epigenome, tmp_path / "results", **given), capsys)
+    assert (found, received.count("\n")) == (code, 1)
+    assert received.startswith("error: ")
+    assert message in received
     assert not (tmp_path / "results").exists()
 
 
 def test_a_bigwig_that_is_none_is_named_before_the_first_step(epigenome, tmp_path, capsys):
     (tmp_path / "x.bigwig").write_text("no bigWig")
     (tmp_path / "sheet.csv").write_text("cell_type,assay,uri\nC01,DNase,x.bigwig\nC01,CTCF,y.bigwig\n")
-    code, told = check(request(epigenome, tmp_path / "results", samplesheet=tmp_path / "sheet.csv"), capsys)
+    code, received = check(request(epigenome, tmp_path / "results", samplesheet=tmp_path / "sheet.csv"), capsys)
     assert code == 1
-    assert f"{tmp_path / 'x.bigwig'}" in told
-    assert "(and 1 more; 'epilstm samplesheet check' lists them)" in told
+    assert f"{tmp_path / 'x.bigwig'}" in received
+    assert "(and 1 more; 'epilstm samplesheet check' lists them)" in received
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_run_is_not_written_into_a_file(epigenome, tmp_path):
         check_folder(make_plan(request(epigenome, tmp_path / "results")), replace=True)
 
 
-def test_too_little_disk_is_told_before_the_first_step_with_both_sizes(epigenome, tmp_path, monkeypatch):
+def test_too_little_disk_is_reported_before_the_first_step_with_both_sizes(epigenome, tmp_path, monkeypatch):
     plan = make_plan(request(epigenome, tmp_path / "results"))
     needed = 25_200 * (3.6 * 3 + 2.0 * 3 + 4.0 * 2)
 

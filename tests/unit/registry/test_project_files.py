@@ -34,6 +34,6 @@ def test_a_damaged_file_is_named_with_line_and_cause(tmp_path: Path, name: str, 
         assert "dvc init" not in str(caught.value)
 
 
-def test_only_a_folder_without_dvc_is_told_to_begin(tmp_path: Path) -> None:
+def test_only_a_folder_without_dvc_is_initialised(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no DVC project; run 'dvc init'"):
         Storage(tmp_path)

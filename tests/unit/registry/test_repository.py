@@ -52,7 +52,7 @@ def test_refs_are_set_all_or_none(repository: Repository):
     assert repository.head() != commit
 
 
-def test_a_branch_that_is_new_and_one_that_moved_are_told_apart(repository: Repository):
+def test_a_branch_that_is_new_and_one_that_moved_are_distinguished(repository: Repository):
     head = repository.head()
     repository.publish({"refs/heads/models": head}, {"refs/heads/models": NO_OBJECT})
     one, two = (repository.make_commit(head, {"a": text}, "Change") for text in (b"1", b"2"))
@@ -65,13 +65,13 @@ def test_what_git_says_is_one_line_without_credentials(repository: Repository):
     assert without_credentials("https://ada:secret@host/x.git") == "https://host/x.git"
     run(repository.root, "git", "remote", "add", "origin", "https://ada:secret@127.0.0.1:1/x.git")
     assert repository.url == "https://127.0.0.1:1/x.git"
-    with pytest.raises(RegistryError, match="cannot be reached") as told:
+    with pytest.raises(RegistryError, match="cannot be reached") as caught:
         repository.refresh()
-    assert "secret" not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_folder_outside_of_any_repository_is_told(tmp_path: Path):
+def test_a_folder_outside_of_any_repository_is_reported(tmp_path: Path):
     with pytest.raises(RegistryError, match="not in a git repository"):
         Repository.around(tmp_path)
     with pytest.raises(GitFailed, match="not found"):

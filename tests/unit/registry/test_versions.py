@@ -86,7 +86,7 @@ def test_a_version_is_found_by_name_stage_or_as_the_latest(wanted):
         ("champion", "encoder: no version is champion; registered are v1.0.0"),
     ],
 )
-def test_a_version_that_is_not_there_is_told_with_those_that_are(wanted, message):
+def test_a_version_that_is_not_there_is_reported_with_those_that_are(wanted, message):
     with pytest.raises(RegistryError, match=message):
         registered("v1.0.0").version(wanted)
 

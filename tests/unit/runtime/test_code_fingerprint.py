@@ -181,10 +181,10 @@ def test_every_data_file_of_the_package_counts_for_whatever_reads_it(package: Pa
 def test_whatever_python_loads_for_a_step_is_in_its_closure(step: str):
     target = STEPS[step].target.partition(":")[0]
     code = "import sys, epilstm.runtime.runner; before = set(sys.modules); import {}; print(*set(sys.modules) - before)"
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code.format(target)],
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
-    loaded = {name for name in told if name.split(".")[0] == "epilstm" and not name.startswith(WITHOUT_VALUES)}
+    loaded = {name for name in completed if name.split(".")[0] == "epilstm" and not name.startswith(WITHOUT_VALUES)}
     assert f"epilstm.steps.{step}.command" in loaded
     assert loaded <= set(step_fingerprint(step).modules)

@@ -52,7 +52,7 @@ def answer_and_die(dies: bool) -> object:
     return OpenedAfterDeath()
 
 
-def tell_and_sleep(folder: str) -> None:
+def report_and_sleep(folder: str) -> None:
     if folder:
         Path(folder, str(os.getpid())).touch()
         time.sleep(120)
@@ -107,7 +107,7 @@ def test_a_killed_worker_is_the_error_of_its_task_only() -> None:
         found[0].result()
 
 
-def test_when_every_worker_died_the_rest_is_told_so() -> None:
+def test_when_every_worker_died_the_rest_is_reported() -> None:
     with outcomes(square, [99, 98, 1], 2) as done:
         found = {outcome.index: outcome for outcome in done}
     assert sorted(found) == [0, 1, 2]
@@ -127,7 +127,7 @@ def test_a_worker_that_dies_between_tasks_is_the_error_of_the_next_and_its_answe
 
 
 def test_leaving_the_block_ends_the_workers_at_once(tmp_path: Path) -> None:
-    with outcomes(tell_and_sleep, [str(tmp_path), ""], 2) as done:
+    with outcomes(report_and_sleep, [str(tmp_path), ""], 2) as done:
         assert next(done).index == 1  # generators run when they are asked: the one that answers, beside one that sleeps
         wait_until(lambda: len(list(tmp_path.iterdir())) == 1)
     assert not any(alive(int(path.name)) for path in tmp_path.iterdir())

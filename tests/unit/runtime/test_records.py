@@ -90,8 +90,8 @@ def test_a_record_made_where_no_repository_is_names_the_revision_of_the_image(tm
     (tmp_path / "params.yaml").write_text("simulate: {chromosomes: {chr1: 100000}, cell_types: 1, assays: [DNase]}\n")
     environment = {**os.environ, "PYTHONPATH": str(packages), "EPILSTM_GIT_REVISION": "0123abc"}
     line = [sys.executable, "-P", "-m", "epilstm", "simulate", "--params", "params.yaml", "--simulated", "simulated"]
-    told = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
+    completed = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
     record = json.loads((tmp_path / "simulated.record.json").read_text())
     assert (record["git_revision"], record["code"]["git_revision"]) == (None, "0123abc")
 
@@ -109,8 +109,8 @@ def test_versions_are_read_without_importing():
     assert set(found) <= set(records.PACKAGES)
     assert not set(found) & {"pytest", "dvc"}
     code = "import sys, epilstm.runtime.records as r; r.package_versions(); print('torch' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout == "False\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "False\n"
 
 
 def test_a_record_is_read_as_it_lies_on_disk_and_as_a_cluster_carries_it():
@@ -124,7 +124,7 @@ def test_a_record_that_says_less_is_refused_with_what_it_lacks():
         parse_record({key: value for key, value in RECORD.items() if key != "device"}, "here")
 
 
-def test_the_package_s_own_repository_is_told_apart_from_the_project_s(project: Path):
+def test_the_package_s_own_repository_is_distinguished_from_the_project_s(project: Path):
     tree = code_tree()
     assert tree.revision != project_tree().revision
     assert all("code.py" not in name for name in tree.changed)

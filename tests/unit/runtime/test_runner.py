@@ -1,4 +1,4 @@
-"""Running a step: outputs whole or not at all, a record beside each, one line for what the user can mend."""
+"""Running a step: outputs whole or not at all, a record beside each, one line for what the user can fix."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_other_system_errors_are_not_taken_for_a_full_disk(toy):
         toy(failing(PermissionError(errno.EACCES, "Permission denied")))
 
 
-def test_a_disk_that_fills_up_is_told_and_leaves_nothing(toy):
+def test_a_disk_that_fills_up_is_reported_and_leaves_nothing(toy):
     Path("disk").mkdir()
     mounted = shutil.which("mount") and subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "disk"], capture_output=True, check=False
@@ -328,7 +328,7 @@ def test_a_work_folder_that_cannot_be_made_even_by_root_is_named(toy):
         toy(part="b", cache="/proc/no/cache")
 
 
-def test_a_flag_that_does_nothing_without_a_work_folder_is_told(toy, caplog, monkeypatch):
+def test_a_flag_that_does_nothing_without_a_work_folder_is_reported(toy, caplog, monkeypatch):
     monkeypatch.setattr(log, "propagate", True)
     toy(flags=frozenset({"resume"}), cache="cache")
     assert caplog.messages == []
@@ -391,7 +391,7 @@ def test_a_missing_output_is_named_with_its_option(toy):
         run_step(TOY, None, {"text": Path("text")}, frozenset())
 
 
-def test_a_full_disk_is_told_for_a_part_too(toy):
+def test_a_full_disk_is_reported_for_a_part_too(toy):
     def body(params: ToyParams, context: StepContext) -> StepResult:
         raise disk_full()
 

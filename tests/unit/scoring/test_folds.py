@@ -1,4 +1,4 @@
-"""Folds hold out whole groups; the classifier never sees what it is judged on."""
+"""Folds hold out whole groups; the classifier never sees what it is scored on."""
 
 from pathlib import Path
 

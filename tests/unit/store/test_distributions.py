@@ -108,6 +108,6 @@ def test_values_that_are_not_to_be_transformed_cannot_have_been_before(signal):
     assert np.isnan(lead).all()
 
 
-def test_fractions_are_told_apart_in_more_cells_than_depth_would_allow():
+def test_fractions_are_distinguished_in_more_cells_than_depth_would_allow():
     fractions = histogram(np.random.default_rng(0).random((5000, 1)).astype(np.float32))
     assert len(cells_of(fractions[0], EDGES, "none")) >= 2 * len(cells_of(fractions[0], EDGES))

@@ -114,7 +114,7 @@ def test_a_wrong_checksum_keeps_what_was_there(sheet: Path, files: Files, tmp_pa
     assert not list((tmp_path / "tracks").glob("*incoming*"))
 
 
-def test_a_source_that_is_gone_is_told(sheet: Path, files: Files, tmp_path: Path):
+def test_a_source_that_is_gone_is_reported(sheet: Path, files: Files, tmp_path: Path):
     del files.content["/b.bigwig"]
     with pytest.raises(TrackError, match=r"b.bigwig: the server answers 404"):
         import_sheet(sheet, tmp_path / "tracks", 0)
@@ -128,6 +128,6 @@ def test_a_folder_with_other_content_is_left_alone(sheet: Path, tmp_path: Path):
         import_sheet(sheet, tmp_path / "tracks", 0)
 
 
-def test_refreshing_what_was_never_imported_is_told(tmp_path: Path):
+def test_refreshing_what_was_never_imported_is_reported(tmp_path: Path):
     with pytest.raises(DataError, match=r"sources.json: no such file"):
         refresh(tmp_path, 0)

@@ -97,7 +97,7 @@ def test_a_part_that_is_there_is_not_done_again(tmp_path):
     assert writer.wrote == ["chr2"]
 
 
-def test_a_damaged_part_is_told(tmp_path, caplog, monkeypatch):
+def test_a_damaged_part_is_reported(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(log, "propagate", True)
     parts_at(tmp_path).add(["chr1"], Writer())
     truncate(parts_at(tmp_path).folder / "chr1")

@@ -102,7 +102,7 @@ def test_a_shard_of_the_wrong_shape_or_type_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip"])
-def test_a_damaged_index_is_told_not_read(tmp_path, harm):
+def test_a_damaged_index_is_reported_not_read(tmp_path, harm):
     make(tmp_path)[:] = example()
     file = shard_file(tmp_path / "a.zarr", "chr1", 0, 0)
     stored = bytearray(file.read_bytes())
@@ -145,7 +145,7 @@ def test_arrays_are_found_by_chromosome(tmp_path):
     assert arrays["chr1"].shape == (BINS, 30)
 
 
-def test_a_lost_shard_of_a_whole_array_is_told_not_read_as_fill(tmp_path):
+def test_a_lost_shard_of_a_whole_array_is_reported_not_read_as_fill(tmp_path):
     make(tmp_path)[:] = example()
     shard_file(tmp_path / "a.zarr", "chr1", 0, 0).unlink()
     assert np.isnan(open_bins(tmp_path / "a.zarr")["chr1"][:10]).all()

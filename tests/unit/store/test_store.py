@@ -81,7 +81,7 @@ def test_there_is_at_least_one_core_and_no_more_than_the_machine_has() -> None:
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
-def test_a_mask_that_is_not_the_manifests_is_told(tmp_path: Path) -> None:
+def test_a_mask_that_is_not_the_manifests_is_reported(tmp_path: Path) -> None:
     create_mask(create_group(tmp_path / "a.zarr"), "chr1", 2_500_000)[5:9] = True
     assert read_mask(tmp_path / "a.zarr", "chr1", 4).sum() == 4
     shutil.rmtree(tmp_path / "a.zarr" / "chr1" / "c")

@@ -63,9 +63,9 @@ def texts_of(folder: Path) -> dict[str, str]:
 
 
 def test_the_fingerprints_of_a_stage_and_of_those_before_it_are_found():
-    told = lock({"train": "a", "evaluate": "b", "report": "c"})
-    assert fingerprints_in(told, "evaluate") == {"train": md5_of("a"), "evaluate": md5_of("b")}
-    assert fingerprints_in(told, "elsewhere") == fingerprints_in("", "evaluate") == {}
+    written = lock({"train": "a", "evaluate": "b", "report": "c"})
+    assert fingerprints_in(written, "evaluate") == {"train": md5_of("a"), "evaluate": md5_of("b")}
+    assert fingerprints_in(written, "elsewhere") == fingerprints_in("", "evaluate") == {}
 
 
 def test_what_ran_the_code_of_now_is_the_same_whatever_the_report_s_code(folder: Path):

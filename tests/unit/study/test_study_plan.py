@@ -107,11 +107,11 @@ def test_params_are_those_of_the_file_with_the_overrides(root: Path) -> None:
         ({"study": "cells"}, "no such samplesheet, to leave B out of; run dvc repro"),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(root: Path, choice: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ParamsError) as told:
+def test_what_is_not_there_is_reported_in_one_line(root: Path, choice: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ParamsError) as caught:
         planned(root, **choice)
-    assert reason in str(told.value)
-    assert "\n" not in str(told.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_cell_type_that_has_no_tracks_cannot_be_left_out(root: Path) -> None:
@@ -131,9 +131,9 @@ def test_a_cell_type_that_has_no_tracks_cannot_be_left_out(root: Path) -> None:
 )
 def test_params_that_cannot_be_are_refused_before_anything_runs(root: Path, override: str, reason: str) -> None:
     studies = {"studies": {"s": {"about": "", "variants": {"v": {"set": [override]}}}}}
-    with pytest.raises(ParamsError, match=reason) as told:
+    with pytest.raises(ParamsError, match=reason) as caught:
         plan(Studies.model_validate(studies), Choice("s"), root)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_params_that_cannot_be_are_refused_before_anything_runs(root: Path, over
         ("studies: {", "not valid YAML"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_told_in_one_line(tmp_path: Path, content: str, reason: str) -> None:
+def test_a_file_that_makes_no_sense_is_reported_in_one_line(tmp_path: Path, content: str, reason: str) -> None:
     (tmp_path / "studies.yaml").write_text(content)
-    with pytest.raises(ParamsError, match=reason) as told:
+    with pytest.raises(ParamsError, match=reason) as caught:
         read_studies(tmp_path / "studies.yaml")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 # The project's own studies
@@ -181,8 +181,8 @@ def test_the_pilot_is_that_of_make_pilot() -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     line = ["make", "--dry-run", "--old-file=env", "pilot", "DATA={data}"]
-    told = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    words = shlex.split(told[told.index("epilstm run") :].replace("\\\n", " "))
+    output = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    words = shlex.split(output[output.index("epilstm run") :].replace("\\\n", " "))
     options = dict(zip(words[3::2], words[4::2], strict=True))
     preset = yaml.safe_load((PROJECT / options["--params"]).read_text())
     given = {

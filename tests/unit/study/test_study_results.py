@@ -67,7 +67,7 @@ def test_the_csv_has_a_row_per_experiment_and_task_with_classes(tmp_path: Path) 
     assert set(found["task"]) == {"fire"}
 
 
-def test_a_csv_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_csv_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         write_csv(tmp_path / "file" / "study.csv", "layers", SECOND)
@@ -122,11 +122,11 @@ def test_a_difference_over_too_few_regions_is_shown_as_not_judged() -> None:
 
 
 @pytest.mark.parametrize("name", ["pcs", "embedding", "nmf"])
-def test_what_nothing_was_compared_with_is_told_with_what_there_is(name: str) -> None:
+def test_what_nothing_was_compared_with_is_reported_with_what_there_is(name: str) -> None:
     results = [compared("a", 1, 0.1, "beats", names=["raw", "pca:12+context_code"])]
-    with pytest.raises(ParamsError) as told:
+    with pytest.raises(ParamsError) as caught:
         against_as_text(results, ["a"], name)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"--against {name}: no experiment shown has compared the embedding with it; there are raw, "
         "pca:12+context_code (evaluate.representations)"
     )

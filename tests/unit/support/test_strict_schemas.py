@@ -50,7 +50,7 @@ def test_a_sound_manifest_has_no_errors(document):
     assert schema_errors(document) == []
 
 
-@pytest.mark.parametrize(("document", "keys", "value", "told"), BROKEN.values(), ids=BROKEN)
-def test_an_error_names_what_is_wrong(document, keys, value, told):
+@pytest.mark.parametrize(("document", "keys", "value", "message"), BROKEN.values(), ids=BROKEN)
+def test_an_error_names_what_is_wrong(document, keys, value, message):
     [error] = schema_errors(changed(document, keys, value))
-    assert told in error
+    assert message in error

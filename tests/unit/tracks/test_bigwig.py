@@ -1,4 +1,4 @@
-"""Reading bigWig files, held against pyBigWig."""
+"""Reading bigWig files, compared with pyBigWig."""
 
 from __future__ import annotations
 

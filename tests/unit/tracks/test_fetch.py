@@ -40,21 +40,21 @@ def test_a_file_arrives_whole_and_alone(url: str, tmp_path: Path) -> None:
     assert state == source_state(url) == SourceState(len(CONTENT), '"1"')
 
 
-def test_a_broken_connection_goes_on_where_it_broke(files: Files, url: str, tmp_path: Path) -> None:
+def test_a_broken_connection_resumes_where_it_broke(files: Files, url: str, tmp_path: Path) -> None:
     files.break_after = [30_000, 40_000]
     download(url, tmp_path / "a", retries=1)
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert files.gets == [None, "bytes=30000-", "bytes=70000-"]
 
 
-def test_every_further_attempt_is_told(files: Files, url: str, tmp_path: Path) -> None:
+def test_every_further_attempt_is_reported(files: Files, url: str, tmp_path: Path) -> None:
     files.break_after = [30_000, 40_000]
     retries: list[str] = []
     download(url, tmp_path / "a", retries=1, on_retry=lambda: retries.append("again"))
     assert retries == ["again", "again"]
 
 
-def test_a_later_run_goes_on_where_an_earlier_one_ended(files: Files, url: str, tmp_path: Path) -> None:
+def test_a_later_run_resumes_where_an_earlier_one_ended(files: Files, url: str, tmp_path: Path) -> None:
     files.break_after = [30_000]
     with pytest.raises(TrackError, match="after 1 attempts"):
         download(url, tmp_path / "a", retries=0)

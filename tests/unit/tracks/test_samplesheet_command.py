@@ -105,12 +105,12 @@ def test_a_whole_bigwig_has_no_problem(bigwig):
 
 
 @pytest.mark.parametrize("size", [4, 20, 63, 200])
-def test_a_truncated_bigwig_is_told(bigwig, size):
+def test_a_truncated_bigwig_is_reported(bigwig, size):
     bigwig.write_bytes(bigwig.read_bytes()[:size])
     assert "truncated" in bigwig_problem(bigwig)
 
 
-def test_what_is_not_a_bigwig_is_told(tmp_path):
+def test_what_is_not_a_bigwig_is_reported(tmp_path):
     path = tmp_path / "x.bw"
     assert "no such file" in bigwig_problem(path)
     path.write_bytes(b"")
@@ -125,9 +125,9 @@ def test_the_command_imports_no_scientific_library():
         "import sys; from epilstm.cli import cli; cli.main(['samplesheet', 'check', '--help'], standalone_mode=False); "
         "print([name for name in ('numpy', 'pandas', 'pyBigWig', 'torch', 'pydantic') if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.startswith("Usage:")
-    assert told.stdout.splitlines()[-1] == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.startswith("Usage:")
+    assert completed.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_samplesheet_that_is_there_is_not_overwritten_unasked(tmp_path, capsys):

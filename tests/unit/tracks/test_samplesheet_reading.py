@@ -153,7 +153,7 @@ def test_an_unusable_samplesheet_is_one_line_that_names_file_and_row(tmp_path, c
     assert expected in message
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path):
+def test_a_missing_file_and_a_folder_are_reported(tmp_path):
     with pytest.raises(SamplesheetError, match="no such file"):
         read_samplesheet(tmp_path / "none.csv")
     with pytest.raises(SamplesheetError, match="cannot be read"):
@@ -163,12 +163,12 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
 def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path):
     path = tmp_path / "sheet.csv"
     path.write_text("cell_type,assay,uri\nE1,DNase,https://me:hush@tracks.example.org/a.bw\n")
-    with pytest.raises(SamplesheetError, match="holds a user name or password") as told:
+    with pytest.raises(SamplesheetError, match="holds a user name or password") as caught:
         read_samplesheet(path)
-    assert "hush" not in str(told.value)
+    assert "hush" not in str(caught.value)
 
 
-def test_the_number_of_further_problems_is_told(tmp_path):
+def test_the_number_of_further_problems_is_reported(tmp_path):
     assert "(and 2 more" in error(tmp_path, HEADER + ",DNase,a.bw\n,,b.bw\n")
 
 
@@ -220,8 +220,8 @@ def test_uncovered_bases_follow_the_transform_unless_the_row_says_otherwise(tmp_
 
 
 def test_transform_is_a_column_only_if_some_track_is_not_arcsinhs():
-    told = format_samplesheet([Track("E1", "DNase", "a.bw"), Track("E1", "WGBS", "b.bw", None, "none", "missing")])
-    assert told == "cell_type,assay,uri,transform\nE1,DNase,a.bw,arcsinh\nE1,WGBS,b.bw,none\n"
+    found = format_samplesheet([Track("E1", "DNase", "a.bw"), Track("E1", "WGBS", "b.bw", None, "none", "missing")])
+    assert found == "cell_type,assay,uri,transform\nE1,DNase,a.bw,arcsinh\nE1,WGBS,b.bw,none\n"
 
 
 def test_an_assay_whose_tracks_are_treated_differently_is_named():
@@ -238,7 +238,7 @@ def test_an_assay_whose_tracks_are_treated_differently_is_named():
     assert mixed_assays(tracks[1:]) == []
 
 
-def test_a_samplesheet_that_cannot_be_written_is_told(tmp_path):
+def test_a_samplesheet_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SamplesheetError, match="cannot be written"):
         write_samplesheet(tmp_path / "file" / "sheet.csv", [Track("E1", "DNase", "a.bw")])

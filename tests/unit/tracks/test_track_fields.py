@@ -108,7 +108,7 @@ def export(project: Path, target: Path, *arguments: str) -> Path:
     return target
 
 
-def test_every_manifest_has_the_fields_and_names_that_tell_the_tracks_apart(project: Path) -> None:
+def test_every_manifest_has_the_fields_and_names_that_distinguish_the_tracks(project: Path) -> None:
     kinds = {"signal": SignalManifest, "matrix": MatrixManifest, "embeddings": EmbeddingsManifest}
     found = [read_manifest(project / name, kind).track_set for name, kind in kinds.items()]
     found += [read_model_manifest(project / "model").track_set, read_encoder_manifest(project / "encoder").track_set]
@@ -186,9 +186,9 @@ def test_every_track_has_a_bigwig_of_its_own_with_its_own_values(project: Path, 
 def test_a_part_of_a_name_selects_nothing(project, tmp_path, capsys, token, message) -> None:
     with pytest.raises(SystemExit):
         export(project, tmp_path / "out", "--format", "bigwig", "--tracks", token)
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: --tracks {token}: ")
-    assert message in told
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: --tracks {token}: ")
+    assert message in err
     assert not (tmp_path / "out").exists()
 
 

@@ -39,9 +39,9 @@ def refused(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit) as ended:
         main(["export-tracks", *arguments])
     assert ended.value.code in (1, 2)
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1
-    return told[0]
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    return err[0]
 
 
 def intervals(path: Path) -> list[tuple[str, int, int, float]]:
@@ -95,8 +95,8 @@ def test_parquet_has_a_row_per_bin_with_data(small, tmp_path):
     assert [*table.columns] == ["chrom", "start", "end", "e0", "e1", "e2"]
     assert list(zip(table.chrom, table.start, table.end, strict=True)) == [row[:3] for row in small.rows()]
     np.testing.assert_array_equal(table[["e0", "e1", "e2"]].to_numpy(), [row[3] for row in small.rows()])
-    told = json.loads(pyarrow.parquet.read_schema(folder / "embedding.parquet").metadata[b"epilstm"])
-    assert (told["assembly"], told["bin_size"], told["encoder"]) == ("hg19", 25, "2" * 64)
+    metadata = json.loads(pyarrow.parquet.read_schema(folder / "embedding.parquet").metadata[b"epilstm"])
+    assert (metadata["assembly"], metadata["bin_size"], metadata["encoder"]) == ("hg19", 25, "2" * 64)
 
 
 def test_anndata_has_bins_as_observations_and_dimensions_as_variables(small, tmp_path):
@@ -298,11 +298,11 @@ def test_pieces_are_no_larger_than_memory_allows(small):
         (["--bed", "regions.bed"], "means over regions are for parquet and h5ad"),
     ],
 )
-def test_what_cannot_be_exported_is_told(small, tmp_path, capsys, arguments, part):
-    told = refused(
+def test_what_cannot_be_exported_is_reported(small, tmp_path, capsys, arguments, part):
+    message = refused(
         capsys, "--embeddings", str(small.embeddings), "--to", str(tmp_path / "out"), "--format", "bigwig", *arguments
     )
-    assert part in told
+    assert part in message
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
@@ -312,10 +312,10 @@ def test_a_hub_needs_a_contact(small, tmp_path, capsys, email):
     assert "give an email address" in refused(capsys, *where, *email)
 
 
-def test_a_misspelt_track_is_told_what_is_like_it(small, tmp_path, capsys):
+def test_a_misspelt_track_is_reported_with_similar_names(small, tmp_path, capsys):
     where = ["--matrix", str(small.matrix), "--model", str(small.model), "--to", str(tmp_path / "out")]
-    told = refused(capsys, *where, "--what", "imputation", "--format", "bigwig", "--tracks", "A-H3K4me")
-    assert "no such track, cell type or assay; did you mean A-H3K4me3" in told
+    message = refused(capsys, *where, "--what", "imputation", "--format", "bigwig", "--tracks", "A-H3K4me")
+    assert "no such track, cell type or assay; did you mean A-H3K4me3" in message
 
 
 def test_a_model_of_other_tracks_is_refused(small, tmp_path, capsys):
@@ -358,13 +358,13 @@ def test_a_damaged_dataset_leaves_what_was_there(small, tmp_path, capsys):
     before = (target / "e0.bw").read_bytes()
     shard = own / "embeddings.zarr" / "chr10" / "c" / "0" / "0"
     shard.write_bytes(shard.read_bytes()[:-10])
-    told = refused(capsys, "--embeddings", str(own), "--to", str(target), "--format", "bigwig", "--overwrite")
-    assert "chr10" in told
+    message = refused(capsys, "--embeddings", str(own), "--to", str(target), "--format", "bigwig", "--overwrite")
+    assert "chr10" in message
     assert (target / "e0.bw").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["embeddings", "out", "out.record.json"]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(small, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_nothing(small, tmp_path, capsys, monkeypatch):
     import errno
 
     def full(*_: object, **__: object) -> None:

@@ -113,7 +113,7 @@ def test_conservation_in_a_bedgraph_has_the_numbers_of_the_same_bigwig(
     assert numbers[text] == numbers[along_the_genome / "toy.bw"]
 
 
-def test_a_figure_says_of_how_many_bins_it_tells_and_from_where(finished):
+def test_a_figure_says_of_how_many_bins_it_is_and_from_where(finished):
     plot = loadings_plot(read_sample(finished["matrix"], finished["embeddings"]))
     assert "test chromosome chr3, n = 1,500 bins with data" in plot.caption
     assert len(plot.rows) == SIZE * len(TRACKS)
@@ -189,10 +189,10 @@ def test_what_cannot_be_drawn_is_one_line_and_no_file(finished, tmp_path, capsys
     with pytest.raises(SystemExit) as ended:
         main(["plot", *(part.format(**places) for part in line), "--to", str(tmp_path / name)])
     assert ended.value.code in (1, 2)
-    told = capsys.readouterr().err.strip()
-    assert told.startswith("error: ")
-    assert message in told
-    assert "\n" not in told
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("error: ")
+    assert message in err
+    assert "\n" not in err
     assert not list(tmp_path.iterdir())
 
 

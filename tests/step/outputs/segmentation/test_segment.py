@@ -1,4 +1,4 @@
-"""``epilstm segment``: planted states are found, told apart, named, and held against genes."""
+"""``epilstm segment``: planted states are found, distinguished, named, and compared with genes."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def refused(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit) as ended:
         main(["segment", *arguments])
     assert ended.value.code in (1, 2)
-    told = [line for line in capsys.readouterr().err.strip().splitlines() if line.startswith("error")]
-    assert len(told) == 1
-    return told[0]
+    err = [line for line in capsys.readouterr().err.strip().splitlines() if line.startswith("error")]
+    assert len(err) == 1
+    return err[0]
 
 
 def read_bed(folder: Path) -> pd.DataFrame:
@@ -296,7 +296,7 @@ def test_a_gzipped_annotation_without_gene_lines_is_read_by_its_transcripts(plan
         (b"\x1f\x8b\x00\xff", "cannot be read as GTF"),
     ],
 )
-def test_an_unusable_annotation_is_told(planted, tmp_path, capsys, annotation, part):
+def test_an_unusable_annotation_is_reported(planted, tmp_path, capsys, annotation, part):
     path = tmp_path / "genes.gtf"
     if isinstance(annotation, bytes):
         path.write_bytes(annotation)

@@ -324,7 +324,7 @@ def test_a_silent_fallback_to_the_cpu_is_an_error_when_cuda_was_asked_for(monkey
         load_core(encoder / "encoder.onnx", "cuda")
 
 
-def test_a_silent_fallback_to_the_cpu_is_told_when_the_choice_was_left_open(monkeypatch, encoder, caplog):
+def test_a_silent_fallback_to_the_cpu_is_reported_when_the_choice_was_left_open(monkeypatch, encoder, caplog):
     monkeypatch.setattr(core_encoder, "onnxruntime", CudaOnPaper)
     monkeypatch.setattr(log, "propagate", True)
     assert load_core(encoder / "encoder.onnx", "auto").provider == "cpu"

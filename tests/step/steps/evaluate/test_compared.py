@@ -131,9 +131,9 @@ def test_the_leak_is_that_of_the_embedding_and_the_raw_tracks(results: Evaluatio
 
 @pytest.mark.parametrize("name", ["bin_code", "raw+context_code"])
 def test_a_model_of_one_level_has_no_code_of_the_context(tiny: TinyEvaluation, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ParamsError, match=r"evaluate.representations: .*: the model has no context level") as told:
+    with pytest.raises(ParamsError, match=r"evaluate.representations: .*: the model has no context level") as caught:
         evaluate(tiny, tmp_path, {"representations": ["embedding", name]})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def correlated(n: int = 4_000) -> np.ndarray:

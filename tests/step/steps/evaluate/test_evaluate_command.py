@@ -76,7 +76,7 @@ def test_the_majority_class_ranks_nothing(results: EvaluationResults) -> None:
             assert cell.representations["majority"].auroc == 0.5
 
 
-def test_all_representations_are_judged_on_the_same_folds(predictions: pandas.DataFrame) -> None:
+def test_all_representations_are_scored_on_the_same_folds(predictions: pandas.DataFrame) -> None:
     keys = ["task", "cell_type", "example", "fold", "group", "label"]
     counts = predictions.groupby(keys).representation.nunique()
     assert (counts == len(REPRESENTATIONS)).all()
@@ -188,7 +188,7 @@ def test_unusable_labels_are_one_clear_error_and_leave_nothing_behind(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"params.yaml"}
 
 
-def test_with_four_independent_regions_nothing_is_judged(tiny: TinyEvaluation, tmp_path: Path) -> None:
+def test_with_four_independent_regions_nothing_has_a_verdict(tiny: TinyEvaluation, tmp_path: Path) -> None:
     bed = (tiny.folder / "labels" / "fire.bed").read_text()
     inputs = only_fire(tiny, tmp_path, "".join(line for line in bed.splitlines(True) if not line.startswith("chr5")))
     evaluate(tiny, tmp_path / "out", {}, **inputs)
@@ -203,10 +203,10 @@ def test_with_four_independent_regions_nothing_is_judged(tiny: TinyEvaluation, t
 
 
 def refused(tiny: TinyEvaluation, out: Path, **inputs: Path) -> str:
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         evaluate(tiny, out, {}, **inputs)
     assert not (out / "evaluation").exists()
-    return str(told.value)
+    return str(caught.value)
 
 
 def test_a_model_of_other_bins_is_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def results(done: Path) -> EvaluationResults:
     return read_results(done / "evaluation")
 
 
-def test_another_models_embedding_is_judged_as_the_models_own(results: EvaluationResults, done: Path) -> None:
+def test_another_models_embedding_is_scored_as_the_models_own(results: EvaluationResults, done: Path) -> None:
     assert results.representation_order == ["embedding", "twin", "raw", "pca", "nmf", "majority"]
     for task in results.tasks.values():
         assert task.summary["twin"] == task.summary["embedding"]
@@ -128,7 +128,7 @@ def test_hidden_tracks_are_a_share_and_follow_from_the_seed() -> None:
     assert [each.sum() for each in hidden_tracks(3, 0.99, 1)] == [2] * DRAWS
 
 
-def test_what_hidden_tracks_cost_is_told_of_all_that_is_made_of_tracks(results: EvaluationResults) -> None:
+def test_what_hidden_tracks_cost_is_reported_of_all_that_is_made_of_tracks(results: EvaluationResults) -> None:
     missing = results.missing_tracks
     assert missing is not None
     assert [len(draw) for draw in missing.draws] == [2] * DRAWS
@@ -158,7 +158,7 @@ def test_a_cell_types_tracks_are_found_by_assay_and_put_in_every_place() -> None
     assert cell_tracks(TrackSet.of_names(["A-x", "B-y"]), ["A", "B"]) is None
 
 
-def test_every_view_is_judged_on_a_cell_type_it_did_not_learn_from(results: EvaluationResults) -> None:
+def test_every_view_is_scored_on_a_cell_type_it_did_not_learn_from(results: EvaluationResults) -> None:
     across = results.cross_cell_type
     assert across is not None
     assert across.cell_types == ["A", "B"]
@@ -196,7 +196,7 @@ def test_scores_across_cell_types_equal_a_plain_loop(tiny: TinyEvaluation, done:
     from epilstm.console import progress
 
     with progress("test", 1) as bar:
-        judged = cross_cell.score_cross_cell(trials, windows, matrix, tracks, views, params, 1, bar)
+        scored = cross_cell.score_cross_cell(trials, windows, matrix, tracks, views, params, 1, bar)
 
     features = {}
     for trial in trials:
@@ -217,7 +217,7 @@ def test_scores_across_cell_types_equal_a_plain_loop(tiny: TinyEvaluation, done:
         scores = predict_held_out(x, stack.labels, stack.groups, test, params.classifier, 1, train=train)
         if stack.labels[test].any():
             expected.append(average_precision_score(stack.labels[test], scores))
-    assert judged.tasks["expression"].cell_types["B"]["raw"] == pytest.approx(np.mean(expected), abs=0.02)
+    assert scored.tasks["expression"].cell_types["B"]["raw"] == pytest.approx(np.mean(expected), abs=0.02)
 
 
 def test_the_distance_of_a_pair_is_a_feature_of_pairs_alone(tiny: TinyEvaluation) -> None:

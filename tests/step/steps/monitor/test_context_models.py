@@ -24,7 +24,7 @@ def test_a_block_is_embedded_as_its_whole_region_is(small, with_context, monkeyp
     matrix = Matrix(small / "matrix")
     [region] = [each for each in matrix.regions if each.chrom == "chr1"]
     whole, mask = matrix.rows(region), matrix.mask(region)
-    # Neither begins nor ends with a frame, and the region goes on further than the model sees.
+    # Neither begins nor ends with a frame, and the region is longer than what the model sees.
     block = BinRange("chr1", 7_531, 9_207)
     wide = model.around(block, matrix.regions)
     assert region.first < wide.first < block.first

@@ -1,4 +1,4 @@
-"""On real tracks: what is wrong is told, and replicates are not. docs/monitoring.md has the table for all 25."""
+"""On real tracks: what is wrong is reported, and replicates are not. docs/monitoring.md has the table for all 25."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def real(pilot, tmp_path_factory):
     return trained(tmp_path_factory.mktemp("pilot"), pilot, "hg19", SPLIT, training)
 
 
-def test_replicates_are_as_usual_and_wrong_tracks_are_told_by_what_is_wrong(real, monitor, tmp_path):
+def test_replicates_are_as_usual_and_wrong_tracks_are_reported_with_what_is_wrong(real, monitor, tmp_path):
     rng = np.random.default_rng(11)
     replicates = {name: replicate(values, rng) for name, values in read_signal(real / "signal").items()}
     untouched = write_signal_like(real / "signal", tmp_path / "untouched", replicates)

@@ -73,7 +73,7 @@ def test_replicates_are_as_usual(small, monitor, replicates, tmp_path):
     ],
     ids=["shuffled", "transformed", "half depth", "swapped"],
 )
-def test_a_wrong_track_is_told_and_no_other(small, monitor, replicates, tmp_path, change, speaks):
+def test_a_wrong_track_is_reported_and_no_other(small, monitor, replicates, tmp_path, change, speaks):
     new = write_signal_like(small / "signal", tmp_path / "new", changed(replicates, TRACK, change))
     report = monitor(matrix=small / "matrix", signal=new)
     assert {name for name, verdict in verdicts(report).items() if verdict == "drift"} == {TRACK}
@@ -82,7 +82,7 @@ def test_a_wrong_track_is_told_and_no_other(small, monitor, replicates, tmp_path
     assert track["reasons"]
 
 
-def test_a_swapped_track_is_told_which_it_is_like(small, monitor, replicates, tmp_path):
+def test_a_swapped_track_is_reported_with_the_one_it_resembles(small, monitor, replicates, tmp_path):
     new = write_signal_like(
         small / "signal", tmp_path / "new", changed(replicates, TRACK, swapped_with("C01-H3K36me3"))
     )
@@ -92,7 +92,7 @@ def test_a_swapped_track_is_told_which_it_is_like(small, monitor, replicates, tm
     assert any("more like C01-H3K36me3" in reason for reason in track["reasons"])
 
 
-def test_data_that_are_missing_are_told(small, monitor, replicates, tmp_path):
+def test_data_that_are_missing_are_reported(small, monitor, replicates, tmp_path):
     def gone(signal, others):
         return np.where(np.arange(len(signal)) % 5 == 0, np.nan, signal)
 
@@ -111,7 +111,7 @@ def test_some_of_the_tracks_are_enough_where_the_reference_has_the_bins(small, m
     assert report["model"] is not None
 
 
-def test_a_track_of_a_new_cell_type_is_held_against_its_assay(small, monitor, replicates, tmp_path):
+def test_a_track_of_a_new_cell_type_is_compared_with_its_assay(small, monitor, replicates, tmp_path):
     new = write_signal_like(
         small / "signal",
         tmp_path / "new",
@@ -140,7 +140,7 @@ def training_half(small, tmp_path):
     return folder
 
 
-def test_other_bins_are_held_against_the_reference_as_a_whole(small, monitor, replicates, training_half, tmp_path):
+def test_other_bins_are_compared_with_the_reference_as_a_whole(small, monitor, replicates, training_half, tmp_path):
     held_out = ["chr3", "chr4"]
     signal = read_signal(small / "signal", held_out)
     new = write_signal_like(small / "signal", tmp_path / "new", signal, held_out)
@@ -165,7 +165,7 @@ def test_the_same_comparison_gives_the_same_bytes(small, monitor, tmp_path):
     assert made[0] == made[1]
 
 
-def test_metrics_tell_the_verdict_and_each_track(small, monitor, replicates, tmp_path):
+def test_metrics_have_the_verdict_and_each_track(small, monitor, replicates, tmp_path):
     new = write_signal_like(small / "signal", tmp_path / "new", changed(replicates, TRACK, half_depth))
     monitor(matrix=small / "matrix", model=small / "model", signal=new)
     metrics = read_json(tmp_path / "out" / "metrics")
@@ -175,7 +175,7 @@ def test_metrics_tell_the_verdict_and_each_track(small, monitor, replicates, tmp
     assert set(metrics["reconstruction_mse"]) == {"chr1", "chr2", "chr3", "chr4"}
 
 
-def test_the_page_is_self_contained_and_tells_what_was_found(small, monitor, replicates, tmp_path):
+def test_the_page_is_self_contained_and_says_what_was_found(small, monitor, replicates, tmp_path):
     new = write_signal_like(small / "signal", tmp_path / "new", changed(replicates, TRACK, half_depth))
     monitor(page=True, matrix=small / "matrix", model=small / "model", signal=new)
     page = (tmp_path / "out" / "page").read_text()
@@ -188,9 +188,9 @@ def test_the_page_is_self_contained_and_tells_what_was_found(small, monitor, rep
 
 def test_drift_is_an_exit_code_if_asked_for(small, monitor, replicates, tmp_path):
     new = write_signal_like(small / "signal", tmp_path / "new", changed(replicates, TRACK, half_depth))
-    with pytest.raises(DriftFound) as told:
+    with pytest.raises(DriftFound) as caught:
         monitor(flags=("fail-on-drift",), matrix=small / "matrix", signal=new)
-    assert told.value.exit_code == 3
+    assert caught.value.exit_code == 3
     assert read_json(tmp_path / "out" / "drift")["verdict"] == "drift"
 
 
@@ -218,17 +218,17 @@ def test_a_model_of_other_data_is_refused(small, monitor, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"bin_size": 50}, "bins of 50 bp"),
         ({"chromosome_sizes": {f"chr{n}": 700_000 for n in range(1, 5)}}, "another assembly"),
     ],
 )
-def test_other_bins_or_another_assembly_are_refused(small, monitor, tmp_path, change, told):
+def test_other_bins_or_another_assembly_are_refused(small, monitor, tmp_path, change, message):
     new = write_signal_like(small / "signal", tmp_path / "new", read_signal(small / "signal"))
     manifest = read_manifest(new, SignalManifest)
     write_manifest(new, manifest.model_copy(update=change))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         monitor(matrix=small / "matrix", signal=new)
 
 
@@ -239,7 +239,7 @@ def test_limits_in_the_wrong_order_are_refused(small, monitor):
         monitor({"correlation": [0.3, 0.5]}, matrix=small / "matrix", signal=small / "signal")
 
 
-def test_a_lost_shard_is_told(small, monitor, tmp_path):
+def test_a_lost_shard_is_reported(small, monitor, tmp_path):
     new = write_signal_like(small / "signal", tmp_path / "new", read_signal(small / "signal"))
     next((new / "signal.zarr" / "chr2" / "c" / "1").glob("*")).unlink()
     with pytest.raises(DataError, match="missing"):

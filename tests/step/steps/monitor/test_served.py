@@ -1,4 +1,4 @@
-"""What a server was given, as its own metrics tell it, against the reference."""
+"""The input of a server, by its own metrics, compared with the reference."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def test_the_training_data_served_are_as_usual(small, monitor, signal, tmp_path)
     assert len(report["served"]) == len(signal)
 
 
-def test_requests_of_transformed_signal_are_told(small, monitor, signal, tmp_path):
+def test_requests_of_transformed_signal_are_reported(small, monitor, signal, tmp_path):
     spoilt = {name: np.arcsinh(values) for name, values in signal.items()}
     report = monitor(matrix=small / "matrix", served=scrape(spoilt, tmp_path / "metrics.txt"))
     assert report["verdict"] == "drift"
 
 
-def test_requests_with_one_track_at_a_tenth_of_the_depth_are_told(small, monitor, signal, tmp_path):
+def test_requests_with_one_track_at_a_tenth_of_the_depth_are_reported(small, monitor, signal, tmp_path):
     spoilt = {**signal, TRACK: half_depth(signal[TRACK], {}) / 5}
     report = monitor(matrix=small / "matrix", served=scrape(spoilt, tmp_path / "metrics.txt"))
     assert [track["track"] for track in report["served"] if track["verdict"] == "drift"] == [TRACK]
 
 
-def test_requests_that_lack_a_track_are_told(small, monitor, signal, tmp_path):
+def test_requests_that_lack_a_track_are_reported(small, monitor, signal, tmp_path):
     spoilt = {**signal, TRACK: np.full_like(signal[TRACK], np.nan)}
     report = monitor(matrix=small / "matrix", served=scrape(spoilt, tmp_path / "metrics.txt"))
     [track] = [track for track in report["served"] if track["verdict"] == "drift"]
@@ -54,7 +54,7 @@ def test_requests_that_lack_a_track_are_told(small, monitor, signal, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "no epilstm_serve_input_values_total"),
         ("<html>", "it is a web page"),
@@ -62,10 +62,10 @@ def test_requests_that_lack_a_track_are_told(small, monitor, signal, tmp_path):
         ("epilstm_serve_input_values_total 5\n", "Prometheus's text format"),
     ],
 )
-def test_what_no_server_said_is_refused(tmp_path, text, told):
+def test_what_no_server_said_is_refused(tmp_path, text, message):
     path = tmp_path / "metrics.txt"
     path.write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_served(path)
 
 

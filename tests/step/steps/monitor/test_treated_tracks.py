@@ -1,4 +1,4 @@
-"""New data held against a matrix whose tracks take transforms of their own."""
+"""New data compared with a matrix whose tracks take transforms of their own."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_values_logged_before_and_percent_for_fractions_are_drift(place, monitor
     assert logged["statistics"]["transformed"]["verdict"] == "drift"
 
 
-def test_bins_that_lose_their_data_are_told_where_missing_is_not_0(place, monitor, signal, tmp_path):
+def test_bins_that_lose_their_data_are_reported_where_missing_is_not_0(place, monitor, signal, tmp_path):
     fewer = signal[FRACTION].copy()
     fewer[::2] = np.nan
     report = monitor(
@@ -89,7 +89,7 @@ def test_bins_that_lose_their_data_are_told_where_missing_is_not_0(place, monito
     assert track["statistics"]["psi"]["value"] < 0.05
 
 
-def test_requests_are_held_against_each_tracks_own_distribution(place, monitor, signal, tmp_path):
+def test_requests_are_compared_with_each_tracks_own_distribution(place, monitor, signal, tmp_path):
     report = monitor(matrix=place / "matrix", served=scrape(signal, tmp_path / "metrics.txt"))
     assert drifted(report) == []
     spoilt = {**signal, FRACTION: signal[FRACTION] * 100}

@@ -236,7 +236,7 @@ def test_predictions_that_do_not_fit_the_examples_are_refused(
         promote(champion, evaluation=tmp_path / "evaluation")
 
 
-def test_a_damaged_champion_is_told(promote: Promote, champion: Path, tmp_path: Path):
+def test_a_damaged_champion_is_reported(promote: Promote, champion: Path, tmp_path: Path):
     shutil.copytree(champion, tmp_path / "champion")
     (tmp_path / "champion" / "encoder.onnx").write_bytes(b"damaged")
     with pytest.raises(ModelError, match=r"encoder.onnx: damaged or replaced"):

@@ -103,7 +103,7 @@ def test_the_summary_compares_reconstruction_with_pca_and_the_untrained_encoder(
     assert "Its squared error is 35% smaller than that of PCA." in html_page.text
 
 
-def test_the_page_tells_what_was_trained_on_what(html_page):
+def test_the_page_says_what_was_trained_on_what(html_page):
     for fact in (
         "6: 2 cell types (E003, E116) \N{MULTIPLICATION SIGN} 3 assays (H3K4me1, H3K4me3, DNase)",
         "toy, 25-bp bins",
@@ -115,18 +115,18 @@ def test_the_page_tells_what_was_trained_on_what(html_page):
         assert fact in html_page.text
 
 
-def test_a_difference_that_the_labels_cannot_show_is_told(html_page):
+def test_a_difference_that_the_labels_cannot_show_is_reported(html_page):
     # half of 0.0203 + 0.1017
     assert "a difference from the raw tracks below about 0.061 in average precision" in html_page.text
 
 
-def test_inputs_are_told_by_fingerprint(finished_run, html_page):
+def test_inputs_are_named_with_their_fingerprints(finished_run, html_page):
     from epilstm.files.outputs import fingerprint
 
     assert all(fingerprint(path) in html_page.text for path in finished_run.values())
 
 
-def test_leaky_folds_are_told_at_the_top_and_at_each_task(own_run, tmp_path, html_page):
+def test_leaky_folds_are_reported_at_the_top_and_at_each_task(own_run, tmp_path, html_page):
     assert "Leaky" not in html_page.text
     write_evaluation(own_run["evaluation"], own_run, leaky=True)
     leaky = Page(write_report(own_run, tmp_path / "report.html"))
@@ -176,7 +176,7 @@ def test_a_pca_that_would_be_the_raw_tracks_is_not_on_the_page_and_the_reason_is
     assert f"{TRACKS[0]} 0.812 0.412" in text
 
 
-def test_the_page_tells_the_bin_code_from_the_context_code(own_run, tmp_path):
+def test_the_page_distinguishes_the_bin_code_from_the_context_code(own_run, tmp_path):
     path = own_run["model"] / "manifest.json"
     manifest = json.loads(path.read_text())
     config = ModelConfig(**(manifest["config"] | {"context_size": 1}))
@@ -189,15 +189,15 @@ def test_the_page_tells_the_bin_code_from_the_context_code(own_run, tmp_path):
     path.write_text(json.dumps(manifest))
     for name in ("embeddings", "evaluation"):
         other = own_run[name] / "manifest.json"
-        told = json.loads(other.read_text()) | {"model_fingerprint": fingerprint(own_run["model"])}
+        content = json.loads(other.read_text()) | {"model_fingerprint": fingerprint(own_run["model"])}
         if name == "evaluation":
-            told |= {"embeddings_fingerprint": fingerprint(own_run["embeddings"])}
-        other.write_text(json.dumps(told))
+            content |= {"embeddings_fingerprint": fingerprint(own_run["embeddings"])}
+        other.write_text(json.dumps(content))
     scores = own_run["evaluation"] / SCORES_FILE
     results = json.loads(scores.read_text())
     results["reconstruction"]["size"] = 3
     scores.write_text(json.dumps(results))
-    other.write_text(json.dumps(told | {"scores_sha256": sha256_file(scores)}))
+    other.write_text(json.dumps(content | {"scores_sha256": sha256_file(scores)}))
     text = " ".join(re.sub(r"<[^>]+>", " ", write_report(own_run, tmp_path / "report.html")).split())
     for said in (
         "with 4 numbers, 3 of the bin itself and 1 of its context.",

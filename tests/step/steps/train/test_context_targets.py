@@ -1,4 +1,4 @@
-"""What a context code is taught to tell of the signal around its frame."""
+"""The targets that a context code is trained to predict: the signal around its frame."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_an_error_is_a_mean_over_tracks_and_a_sum_over_reaches():
     np.testing.assert_allclose(around.squared_error(code, x, mask).detach(), expected, rtol=1e-5)
 
 
-def test_without_a_reach_there_is_nothing_to_tell():
+def test_without_a_reach_there_are_no_targets():
     around = ContextTargets(size=4, tracks=3, reaches=())
     error = around.squared_error(torch.randn(10, 2, 4), torch.randn(10, 2, 9), torch.ones(10, 2))
     assert torch.equal(error, torch.zeros(10, 2))
@@ -67,16 +67,16 @@ def test_every_part_of_the_joint_targets_weighs_what_it_counts():
     assert float(squares[12:].sum()) == pytest.approx(1, abs=0.1)
 
 
-def test_a_code_taught_its_surroundings_tells_more_of_them_and_the_bin_level_is_the_same(matrix, tmp_path):
+def test_a_code_trained_on_context_targets_predicts_them_better_and_the_bin_level_is_the_same(matrix, tmp_path):
     shape = CONTEXT | {"context_track_dropout": 0.0}
     alone, _ = train(matrix, tmp_path / "alone", **shape | {"context_surroundings_bp": []})
     taught, _ = train(matrix, tmp_path / "taught", **shape | {"context_surroundings_bp": [5_000, 10_000, 20_000]})
     assert torch.equal(weights(bin_level_of(alone)), weights(bin_level_of(taught)))
     rows = torch.from_numpy(open_group(matrix / "matrix.zarr")["chr1"][:].astype(np.float32))[:, None]
-    assert _told(context_level_of(taught), rows) > _told(context_level_of(alone), rows) + 0.05
+    assert _explained(context_level_of(taught), rows) > _explained(context_level_of(alone), rows) + 0.05
 
 
-def _told(level, rows):
+def _explained(level, rows):
     """R2 of a linear reading of the means over 8 frames on either side off the code."""
     with torch.no_grad():
         x = level.standardised(level.tokens(rows))

@@ -36,11 +36,11 @@ def trained(matrix, tmp_path_factory):
 
 
 def test_the_bin_level_is_what_it_would_be_without_a_context(matrix, trained, tmp_path):
-    alone, told = train(matrix, tmp_path / "alone", epochs=2)
+    alone, other = train(matrix, tmp_path / "alone", epochs=2)
     network, manifest = load_model(trained / "model")
     assert torch.equal(weights(bin_level_of(network)), weights(alone))
-    assert manifest.training.validation_mse == told.training.validation_mse
-    assert manifest.training.weights_moved == told.training.weights_moved
+    assert manifest.training.validation_mse == other.training.validation_mse
+    assert manifest.training.weights_moved == other.training.weights_moved
 
 
 def test_the_context_level_learns_and_its_summary_is_kept(trained):
@@ -77,9 +77,9 @@ def test_the_whole_code_is_uncorrelated_of_unit_variance_on_the_training_bins(ma
 def test_rotation_none_leaves_the_code_as_it_was_trained(matrix, trained, tmp_path):
     plain, manifest = train(matrix, tmp_path / "plain", rotation="none", **CONTEXT)
     assert manifest.training.rotation == "none"
-    turned, told = load_model(trained / "model")
+    turned, other = load_model(trained / "model")
     assert not torch.equal(plain.bin_level.bottleneck.weight, turned.bin_level.bottleneck.weight)
-    assert manifest.training.validation_mse == pytest.approx(told.training.validation_mse, rel=1e-4)
+    assert manifest.training.validation_mse == pytest.approx(other.training.validation_mse, rel=1e-4)
     x = torch.randn(30, 2, 6)
     torch.testing.assert_close(plain.reconstruct(x), turned.reconstruct(x), rtol=1e-3, atol=1e-4)
 

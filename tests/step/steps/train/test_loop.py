@@ -43,14 +43,14 @@ def test_gradients_are_those_of_the_mean_squared_error_over_bins_with_data(threa
     network = build(config, 1)
     x, mask = torch.randn(20, 7, 5), (torch.rand(20, 7) > 0.2).float()
     state = tuple(torch.randn_like(part) for part in network.zero_state(7))
-    ours = step_gradients(network, x, mask, state, threads)
+    found = step_gradients(network, x, mask, state, threads)
     squares = (network.reconstruct(x, state) - x) ** 2
     plain = squares[mask.bool()].mean()
-    for a, b in zip(ours.gradients, torch.autograd.grad(plain, list(network.parameters())), strict=True):
+    for a, b in zip(found.gradients, torch.autograd.grad(plain, list(network.parameters())), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-    assert float(ours.squared_error / ours.values) == pytest.approx(float(plain.detach()), rel=1e-5)
-    assert not any(part.requires_grad for part in ours.state), "the state is cut off from the step's graph"
-    for a, b in zip(ours.state, network.features(x, state)[1], strict=True):
+    assert float(found.squared_error / found.values) == pytest.approx(float(plain.detach()), rel=1e-5)
+    assert not any(part.requires_grad for part in found.state), "the state is cut off from the step's graph"
+    for a, b in zip(found.state, network.features(x, state)[1], strict=True):
         torch.testing.assert_close(a, b.detach(), rtol=1e-4, atol=1e-5)
 
 
@@ -122,8 +122,8 @@ def test_the_state_is_carried_along_a_stream_and_starts_from_zero_at_a_region(ma
         states.append(state)
     progress = ended["progress"]
     assert float(progress.squared_error) == pytest.approx(error, rel=1e-5)
-    for part, ours in enumerate(progress.state):
-        torch.testing.assert_close(ours, torch.cat([state[part] for state in states]), rtol=1e-4, atol=1e-5)
+    for part, batched in enumerate(progress.state):
+        torch.testing.assert_close(batched, torch.cat([state[part] for state in states]), rtol=1e-4, atol=1e-5)
 
 
 def test_training_learns_and_keeps_the_best_weights(trained):
@@ -237,9 +237,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(tmp_path, c
     zarr.open_group(broken / "matrix.zarr", mode="a")["chr1"][1000:1100] = np.inf
     with pytest.raises(SystemExit) as stopped:
         train(broken, tmp_path / "run")
-    told = capsys.readouterr().err
+    err = capsys.readouterr().err
     assert stopped.value.code == 1
-    assert re.search(r"the loss is not finite at epoch 1, step \d+ \(learning rate [\d.e-]+\)", told)
+    assert re.search(r"the loss is not finite at epoch 1, step \d+ \(learning rate [\d.e-]+\)", err)
     assert not (tmp_path / "run" / "model" / MANIFEST).exists()
     kept = torch.load(tmp_path / "run" / "work" / checkpoint.CHECKPOINT, weights_only=True)
     assert all(torch.isfinite(tensor).all() for tensor in kept["weights"].values())
@@ -259,9 +259,9 @@ def test_impossible_params_are_one_line(matrix, tmp_path, capsys, changes, messa
         pytest.skip("a CUDA GPU is present")
     with pytest.raises(SystemExit):
         train(matrix, tmp_path / "run", **changes)
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,8 @@ def test_a_matrix_that_lost_files_is_one_line_and_no_model(tmp_path, capsys, los
         shutil.rmtree(broken / lost)
     with pytest.raises(SystemExit) as stopped:
         train(broken, tmp_path / "run")
-    told = capsys.readouterr().err
+    err = capsys.readouterr().err
     assert stopped.value.code == 1
-    assert told.count("\n") == 1
-    assert str(broken / lost.split("/")[0]) in told
+    assert err.count("\n") == 1
+    assert str(broken / lost.split("/")[0]) in err
     assert not (tmp_path / "run" / "model").exists()

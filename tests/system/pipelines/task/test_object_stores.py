@@ -1,4 +1,4 @@
-"""Object stores that take less than Amazon's S3, and what pods learn about theirs from a secret."""
+"""Object stores that take less than Amazon's S3, and what a secret gives pods."""
 
 from __future__ import annotations
 

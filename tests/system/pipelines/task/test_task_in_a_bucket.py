@@ -95,7 +95,7 @@ def test_an_upload_that_breaks_off_leaves_no_manifest_and_the_next_task_mends_it
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["node lost", "preempted"])
-def test_a_training_that_is_stopped_goes_on_from_the_mirrored_checkpoint_to_the_same_weights(in_bucket, bucket, how):
+def test_a_training_that_is_stopped_resumes_from_the_mirrored_checkpoint_to_the_same_weights(in_bucket, bucket, how):
     in_bucket.params = {**PARAMS, "train": {**PARAMS["train"], "epochs": 6, "checkpoint_steps": 1}}
     signal_uri = succeed(in_bucket.run("ingest", DATA)).parameters["signal"]
     matrix = {"matrix": succeed(in_bucket.run("preprocess", {"signal": signal_uri})).parameters["matrix"]}

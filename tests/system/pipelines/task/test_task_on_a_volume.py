@@ -165,7 +165,7 @@ def test_an_error_in_a_part_names_the_part(volume, ingested):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "preempted"])
-def test_a_training_that_is_stopped_goes_on_in_the_next_task_to_the_same_weights(volume, matrix, how):
+def test_a_training_that_is_stopped_resumes_in_the_next_task_to_the_same_weights(volume, matrix, how):
     train = {**volume.params["train"], "epochs": 6, "checkpoint_steps": 1}
     volume.params = {**volume.params, "train": train}
     arguments, _ = volume.line("train", {"matrix": matrix})

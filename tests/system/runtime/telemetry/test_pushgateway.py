@@ -34,12 +34,12 @@ def test_a_real_gateway_keeps_one_group_per_step_and_part(programs, tmp_path, mo
         succeed(bins=8)
         succeed(bins=9, part="3/8")
         fail(errors.TrackError("gone"))
-        told = gateway.samples()
-        assert told['epilstm_step_bins{pipeline="local",step="ingest"}'] == 8
-        assert told['epilstm_step_bins{part="3/8",pipeline="local",step="ingest"}'] == 9
-        assert told['epilstm_step_success{pipeline="local",step="ingest"}'] == 0
-        assert told['epilstm_step_last_success_timestamp_seconds{pipeline="local",step="ingest"}'] > 1e9
-        assert sum("epilstm_step_failure_info" in name for name in told) == 1
+        found = gateway.samples()
+        assert found['epilstm_step_bins{pipeline="local",step="ingest"}'] == 8
+        assert found['epilstm_step_bins{part="3/8",pipeline="local",step="ingest"}'] == 9
+        assert found['epilstm_step_success{pipeline="local",step="ingest"}'] == 0
+        assert found['epilstm_step_last_success_timestamp_seconds{pipeline="local",step="ingest"}'] > 1e9
+        assert sum("epilstm_step_failure_info" in name for name in found) == 1
         fail(errors.DataError("other"))
         assert sum("epilstm_step_failure_info" in name for name in gateway.samples()) == 1
 

@@ -36,7 +36,7 @@ def embed(*arguments, **more) -> None:
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that a failure is told in."""
+    """The one line that reports a failure."""
     assert done.returncode in (1, 2), done.stderr
     *_, line = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -58,16 +58,16 @@ def test_a_dataset_is_that_of_the_pipeline(any_encoder, ingested, place, tmp_pat
     finally:
         server.stop()
     pipeline = embedded(ingested, any_encoder, tmp_path)
-    ours, theirs = values_of(tmp_path / "out.zarr"), values_of(pipeline)
+    found, expected = values_of(tmp_path / "out.zarr"), values_of(pipeline)
     for chrom, _, end in REGIONS:
         bins = -(-end // 25)
-        np.testing.assert_array_equal(np.isnan(ours[chrom][:bins]), np.isnan(theirs[chrom][:bins]))
+        np.testing.assert_array_equal(np.isnan(found[chrom][:bins]), np.isnan(expected[chrom][:bins]))
         if not (any_encoder / STATEFUL_ENCODER).exists() and bins % 100:
             bins -= (
                 200  # backwards, the pipeline comes from the bins that complete the last frame, the client from none
             )
-        np.testing.assert_allclose(ours[chrom][:bins], theirs[chrom][:bins], **TOLERANCE)
-        assert np.nanstd(theirs[chrom][:bins]) > 20 * TOLERANCE["atol"]
+        np.testing.assert_allclose(found[chrom][:bins], expected[chrom][:bins], **TOLERANCE)
+        assert np.nanstd(expected[chrom][:bins]) > 20 * TOLERANCE["atol"]
     one, other = (read_manifest(folder, EmbeddingsManifest) for folder in (tmp_path / "out.zarr", pipeline))
     # This server says neither what its model was trained on nor the fields of its tracks.
     unknown = {"matrix_fingerprint": "", "split": None, "identities": None}
@@ -167,10 +167,10 @@ def test_over_tls_with_a_token(encoder, place, certificate, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
-def test_a_server_that_is_not_there_is_told_in_one_line(place, tmp_path, url):
-    told = error_of(client(url, place, tmp_path / "out.tsv", "--patience-s=0.1"))
-    assert url in told
-    assert "given up after 0.1 s" in told
+def test_a_server_that_is_not_there_is_reported_in_one_line(place, tmp_path, url):
+    message = error_of(client(url, place, tmp_path / "out.tsv", "--patience-s=0.1"))
+    assert url in message
+    assert "given up after 0.1 s" in message
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_server_that_is_not_there_is_told_in_one_line(place, tmp_path, url):
         (["--bigwig-sheet", "{folder}/few.csv"], "7 of the model's 7 tracks"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(server, place, tmp_path, options, problem):
+def test_what_cannot_be_is_reported_in_one_line(server, place, tmp_path, options, problem):
     (tmp_path / "few.csv").write_text("cell_type,assay,uri\nA,B,C.bw\n")
     (tmp_path / "out.tsv").write_text("old")
     filled = [option.format(folder=tmp_path) for option in options]

@@ -79,8 +79,8 @@ def test_a_token_is_needed_where_one_is_set(start, tmp_path, small):
     body, headers = binary_request(small)
     for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}, {"Authorization": "Bearer é"}):
         encoded = {name: value.encode("latin-1") for name, value in given.items()}
-        status, told, _ = process.request("POST", "/v2/models/encoder/infer", body, {**headers, **encoded})
-        assert (status, told["www-authenticate"]) == (401, "Bearer")
+        status, received, _ = process.request("POST", "/v2/models/encoder/infer", body, {**headers, **encoded})
+        assert (status, received["www-authenticate"]) == (401, "Bearer")
     right = {"Authorization": "Bearer s3cret"}
     assert process.request("POST", "/v2/models/encoder/infer", body, {**headers, **right})[0] == 200
     assert process.request("GET", "/v2/health/ready")[0] == 200

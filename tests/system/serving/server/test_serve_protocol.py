@@ -50,22 +50,24 @@ def tensors(client, given: dict[str, np.ndarray], binary: bool = True):
     return inputs
 
 
-def test_the_server_tells_who_it_is_and_that_it_is_ready(client):
+def test_the_server_says_who_it_is_and_that_it_is_ready(client):
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("encoder")
-    told = client.get_server_metadata()
-    name, version = (told["name"], told["version"]) if isinstance(told, dict) else (told.name, told.version)
+    metadata = client.get_server_metadata()
+    name, version = (
+        (metadata["name"], metadata["version"]) if isinstance(metadata, dict) else (metadata.name, metadata.version)
+    )
     assert (name, version) == ("epilstm", __version__)
 
 
 def test_a_models_metadata_say_what_it_takes(rest, rpc, server):
-    told = rest.get_model_metadata("encoder")
-    assert told["inputs"] == [{"name": "signal", "datatype": "FP32", "shape": [-1, -1, 7]}]
-    assert told["outputs"] == [{"name": "embedding", "datatype": "FP32", "shape": [-1, -1, 3]}]
-    assert told["versions"] == [server.version]
-    assert told["parameters"]["tracks"] == SCALER.tracks
-    assert told["parameters"]["bin_size"] == "25"
+    metadata = rest.get_model_metadata("encoder")
+    assert metadata["inputs"] == [{"name": "signal", "datatype": "FP32", "shape": [-1, -1, 7]}]
+    assert metadata["outputs"] == [{"name": "embedding", "datatype": "FP32", "shape": [-1, -1, 3]}]
+    assert metadata["versions"] == [server.version]
+    assert metadata["parameters"]["tracks"] == SCALER.tracks
+    assert metadata["parameters"]["bin_size"] == "25"
     same = rpc.get_model_metadata("encoder_stateful", server.version, as_json=True)
     assert [tensor["name"] for tensor in same["inputs"]] == ["signal", "h0", "c0"]
     assert [list(map(int, tensor["shape"])) for tensor in same["inputs"]] == [[-1, -1, 7], [1, -1, 8], [1, -1, 8]]
@@ -241,10 +243,10 @@ COMPRESSED = {
 def test_a_compressed_body_is_decompressed(server, signal, encoder_folder, form):
     body, headers = binary_request(signal)
     headers["Content-Encoding"] = form.split()[0]
-    status, told, content = server.request("POST", "/v2/models/encoder/infer", COMPRESSED[form](body), headers)
+    status, received, content = server.request("POST", "/v2/models/encoder/infer", COMPRESSED[form](body), headers)
     assert status == 200, content
     np.testing.assert_allclose(
-        embedding_in(content, told), embedding_of(encoder_folder / ENCODER, signal), rtol=0, atol=2e-5
+        embedding_in(content, received), embedding_of(encoder_folder / ENCODER, signal), rtol=0, atol=2e-5
     )
 
 
@@ -268,10 +270,10 @@ def test_tritons_client_may_compress(rest, signal, encoder_folder):
 )
 def test_a_body_that_cannot_be_decompressed_is_refused(server, encoding, body, status, message):
     headers = {"Content-Encoding": encoding}
-    found, told, content = server.request("POST", "/v2/models/encoder/infer", body, headers)
+    found, received, content = server.request("POST", "/v2/models/encoder/infer", body, headers)
     assert found == status
     assert message in json.loads(content)["error"]
-    assert told["accept-encoding"] == ("identity, gzip, deflate" if status == 415 else None)
+    assert received["accept-encoding"] == ("identity, gzip, deflate" if status == 415 else None)
 
 
 def test_bodies_that_grow_are_counted_and_returned_to_the_budget(server, small_compressed):
@@ -382,13 +384,13 @@ def test_chunks_are_put_together(server, signal, encoder_folder):
     head = "\r\n".join(["POST /v2/models/encoder/infer HTTP/1.1", "Host: x", *lines, "", ""]).encode()
     answered, _, content = raw(server, head + chunks + b"0\r\n\r\n").partition(b"\r\n\r\n")
     assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
-    told = dict(line.split(": ") for line in answered.decode().split("\r\n")[1:])
+    found = dict(line.split(": ") for line in answered.decode().split("\r\n")[1:])
     np.testing.assert_allclose(
-        embedding_in(content, told), embedding_of(encoder_folder / ENCODER, signal), rtol=0, atol=2e-5
+        embedding_in(content, found), embedding_of(encoder_folder / ENCODER, signal), rtol=0, atol=2e-5
     )
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(server, signal):
+def test_a_client_that_asks_first_is_asked_to_continue(server, signal):
     body, headers = binary_request(signal)
     given = {**headers, "Content-Length": str(len(body)), "Expect": "100-continue", "Host": "x"}
     lines = [f"{name}: {value}" for name, value in given.items()]
@@ -405,7 +407,7 @@ def test_a_client_of_http_1_0_is_served(server):
     assert b"connection: close\r\n" in answered
 
 
-def test_the_health_check_of_grpc_tells_that_it_serves(server):
+def test_the_health_check_of_grpc_says_that_it_serves(server):
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         call = channel.unary_unary("/grpc.health.v1.Health/Check")
         assert MESSAGES["HealthCheckResponse"].FromString(call(b"", timeout=10)).status == 1

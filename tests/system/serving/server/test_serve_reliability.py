@@ -78,12 +78,12 @@ def test_slow_senders_are_cut_off_and_hold_nobody_up(start, small):
         connection.sendall(whole[: 30 if number % 2 else len(whole) - 3])
     before = time.monotonic()
     assert process.infer(small).shape == (1, 5, 3)
-    told = Counter()
+    found = Counter()
     for number, connection in enumerate(slow):
         if number % 2 == 0:
-            told[read_response(connection)[0]] += 1
+            found[read_response(connection)[0]] += 1
         connection.close()
-    assert told == {408: 100}
+    assert found == {408: 100}
     assert time.monotonic() - before < 60
     wait_until(lambda: process.metric("epilstm_serve_open_connections") == 1)
     assert process.stop() == 0
@@ -211,7 +211,7 @@ def test_large_bodies_are_refused_before_they_take_memory(start, small):
     assert process.stop() == 0
 
 
-def test_more_connections_than_allowed_are_told_so(start, small):
+def test_more_connections_than_allowed_are_refused_with_that_reason(start, small):
     process = start("--max-connections=10")
     idle = [connect(process) for _ in range(10)]
     with connect(process) as connection:

@@ -14,7 +14,7 @@ def source(folder, **more) -> RegistrySource:
     return RegistrySource("nowhere", "champion", folder / "encoder", 0, **more)
 
 
-def test_a_registry_that_is_not_there_is_told_unless_an_encoder_is(tmp_path, encoder_folder):
+def test_a_registry_that_is_not_there_is_reported_unless_an_encoder_is(tmp_path, encoder_folder):
     with pytest.raises(RegistryError, match="--registry: nowhere: no repository there"):
         asyncio.run(source(tmp_path).fetch_first())
     (tmp_path / "encoder").symlink_to(encoder_folder)

@@ -23,7 +23,7 @@ def files() -> Files:
 
 @pytest.fixture
 def toy(tmp_path: Path, files: Files) -> Iterator[Epigenome]:
-    """Three local tracks, and a fourth on a server that does not answer until it is told to."""
+    """Three local tracks, and a fourth on a server that does not answer until it is released."""
     toy = Epigenome(tmp_path / "in")
     for seed in range(4):
         toy.add(f"liver-{seed}", seed)
@@ -60,13 +60,13 @@ def test_a_run_stopped_half_way_and_run_again_equals_an_undisturbed_one(
     workers = workers_of(run)
     assert workers
     run.send_signal(number)
-    _, told = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=60)
     wait_until(lambda: not any(alive(worker) for worker in workers))
     assert not (out / "signal").exists()
     if number != signal.SIGKILL:
         assert run.returncode == 130
-        assert "interrupted" in told
-        assert "Traceback" not in told
+        assert "interrupted" in err
+        assert "Traceback" not in err
         assert not out.exists()
 
     files.go.set()
@@ -82,7 +82,7 @@ def test_two_runs_may_share_a_cache(toy: Epigenome, files: Files, tmp_path: Path
     files.go.set()
     runs = [start(toy, tmp_path / name, tmp_path / "cache") for name in ("one", "two")]
     for run in runs:
-        _, told = run.communicate(timeout=120)
-        assert run.returncode == 0, told
+        _, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert os.listdir(tmp_path / "cache" / "downloads") == []

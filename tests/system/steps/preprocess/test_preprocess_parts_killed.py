@@ -40,7 +40,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_killed_run_goes_on_with_the_chromosome_that_it_was_at(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_the_chromosome_that_it_was_at(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     bins = {"chr2": 700, "chr1": 3_000_000, "chr3": 400}
     write_signal(tmp_path / "signal", {chrom: random_signal(rng, 3, count) for chrom, count in bins.items()})
@@ -66,7 +66,7 @@ def test_a_killed_run_goes_on_with_the_chromosome_that_it_was_at(tmp_path: Path)
     assert os.listdir(parts) == []
 
 
-def test_parts_and_whole_runs_may_go_on_at_the_same_time(folder: Path) -> None:
+def test_parts_and_whole_runs_may_work_at_the_same_time(folder: Path) -> None:
     run(folder, "expected", parts=False)
     line = [sys.executable, "-m", "epilstm", "preprocess", "--params", str(folder / "params.yaml")]
     line += ["--signal", str(folder / "signal"), "--parts", str(folder / "parts")]
@@ -74,6 +74,6 @@ def test_parts_and_whole_runs_may_go_on_at_the_same_time(folder: Path) -> None:
     tails += [["--matrix", str(folder / name)] for name in ("one", "two")]
     processes = [subprocess.Popen([*line, *tail], stderr=subprocess.PIPE, text=True) for tail in tails]
     for process in processes:
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
     assert tree(folder / "one") == tree(folder / "two") == tree(folder / "expected")

@@ -38,7 +38,7 @@ def test_two_processes_train_to_the_weights_of_one(matrix, trained, tmp_path):
     assert two[1].training.validation_r2 == pytest.approx(one[1].training.validation_r2, abs=1e-4)
     assert two[1].training.steps == one[1].training.steps
 
-    # One process's checkpoint is lost: none goes on from a step of its own.
+    # One process's checkpoint is lost: none resumes from a step of its own.
     (tmp_path / "work" / "rank-1" / checkpoint.CHECKPOINT).unlink()
     again = subprocess.run([*launch, *arguments, "--resume"], check=True, timeout=300, capture_output=True, text=True)
     assert "checkpoints are of different steps" in again.stderr

@@ -1,4 +1,4 @@
-"""``epilstm import-checkpoint``: what it tells, what it refuses, and that it runs no code of a file."""
+"""``epilstm import-checkpoint``: what it reports, what it refuses, and that it runs no code of a file."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def configure(files, **changed):
 def test_the_command_writes_a_model_and_an_encoder_each_with_a_record_and_warns(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ["import-checkpoint", "files/encoder.pth", "files/decoder.pth", "--config", "files/config.yaml"]
-    told = CliRunner().invoke(cli, line, standalone_mode=False, catch_exceptions=False).stderr
+    output = CliRunner().invoke(cli, line, standalone_mode=False, catch_exceptions=False).stderr
     assert (tmp_path / "models/published/weights.safetensors").is_file()
     assert (tmp_path / "models/published-encoder/encoder.onnx").is_file()
     assert (tmp_path / "models/published-encoder.record.json").is_file()
     record = json.loads((tmp_path / "models/published.record.json").read_text())
     assert len(record["warnings"]) == 2
-    assert all(warning in told for warning in record["warnings"])
+    assert all(warning in output for warning in record["warnings"])
     assert "clips gradients to norm 5e-14" in record["warnings"][0]
 
 
@@ -74,7 +74,7 @@ def test_signal_is_arcsinh_and_no_more_and_nothing_is_known_of_the_training(file
 # --- were the weights trained? -------------------------------------------------------------------------------------
 
 
-def test_weights_that_are_still_as_drawn_are_told(files):
+def test_weights_that_are_still_as_drawn_are_reported(files):
     assert not imported_model(given(files)).origin.initial_weights.differs
 
 
@@ -130,7 +130,7 @@ def test_the_least_movement_of_a_shifted_distribution_is_the_shift():
 # --- names ---------------------------------------------------------------------------------------------------------
 
 
-def test_without_names_tracks_are_numbered_and_that_is_told(files):
+def test_without_names_tracks_are_numbered_and_that_is_logged(files):
     model = imported_model(given(files))
     assert model.tracks[:2] == ["track_0001", "track_0002"]
     assert any("does not name its tracks" in warning for warning in model.origin.warnings)
@@ -152,7 +152,7 @@ def test_names_come_from_a_list_or_a_samplesheet(files, tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a\nb\nc\nd\n", "names 4 tracks, the checkpoint has 5"),
         ("a\nb\nc\nd\nb\n", "b is there twice"),
@@ -161,9 +161,9 @@ def test_names_come_from_a_list_or_a_samplesheet(files, tmp_path, text):
         ("", "names 0 tracks"),
     ],
 )
-def test_names_that_do_not_fit_are_refused(files, tmp_path, text, told):
+def test_names_that_do_not_fit_are_refused(files, tmp_path, text, message):
     (tmp_path / "tracks").write_text(text)
-    with pytest.raises(EpilstmError, match=told):
+    with pytest.raises(EpilstmError, match=message):
         imported_model(given(files, tracks=tmp_path / "tracks"))
 
 
@@ -223,7 +223,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(files, write):
 
 
 @pytest.mark.parametrize(
-    ("file", "changed", "told"),
+    ("file", "changed", "message"),
     [
         ("encoder.pth", {"lstm.params.0.h2h.bias": None}, r"has no lstm\.params\.0\.h2h\.bias; is it the publ"),
         ("encoder.pth", {"lstm.params.0.i2h.weight": torch.zeros(96, 6)}, r"of shape \(96, 6\), by the configuration"),
@@ -232,19 +232,19 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(files, write):
         ("decoder.pth", {"out.bias": None}, r"has no out\.bias; is it the published decoder"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(files, file, changed, told):
+def test_tensors_that_do_not_fit_are_refused(files, file, changed, message):
     change(files, file, **changed)
-    with pytest.raises(EpilstmError, match=told):
+    with pytest.raises(EpilstmError, match=message):
         imported_model(given(files))
 
 
-def test_encoder_and_decoder_taken_for_each_other_are_told(files):
+def test_encoder_and_decoder_taken_for_each_other_are_reported(files):
     with pytest.raises(EpilstmError, match=r"decoder\.pth: lstm\.params\.0\.i2h\.weight is of shape"):
         imported_model(PublishedFiles(files / "decoder.pth", files / "encoder.pth", files / "config.yaml"))
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"hidden_size_encoder": None}, "hidden_size_encoder: Field required"),
         ({"hidden_size_encoder": "many"}, "hidden_size_encoder"),
@@ -254,9 +254,9 @@ def test_encoder_and_decoder_taken_for_each_other_are_told(files):
         ({"input_size_encoder": 1030, "output_size_decoder": 1030}, r"by the configuration \(96, 1030\)"),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_refused(files, changed, told):
+def test_a_configuration_that_does_not_fit_is_refused(files, changed, message):
     configure(files, **changed)
-    with pytest.raises(EpilstmError, match=told):
+    with pytest.raises(EpilstmError, match=message):
         imported_model(given(files))
 
 

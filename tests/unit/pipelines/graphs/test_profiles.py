@@ -85,7 +85,7 @@ def test_spot_runs_on_preemptible_nodes_and_is_tried_again_more_often(provider):
         assert task["retryPolicy"]["maxRetryCount"] > gpu.tasks()[name]["retryPolicy"]["maxRetryCount"]
 
 
-def test_a_stopped_training_goes_on_from_the_checkpoint_in_the_data_root():
+def test_a_stopped_training_resumes_from_the_checkpoint_in_the_data_root():
     line = training("spot").executors["train"]["args"]
     assert line[line.index("--checkpoint") + 1] == "cache/train"
     assert line[-1] == "--resume"

@@ -283,7 +283,7 @@ def test_a_server_that_is_away_for_a_while_does_not_end_the_wait(submit: Command
     assert "still waiting" in result.err
 
 
-def test_an_expired_token_while_waiting_says_that_the_run_goes_on(submit: Command, kfp_server: FakeKfpServer) -> None:
+def test_an_expired_token_while_waiting_says_that_the_run_continues(submit: Command, kfp_server: FakeKfpServer) -> None:
     kfp_server.fail(r"GET /runs/\w", status=401)
     result = submit("--wait", "--poll", "0.1")
     assert result.code == 1

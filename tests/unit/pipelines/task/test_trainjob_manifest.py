@@ -1,4 +1,4 @@
-"""The TrainJob that trains over several nodes, held against its definition."""
+"""The TrainJob that trains over several nodes, compared with its definition."""
 
 from __future__ import annotations
 

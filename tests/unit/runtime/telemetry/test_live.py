@@ -40,22 +40,22 @@ def text(port: int) -> str:
     return get(f"http://127.0.0.1:{port}/metrics")[1].decode()
 
 
-def test_progress_and_what_a_step_tells_are_served_until_it_ends(lines):
+def test_progress_and_gauges_of_a_step_are_served_until_it_ends(lines):
     with live.served(0, "embed", "chr5"):
         with console.progress("embedding bins", 200) as bar:
             bar.advance(50)
             live.set_metric("epilstm_training_epochs", 3)
-            told = text(lines.port)
+            found = text(lines.port)
             assert (
                 'epilstm_progress_work_total{part="chr5",pipeline="local",stage="embedding bins",step="embed"} 50.0'
-                in told
+                in found
             )
             assert (
-                'epilstm_progress_ratio{part="chr5",pipeline="local",stage="embedding bins",step="embed"} 0.25' in told
+                'epilstm_progress_ratio{part="chr5",pipeline="local",stage="embedding bins",step="embed"} 0.25' in found
             )
-            assert 'epilstm_training_epochs{part="chr5",pipeline="local",step="embed"} 3.0' in told
-            assert "epilstm_run_info{" in told
-            assert "process_resident_memory_bytes" in told
+            assert 'epilstm_training_epochs{part="chr5",pipeline="local",step="embed"} 3.0' in found
+            assert "epilstm_run_info{" in found
+            assert "process_resident_memory_bytes" in found
             bar.advance(150)
         with console.progress("embedding bins", 100) as bar:
             bar.advance(1)
@@ -101,13 +101,13 @@ def test_what_nvidia_smi_prints_is_read(monkeypatch, tmp_path):
     assert families["epilstm_gpu_memory_size_bytes"][0].value == 81559 * 2**20
 
 
-def test_without_gpus_none_are_told(lines, monkeypatch, tmp_path):
+def test_without_gpus_none_are_listed(lines, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with live.served(0, "train", None):
         assert "epilstm_gpu" not in text(lines.port)
 
 
-def test_an_nvidia_smi_that_fails_tells_of_none(monkeypatch, tmp_path):
+def test_an_nvidia_smi_that_fails_lists_none(monkeypatch, tmp_path):
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\nexit 9\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Runs as Prometheus is told of them: to a Pushgateway, to a file, or not at all; and none fails for it."""
+"""Metrics of runs: sent to a Pushgateway, written to a file, or neither; no run fails because of them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _nothing_configured(monkeypatch):
 
 @pytest.fixture
 def warnings() -> Iterator[list[str]]:
-    told: list[str] = []
+    found: list[str] = []
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.append(record.getMessage())
+            found.append(record.getMessage())
 
     before, log.handlers = log.handlers, [Keep(level=logging.WARNING)]
-    yield told
+    yield found
     log.handlers = before
 
 
@@ -70,7 +70,7 @@ def fail(error: BaseException, step: str = "ingest") -> None:
 # In a file of node-exporter's
 
 
-def test_a_run_that_ended_well_tells_what_it_did(folder, tmp_path, monkeypatch):
+def test_a_run_that_ended_well_sends_its_metrics(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("EPILSTM_PIPELINE", "nightly")
     data = folder / "inputs" / "deeper"
     data.mkdir(parents=True)
@@ -121,7 +121,7 @@ def test_the_last_success_outlives_a_failure_and_the_other_way_round(folder):
     assert (third["success"], third["bins"]) == (1, 8)
 
 
-def test_reuse_of_what_is_there_is_a_success_that_keeps_what_was_told(folder):
+def test_reuse_of_what_is_there_is_a_success_that_keeps_the_metrics(folder):
     succeed(bins=7)
     fail(errors.DataError("bucket is away"))
     report_reuse("ingest", None)
@@ -129,12 +129,12 @@ def test_reuse_of_what_is_there_is_a_success_that_keeps_what_was_told(folder):
     assert (found["success"], found["bins"]) == (1, 7)
 
 
-def test_a_run_that_cannot_tell_of_itself_is_told_of(folder):
+def test_a_run_that_cannot_send_metrics_logs_a_warning(folder):
     report_failure("train", None, "killed")
     assert 'reason="killed"' in (folder / "epilstm-local-train.prom").read_text()
 
 
-def test_parts_are_told_apart(folder):
+def test_parts_are_distinguished(folder):
     succeed(part="3/8")
     succeed(part="chr5")
     assert {path.name for path in folder.iterdir()} == {
@@ -144,7 +144,7 @@ def test_parts_are_told_apart(folder):
     assert 'part="3/8"' in (folder / "epilstm-local-ingest-3%2F8.prom").read_text()
 
 
-def test_under_torchrun_the_first_process_tells(folder, monkeypatch):
+def test_under_torchrun_the_first_process_sends_metrics(folder, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     succeed("train")
     assert list(folder.iterdir()) == []
@@ -173,12 +173,12 @@ def test_a_folder_that_is_not_there_is_a_warning(monkeypatch, tmp_path, warnings
     assert "EPILSTM_TEXTFILE_DIR" in warnings[0]
 
 
-def test_numbers_that_cannot_be_told_are_a_warning(folder, warnings):
+def test_numbers_that_cannot_be_sent_are_a_warning(folder, warnings):
     succeed("promote", numbers={"unexpected": 1})
     assert len(warnings) == 1
 
 
-def test_with_nothing_configured_nothing_is_told_and_nothing_is_measured(monkeypatch, warnings):
+def test_with_nothing_configured_nothing_is_sent_and_nothing_is_measured(monkeypatch, warnings):
     monkeypatch.setattr(step_run, "size_of", lambda path: pytest.fail("measured"))
     succeed(inputs={"samplesheet": "anything"})
     assert warnings == []

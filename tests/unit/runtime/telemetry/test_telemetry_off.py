@@ -15,5 +15,7 @@ def test_usage_reports_are_off_unless_asked_for(given, expected):
     environment |= {} if given is None else {"ORT_DISABLE_TELEMETRY": given}
     # A module that every part imports before it imports onnxruntime: the package itself.
     program = "import sys, epilstm, os; print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
-    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["False", expected]
+    completed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.split() == ["False", expected]

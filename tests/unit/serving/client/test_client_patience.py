@@ -1,4 +1,4 @@
-"""Overload, restarts and strange answers: tried again as the server asks, or told in one line."""
+"""Overload, restarts and strange answers: tried again as the server asks, or reported in one line."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def test_a_token_is_not_carried_to_where_a_redirection_leads():
         embedding(RESULT, parameters={}),
     ],
 )
-def test_strange_answers_are_told_in_one_line(answer):
-    with stub(lambda number: answer) as (url, _), pytest.raises(ServerRefused) as told:
+def test_strange_answers_are_reported_in_one_line(answer):
+    with stub(lambda number: answer) as (url, _), pytest.raises(ServerRefused) as caught:
         infer(url, patience=0)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_connection_that_breaks_is_tried_again():

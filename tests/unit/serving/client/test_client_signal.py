@@ -101,7 +101,7 @@ def test_bins_are_what_the_model_wants_whatever_the_samplesheet_says(place, tmp_
     assert not np.array_equal(over_all, over_covered, equal_nan=True)
 
 
-def test_missing_tracks_are_told_in_one_line(place, tmp_path):
+def test_missing_tracks_are_reported_in_one_line(place, tmp_path):
     with pytest.raises(SamplesheetError, match=r"has no E777-x, E778-x: 2 of the model's 3 tracks; add their rows"):
         files_of(TrackSet.of_names(["E777-x", SCALER.tracks[0], "E778-x"]), place.sheet, tmp_path)
 

@@ -28,13 +28,13 @@ def described(descriptor) -> dict:
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_messages_are_those_of_tritonclient(name):
     outer, _, inner = name.partition(".")
-    theirs = service_pb2.DESCRIPTOR.message_types_by_name[outer]
-    theirs = described(theirs.nested_types_by_name[inner] if inner else theirs)
-    ours = described(MESSAGES[name].DESCRIPTOR)
+    expected = service_pb2.DESCRIPTOR.message_types_by_name[outer]
+    expected = described(expected.nested_types_by_name[inner] if inner else expected)
+    found = described(MESSAGES[name].DESCRIPTOR)
     # The protocol has it, Triton has not.
-    properties = ours.pop("properties", None)
+    properties = found.pop("properties", None)
     assert (properties is not None) == (name == "ModelMetadataResponse")
-    assert ours == theirs
+    assert found == expected
 
 
 def request(raw: list[bytes]) -> bytes:
@@ -51,9 +51,9 @@ def test_raw_tensors_are_left_where_they_lie(raw):
     message, found = parse_infer_request(content)
     assert [bytes(view) for view in found] == raw
     assert all(view.obj is content for view in found)
-    theirs = service_pb2.ModelInferRequest.FromString(content)
-    del theirs.raw_input_contents[:]
-    assert message.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
+    expected = service_pb2.ModelInferRequest.FromString(content)
+    del expected.raw_input_contents[:]
+    assert message.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
 
 
 @given(st.data())
@@ -63,15 +63,15 @@ def test_a_damaged_message_is_read_as_protobuf_reads_it_or_refused(data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
-        theirs = service_pb2.ModelInferRequest.FromString(content)
+        expected = service_pb2.ModelInferRequest.FromString(content)
     except DecodeError:
         with pytest.raises(ValueError, match="ModelInferRequest"):
             parse_infer_request(content)
         return
     message, raw = parse_infer_request(content)
-    assert [bytes(view) for view in raw] == list(theirs.raw_input_contents)
-    del theirs.raw_input_contents[:]
-    assert message.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
+    assert [bytes(view) for view in raw] == list(expected.raw_input_contents)
+    del expected.raw_input_contents[:]
+    assert message.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
 
 
 def test_a_message_of_countless_fields_is_refused_before_it_takes_memory():

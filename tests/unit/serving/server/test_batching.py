@@ -187,7 +187,7 @@ def test_what_the_queue_does_not_hold_is_refused_with_a_time_to_retry():
     assert refusal.retry_after == 1
 
 
-def test_a_request_that_waits_too_long_is_told_so_and_never_run():
+def test_a_request_that_waits_too_long_is_refused_and_never_run():
     encoder = Doubler()
 
     async def act(batcher, ask):

@@ -33,13 +33,13 @@ def test_no_more_is_held_than_the_total_and_who_came_first_is_first():
     assert run(scenario()) == (0, list(range(20)))
 
 
-def test_without_room_in_time_it_is_told_to_come_again():
+def test_without_a_free_budget_in_time_a_request_is_refused_with_when_to_retry():
     async def scenario():
         budget = ByteBudget(40, 40)
         await budget.reserve(1)
-        with pytest.raises(Refusal) as told:
+        with pytest.raises(Refusal) as caught:
             await budget.reserve(0.01)
-        assert (told.value.status, told.value.retry_after) == (Status.TOO_MANY_REQUESTS, 1)
+        assert (caught.value.status, caught.value.retry_after) == (Status.TOO_MANY_REQUESTS, 1)
         budget.give_back(40)
         await budget.reserve(1)
         return budget.held

@@ -28,7 +28,7 @@ def other_tracks(tmp_path_factory):
 
 
 class Watched:
-    """A repository over a symbolic link, with what it was told."""
+    """A repository over a symbolic link, and the messages that it sent."""
 
     def __init__(self, link, target) -> None:
         self.link = link
@@ -151,6 +151,6 @@ def test_before_a_model_is_loaded_there_is_none():
     assert refused.value.status == Status.UNAVAILABLE
 
 
-def test_a_path_of_nothing_is_told(tmp_path):
+def test_a_path_of_nothing_is_reported(tmp_path):
     with pytest.raises(EpilstmError, match="no such file or folder"):
         Repository(tmp_path / "none").load()

@@ -50,15 +50,15 @@ def body(response) -> bytes:
 
 
 def test_a_region_has_every_bin_that_it_touches(store, values):
-    told = json.loads(body(store.answer("chr1:249-301", {}, "")))
-    assert (told["start"], told["end"], told["bin_size"]) == (225, 325, 25)
-    np.testing.assert_array_equal(np.array(told["embedding"], np.float32), values[9:13])
+    content = json.loads(body(store.answer("chr1:249-301", {}, "")))
+    assert (content["start"], content["end"], content["bin_size"]) == (225, 325, 25)
+    np.testing.assert_array_equal(np.array(content["embedding"], np.float32), values[9:13])
 
 
 def test_bins_without_an_embedding_are_null(store):
-    told = json.loads(body(store.answer("chr1:50-150", {"dimension": "1"}, "")))
-    assert told["embedding"][:2] == [[None], [None]]
-    assert told["embedding"][2][0] is not None
+    content = json.loads(body(store.answer("chr1:50-150", {"dimension": "1"}, "")))
+    assert content["embedding"][:2] == [[None], [None]]
+    assert content["embedding"][2][0] is not None
 
 
 def test_the_last_bin_ends_with_the_chromosome(store):

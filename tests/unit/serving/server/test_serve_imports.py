@@ -10,7 +10,7 @@ NOT_IN_THE_IMAGE = {"fsspec", "numba", "numcodecs", "onnx", "pandas", "pyarrow",
 
 def test_the_server_loads_nothing_that_its_extra_does_not_bring():
     program = "import sys, epilstm.serving.server.server; print(*{name.partition('.')[0] for name in sys.modules})"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    loaded = set(told.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(completed.stdout.split())
     assert {"onnxruntime", "grpc", "httptools"} <= loaded
     assert not loaded & NOT_IN_THE_IMAGE

@@ -1,4 +1,4 @@
-"""What docs/serving.md tells a newcomer to type does what it says."""
+"""The commands in docs/serving.md do what it says."""
 
 from __future__ import annotations
 

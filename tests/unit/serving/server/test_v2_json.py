@@ -87,7 +87,7 @@ def test_null_and_nan_stand_for_no_data():
         np.testing.assert_array_equal(parse(text).inputs["signal"][0], [[1, np.nan, 3], [4, 5, 6]])
 
 
-def test_numbers_beyond_float32_are_infinite_and_told_as_such():
+def test_numbers_beyond_float32_are_infinite_and_reported_as_such():
     parsed = parse(signal(data=[1, 2, 3, 4, 5e300, 6]))
     problem = refuse_infinite(ENCODER, parsed.inputs)
     assert problem is not None
@@ -234,9 +234,9 @@ def answer(content: dict, outputs: dict) -> tuple[dict, bytes]:
 
 def test_a_response_has_json_unless_binary_is_asked_for():
     values = np.array([[[1.5, np.nan], [3.25, -4]]], np.float32)
-    told, binary = answer({**signal(), "id": "seven"}, {"embedding": values})
+    found, binary = answer({**signal(), "id": "seven"}, {"embedding": values})
     expected = {"name": "embedding", "datatype": "FP32", "shape": [1, 2, 2], "data": [1.5, None, 3.25, -4]}
-    assert told == {"model_name": "encoder", "model_version": "1", "id": "seven", "outputs": [expected]}
+    assert found == {"model_name": "encoder", "model_version": "1", "id": "seven", "outputs": [expected]}
     assert binary == b""
 
 
@@ -249,6 +249,6 @@ def test_a_response_has_json_unless_binary_is_asked_for():
 )
 def test_a_binary_response_has_the_bytes_behind_the_json(wish):
     values = np.array([[[1.5, np.nan], [3.25, -4]]], np.float32)
-    told, binary = answer({**signal(), **wish}, {"embedding": values})
-    assert told["outputs"][0]["parameters"] == {"binary_data_size": 16}
+    found, binary = answer({**signal(), **wish}, {"embedding": values})
+    assert found["outputs"][0]["parameters"] == {"binary_data_size": 16}
     assert binary == values.tobytes()

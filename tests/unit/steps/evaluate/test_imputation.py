@@ -202,14 +202,14 @@ def test_imputation_is_the_same_every_time_and_names_the_methods_that_ran(tiny: 
     matrix = Matrix(tiny.folder / "matrix")
     moments = training_moments(matrix, matrix.blocks(matrix.manifest.split.train), lambda bins: None)
 
-    def judged() -> str:
+    def scored() -> str:
         model = NetworkImputer(lambda shown: shown, 50, SCALER)
         params = parameters(folds=2, bins=1_000, factorisation=QUICK)
         result = score_imputation(matrix, model, moments, 3, GeneRegions([], 25), params, lambda bins: None)
         assert list(result.methods) == ["model", "assay_mean", "avocado", "avocado_seen", "pca", "linear"]
         return result.model_dump_json()
 
-    assert judged() == judged()
+    assert scored() == scored()
 
 
 def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation) -> None:

@@ -71,9 +71,9 @@ def test_manifest_names_model_matrix_scaler_and_every_file(model, tmp_path):
 def test_encoder_files_say_what_they_are(model, tmp_path):
     export(model, tmp_path / "encoder")
     for name in (ENCODER, STATEFUL_ENCODER):
-        told = onnxruntime.InferenceSession(str(tmp_path / "encoder" / name)).get_modelmeta().custom_metadata_map
-        assert json.loads(told.pop("tracks")) == SCALER.tracks
-        assert told == {
+        metadata = onnxruntime.InferenceSession(str(tmp_path / "encoder" / name)).get_modelmeta().custom_metadata_map
+        assert json.loads(metadata.pop("tracks")) == SCALER.tracks
+        assert metadata == {
             "bin_size": "25", "assembly": "toy", "architecture": "bottleneck", "embedding_size": "3",
             "model_fingerprint": fingerprint(model), "matrix_fingerprint": "0" * 64, "epilstm_version": __version__,
         }  # fmt: skip

@@ -93,7 +93,7 @@ def truncate(track: Path) -> None:
         lambda track: (track / "seal.json").unlink(),
     ],
 )
-def test_a_damaged_track_in_the_cache_is_told_and_read_again(
+def test_a_damaged_track_in_the_cache_is_reported_and_read_again(
     toy: Epigenome, tmp_path: Path, spoil, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy.ingest(tmp_path / "expected", cache=tmp_path / "cache")

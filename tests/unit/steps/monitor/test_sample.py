@@ -13,9 +13,9 @@ from epilstm.steps.monitor.sample import (
 
 
 def test_bins_in_both_are_those_in_each():
-    ours, theirs = [(0, 100), (200, 300)], [(50, 250), (280, 400)]
-    both = {place for first, last in overlap(ours, theirs) for place in range(first, last)}
-    ranged = [{place for first, last in each for place in range(first, last)} for each in (ours, theirs)]
+    one, other = [(0, 100), (200, 300)], [(50, 250), (280, 400)]
+    both = {place for first, last in overlap(one, other) for place in range(first, last)}
+    ranged = [{place for first, last in each for place in range(first, last)} for each in (one, other)]
     assert both == ranged[0] & ranged[1]
 
 

@@ -15,13 +15,13 @@ def rng():
 
 
 def test_streamed_correlations_are_numpys(rng):
-    ours, theirs = rng.normal(3, 2, (900, 2)).astype(np.float32), rng.normal(-1, 1, (900, 3)).astype(np.float32)
-    theirs[:, 0] += ours[:, 1]
+    new, reference = rng.normal(3, 2, (900, 2)).astype(np.float32), rng.normal(-1, 1, (900, 3)).astype(np.float32)
+    reference[:, 0] += new[:, 1]
     sums, first = CrossProducts(2, 3), CrossProducts(2, 3)
-    first.add(ours[:400], theirs[:400])
+    first.add(new[:400], reference[:400])
     sums.include(first)
-    sums.add(ours[400:], theirs[400:])
-    expected = np.corrcoef(ours.T, theirs.T)[:2, 2:]
+    sums.add(new[400:], reference[400:])
+    expected = np.corrcoef(new.T, reference.T)[:2, 2:]
     np.testing.assert_allclose(sums.correlation(), expected, atol=1e-5)
 
 

@@ -100,8 +100,8 @@ def test_what_evaluate_left_out_with_a_reason_is_not_judged_and_the_decision_say
     assert failed(evidence) == []
     decision = decide(evidence, PromoteParams())
     assert decision.decision == "promote"
-    unjudged = {check.name: check.note for check in decision.checks if not check.judged}
-    assert unjudged == {
+    unscored = {check.name: check.note for check in decision.checks if not check.judged}
+    assert unscored == {
         "held-out reconstruction over pca": "that is the raw tracks, turned",
         "timing against pca": "that is raw",
     }
@@ -125,7 +125,7 @@ def test_a_task_that_falls_by_more_than_the_interval_allows_holds():
     assert failed(evidence) == [("b", "timing against the champion")]
 
 
-def test_a_large_fall_holds_even_where_the_interval_cannot_tell():
+def test_a_large_fall_holds_even_where_the_interval_includes_zero():
     evidence = replace(GOOD, comparisons=[comparison("timing", -0.2, clusters=3), comparison("mean", 0.1)])
     assert failed(evidence) == [("b", "timing against the champion")]
     assert failed(evidence, max_task_fall=0.3) == []

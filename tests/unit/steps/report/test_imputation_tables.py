@@ -63,7 +63,7 @@ def test_an_evaluation_of_before_there_were_measures_has_no_tables() -> None:
     assert imputation_parts(results(reconstruction=reconstruction(TRACKS))) == []
 
 
-def test_the_reconstruction_is_told_over_all_tracks_and_by_assay() -> None:
+def test_the_reconstruction_is_reported_over_all_tracks_and_by_assay() -> None:
     fits = reconstruction(TRACKS).model_copy(update={"measures": {"pca": table(0.5), "model": table(0.25)}})
     (part,) = imputation_parts(results(reconstruction=fits))
     assert part.columns[1:4] == ["MSEglobal", "MSE1obs", "MSE1imp"]
@@ -80,7 +80,7 @@ def test_the_reconstruction_is_told_over_all_tracks_and_by_assay() -> None:
     assert part.rows[2].cells[0].startswith("H3K4me3: ")
 
 
-def test_imputation_is_told_with_what_was_judged_and_what_it_is_compared_with() -> None:
+def test_imputation_is_reported_with_what_was_scored_and_what_it_is_compared_with() -> None:
     methods, against = imputation_parts(results(reconstruction=reconstruction(TRACKS), imputation=imputation()))
     assert "2 tracks in 2 groups" in methods.text
     assert "1,500 of 12,000 bins" in methods.text

@@ -15,15 +15,15 @@ from support.report.fixtures import write_report
 
 def refused(inputs, tmp_path, error=DataError, **params):
     path = tmp_path / "report.html"
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as caught:
         write_report(inputs, path, **params)
     assert not path.exists()
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("window", "told"),
+    ("window", "problem"),
     [
         ("chr3", "expected chrom:start-end"),
         ("chr3:1e3-2e3", "expected chrom:start-end"),
@@ -35,10 +35,10 @@ def refused(inputs, tmp_path, error=DataError, **params):
         ("chr3:100000-200000", "is outside the matrix's regions; the nearest is chr3:5000-45000"),
     ],
 )
-def test_a_window_that_cannot_be_drawn_is_refused(finished_run, tmp_path, window, told):
+def test_a_window_that_cannot_be_drawn_is_refused(finished_run, tmp_path, window, problem):
     message = refused(finished_run, tmp_path, ParamsError, window=window)
     assert message.startswith("report.window: ")
-    assert told in message
+    assert problem in message
 
 
 def test_an_unknown_track_is_refused_with_those_like_it(finished_run, tmp_path):
@@ -123,7 +123,7 @@ def test_the_training_curve_of_another_run_is_refused(own_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "no column 'epoch'"),
         ("epoch,steps\n1,2\n", "no column 'learning_rate'"),
@@ -134,10 +134,10 @@ def test_the_training_curve_of_another_run_is_refused(own_run, tmp_path):
         ("\xff\x00", "cannot be read as the training curve that train wrote"),
     ],
 )
-def test_a_file_that_is_no_training_curve_is_refused(tmp_path, text, told):
+def test_a_file_that_is_no_training_curve_is_refused(tmp_path, text, message):
     path = tmp_path / "history.csv"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_curve(path)
 
 

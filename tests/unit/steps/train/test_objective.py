@@ -99,7 +99,7 @@ def test_a_wide_readout_weighs_rows_as_the_plain_formula_does():
     loss = loss_of(objective, x, mask)
     torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=0)
     parameters = list(network.parameters())
-    for ours, theirs in zip(
+    for gradient, expected_gradient in zip(
         torch.autograd.grad(loss.total, parameters), torch.autograd.grad(expected, parameters), strict=True
     ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=1e-2)

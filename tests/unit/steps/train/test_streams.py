@@ -31,7 +31,7 @@ def test_the_first_window_of_each_region_is_fresh_and_no_other():
 
 
 @given(st.integers(1, 500), st.integers(1, 40), st.integers(0, 5), st.integers(0, 3))
-def test_a_plan_deals_each_window_at_most_once_and_streams_go_on_where_they_were(windows, streams, seed, epoch):
+def test_a_plan_deals_each_window_at_most_once_and_streams_continue_where_they_were(windows, streams, seed, epoch):
     if windows < streams:
         with pytest.raises(TrainingError, match=r"train\.streams"):
             plan_epoch(windows, streams, seed, epoch)
