@@ -380,7 +380,6 @@ Compared = Annotated[RepresentationName, PlainValidator(parse_name), PlainSerial
 class FactorisationParams(Section):
     """The Avocado-style factorisation that imputation is compared with."""
 
-    enabled: bool = Field(True, description="compare with it; most of the time of imputation goes here")
     training_bins: Annotated[int, Field(ge=1_000)] = Field(
         16_000, description="bins of the training chromosomes that cell types, assays and network are learnt on"
     )
@@ -389,6 +388,19 @@ class FactorisationParams(Section):
     shrinkage: Annotated[float, Field(ge=0)] = Field(
         0.3, description="weight of the squared genome factors (mean over bins) beside the mean squared error"
     )
+
+
+class TreesParams(Section):
+    """The boosted trees that imputation is compared with."""
+
+    count: PositiveInt = Field(200, description="trees of each track")
+    depth: Annotated[int, Field(ge=1, le=16)] = Field(6, description="depth of a tree")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="learning rate")
+    features: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="share of the features that a tree sees")
+
+
+#: What imputation is compared with.
+ImputationBaseline = Literal["assay_mean", "pca", "linear", "ridge", "trees", "factorisation"]
 
 
 class ImputationParams(Section):
@@ -403,7 +415,33 @@ class ImputationParams(Section):
     bins: Annotated[int, Field(ge=1_000)] = Field(
         60_000, description="bins of these chromosomes to impute, about, in intervals spread over them"
     )
+    baselines: list[ImputationBaseline] = Field(
+        default=list(get_args(ImputationBaseline)),
+        description="what the network is compared with: assay_mean (mean of the assay in other cell types), pca, "
+        "linear (from the other tracks at the bin), ridge and trees (per track, neighbouring bins, too), factorisation "
+        "(Avocado-style)",
+    )
+    training_bins: Annotated[int, Field(ge=100)] = Field(
+        60_000, description="bins drawn from the training chromosomes that ridge and trees learn from"
+    )
+    window: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        default=[1, 5, 20],
+        min_length=1,
+        description="ridge and trees see the tracks' means over so many bins before and after each bin",
+    )
+    ridge_penalty: Annotated[float, Field(gt=0)] = Field(
+        100.0, description="weight of the squared coefficients of ridge beside the summed squared error"
+    )
+    trees: TreesParams = TreesParams()
     factorisation: FactorisationParams = FactorisationParams()
+
+    @model_validator(mode="after")
+    def _baselines_once(self) -> ImputationParams:
+        for key, given in (("baselines", list(map(str, self.baselines))), ("window", list(map(str, self.window)))):
+            twice = sorted({each for each in given if given.count(each) > 1})
+            if twice:
+                raise ValueError(f"{key}: {twice[0]} is listed twice")
+        return self
 
 
 class EvaluateParams(Section):

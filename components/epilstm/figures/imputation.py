@@ -22,6 +22,8 @@ METHODS = {
     "avocado_seen": "Avocado-style, had seen",
     "pca": "probabilistic PCA",
     "linear": "linear, other tracks",
+    "ridge": "ridge, neighbouring bins",
+    "trees": "trees, neighbouring bins",
 }
 
 MODEL, BASELINE = LOOKS["embedding"].color, "#7d8792"

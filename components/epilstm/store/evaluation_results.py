@@ -54,7 +54,6 @@ NOT_JUDGED: Verdict = "not judged"
 
 #: Why no verdict is given.
 FEW_REGIONS = f"fewer than {MIN_CLUSTERS} independent regions"
-FEW_TRACKS = f"fewer than {MIN_CLUSTERS} tracks"
 NO_SPREAD = "the same in every resample"
 
 
@@ -318,6 +317,8 @@ IMPUTATION_METHODS = {
     "avocado_seen": "Avocado-style factorisation that saw the tracks on the training chromosomes",
     "pca": "probabilistic PCA of the bin code's size",
     "linear": "best linear prediction from the other tracks",
+    "ridge": "ridge regression on the other tracks and their neighbouring bins",
+    "trees": "boosted trees per track on the other tracks and their neighbouring bins",
 }
 
 #: Measures in which they are compared; in all of them less is better.
@@ -356,11 +357,19 @@ class MeasureTable(_Model):
     tracks: dict[str, SignalMeasures]
 
 
-class MeasureDifference(_Model):
-    """The model's measure minus a baseline's, paired over tracks; below zero the model is better.
+class TrackDifference(_Model):
+    """The model's error minus a baseline's in one track, with an interval over blocks of genome."""
 
-    `won` of `tracks` tracks have the smaller error with the model; `ci` is a bootstrap over tracks; `reason` as in
-    `Difference`.
+    delta: float
+    ci: Interval
+
+
+class MeasureDifference(_Model):
+    """The model's measure minus a baseline's, mean over tracks; below zero the model is better.
+
+    `won` of `tracks` tracks have the smaller error with the model. `ci` is a paired bootstrap over blocks of genome
+    (over tracks in an evaluation without `tracks_ci`), from which the verdict follows; `tracks_ci` is one over tracks:
+    what other tracks of this kind may give. `reason` as in `Difference`.
     """
 
     baseline: str
@@ -369,6 +378,8 @@ class MeasureDifference(_Model):
     won: int
     delta: float
     ci: Interval
+    tracks_ci: Interval | None = None
+    by_track: dict[str, TrackDifference] = {}
     verdict: Verdict
     reason: str = ""
 
@@ -379,15 +390,18 @@ class Imputation(_Model):
     `folds` are the groups of tracks that were hidden together; every method saw all other tracks there. `methods` maps
     ``model`` and each baseline (`IMPUTATION_METHODS` describes them) to its measures. `not_judged`
     tracks are of assays in one cell type only. `bins` of the `chromosomes` were scored, in `stretches` evenly
-    spaced; `of_bins` there are in all.
+    spaced, which lie in so many `blocks` of genome; `of_bins` there are in all. `left_out` are baselines that would
+    repeat another one, with the reason.
     """
 
     chromosomes: list[str]
     bins: int
     of_bins: int
     stretches: int
+    blocks: int = 0
     folds: list[list[str]]
     not_judged: list[str]
+    left_out: dict[str, str] = {}
     methods: dict[str, MeasureTable]
     differences: list[MeasureDifference]
     sentence: str

@@ -150,7 +150,14 @@ class Imputation:
         networks = inputs.networks
         with progress("Imputation", sum(block.bins for block in scored_ranges(inputs.matrix, params))) as bar:
             found = score_imputation(
-                inputs.matrix, networks.imputer(), moments, networks.bin_code, inputs.genes, params, bar.advance
+                inputs.matrix,
+                networks.imputer(),
+                moments,
+                networks.bin_code,
+                inputs.genes,
+                params,
+                bar.advance,
+                inputs.threads,
             )
         return {"imputation": found}
 

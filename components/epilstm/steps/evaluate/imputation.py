@@ -2,13 +2,13 @@
 
 Tracks are hidden in folds that take at most one track per cell type and assay, as far as there are enough folds. Every
 method sees the same other tracks on the test chromosomes. What methods know of the hidden tracks elsewhere differs
-(`IMPUTATION_METHODS`): the network, PCA and the linear model have seen them on the training chromosomes, as has the
-second factorisation; the mean of the assay and the first factorisation never do, as is usual in the field.
+(`IMPUTATION_METHODS`): the network, PCA, the linear models and the trees have seen them on the training chromosomes, as
+has the second factorisation; the mean of the assay and the first factorisation never do, as is usual in the field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,20 +17,24 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
+from epilstm.genome.coverage import intervals_of
 from epilstm.genome.name_matching import listed
 from epilstm.params import EvaluateParams
-from epilstm.scoring.bootstrap import verdict_of
+from epilstm.scoring.bootstrap import cluster_draws, interval, verdict_of
 from epilstm.scoring.gene_regions import GeneRegions
+from epilstm.steps.evaluate.block_errors import BlockErrors, Sums
+from epilstm.steps.evaluate.excerpts import RowsInContext
 from epilstm.steps.evaluate.measures import SignalErrors, unstandardised
+from epilstm.steps.evaluate.neighbour_imputers import DRAWN_FROM, RidgeImputer, TreesImputer, training_features
 from epilstm.store.evaluation_results import (
-    FEW_TRACKS,
+    FEW_REGIONS,
     IMPUTATION_MEASURES,
     IMPUTATION_METHODS,
     NOT_JUDGED,
     Imputation,
     Interval,
     MeasureDifference,
-    MeasureTable,
+    TrackDifference,
     Verdict,
 )
 from epilstm.store.manifests import Scaler
@@ -40,24 +44,11 @@ from epilstm.store.moments import Moments
 if TYPE_CHECKING:
     from epilstm.steps.evaluate.factorisation import Factorisation
 
+#: Why PCA is left out where it would have no fewer components than there are tracks.
+ALL_COMPONENTS = "as many components as there are tracks: that is the best linear prediction"
+
 #: Bins of a bin range, which is scored as a whole: 100 kb at 25 bp.
 RANGE_BINS = 4_000
-
-
-@dataclass(frozen=True)
-class RowsInContext:
-    """Consecutive bins to impute, with context.
-
-    Parameters
-    ----------
-    rows : (bins + context, tracks) float32 array
-        Standardised.
-    keep : slice
-        The bin range within `rows`.
-    """
-
-    rows: NDArray[np.float32]
-    keep: slice
 
 
 class Imputer(Protocol):
@@ -284,6 +275,7 @@ def score_imputation(
     regions: GeneRegions,
     params: EvaluateParams,
     advance: Callable[[int], None],
+    threads: int = 1,
 ) -> Imputation:
     """Impute hidden tracks on the test chromosomes with every method, and compare.
 
@@ -299,6 +291,8 @@ def score_imputation(
     params : EvaluateParams
     advance : callable
         Called with the bins of each bin range done.
+    threads : int
+        For the trees.
 
     Raises
     ------
@@ -314,43 +308,68 @@ def score_imputation(
             "from and to compare with; set imputation.enabled to false"
         )
     folds = track_folds(names, tracks, params.imputation.folds)
-    imputers = _imputers(matrix, names, model, moments, size, params)
+    imputers, left_out = _imputers(matrix, names, model, moments, size, params, threads)
     columns = {track: column for column, track in enumerate(tracks)}
-    errors = {name: SignalErrors(len(tracks)) for name in imputers}
     chromosomes = scored_chromosomes(matrix, params)
     bin_ranges = scored_ranges(matrix, params)
-    for block in bin_ranges:
-        wide = matrix.widened(block, model.context_bins)
-        excerpt = RowsInContext(matrix.rows(wide), slice(block.first - wide.first, block.last - wide.first))
-        mask = matrix.mask(block)
-        observed = unstandardised(excerpt.rows[excerpt.keep], model.scaler)[mask][:, tracks]
-        kinds = {kind: each[mask] for kind, each in regions.masks(block).items()}
-        for name, imputer in imputers.items():
-            predicted = np.empty_like(observed)
-            for fold in folds:
-                predicted[:, [columns[track] for track in fold]] = imputer(excerpt, np.array(fold))[mask]
-            errors[name].add(observed, predicted, kinds)
-        advance(block.bins)
-    scored = every.select(tracks)
-    bins = errors["model"].bins
+    known = [int(matrix.mask(each).sum()) for each in bin_ranges]
+    bins = sum(known)
     if not bins:
         raise DataError(
             f"no bin of the {params.imputation.split} chromosomes ({listed(chromosomes)}) has data; check "
             f"preprocess.split.{params.imputation.split}"
         )
-    methods = {name: each.table(scored) for name, each in errors.items()}
-    differences = compare(methods, params)
+    block_of = blocks_of(matrix, [each for each, count in zip(bin_ranges, known, strict=True) if count], params)
+    errors = {name: SignalErrors(len(tracks)) for name in imputers}
+    by_block = {name: BlockErrors(len(tracks), len(set(block_of.values())), bins) for name in imputers}
+    context = max(model.context_bins, *params.imputation.window)
+    for each in bin_ranges:
+        if each in block_of:
+            wide = matrix.widened(each, context)
+            excerpt = RowsInContext(matrix.rows(wide), slice(each.first - wide.first, each.last - wide.first))
+            mask = matrix.mask(each)
+            observed = unstandardised(excerpt.rows[excerpt.keep], model.scaler)[mask][:, tracks]
+            kinds = {kind: there[mask] for kind, there in regions.masks(each).items()}
+            for name, imputer in imputers.items():
+                predicted = np.empty_like(observed)
+                for fold in folds:
+                    predicted[:, [columns[track] for track in fold]] = imputer(excerpt, np.array(fold))[mask]
+                errors[name].add(observed, predicted, kinds)
+                by_block[name].add(block_of[each], observed, predicted, kinds)
+        advance(each.bins)
+    scored = every.select(tracks)
+    sums = {name: each.sums() for name, each in by_block.items()}
+    differences = compare(sums, scored.names, params)
     return Imputation(
         chromosomes=chromosomes,
         bins=bins,
         of_bins=sum(int(matrix.mask(block).sum()) for block in matrix.blocks(chromosomes)),
         stretches=len(bin_ranges),
+        blocks=len(set(block_of.values())),
         folds=[[matrix.manifest.tracks[track] for track in fold] for fold in folds],
         not_judged=[matrix.manifest.tracks[track] for track in unable],
-        methods=methods,
+        left_out=left_out,
+        methods={name: each.table(scored) for name, each in errors.items()},
         differences=differences,
         sentence=sentence(differences),
     )
+
+
+def blocks_of(matrix: Matrix, ranges: Sequence[BinRange], params: EvaluateParams) -> dict[BinRange, int]:
+    """The block of genome (`blocks_bp`) that each bin range belongs to, which the bootstrap resamples whole."""
+    regions = {region: number for number, region in enumerate(matrix.regions)}
+    of_range = [
+        next(
+            number
+            for region, number in regions.items()
+            if region.chrom == each.chrom and region.first <= each.first and each.last <= region.last
+        )
+        for each in ranges
+    ]
+    _, region = np.unique(of_range, return_inverse=True)
+    first, last = (np.array([getattr(each, edge) for each in ranges]) for edge in ("first", "last"))
+    size = max(1, params.blocks_bp // matrix.manifest.bin_size)
+    return dict(zip(ranges, intervals_of(region.astype(np.int64), first, last, size).tolist(), strict=True))
 
 
 def scored_chromosomes(matrix: Matrix, params: EvaluateParams) -> list[str]:
@@ -371,42 +390,66 @@ def _imputers(
     moments: Moments,
     size: int,
     params: EvaluateParams,
-) -> dict[str, Imputer]:
-    scaler = model.scaler
-    imputers: dict[str, Imputer] = {
-        "model": model,
-        "assay_mean": AssayMean(names, scaler),
-        "pca": GaussianImputer.fitted(moments, scaler, size),
-        "linear": GaussianImputer.fitted(moments, scaler),
-    }
-    if params.imputation.factorisation.enabled:
+    threads: int,
+) -> tuple[dict[str, Imputer], dict[str, str]]:
+    """The network and the baselines asked for, in the order of `IMPUTATION_METHODS`, and why others are left out."""
+    scaler, wanted = model.scaler, params.imputation
+    train = matrix.manifest.split.train
+    imputers: dict[str, Imputer] = {"model": model}
+    left_out = {}
+    if "assay_mean" in wanted.baselines:
+        imputers["assay_mean"] = AssayMean(names, scaler)
+    if "pca" in wanted.baselines and size < matrix.tracks:
+        imputers["pca"] = GaussianImputer.fitted(moments, scaler, size)
+    elif "pca" in wanted.baselines:
+        left_out["pca"] = ALL_COMPONENTS
+    if "linear" in wanted.baselines:
+        imputers["linear"] = GaussianImputer.fitted(moments, scaler)
+    if {"ridge", "trees"} & set(wanted.baselines):
+        ranges = sampled_ranges(matrix, train, DRAWN_FROM * wanted.training_bins)
+        features = training_features(matrix, ranges, wanted.training_bins, wanted.window, params.seed)
+        if "ridge" in wanted.baselines:
+            products = Moments(features.shape[1])
+            products.add(features)
+            imputers["ridge"] = RidgeImputer(products, wanted.window, wanted.ridge_penalty, scaler)
+        if "trees" in wanted.baselines:
+            imputers["trees"] = TreesImputer(names, features, wanted.window, wanted.trees, scaler, params.seed, threads)
+    if "factorisation" in wanted.baselines:
         training = [
             unstandardised(matrix.rows(block), scaler)
-            for block in sampled_ranges(
-                matrix, matrix.manifest.split.train, params.imputation.factorisation.training_bins
-            )
+            for block in sampled_ranges(matrix, train, wanted.factorisation.training_bins)
         ]
         for name, seen in (("avocado", False), ("avocado_seen", True)):
             imputers[name] = AvocadoImputer(names, training, params, matrix.manifest.bin_size, scaler, seen)
-    return {name: imputers[name] for name in IMPUTATION_METHODS if name in imputers}
+    return {name: imputers[name] for name in IMPUTATION_METHODS if name in imputers}, left_out
 
 
-def compare(methods: dict[str, MeasureTable], params: EvaluateParams) -> list[MeasureDifference]:
-    """The model against each baseline in each measure, paired over tracks, with a bootstrap over tracks."""
-    model = methods["model"].tracks
-    random = np.random.default_rng(params.seed)
-    draws = random.integers(0, len(model), size=(params.bootstrap, len(model)))
-    tail = (1 - params.confidence) / 2
+def compare(sums: Mapping[str, Sums], tracks: Sequence[str], params: EvaluateParams) -> list[MeasureDifference]:
+    """The model against each baseline in each measure, paired, with a bootstrap over blocks of genome.
+
+    Parameters
+    ----------
+    sums : mapping of str to mapping
+        Method, the model among them -> measure -> (blocks, tracks) summed squared errors and bins.
+    tracks : sequence of str
+        Names.
+    params : EvaluateParams
+    """
+    blocks = len(next(iter(sums["model"].values()))[0])
+    draws = cluster_draws(blocks, params.bootstrap, params.seed)
+    over_tracks = np.random.default_rng(params.seed).integers(0, len(tracks), size=(params.bootstrap, len(tracks)))
+    once = np.ones((1, blocks), dtype=np.float32)
     found = []
-    for baseline, table in methods.items():
+    for baseline, measures in sums.items():
         for measure in IMPUTATION_MEASURES:
-            pairs = [(getattr(model[name], measure), getattr(table.tracks[name], measure)) for name in model]
-            if baseline == "model" or any(value is None for pair in pairs for value in pair):
+            if baseline == "model" or measure not in measures:
                 continue
-            deltas = np.array([own - other for own, other in pairs])
-            low, high = np.quantile(deltas[draws].mean(axis=1), [tail, 1 - tail])
+            own, other = sums["model"][measure], measures[measure]
+            deltas = (_means(own, once) - _means(other, once))[0]
+            resampled = _means(own, draws) - _means(other, draws)
+            ci = interval(np.nanmean(resampled, axis=1), params.confidence)
             # Of errors, less is better.
-            verdict, reason = verdict_of(Interval(low=-float(high), high=-float(low)), len(deltas), FEW_TRACKS)
+            verdict, reason = verdict_of(Interval(low=-ci.high, high=-ci.low), blocks, FEW_REGIONS)
             found.append(
                 MeasureDifference(
                     baseline=baseline,
@@ -414,12 +457,24 @@ def compare(methods: dict[str, MeasureTable], params: EvaluateParams) -> list[Me
                     tracks=len(deltas),
                     won=int((deltas < 0).sum()),
                     delta=float(deltas.mean()),
-                    ci=Interval(low=float(low), high=float(high)),
+                    ci=ci,
+                    tracks_ci=interval(deltas[over_tracks].mean(axis=1), params.confidence),
+                    by_track={
+                        name: TrackDifference(delta=float(delta), ci=interval(values, params.confidence))
+                        for name, delta, values in zip(tracks, deltas, resampled.T, strict=True)
+                    },
                     verdict=verdict,
                     reason=reason,
                 )
             )
     return found
+
+
+def _means(sums: tuple[NDArray[np.float64], NDArray[np.float64]], draws: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(b, tracks) mean squared errors of resamples of blocks; NaN where none of the bins was drawn."""
+    squared, bins = (draws @ each for each in sums)
+    means: NDArray[np.float64] = np.divide(squared, bins, out=np.full(squared.shape, np.nan), where=bins > 0)
+    return means
 
 
 def sentence(differences: Sequence[MeasureDifference]) -> str:
@@ -437,4 +492,6 @@ def sentence(differences: Sequence[MeasureDifference]) -> str:
         ]
         if phrases:
             parts.append(f"{IMPUTATION_METHODS[baseline]}: the network {' and '.join(phrases)}")
+    if not parts:
+        return "Imputation of hidden tracks: compared with nothing (evaluate.imputation.baselines is empty)."
     return "Imputation of hidden tracks, mean squared error. Against the " + "; against the ".join(parts) + "."

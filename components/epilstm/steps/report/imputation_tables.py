@@ -27,6 +27,8 @@ HEADINGS = {
     "r2": "R\N{SUPERSCRIPT TWO}",
     "correlation": "Correlation",
 }
+#: Measures that are shown for each track.
+BY_TRACK = ("mse_global", "mse_1obs")
 SPACE = (
     "Mean squared errors of the transformed signal (arcsinh, unless the samplesheet says otherwise; not standardised), "
     "mean over tracks: over all bins with data, the 1% of bins with the highest observed signal, the 1% with the "
@@ -80,36 +82,72 @@ def _imputation(results: EvaluationResults) -> list[Part]:
         if found.not_judged
         else ""
     )
+    if found.left_out:
+        reasons = "; ".join(f"{_label(name)} ({reason})" for name, reason in found.left_out.items())
+        left_out += f" Left out: {reasons}."
     against = [
         Row(
             [
-                f"{IMPUTATION_METHODS[each.baseline].capitalize()}, {IMPUTATION_MEASURES[each.measure]}",
+                f"{_label(each.baseline)}, {IMPUTATION_MEASURES[each.measure]}",
                 f"{each.won} of {each.tracks}",
                 f"{number(each.delta)} ({span(each.ci)})",
+                span(each.tracks_ci) if each.tracks_ci else "\N{EN DASH}",
                 verdict_text(each.verdict, each.reason, "the network", "it"),
             ],
             False,
         )
         for each in found.differences
     ]
+    by_track = [
+        Row(
+            [
+                f"{track}: {_label(each.baseline)}, {IMPUTATION_MEASURES[each.measure]}",
+                f"{number(own.delta)} ({span(own.ci)})",
+            ],
+            False,
+        )
+        for each in found.differences
+        if each.measure in BY_TRACK
+        for track, own in each.by_track.items()
+    ]
+    resampled = f"{found.blocks} blocks of genome of {results.blocks_bp / 1e6:g} Mb" if found.blocks else "tracks"
     intervals = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} intervals"
     return [
         Part(
             "Imputation of hidden tracks",
             f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {listed(found.chromosomes)}, which "
             f"training never saw, and imputed from all others there, on {intervals} spread over them. The network, "
-            "PCA, the linear prediction and the second factorisation have seen these tracks on training data; "
+            "PCA, the linear models, the trees and the second factorisation have seen these tracks on training data; "
             f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
             [found.sentence],
             ["Tracks and method", *HEADINGS.values()],
-            _rows(found.methods, {name: label.capitalize() for name, label in IMPUTATION_METHODS.items()}),
+            _rows(found.methods, {name: _label(name) for name in [*IMPUTATION_METHODS, *found.methods]}),
         ),
         Part(
             "The network compared with the other methods of imputation",
-            "Network minus the other in mean squared error (below zero the network is better), paired over tracks, "
-            f"with a {results.confidence:.0%} bootstrap interval over tracks.",
+            "Network minus the other in mean squared error (below zero the network is better), mean over tracks, with "
+            f"a paired {results.confidence:.0%} bootstrap interval over {resampled}; the verdict follows from it. The "
+            "interval over tracks says what other tracks of this kind may give.",
             [],
-            ["Compared with", "Tracks won", "Difference", "Verdict"],
+            ["Compared with", "Tracks won", "Difference", "Interval over tracks", "Verdict"],
             against,
         ),
+        *(
+            [
+                Part(
+                    "The network compared with the other methods of imputation, by track",
+                    "The same differences and intervals of each track.",
+                    [],
+                    ["Track, compared with", "Difference"],
+                    by_track,
+                )
+            ]
+            if by_track
+            else []
+        ),
     ]
+
+
+def _label(method: str) -> str:
+    text = IMPUTATION_METHODS.get(method, method.replace("_", " "))
+    return text[:1].upper() + text[1:]

@@ -15,13 +15,14 @@ from epilstm.params import EvaluateParams, FactorisationParams, ImputationParams
 from epilstm.runtime.runner import run_step
 from epilstm.runtime.step_table import STEPS
 from epilstm.scoring.gene_regions import GeneRegions
+from epilstm.steps.evaluate.excerpts import RowsInContext
 from epilstm.steps.evaluate.imputation import (
     AssayMean,
     AvocadoImputer,
     GaussianImputer,
     Imputer,
     NetworkImputer,
-    RowsInContext,
+    blocks_of,
     compare,
     sampled_ranges,
     score_imputation,
@@ -31,7 +32,7 @@ from epilstm.steps.evaluate.imputation import (
     track_folds,
 )
 from epilstm.steps.evaluate.reconstruction import training_moments
-from epilstm.store.evaluation_results import IMPUTATION_METHODS, MeasureTable, SignalMeasures, read_results
+from epilstm.store.evaluation_results import IMPUTATION_METHODS, read_results
 from epilstm.store.manifests import Scaler
 from epilstm.store.matrix import Matrix
 from epilstm.store.moments import Moments
@@ -170,13 +171,16 @@ def correlated(folder: Path) -> Matrix:
     return Matrix(folder)
 
 
-def test_a_model_of_perfectly_correlated_tracks_imputes_better_than_the_mean_of_the_assay(tmp_path: Path) -> None:
+def test_a_model_of_perfectly_correlated_tracks_imputes_better_than_the_mean_of_the_assay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     matrix = correlated(tmp_path / "matrix")
 
     def reconstruct(shown: np.ndarray) -> np.ndarray:
         visible = np.abs(shown).sum(axis=0) > 0
         return np.repeat(shown[:, visible].mean(axis=1, keepdims=True), len(TRACKS), axis=1)
 
+    monkeypatch.setattr("epilstm.steps.evaluate.imputation.RANGE_BINS", 200)
     done: list[int] = []
     found = score_imputation(
         matrix,
@@ -184,7 +188,7 @@ def test_a_model_of_perfectly_correlated_tracks_imputes_better_than_the_mean_of_
         training_moments(matrix, matrix.blocks(matrix.manifest.split.train), lambda bins: None),
         3,
         GeneRegions([], 25),
-        parameters(factorisation=FactorisationParams(enabled=False)),
+        parameters(baselines=["assay_mean", "pca", "linear"]).model_copy(update={"blocks_bp": 5_000}),
         done.append,
     )
     assert found.methods["model"].overall.mse_global < 1e-6 < found.methods["assay_mean"].overall.mse_global
@@ -204,9 +208,9 @@ def test_imputation_is_the_same_every_time_and_names_the_methods_that_ran(tiny: 
 
     def scored() -> str:
         model = NetworkImputer(lambda shown: shown, 50, SCALER)
-        params = parameters(folds=2, bins=1_000, factorisation=QUICK)
+        params = parameters(folds=2, bins=1_000, factorisation=QUICK, trees={"count": 2}, training_bins=500)
         result = score_imputation(matrix, model, moments, 3, GeneRegions([], 25), params, lambda bins: None)
-        assert list(result.methods) == ["model", "assay_mean", "avocado", "avocado_seen", "pca", "linear"]
+        assert list(result.methods) == list(IMPUTATION_METHODS)
         return result.model_dump_json()
 
     assert scored() == scored()
@@ -218,7 +222,7 @@ def test_params_can_be_chosen_on_the_validation_chromosomes(tiny: TinyEvaluation
     split = matrix.manifest.split
     assert split.test != split.validation
     for kind, chromosomes in (("test", split.test), ("validation", split.validation)):
-        params = parameters(folds=2, bins=1_000, split=kind, factorisation={"enabled": False})
+        params = parameters(folds=2, bins=1_000, split=kind, baselines=["pca"])
         model = NetworkImputer(lambda shown: shown, 50, SCALER)
         blocks = []
         regions = GeneRegions([], 25)
@@ -264,31 +268,80 @@ def test_bin_ranges_are_spread_over_the_chromosomes_and_bounded(
     )
 
 
-def table(values: list[float]) -> MeasureTable:
-    tracks = {
-        f"{n}-one": SignalMeasures(mse_global=value, mse_1obs=value, mse_1imp=value) for n, value in enumerate(values)
-    }
-    return MeasureTable(overall=tracks["0-one"], assays={}, tracks=tracks)
+def sums(errors: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of (blocks, tracks) mean squared errors, each over 10 bins."""
+    return {measure: (10 * errors, np.full(errors.shape, 10.0)) for measure in ("mse_global", "mse_1obs")}
 
 
-def test_methods_are_compared_track_by_track() -> None:
-    model = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    worse = [value + 0.1 for value in model]
-    mixed = [value + sign * 0.1 for value, sign in zip(model, (1, -1, 1, -1, 1, -1), strict=True)]
-    found = compare({"model": table(model), "assay_mean": table(worse), "pca": table(mixed)}, parameters())
-    assert {each.measure for each in found} == {"mse_global", "mse_1obs", "mse_1imp"}
+def test_methods_are_compared_over_blocks_of_genome_and_track_by_track() -> None:
+    model = np.array([[0.1, 0.6], [0.2, 0.5], [0.3, 0.4], [0.4, 0.3], [0.5, 0.2], [0.6, 0.1]])
+    mixed = model + 0.1 * np.array([[1, 1], [-1, -1], [1, 1], [-1, -1], [1, 1], [-1, 1]])
+    params = parameters()
+    found = compare({"model": sums(model), "assay_mean": sums(model + 0.1), "pca": sums(mixed)}, ["a", "b"], params)
+    assert {each.measure for each in found} == {"mse_global", "mse_1obs"}
     mean, pca = (next(each for each in found if each.baseline == name) for name in ("assay_mean", "pca"))
-    assert (mean.won, mean.verdict) == (6, "beats")
+    assert (mean.won, mean.tracks, mean.verdict) == (2, 2, "beats")
     assert (mean.delta, mean.ci.low, mean.ci.high) == pytest.approx((-0.1, -0.1, -0.1))
-    assert (pca.won, pca.verdict) == (3, "is indistinguishable from")
+    assert pca.verdict == "is indistinguishable from"
     assert pca.ci.low < 0 < pca.ci.high
+    # Of track b, the signs are 4 of 6 worse for the baseline.
+    assert pca.by_track["a"].delta == pytest.approx(0.0)
+    assert pca.by_track["b"].delta == pytest.approx(-0.1 * (4 - 2) / 6)
+    assert pca.tracks_ci is not None
+    assert (pca.tracks_ci.low, pca.tracks_ci.high) == pytest.approx((-0.1 / 3, 0.0))
     assert "PCA" in sentence(found)
 
 
-def test_few_tracks_are_not_judged() -> None:
-    found = compare({"model": table([0.1] * 4), "assay_mean": table([0.9] * 4)}, parameters())
-    assert {(each.verdict, each.reason) for each in found} == {("not judged", "fewer than 5 tracks")}
-    assert "the network has no verdict against it everywhere (fewer than 5 tracks)" in sentence(found)
+def test_an_interval_over_blocks_is_that_of_a_plain_bootstrap() -> None:
+    random = np.random.default_rng(3)
+    bins = random.integers(5, 50, size=(8, 1)) * np.ones((8, 3))
+    model, other = bins * random.random((8, 3)), bins * random.random((8, 3))
+    params = EvaluateParams(bootstrap=4_000)
+    (found,) = compare(
+        {"model": {"mse_global": (model, bins)}, "pca": {"mse_global": (other, bins)}}, ["a", "b", "c"], params
+    )
+    plain = []
+    for _ in range(4_000):
+        drawn = random.integers(0, 8, size=8)
+        plain.append(((model - other)[drawn].sum(axis=0) / bins[drawn].sum(axis=0)).mean())
+    assert found.delta == pytest.approx(((model - other).sum(axis=0) / bins.sum(axis=0)).mean())
+    assert (found.ci.low, found.ci.high) == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.02)
+
+
+def test_few_blocks_give_no_verdict() -> None:
+    few = np.full((4, 6), 0.1)
+    found = compare({"model": sums(few), "assay_mean": sums(few + 0.8)}, list("abcdef"), parameters())
+    assert {(each.verdict, each.reason) for each in found} == {("not judged", "fewer than 5 independent regions")}
+    assert "the network has no verdict against it everywhere (fewer than 5 independent regions)" in sentence(found)
+
+
+def test_without_baselines_the_network_is_compared_with_nothing() -> None:
+    assert "compared with nothing" in sentence([])
+
+
+def test_blocks_are_regions_or_parts_of_long_ones(tiny: TinyEvaluation) -> None:
+    matrix = Matrix(tiny.folder / "matrix")
+    ranges = [each for region in matrix.regions_in(["chr1", "chr4"]) for each in region.cut(400)]
+    whole = blocks_of(matrix, ranges, EvaluateParams())
+    assert list(whole) == ranges
+    assert {chrom: {whole[each] for each in ranges if each.chrom == chrom} for chrom in ("chr1", "chr4")} == {
+        "chr1": {0},
+        "chr4": {1},
+    }
+    parts = blocks_of(matrix, ranges, EvaluateParams(blocks_bp=20_000))
+    assert [parts[each] for each in ranges] == sorted(parts.values())
+    assert len(set(parts.values())) > 4
+
+
+def test_a_pca_as_large_as_the_tracks_is_left_out_and_baselines_are_those_asked_for(tiny: TinyEvaluation) -> None:
+    matrix = Matrix(tiny.folder / "matrix")
+    moments = training_moments(matrix, matrix.blocks(matrix.manifest.split.train), lambda bins: None)
+    model = NetworkImputer(lambda shown: shown, 0, SCALER)
+    params = parameters(bins=1_000, baselines=["pca", "assay_mean"])
+    for size, methods in ((6, ["model", "assay_mean"]), (5, ["model", "assay_mean", "pca"])):
+        found = score_imputation(matrix, model, moments, size, GeneRegions([], 25), params, lambda bins: None)
+        assert list(found.methods) == methods
+        assert list(found.left_out) == ([] if "pca" in methods else ["pca"])
 
 
 def test_evaluate_imputes_when_asked_to_and_keeps_what_it_found(tiny: TinyEvaluation, tmp_path: Path) -> None:
@@ -303,6 +356,8 @@ def test_evaluate_imputes_when_asked_to_and_keeps_what_it_found(tiny: TinyEvalua
             "folds": 2,
             "bins": 1_000,
             "factorisation": {"training_bins": 1_000, "epochs": 1, "steps": 1},
+            "trees": {"count": 2},
+            "training_bins": 500,
         },
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"evaluate": params}))

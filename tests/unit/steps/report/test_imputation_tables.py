@@ -10,6 +10,7 @@ from epilstm.store.evaluation_results import (
     MeasureDifference,
     MeasureTable,
     SignalMeasures,
+    TrackDifference,
 )
 from support.report.finished_run import TRACKS, reconstruction
 
@@ -92,5 +93,40 @@ def test_imputation_is_reported_with_what_was_scored_and_what_it_is_compared_wit
         "Mean of the assay in the other cell types, genome-wide",
         "5 of 6",
         "\N{MINUS SIGN}0.125 (\N{MINUS SIGN}0.250 to 0.062)",
+        "\N{EN DASH}",
         "the network is indistinguishable from it",
+    ]
+
+
+def test_blocks_tracks_and_what_is_left_out_are_shown() -> None:
+    found = imputation()
+    own = TrackDifference(delta=0.5, ci=Interval(low=0.25, high=0.75))
+    differences = [
+        each.model_copy(
+            update={"baseline": "trees", "tracks_ci": Interval(low=-0.5, high=0.5), "by_track": {TRACKS[0]: own}}
+        )
+        for each in found.differences
+    ]
+    found = found.model_copy(
+        update={
+            "methods": {"model": table(0.25), "trees": table(0.2), "of_tomorrow": table(0.3)},
+            "differences": differences,
+            "blocks": 12,
+            "left_out": {"pca": "too large"},
+        }
+    )
+    reported = results(reconstruction=reconstruction(TRACKS), imputation=found)
+    methods, against, by_track = imputation_parts(reported)
+    assert "Probabilistic PCA of the bin code's size (too large)" in methods.text
+    assert [row.cells[0] for row in methods.rows[:3]] == [
+        "All tracks: Network, hidden tracks at their mean at its input",
+        "All tracks: Boosted trees per track on the other tracks and their neighbouring bins",
+        "All tracks: Of tomorrow",
+    ]
+    assert "12 blocks of genome of 0.5 Mb" in against.text
+    assert against.rows[0].cells[3] == "\N{MINUS SIGN}0.500 to 0.500"
+    assert len(by_track.rows) == 2
+    assert by_track.rows[0].cells == [
+        f"{TRACKS[0]}: Boosted trees per track on the other tracks and their neighbouring bins, genome-wide",
+        "0.500 (0.250 to 0.750)",
     ]
