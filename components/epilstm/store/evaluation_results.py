@@ -311,7 +311,7 @@ class PcaPoint(_Model):
 #: What imputes a hidden track, in the order of tables, and what each is. The network, PCA, the linear model and the
 #: second factorisation have seen the track on the training chromosomes; the mean and the first factorisation never do.
 IMPUTATION_METHODS = {
-    "model": "network, hidden tracks at their mean at its input",
+    "model": "network, the tracks hidden at its input",
     "assay_mean": "mean of the assay in the other cell types",
     "avocado": "Avocado-style factorisation",
     "avocado_seen": "Avocado-style factorisation that saw the tracks on the training chromosomes",

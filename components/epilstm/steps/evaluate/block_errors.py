@@ -99,6 +99,8 @@ class _Top:
         track, cell, block, squares = self.kept
         weight = np.where(cell > limit[track], 1.0, np.where(cell == limit[track], share[track], 0.0))
         place, size = block * tracks + track, self.blocks * tracks
-        squared: NDArray[np.float64] = np.bincount(place, weight * squares, minlength=size).reshape(self.blocks, tracks)
-        bins: NDArray[np.float64] = np.bincount(place, weight, minlength=size).reshape(self.blocks, tracks)
+        squared, bins = (
+            np.bincount(place, each, minlength=size).astype(np.float64).reshape(self.blocks, tracks)
+            for each in (weight * squares, weight)
+        )
         return squared, bins

@@ -119,7 +119,7 @@ def test_blocks_tracks_and_what_is_left_out_are_shown() -> None:
     methods, against, by_track = imputation_parts(reported)
     assert "Probabilistic PCA of the bin code's size (too large)" in methods.text
     assert [row.cells[0] for row in methods.rows[:3]] == [
-        "All tracks: Network, hidden tracks at their mean at its input",
+        "All tracks: Network, the tracks hidden at its input",
         "All tracks: Boosted trees per track on the other tracks and their neighbouring bins",
         "All tracks: Of tomorrow",
     ]
