@@ -11,6 +11,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 from epilstm.errors import DataError
+from epilstm.model.cell_types import cell_types_of
+from epilstm.model.config import ModelConfig
+from epilstm.model.networks import build
+from epilstm.model.windows import reconstruct_bins
 from epilstm.params import EvaluateParams, FactorisationParams, ImputationParams
 from epilstm.runtime.runner import run_step
 from epilstm.runtime.step_table import STEPS
@@ -105,6 +109,25 @@ def test_the_network_sees_hidden_tracks_at_their_mean_and_is_given_context() -> 
     expected[:, hidden] = 0
     np.testing.assert_array_equal(seen[0], expected)
     np.testing.assert_allclose(found, np.tile([4 * 0.7 + 0.4, 1 * 1.0 + 0.2], (20, 1)), rtol=1e-6)
+
+
+def test_a_model_by_cell_type_imputes_a_track_as_an_assay_that_was_not_observed() -> None:
+    config = ModelConfig(
+        architecture="bottleneck", tracks=6, embedding_size=10, context_size=6, hidden_size=5, context_hidden=4,
+        frame_bins=10, linear_size=1, consensus_size=1, context_reaches=(1,),
+        cell_types=cell_types_of(TrackSet.of_names(TRACKS)),
+    )  # fmt: skip
+    network = build(config, 1).eval()
+    imputer = NetworkImputer(lambda shown: reconstruct_bins(network, shown), 0, SCALER, network.hidden_value)
+    all_rows, hidden = rows(40, 3), np.array([4, 1])
+    found = imputer(RowsInContext(all_rows, slice(None)), hidden)
+    shown = all_rows.copy()
+    shown[:, hidden] = np.nan
+    given = reconstruct_bins(network, shown)[:, hidden] * np.array(SCALER.scale)[hidden] + np.array(SCALER.mean)[hidden]
+    np.testing.assert_allclose(found, given, rtol=1e-5, atol=1e-6)
+    shown[:, hidden] = 0
+    at_mean = reconstruct_bins(network, shown)[:, hidden]
+    assert np.abs(at_mean - reconstruct_bins(network, np.where(shown == 0, np.nan, shown))[:, hidden]).max() > 1e-3
 
 
 def test_the_mean_of_the_assay_is_that_of_the_other_cell_types_in_the_space_of_the_transform() -> None:
