@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from tiny_evaluation import TRACKS, TinyEvaluation
 
 from epilstm.genome.bin_range import BinRange
 from epilstm.params import ImputationParams, TreesParams
@@ -17,6 +16,7 @@ from epilstm.steps.evaluate.neighbour_imputers import (
 from epilstm.store.manifests import Scaler
 from epilstm.store.matrix import Matrix
 from epilstm.store.moments import Moments
+from support.evaluate.tiny_evaluation import TRACKS, TinyEvaluation
 
 NAMES = [("A", "one"), ("B", "one"), ("A", "two"), ("B", "two"), ("C", "two")]
 SCALER = Scaler(tracks=[f"{c}-{a}" for c, a in NAMES], mean=[0.5, 0.2, 1.0, 0.7, 0.3], scale=[0.5, 1.0, 2.0, 1.5, 0.7])
