@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from epilstm.model.frames import STATISTICS, frame_weights
+from epilstm.genome.frames import frame_weights
+from epilstm.model.frames import STATISTICS
 from epilstm.model.recurrence import LSTMLayer
 
 #: Units of the decoder, which serves training alone.

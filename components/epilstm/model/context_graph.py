@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from epilstm.genome.frames import frame_weights
 from epilstm.model.cell_type_graph import limits, means_around, of_assays, of_others, side_by_side
 from epilstm.model.cell_types import CellTypes
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import CONTEXT_CODES, FRAME_TOKENS, STANDARDISED_BY_TIME
-from epilstm.model.frames import STATISTICS, frame_weights
+from epilstm.model.frames import STATISTICS
 from epilstm.model.onnx_layers import Graph, Weights, linear, recurrent_layer
 
 

@@ -20,6 +20,7 @@ from onnx.numpy_helper import from_array, to_array
 
 from epilstm.console import log
 from epilstm.errors import ModelError
+from epilstm.genome.frames import spread_codes
 from epilstm.model.chosen_codes import ChosenCodes
 from epilstm.model.encoder_folder import (
     ASSAY_COLUMNS,
@@ -30,7 +31,7 @@ from epilstm.model.encoder_folder import (
     FRAME_TOKENS,
     STANDARDISED_BY_TIME,
 )
-from epilstm.model.frames import frame_tokens, spread_codes
+from epilstm.model.frames import frame_tokens
 
 Provider = Literal["cpu", "cuda"]
 PROVIDER_NAMES: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

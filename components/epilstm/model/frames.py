@@ -59,35 +59,3 @@ def _summarise(frames: NDArray[np.floating], tokens: Floats) -> None:
     np.square(values, out=values)
     values.mean(axis=1, out=deviation)
     np.sqrt(deviation, out=deviation)
-
-
-def frame_weights(frame_bins: int) -> Floats:
-    """Shares of the codes of the frame before, of its own and of the one behind in the code of each bin of a frame.
-
-    Returns
-    -------
-    array (3, bin), float32
-        Linear between the centres of frames.
-    """
-    place = (np.arange(frame_bins) + 0.5) / frame_bins - 0.5
-    before, behind = np.maximum(-place, 0), np.maximum(place, 0)
-    return np.stack([before, 1 - before - behind, behind]).astype(np.float32)
-
-
-def spread_codes(codes: Floats, bins: int, frame_bins: int) -> Floats:
-    """Codes of frames, interpolated linearly between the frames' centres to their bins, constant beyond the outermost.
-
-    Parameters
-    ----------
-    codes : array (frame, dim)
-    bins, frame_bins : int
-
-    Returns
-    -------
-    array (bins, dim), float32
-    """
-    before = np.concatenate([codes[:1], codes[:-1]])
-    behind = np.concatenate([codes[1:], codes[-1:]])
-    weights = frame_weights(frame_bins)[:, None, :, None]
-    spread = weights[0] * before[:, None] + weights[1] * codes[:, None] + weights[2] * behind[:, None]
-    return np.asarray(spread.reshape(-1, codes.shape[1])[:bins])

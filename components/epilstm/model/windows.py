@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from epilstm.genome.frames import spread_codes
 from epilstm.model.chosen_codes import ChosenCodes
 from epilstm.model.config import ModelConfig
 from epilstm.model.context import FrameLevel
-from epilstm.model.frames import frame_tokens, spread_codes
+from epilstm.model.frames import frame_tokens
 from epilstm.model.networks import Autoencoder, CellTypeBottleneck, bin_level_of, context_level_of
 
 #: Bins of context on each side of a chunk.

@@ -375,10 +375,13 @@ def _shape(sections: Mapping[str, Any], tracks: Sequence[Track]) -> Shape:
 
 
 def _embedded_numbers(plan: Plan) -> int:
-    """Numbers per bin that embed stores: of the cell types that it is asked for, where there are any."""
+    """Numbers that embed stores for every bin; of a model by cell type, bin codes, as there are few codes of frames."""
     shape = _shape(plan.sections, plan.tracks)
+    if shape.cell_types is None:
+        return shape.embedding_size
     chosen = validate(EmbedParams, plan.sections.get("embed") or {}, "embed").chosen_cell_types
-    return shape.embedding_size if chosen is None else shape.sizes.embedding_size * len(chosen)
+    each = shape.sizes.embedding_size - shape.sizes.context_size
+    return each * (shape.cell_types.count if chosen is None else len(chosen))
 
 
 def _check_cell_types(sections: Mapping[str, Any], tracks: Sequence[Track]) -> None:

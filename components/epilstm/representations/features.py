@@ -15,9 +15,9 @@ from epilstm.genome.bin_range import BinRange
 from epilstm.representations.pca import Pca
 from epilstm.representations.pooling import WindowStatistics, WindowTable, touched_blocks
 from epilstm.store.bin_ranges import read_rows
+from epilstm.store.framed_codes import open_embedding_rows
 from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 from epilstm.store.matrix import Matrix
-from epilstm.store.shards import open_bins
 
 #: Means that reach so many frames on either side or more are counted in whole frames.
 FRAMES = 10
@@ -248,7 +248,7 @@ class Embedding:
         self.matrix, self.folder = matrix, folder
         self.manifest = read_manifest(folder, EmbeddingsManifest)
         self.size = self.manifest.size
-        self._values = open_bins(folder / "embeddings.zarr", complete=True)
+        self._values = open_embedding_rows(folder, self.manifest)
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """Embeddings as stored.

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError, GenomeError
 from epilstm.genome.assembly import Assembly, Region, bin_count, bins_of, merge, parse_region
 from epilstm.genome.bin_range import BinRange
+from epilstm.store.framed_codes import EmbeddingRows, open_embedding_rows
 from epilstm.store.manifests import EmbeddingsManifest, Manifest, read_manifest
-from epilstm.store.shards import BinArray, BinRows, ShardError, open_bins
+from epilstm.store.shards import ShardError
 
 #: Values (bins x columns) of a block, which bounds memory whatever the number of columns; and bins at most.
 BLOCK_VALUES = 2_500_000
@@ -90,7 +91,7 @@ def within(bin_ranges: Sequence[BinRange], regions: Sequence[Region], bin_size: 
     return [part for region in regions for part in _overlapping(known, region, bin_size)]
 
 
-def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinArray | BinRows]]:
+def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, EmbeddingRows]]:
     """An embeddings dataset: its manifest and its arrays, by chromosome.
 
     Raises
@@ -98,7 +99,8 @@ def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, BinA
     DataError
         It is missing, incomplete or of another kind.
     """
-    manifest, arrays = read_manifest(folder, EmbeddingsManifest), open_bins(folder / "embeddings.zarr", complete=True)
+    manifest = read_manifest(folder, EmbeddingsManifest)
+    arrays = open_embedding_rows(folder, manifest)
     for chrom in manifest.chromosomes:
         shape = (manifest.bins(chrom), manifest.size)
         if arrays[chrom].shape != shape:
@@ -111,7 +113,7 @@ def block_bins(columns: int, multiple: int) -> int:
     return max(1, min(BLOCK_BINS, BLOCK_VALUES // max(columns, 1)) // multiple) * multiple
 
 
-def read_rows(folder: Path, array: BinArray | BinRows, first: int, last: int) -> NDArray[Any]:
+def read_rows(folder: Path, array: EmbeddingRows, first: int, last: int) -> NDArray[Any]:
     """Rows of a dataset's array, (bin, column).
 
     Raises

@@ -376,7 +376,8 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     `tracks` are those that were embedded, and empty in a file of an older version. `split` is that of the model's
     training, whatever matrix was embedded; None where it is not known (an imported checkpoint, embeddings from a
     server or of an encoder that did not say). `code_columns` has the columns of each cell type's code, where a model by
-    cell type made them.
+    cell type made them. `context_frame_bins` is how many bins a stored context code is of, where there is one per
+    frame (`epilstm.store.framed_codes`); None where the array of bins has all numbers.
     """
 
     format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
@@ -387,6 +388,7 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     encoder_fingerprint: str
     split: Split | None = None
     code_columns: dict[str, list[int]] | None = None
+    context_frame_bins: int | None = None
 
     @field_validator("code_columns")
     @classmethod
@@ -402,8 +404,9 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     @model_serializer(mode="wrap")
     def _without_cell_types(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialise(self)
-        if self.code_columns is None:
-            content.pop("code_columns", None)
+        for key in ("code_columns", "context_frame_bins"):
+            if getattr(self, key) is None:
+                content.pop(key, None)
         if self.identities is None:
             content.pop("identities", None)
         return content

@@ -51,16 +51,19 @@ class Parts:
         Of these alone; made when it is needed.
     group : str
         Name of the Zarr group in each.
+    beside : tuple of str
+        Names of further groups, with arrays of the same names.
     known : dict of str to dict
         Facts of the arrays that are known to be complete.
     """
 
     folder: Path
     group: str
+    beside: tuple[str, ...] = ()
     known: dict[str, Facts] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folder: Path, step: str, group: str, follows_from: Any) -> Parts:
+    def of(cls, folder: Path, step: str, group: str, follows_from: Any, beside: Sequence[str] = ()) -> Parts:
         """Parts of a step.
 
         Parameters
@@ -72,9 +75,16 @@ class Parts:
         follows_from : JSON-able
             All else that the values of an array follow from: fingerprint of the code, params that matter,
             fingerprints of inputs.
+        beside : sequence of str
+            Names of further groups that it writes, with arrays of the same names.
         """
         key = sha256_json([step, follows_from])[:16]
-        return cls(folder / f"{step}-{key}", group)
+        return cls(folder / f"{step}-{key}", group, tuple(beside))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of all groups."""
+        return (self.group, *self.beside)
 
     @cached_property
     def _work(self) -> WorkFolder:
@@ -87,13 +97,14 @@ class Parts:
             with self._work.growing() as growing:
                 for array in missing:
                     (growing / array).mkdir()
-                    require_group(growing / array / self.group)
+                    for group in self.groups:
+                        require_group(growing / array / group)
                 write(missing, lambda array: growing / array, lambda array, facts: self._keep(growing / array, facts))
         return missing
 
     def bring(self, arrays: Sequence[str], output: Path) -> Sequence[str]:
-        """Link arrays into an output's group; return those that another run has removed meanwhile."""
-        return [array for array in arrays if not self._link(array, output / self.group / array)]
+        """Link arrays into an output's groups; return those that another run has removed meanwhile."""
+        return [array for array in arrays if not self._link(array, output)]
 
     def drop(self, arrays: Sequence[str]) -> None:
         """Remove arrays, and the folder when nothing else is in it."""
@@ -115,14 +126,16 @@ class Parts:
         self._work.keep(grown, grown.name, facts)
         self.known[grown.name] = facts
 
-    def _link(self, array: str, target: Path) -> bool:
+    def _link(self, array: str, output: Path) -> bool:
         place = self._work.path(array)
         with suppress(FileNotFoundError):
-            _link_tree(place / self.group / array, target)
+            for group in self.groups:
+                _link_tree(place / group / array, output / group / array)
         # Last of all: it is the first that goes.
         if (place / SEAL).exists():
             return True
-        shutil.rmtree(target, ignore_errors=True)
+        for group in self.groups:
+            shutil.rmtree(output / group / array, ignore_errors=True)
         del self.known[array]
         return False
 
@@ -134,6 +147,7 @@ def fill(
     write: Write,
     parts: Parts | None,
     places: Mapping[str, Place] | None = None,
+    beside: Mapping[str, Mapping[str, Place]] | None = None,
 ) -> dict[str, Facts]:
     """Write an output's Zarr group, array by array.
 
@@ -151,6 +165,8 @@ def fill(
         Where arrays that are done are taken from, and others written to first, so that a killed run resumes.
     places : mapping of str to Place, optional
         Where chromosomes lie in the arrays.
+    beside : mapping of str to mapping, optional
+        Further groups that are written with it, and where chromosomes lie in their arrays.
 
     Returns
     -------
@@ -162,7 +178,8 @@ def fill(
     DataError
         Arrays disappear from the parts repeatedly.
     """
-    require_group(output / group, places)
+    for name, laid_out in {group: places, **(beside or {})}.items():
+        require_group(output / name, laid_out)
     facts: dict[str, Facts] = {}
     if parts is None:
         write(arrays, lambda _: output, facts.__setitem__)

@@ -13,6 +13,8 @@ from epilstm.runtime.runner import StepContext, StepResult
 from epilstm.steps.embed.command import run as run_embed
 from epilstm.steps.export.command import run as run_export
 from epilstm.store.arrays import open_group
+from epilstm.store.framed_codes import open_embedding_rows
+from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 from support.export.small_model import SCALER, write_model
 
 
@@ -33,4 +35,6 @@ def embed(matrix: Path, encoder: Path, embeddings: Path, **params) -> StepResult
 
 
 def array(folder: Path, group: str, chrom: str) -> np.ndarray:
+    if group == "embeddings.zarr":
+        return open_embedding_rows(folder, read_manifest(folder, EmbeddingsManifest))[chrom][:]
     return open_group(folder / group)[chrom][:]

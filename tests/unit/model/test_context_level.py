@@ -5,8 +5,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from epilstm.genome.frames import frame_weights, spread_codes
 from epilstm.model.config import ModelConfig
-from epilstm.model.frames import frame_tokens, frame_weights, spread_codes
+from epilstm.model.frames import frame_tokens
 from epilstm.model.networks import build, context_level_of
 from epilstm.model.windows import CONTEXT_BINS, CONTEXT_FRAMES, context_bins, encode_bins
 

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.store.bin_ranges import BLOCK_BINS, read_rows
-from epilstm.store.shards import BinArray, BinRows
+from epilstm.store.framed_codes import EmbeddingRows
 from epilstm.tracks.bigwig_columns import runs
 
 #: State of bins without data; there are fewer states than this.
@@ -175,13 +175,13 @@ class HmmStates(StateModel):
 
 
 def training_sequences(
-    arrays: Mapping[str, BinArray | BinRows], bin_ranges: Sequence[BinRange], bins: int, where: str
+    arrays: Mapping[str, EmbeddingRows], bin_ranges: Sequence[BinRange], bins: int, where: str
 ) -> list[NDArray[np.float32]]:
     """Sequences of consecutive bins with data, spread evenly over some bin ranges.
 
     Parameters
     ----------
-    arrays : mapping of str to BinRows
+    arrays : mapping of str to EmbeddingRows
         Embeddings by chromosome.
     bin_ranges : sequence of BinRange
     bins : int
@@ -206,13 +206,13 @@ def training_sequences(
     return sequences
 
 
-def decode_range(model: StateModel, array: BinArray | BinRows, bin_range: BinRange) -> States:
+def decode_range(model: StateModel, array: EmbeddingRows, bin_range: BinRange) -> States:
     """States of a bin range's bins, `NO_STATE` where there is no data; memory is that of a piece.
 
     Parameters
     ----------
     model : StateModel
-    array : BinRows
+    array : EmbeddingRows
         Embeddings of the bin range's chromosome.
     bin_range : BinRange
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from epilstm.errors import DataError
 from epilstm.files.outputs import ENCODER, fingerprint
 from epilstm.model.chosen_codes import choose_codes
 from epilstm.model.compatibility import require_same_input
+from epilstm.model.config import ModelConfig
 from epilstm.model.core_encoder import Provider, load_context, load_core
 from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.model.genome_windows import ShardRanges, WindowShape, shards_of
@@ -24,8 +26,9 @@ from epilstm.model.windows import context_frames
 from epilstm.params import Codec, EmbedParams
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.runner import StepContext, StepResult
-from epilstm.steps.embed.encoding import Counts, ShardContext, ShardEncoder
+from epilstm.steps.embed.encoding import Counts, EmbeddedShard, ShardContext, ShardEncoder
 from epilstm.store.arrays import SHARD_BINS, Masks, available_cores, create_bin_array, require_group
+from epilstm.store.framed_codes import CONTEXT, EMBEDDINGS, create_frame_array, frame_places, stored_frames
 from epilstm.store.manifests import (
     EmbeddingsManifest,
     MatrixManifest,
@@ -36,8 +39,6 @@ from epilstm.store.manifests import (
 )
 from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.store.shards import BinArray, open_arrays
-
-EMBEDDINGS = "embeddings.zarr"
 
 #: Windows per call where the params leave it open: few keep a call's values in a core's cache, many fill a GPU.
 BATCH: dict[Provider, int] = {"cpu": 8, "cuda": 64}
@@ -69,7 +70,9 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         encoder_fingerprint=fingerprint(encoder_folder),
         split=split_of(encoder, matrix, fingerprint(matrix_folder)),
         code_columns=chosen.code_columns,
+        context_frame_bins=_stored_frames(encoder.config) if chosen.code_columns is not None else None,
     )
+    stored = chosen.bin_code if manifest.context_frame_bins else chosen.size
 
     # In an array of their own chromosomes end where the genome does; in one that they share each has whole frames.
     array_bins = {
@@ -77,6 +80,12 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         for name, chroms in matrix.arrays.items()
     }
     places = {chrom: place._replace(bins=manifest.bins(chrom)) for chrom, place in matrix.places.items()}
+
+    frames = {
+        name: stored_frames(array_bins[name], matrix.array_bins(name), manifest.context_frame_bins)
+        for name in matrix.arrays
+        if manifest.context_frame_bins is not None
+    }
 
     def write(names: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
         file = checked_file(encoder_folder, encoder, ENCODER)
@@ -89,10 +98,11 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
             core,
             matrix_arrays(matrix_folder, matrix, names),
             mask_arrays(matrix_folder, matrix, names),
-            manifest.size,
+            stored,
             shape,
             params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
             None if context is None else ShardContext(context, context_frames(encoder.config, params.warmup_frames)),
+            by_frame=manifest.context_frame_bins is not None,
         )
         shards = [
             shard
@@ -100,12 +110,15 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
             for shard in shards_of(name, matrix.array_ranges(name), array_bins[name], SHARD_BINS)
         ]
         ranges = {name: matrix.array_ranges(name) for name in names}
-        arrays = _create_arrays(array_bins, ranges, folder_of, manifest, params.codec)
+        arrays = _create_arrays(array_bins, frames, ranges, folder_of, manifest, stored, params.codec)
         _write_shards(encode, shards, arrays, params.threads or available_cores(), core.provider, finish)
 
+    beside = {}
+    if manifest.context_frame_bins is not None:
+        beside[CONTEXT] = frame_places(matrix.places, manifest.context_frame_bins, frames)
     parts = None
     if "parts" in context.work:
-        parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, _follows_from(manifest, params))
+        parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, _follows_from(manifest, params), tuple(beside))
     if parts is not None and context.part is not None:
         group = group_of(context.part, matrix)
         done = parts.add(group, write)
@@ -115,7 +128,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
 
     folder = context.outputs["embeddings"]
     folder.mkdir(parents=True)
-    by_array = fill(folder, EMBEDDINGS, list(matrix.arrays), write, parts, places)
+    by_array = fill(folder, EMBEDDINGS, list(matrix.arrays), write, parts, places, beside)
     write_manifest(folder, manifest)
     bins = sum(facts["bins"] for facts in by_array.values())
     bins_with_data = sum(facts["bins_with_data"] for facts in by_array.values())
@@ -161,14 +174,51 @@ def _follows_from(manifest: EmbeddingsManifest, params: EmbedParams) -> list[Any
     return [code, manifest.matrix_fingerprint, manifest.encoder_fingerprint, params.model_dump(include=matter)]
 
 
+def _stored_frames(config: ModelConfig) -> int | None:
+    """Bins per stored code of the context; None where each bin has its own, or shards would not hold whole frames."""
+    return config.frame_bins if config.context_size and SHARD_BINS % config.frame_bins == 0 else None
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """Where an array's embeddings are written: numbers of bins and, where they are stored by frame, of contexts."""
+
+    bins: BinArray
+    frames: BinArray | None
+
+    def write(self, shard: ShardRanges, embedded: EmbeddedShard) -> None:
+        """Write a shard, whole."""
+        number = shard.first // SHARD_BINS
+        rows = _blank(self.bins, number)
+        start = number * self.bins.shard_bins
+        rows[shard.first - start : shard.last - start] = embedded.values
+        self.bins.write_shard(number, rows)
+        if self.frames is not None:
+            codes, start = _blank(self.frames, number), number * self.frames.shard_bins
+            for first, of_frames in embedded.frames:
+                codes[first - start : first - start + len(of_frames)] = of_frames
+            self.frames.write_shard(number, codes)
+
+
+def _blank(array: BinArray, number: int) -> NDArray[np.float32]:
+    """Rows of a shard, NaN."""
+    rows = min(array.shard_bins, array.shape[0] - number * array.shard_bins)
+    return np.full((rows, array.shape[1]), np.nan, np.float32)
+
+
 def _create_arrays(
     lengths: Mapping[str, int],
+    frames: Mapping[str, int],
     ranges: Mapping[str, Sequence[tuple[int, int]]],
     folder_of: FolderOf,
     manifest: EmbeddingsManifest,
+    stored: int,
     codec: Codec,
-) -> dict[str, BinArray]:
-    """Make the arrays that there are ranges for: first and one-past-last bin of each region, along the array."""
+) -> dict[str, _Arrays]:
+    """Make the arrays that there are ranges for: first and one-past-last bin of each region, along the array.
+
+    `stored` is how many numbers each bin has; the rest is stored by frame.
+    """
     arrays = {}
     for name, regions in ranges.items():
         path = folder_of(name) / EMBEDDINGS
@@ -176,33 +226,38 @@ def _create_arrays(
             require_group(path),
             name,
             lengths[name],
-            manifest.size,
+            stored,
             "float32",
             codec,
             float("nan"),
             shared=name not in manifest.chromosome_sizes,
             ranges=regions,
         )
-        arrays[name] = BinArray(path / name, array)
+        by_frame = None
+        if manifest.context_frame_bins is not None:
+            of_frames, columns = folder_of(name) / CONTEXT, manifest.size - stored
+            by_frame = BinArray(
+                of_frames / name,
+                create_frame_array(
+                    require_group(of_frames), name, frames[name], columns, manifest.context_frame_bins, codec, regions
+                ),
+            )
+        arrays[name] = _Arrays(BinArray(path / name, array), by_frame)
     return arrays
 
 
 def _write_shards(
     encode: ShardEncoder,
     shards: Sequence[ShardRanges],
-    arrays: Mapping[str, BinArray],
+    arrays: Mapping[str, _Arrays],
     threads: int,
     provider: Provider,
     finish: Finish,
 ) -> None:
     def embed(shard: ShardRanges) -> tuple[str, Counts]:
-        values, counts = encode(shard)
-        array, number = arrays[shard.chrom], shard.first // SHARD_BINS
-        start = number * SHARD_BINS
-        rows = np.full((min(SHARD_BINS, array.shape[0] - start), values.shape[1]), np.nan, np.float32)
-        rows[shard.first - start : shard.last - start] = values
-        array.write_shard(number, rows)
-        return shard.chrom, counts
+        embedded = encode(shard)
+        arrays[shard.chrom].write(shard, embedded)
+        return shard.chrom, embedded.counts
 
     left = Counter(shard.chrom for shard in shards)
     done = {chrom: Counts(0, 0) for chrom in left}

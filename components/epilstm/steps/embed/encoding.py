@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
+from epilstm.genome.frames import spread_codes
 from epilstm.model.core_encoder import ContextEncoder, windows_by_time
-from epilstm.model.frames import frame_tokens, spread_codes
+from epilstm.model.frames import frame_tokens
 from epilstm.model.genome_windows import EncoderWindow, ShardRanges, WindowShape, batches_of, windows_of
+from epilstm.store.arrays import SHARD_BINS
 
 #: Values (bins x tracks) read at once, which bounds memory whatever the number of tracks.
 READ_VALUES = 8_000_000
@@ -108,7 +110,13 @@ class ShardContext:
     warmup: int
 
     def __call__(self, array: Any, bin_range: BinRange, own: RangeTokens) -> NDArray[np.float32]:
-        """Code (bins, dim) of every bin of a bin range of a chromosome's matrix.
+        """Code (bins, dim) of every bin of a bin range; parameters and errors as for `of_frames`."""
+        first, codes = self._around(array, bin_range, own)
+        spread = spread_codes(codes, bin_range.last - first, self.encode.frame_bins)
+        return spread[bin_range.first - first :]
+
+    def of_frames(self, array: Any, bin_range: BinRange, own: RangeTokens) -> NDArray[np.float32]:
+        """Code (frame, dim) of every frame of a bin range, which begins with a frame.
 
         Parameters
         ----------
@@ -123,6 +131,14 @@ class ShardContext:
         DataError
             The matrix holds a value that is not a finite number.
         """
+        first, codes = self._around(array, bin_range, own)
+        size = self.encode.frame_bins
+        # Where a chromosome ends, the matrix completes its last frame, and the bins before its centre need the next.
+        last = min(bin_range.region_last, -(-bin_range.last // SHARD_BINS) * SHARD_BINS)
+        return codes[(bin_range.first - first) // size : -(-(last - first) // size)]
+
+    def _around(self, array: Any, bin_range: BinRange, own: RangeTokens) -> tuple[int, NDArray[np.float32]]:
+        """First bin, and codes of the frames, of a bin range and what lies around it."""
         size = self.encode.frame_bins
         first = max(bin_range.region_first, (bin_range.first // size - self.warmup) * size)
         last = min(bin_range.region_last, (-(-bin_range.last // size) + self.warmup) * size)
@@ -130,8 +146,7 @@ class ShardContext:
             [*self._read(array, first, min(own.first, last)), *own.tokens, *self._read(array, own.next, last)]
         )
         _require_finite_tokens(tokens, array.basename, first, size)
-        codes = spread_codes(self.encode(tokens), last - first, size)
-        return codes[bin_range.first - first : bin_range.last - first]
+        return first, self.encode(tokens)
 
     def _read(self, array: Any, first: int, last: int) -> Iterator[NDArray[np.float32]]:
         rows, size = MatrixRows(array), self.encode.frame_bins
@@ -139,6 +154,24 @@ class ShardContext:
         for start in range(first, last, step):
             stop = min(start + step, last)
             yield frame_tokens(rows(start, stop, last), size)
+
+
+@dataclass(frozen=True)
+class EmbeddedShard:
+    """The embedding of a shard.
+
+    Parameters
+    ----------
+    values : array (bins, dim), float32
+        Of all bins, NaN where there is no data.
+    frames : list of (int, array (frame, dim))
+        First frame and context codes of each bin range, where codes of frames are left as they are.
+    counts : Counts
+    """
+
+    values: NDArray[np.float32]
+    frames: list[tuple[int, NDArray[np.float32]]]
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -160,6 +193,8 @@ class ShardEncoder:
         Windows per call.
     context : ShardContext, optional
         Of an encoder with a context level, whose code follows the bin's.
+    by_frame : bool
+        Leave the context's codes as they are, one for each frame.
     """
 
     encode: Encode
@@ -169,13 +204,10 @@ class ShardEncoder:
     shape: WindowShape
     batch: int
     context: ShardContext | None = None
+    by_frame: bool = False
 
-    def __call__(self, shard: ShardRanges) -> tuple[NDArray[np.float32], Counts]:
+    def __call__(self, shard: ShardRanges) -> EmbeddedShard:
         """Embed a shard.
-
-        Returns
-        -------
-        array (bins, dim), float32, of all bins of the shard, NaN where there is no data; and counts
 
         Raises
         ------
@@ -183,6 +215,7 @@ class ShardEncoder:
             The embedding of a bin with data is not a finite number.
         """
         values = np.full((shard.last - shard.first, self.size), np.nan, np.float32)
+        frames = []
         tokens: list[RangeTokens] = []
         for batch in batches_of(self._windows(shard, tokens), self.batch):
             embedding = self.encode(windows_by_time([rows for _, rows in batch]))
@@ -193,13 +226,17 @@ class ShardEncoder:
         for number, bin_range in enumerate(shard.bin_ranges):
             mask = np.asarray(self.mask[shard.chrom][bin_range.first : bin_range.last], dtype=bool)
             block = values[bin_range.first - shard.first : bin_range.last - shard.first]
-            if self.context is not None:
+            if self.context is not None and self.by_frame:
+                codes = self.context.of_frames(self.matrix[shard.chrom], bin_range, tokens[number])
+                _require_finite_codes(codes, shard.chrom, bin_range.first, self.context.encode.frame_bins)
+                frames.append((bin_range.first // self.context.encode.frame_bins, codes))
+            elif self.context is not None:
                 codes = self.context(self.matrix[shard.chrom], bin_range, tokens[number])
                 block[:, -codes.shape[1] :] = codes
             block[~mask] = np.nan
             _require_finite(block, mask, shard.chrom, bin_range.first)
             with_data += int(mask.sum())
-        return values, Counts(shard.bins, with_data)
+        return EmbeddedShard(values, frames, Counts(shard.bins, with_data))
 
     def _windows(
         self, shard: ShardRanges, tokens: list[RangeTokens]
@@ -224,6 +261,15 @@ def _require_finite_tokens(tokens: NDArray[np.float32], chrom: str, first: int, 
         raise DataError(
             f"matrix: {chrom}, bins {frame} to {frame + frame_bins - 1}: a value is not a finite number; run "
             "preprocess again"
+        )
+
+
+def _require_finite_codes(codes: NDArray[np.float32], chrom: str, first: int, frame_bins: int) -> None:
+    wrong = ~np.isfinite(codes).all(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"matrix: {chrom}, bin {first + int(wrong.argmax()) * frame_bins}: the code of its frame is not a finite "
+            "number, so the matrix holds one that is not; run preprocess again"
         )
 
 
