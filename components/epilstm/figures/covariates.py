@@ -29,6 +29,7 @@ from epilstm.genome.bin_range import BinRange
 from epilstm.genome.fasta import gc_content
 from epilstm.genome.name_matching import those_there
 from epilstm.representations.features import Representation
+from epilstm.store.manifests import dimension_names
 from epilstm.store.matrix import Matrix
 
 Method = Literal["pearson", "spearman"]
@@ -241,14 +242,17 @@ def covariate_plot(
         f"{', '.join(bases_as_words(each.window) for each in measured)}; {sample.described}. Lines: 95% bootstrap "
         "intervals over these intervals. The sign of a dimension is a convention."
     )
+    names = sample.embedding.names
     alt = f"{METHODS[method]} of each of the {sample.embedding.size} dimensions of the embedding with {name}."
-    return Plot(partial(covariate_figure, measured, name, method), caption, alt, partial(_numbers, measured))
+    return Plot(
+        partial(covariate_figure, measured, name, method, names=names), caption, alt, partial(_numbers, measured, names)
+    )
 
 
-def _numbers(measured: Sequence[Correlation]) -> list[dict[str, Any]]:
+def _numbers(measured: Sequence[Correlation], names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
-            "dimension": f"e{at}", "window_bp": each.window, "correlation": float(each.value[at]),
+            "dimension": names[at], "window_bp": each.window, "correlation": float(each.value[at]),
             "low": float(each.low[at]), "high": float(each.high[at]), "windows": each.windows,
         }
         for each in measured
@@ -256,7 +260,9 @@ def _numbers(measured: Sequence[Correlation]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def covariate_figure(correlations: Sequence[Correlation], quantity: str, method: Method, layout: Layout) -> Figure:
+def covariate_figure(
+    correlations: Sequence[Correlation], quantity: str, method: Method, layout: Layout, names: Sequence[str] = ()
+) -> Figure:
     """Correlation of every dimension with its interval, at up to three lengths of window, shortest first."""
     best = np.nan_to_num(np.abs(np.stack([each.value for each in correlations]))).max(axis=0)
     rows = sorted(np.argsort(-best, kind="stable")[:ROWS].tolist())
@@ -274,7 +280,7 @@ def covariate_figure(correlations: Sequence[Correlation], quantity: str, method:
     axes.axvline(0, color=QUIET, linewidth=0.9, zorder=1)
     for row in range(1, len(rows)):
         axes.axhline(row - 0.5, color="#e4e8ec", linewidth=0.7, zorder=0)
-    name_rows(axes, [f"e{row}" for row in rows])
+    name_rows(axes, [(names or dimension_names(len(best)))[row] for row in rows])
     ends = np.concatenate([np.concatenate([each.low, each.high, each.value]) for each in correlations])
     known = ends[np.isfinite(ends)]
     reach = min(1.0, max(0.1, 1.08 * float(np.abs(known).max()))) if len(known) else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from epilstm.figures.drawing import QUIET, Layout, Plot, color_bar, name_dimensions, new_figure, round_ticks
 from epilstm.figures.html import number
 from epilstm.figures.sample import SampledBins
+from epilstm.store.manifests import dimension_names
 
 #: More dimensions than this are a heat map.
 RIDGES = 32
@@ -29,21 +31,21 @@ QUARTILES = (25, 50, 75)
 def density_plot(sample: SampledBins) -> Plot:
     """How the values of each dimension are spread."""
     values = sample.values()
-    size = values.shape[1]
+    size, names = values.shape[1], sample.embedding.names
     how = "every ridge to its own height; bar: quartiles, dot: median" if size <= RIDGES else "one row per dimension"
     return Plot(
-        partial(density_figure, values),
+        partial(density_figure, values, names=names),
         f"Density of each dimension's values, {how}; {sample.described}.",
         f"Density of the values of each of the {size} dimensions of the embedding.",
-        partial(_numbers, values),
+        partial(_numbers, values, names),
     )
 
 
-def _numbers(values: NDArray[np.float32]) -> list[dict[str, Any]]:
+def _numbers(values: NDArray[np.float32], names: Sequence[str]) -> list[dict[str, Any]]:
     quartiles = np.percentile(values, QUARTILES, axis=0)
     return [
         {
-            "dimension": f"e{at}", "mean": float(column.mean(dtype=np.float64)),
+            "dimension": names[at], "mean": float(column.mean(dtype=np.float64)),
             "standard_deviation": float(column.std(dtype=np.float64)),
             **{f"quantile_{q}": float(quartiles[row, at]) for row, q in enumerate(QUARTILES)},
             "minimum": float(column.min()), "maximum": float(column.max()), "bins": len(column),
@@ -73,12 +75,12 @@ def densities(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray
     return edges, counts / max(len(values), 1) / (edges[1] - edges[0])
 
 
-def density_figure(values: NDArray[np.float32], layout: Layout) -> Figure:
+def density_figure(values: NDArray[np.float32], layout: Layout, names: Sequence[str] = ()) -> Figure:
     """One ridge per dimension of (bins, size) values with its quartiles; of many, a row of a heat map each."""
     edges, density = densities(values)
     size = len(density)
     draw = _ridges if size <= RIDGES else _heat_map
-    figure = draw(values, edges, density, layout)
+    figure = draw(values, names or dimension_names(size), edges, density, layout)
     axes = figure.axes[0]
     axes.set(xlabel="value (standard deviations from the dimension's mean)", ylabel="embedding dimension")
     if layout.narrow:
@@ -90,7 +92,11 @@ def density_figure(values: NDArray[np.float32], layout: Layout) -> Figure:
 
 
 def _ridges(
-    values: NDArray[np.float32], edges: NDArray[np.float64], density: NDArray[np.float64], layout: Layout
+    values: NDArray[np.float32],
+    names: Sequence[str],
+    edges: NDArray[np.float64],
+    density: NDArray[np.float64],
+    layout: Layout,
 ) -> Figure:
     size = len(density)
     figure = new_figure(layout, 0.9 + 0.3 * size)
@@ -114,7 +120,7 @@ def _ridges(
             f"{number(float(mean[row]), 2)} ± {number(float(spread[row]), 2)}", (1, base - 0.12),
             xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5, color=QUIET, zorder=102,
         )  # fmt: skip
-    name_dimensions(axes, size, RIDGES)
+    name_dimensions(axes, names, RIDGES)
     axes.set_ylim(size - 0.75, -1.45)
     axes.set_xlim(-LIMIT, LIMIT)
     axes.grid(axis="x")
@@ -123,7 +129,11 @@ def _ridges(
 
 
 def _heat_map(
-    values: NDArray[np.float32], edges: NDArray[np.float64], density: NDArray[np.float64], layout: Layout
+    values: NDArray[np.float32],
+    names: Sequence[str],
+    edges: NDArray[np.float64],
+    density: NDArray[np.float64],
+    layout: Layout,
 ) -> Figure:
     size = len(density)
     figure = new_figure(layout, float(np.clip(0.06 * size, 3.2, 8)))
@@ -132,7 +142,7 @@ def _heat_map(
         np.ma.masked_less_equal(density, 0), aspect="auto", cmap=mpl.colormaps["viridis"].with_extremes(bad="#f2f2f2"),
         norm=LogNorm(1e-3, 2), interpolation="none", extent=(edges[0], edges[-1], size - 0.5, -0.5),
     )  # fmt: skip
-    name_dimensions(axes, size, 25)
+    name_dimensions(axes, names, 25)
     color_bar(figure, image, axes, layout, "density (share of bins per standard deviation)", extend="both")
     return figure
 

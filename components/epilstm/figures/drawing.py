@@ -19,8 +19,6 @@ from matplotlib.textpath import TextToPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from epilstm.store.manifests import dimension_names
-
 #: Dots per inch of what a page holds as pixels: 1.6 per CSS pixel on a laptop.
 RASTER_DPI = 160
 
@@ -258,19 +256,21 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def name_dimensions(axes: Axes, size: int, most: int) -> None:
-    """Name rows of dimensions, from 0 at the top, as files do (``e0``); with many, every second, fifth, ... only."""
+def name_dimensions(axes: Axes, names: Sequence[str], most: int) -> None:
+    """Name rows of dimensions, the first at the top, as files do; with many, every second, fifth, ... only."""
+    size = len(names)
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100, size) if -(-size // step) <= most or step >= size)
     places = list(range(0, size, step))
-    axes.set_yticks(places, [dimension_names(size)[place] for place in places])
+    axes.set_yticks(places, [literal(names[place]) for place in places])
     axes.tick_params(axis="y", length=0)
 
 
-def mark_levels(axes: Axes, size: int, context_size: int) -> None:
+def mark_levels(axes: Axes, names: Sequence[str], context_size: int) -> None:
     """Part the rows of a heat map of dimensions, of which the last `context_size` describe the context."""
+    size = len(names)
     if not 0 < context_size < size:
         return
-    own, left = size - context_size, -8 - 6 * len(dimension_names(size)[-1])
+    own, left = size - context_size, -8 - 6 * max(map(len, names))
     axes.axhline(own - 0.5, color="black", linewidth=0.8)
     for text, middle in (("bin code", (own - 1) / 2), ("context", own + (context_size - 1) / 2)):
         axes.annotate(

@@ -29,9 +29,11 @@ from epilstm.figures.drawing import (
     round_ticks,
     runs_of,
 )
+from epilstm.figures.loadings import shown_context
 from epilstm.figures.looks import RECONSTRUCTION_LOOKS
 from epilstm.figures.window import PLACES, Window
 from epilstm.genome.assembly import assembly_name
+from epilstm.store.manifests import dimension_names
 
 if TYPE_CHECKING:
     from epilstm.model.folder import ModelManifest
@@ -110,7 +112,7 @@ def window_plot(
     return Plot(
         partial(
             window_figure, window, tracks=tracks, embedding=embedding, genes=genes, segments=segments,
-            context_size=config.context_size,
+            context_size=shown_context(config, window.embedding.shape[1]),
         ),
         " ".join(sentences),
         f"Along {window.region}: {'; '.join(shown)}.",
@@ -236,6 +238,7 @@ def _top(truth: NDArray[np.float32], made: NDArray[np.float32]) -> float:
 def _draw_embedding(axes: Axes, window: Window, layout: Layout, context_size: int, most_named: int) -> None:
     """Heat map of the embedding, the last `context_size` dimensions marked, with its colours at the right."""
     size, columns = window.embedding.shape[1], COLUMNS_NARROW if layout.narrow else COLUMNS
+    names = window.dimensions or dimension_names(size)
     scores = averaged(standard_scores(window.embedding), columns)
     edges = window.edges / 1e6
     run = -(-len(window.embedding) // columns) * (edges[1] - edges[0])
@@ -245,8 +248,8 @@ def _draw_embedding(axes: Axes, window: Window, layout: Layout, context_size: in
         extent=(edges[0], edges[0] + len(scores) * run, size - 0.5, -0.5),
     )  # fmt: skip
     axes.set_title("embedding (standard scores)", loc="left", fontsize=8.5, pad=3)
-    name_dimensions(axes, size, most_named)
-    mark_levels(axes, size, context_size)
+    name_dimensions(axes, names, most_named)
+    mark_levels(axes, names, context_size)
     beside = axes.inset_axes((1.008, 0.0, 0.012, 1.0))
     bar = axes.figure.colorbar(image, cax=beside, ticks=[-LIMIT, 0, LIMIT])
     bar.outline.set_visible(False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,31 +16,41 @@ from epilstm.figures.sample import SampledBins
 from epilstm.figures.track_choice import by_assay
 from epilstm.genome.bin_range import BinRange
 from epilstm.representations.features import Representation
+from epilstm.store.manifests import dimension_names
 from epilstm.store.matrix import Matrix
 from epilstm.store.moments import Moments
 from epilstm.tracks.identity import TrackSet
 
+if TYPE_CHECKING:
+    from epilstm.model.config import ModelConfig
+
 #: More tracks than this have no name of their own below the map.
 TRACKS_NAMED = 60
+
+
+def shown_context(config: ModelConfig, shown: int) -> int:
+    """How many of the dimensions shown describe the context; of a model by cell type, only some may be shown."""
+    return shown * config.context_size // config.embedding_size
 
 
 def loadings_plot(sample: SampledBins, context_size: int = 0) -> Plot:
     """Correlation of every dimension with every track; the last `context_size` dimensions describe the context."""
     tracks = sample.matrix.manifest.track_set
     values, _ = correlations(sample.embedding, sample.matrix, sample.intervals)
+    names = sample.embedding.names
     return Plot(
-        partial(loadings_figure, values, tracks, context_size=context_size),
+        partial(loadings_figure, values, tracks, context_size=context_size, dimensions=names),
         "Correlation (Pearson) of each dimension of the embedding with each track's standardised signal, tracks by "
         f"assay; {sample.described}. The sign of a dimension is a convention.",
         f"Heat map of the correlation of each of the {len(values)} dimensions of the embedding with each of the "
         f"{len(tracks)} tracks.",
-        partial(_numbers, values, tracks),
+        partial(_numbers, values, names, tracks),
     )
 
 
-def _numbers(values: NDArray[np.float64], tracks: TrackSet) -> list[dict[str, Any]]:
+def _numbers(values: NDArray[np.float64], names: Sequence[str], tracks: TrackSet) -> list[dict[str, Any]]:
     return [
-        {"dimension": f"e{at}", "track": track, "correlation": float(row[column])}
+        {"dimension": names[at], "track": track, "correlation": float(row[column])}
         for at, row in enumerate(values)
         for column, track in enumerate(tracks.names)
     ]
@@ -72,7 +82,11 @@ def correlations(
 
 
 def loadings_figure(
-    correlation: NDArray[np.float64], tracks: TrackSet, layout: Layout, context_size: int = 0
+    correlation: NDArray[np.float64],
+    tracks: TrackSet,
+    layout: Layout,
+    context_size: int = 0,
+    dimensions: Sequence[str] = (),
 ) -> Figure:
     """(size, tracks) correlations, tracks grouped by assay; red rises with the track, blue falls."""
     groups = by_assay(tracks)
@@ -82,6 +96,7 @@ def loadings_figure(
     }
     ordered = [name for names in groups.values() for name in names]
     columns = [tracks.names.index(name) for name in ordered]
+    dimensions = dimensions or dimension_names(len(correlation))
     size, named = len(correlation), len(ordered) <= TRACKS_NAMED and not layout.narrow
     figure = new_figure(layout, float(np.clip(0.26 * size, 1.6, 7)) + (1.5 if named or layout.narrow else 1.1))
     axes = figure.subplots()
@@ -90,8 +105,8 @@ def loadings_figure(
         cmap=mpl.colormaps["RdBu_r"].with_extremes(bad=NO_DATA), extent=(0, len(ordered), size - 0.5, -0.5),
     )  # fmt: skip
     axes.set_ylabel("embedding dimension")
-    name_dimensions(axes, size, 25)
-    mark_levels(axes, size, context_size)
+    name_dimensions(axes, dimensions, 25)
+    mark_levels(axes, dimensions, context_size)
     if named:
         axes.set_xticks(np.arange(len(ordered)) + 0.5, [literal(labels[name]) for name in ordered], rotation=90)
     else:

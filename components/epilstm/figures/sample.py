@@ -73,11 +73,16 @@ class SampledBins:
 
 
 def read_sample(
-    matrix_folder: Path, embeddings: Path, chromosomes: Sequence[str] = (), bins: int = SAMPLE_BINS
+    matrix_folder: Path,
+    embeddings: Path,
+    chromosomes: Sequence[str] = (),
+    bins: int = SAMPLE_BINS,
+    cell_type: str | None = None,
 ) -> SampledBins:
     """Open a matrix and its embeddings, and choose intervals.
 
-    No `chromosomes` take the test chromosomes, or all where none is known to be one; about `bins` bins are chosen.
+    No `chromosomes` take the test chromosomes, or all where none is known to be one; about `bins` bins are chosen. Of
+    embeddings by cell type, the code of `cell_type` alone is read where one is given.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def read_sample(
         A chromosome that the matrix has no regions on.
     """
     matrix = Matrix(matrix_folder)
-    embedding = Embedding(matrix, embeddings)
+    embedding = Embedding(matrix, embeddings, cell_type)
     if embedding.manifest.matrix_fingerprint != fingerprint(matrix_folder):
         raise DataError(f"{embeddings}: these embeddings were made from another matrix than {matrix_folder}")
     known = matrix.manifest.chromosomes

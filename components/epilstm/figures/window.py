@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Window:
     embedding : (bins, size) float32 array
     tracks : list of str
         The drawn tracks.
+    dimensions : list of str
+        Names of the embedding's numbers; those of `dimension_names` if there are none.
     """
 
     region: Region
@@ -62,6 +64,7 @@ class Window:
     reconstructed_signal: Values
     embedding: Values
     tracks: list[str]
+    dimensions: list[str] = field(default_factory=list)
 
     def r2(self, track: str) -> float | None:
         """R2 of a track's reconstruction over the window's bins with data; None if it is constant there."""
@@ -221,6 +224,7 @@ def read_window(
         reconstructed_signal=to_signal(reconstruction, shown).astype(np.float32, copy=False),
         embedding=vectors,
         tracks=drawn,
+        dimensions=embedding.names,
     )
 
 

@@ -7,7 +7,7 @@ vocabulary of all assays, and for each whether it was observed (`epilstm.model.b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,29 @@ def places_of(cell_types: CellTypes | None, names: Sequence[str], key: str) -> l
             "train.kind: cell_types"
         )
     return cell_types.places(names, key)
+
+
+def code_names(cell_types: Sequence[str], bin_code: int, context_blocks: Mapping[str, int]) -> list[str]:
+    """Names of an embedding's numbers by cell type and block, such as ``E116.bin.01``, in the order of its columns.
+
+    Parameters
+    ----------
+    cell_types : sequence of str
+        In the order of their codes.
+    bin_code : int
+        Numbers of one cell type's bin code.
+    context_blocks : mapping of str to int
+        Numbers of each block of one cell type's context code, in order.
+    """
+
+    def numbered(cell_type: str, block: str, size: int) -> list[str]:
+        return [f"{cell_type}.{block}.{number:02}" for number in range(1, size + 1)]
+
+    names = [name for cell_type in cell_types for name in numbered(cell_type, "bin", bin_code)]
+    for cell_type in cell_types:
+        for block, size in context_blocks.items():
+            names += numbered(cell_type, block, size)
+    return names
 
 
 def codes_side_by_side(names: Sequence[str], code: int, context: int) -> dict[str, list[int]]:

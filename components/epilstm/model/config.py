@@ -70,6 +70,13 @@ class ModelConfig(BaseModel):
         )
 
     @property
+    def context_blocks(self) -> dict[str, int]:
+        """Numbers of each block of a cell type's context code, in order."""
+        whole = self.context_size // self.groups
+        recurrent = whole - self.linear_size - self.consensus_size
+        return {"linear": self.linear_size, "recurrent": recurrent, "consensus": self.consensus_size}
+
+    @property
     def bin_code_size(self) -> int:
         """Numbers of the embedding that come from the bin level."""
         return self.embedding_size - self.context_size

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.files.outputs import MANIFEST, put_back, read_json, write_json, written_whole
 from epilstm.genome.assembly import load_assembly
-from epilstm.model.chosen_codes import ChosenCodes, choose_codes
+from epilstm.model.chosen_codes import choose_codes
 from epilstm.model.folder import ModelManifest, load_model, save_model, save_weights
 from epilstm.model.networks import Autoencoder
 from epilstm.model.origin import ORIGIN, Origin, read_origin
@@ -79,8 +79,8 @@ class Model:
 
     @property
     def dimensions(self) -> list[str]:
-        """Names of the embedding's columns in a table: ``e0``, ``e1``, ..."""
-        return dimension_names(self.embedding_size)
+        """Names of the embedding's columns in a table: ``e0``, ``e1``, ...; by cell type, ``E116.bin.01``, ..."""
+        return choose_codes(self.manifest.config, None, "cell_types").names or dimension_names(self.embedding_size)
 
     def dimensions_of(self, cell_type: str) -> list[str]:
         """Columns of one cell type's code in a table, of a model that cell types share (``train.kind: cell_types``).
@@ -96,16 +96,6 @@ class Model:
         if cell_type not in columns:
             raise ParamsError(f"the model has no cell type {cell_type!r}; it has {', '.join(columns)}")
         return [self.dimensions[column] for column in columns[cell_type]]
-
-    def _dimensions(self, chosen: ChosenCodes) -> list[str]:
-        """Names of chosen columns: what they are called in the whole embedding."""
-        if chosen.code_columns is None or chosen.places is None:
-            return self.dimensions
-        names = [""] * chosen.size
-        for cell_type, columns in chosen.code_columns.items():
-            for column, name in zip(columns, self.dimensions_of(cell_type), strict=True):
-                names[column] = name
-        return names
 
     @property
     def bin_size(self) -> int:
@@ -182,7 +172,7 @@ class Model:
         chosen = choose_codes(self.manifest.config, named, "cell_types")
         return self._run(
             partial(encode_bins, chosen=chosen),
-            self._dimensions(chosen),
+            chosen.names or self.dimensions,
             signal,
             regions,
             wanted,

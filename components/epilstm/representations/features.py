@@ -14,9 +14,7 @@ from epilstm.errors import DataError
 from epilstm.genome.bin_range import BinRange
 from epilstm.representations.pca import Pca
 from epilstm.representations.pooling import WindowStatistics, WindowTable, touched_blocks
-from epilstm.store.bin_ranges import read_rows
-from epilstm.store.framed_codes import open_embedding_rows
-from epilstm.store.manifests import EmbeddingsManifest, read_manifest
+from epilstm.store.bin_ranges import open_code, read_rows
 from epilstm.store.matrix import Matrix
 
 #: Means that reach so many frames on either side or more are counted in whole frames.
@@ -237,18 +235,21 @@ class Embedding:
         What the embeddings were made from.
     folder : Path
         Embeddings dataset.
+    cell_type : str, optional
+        Of a model that cell types share, the one whose code it is; all of them if not given.
 
     Raises
     ------
     DataError
         Missing, incomplete or of another kind.
+    ParamsError
+        There is no code of the cell type.
     """
 
-    def __init__(self, matrix: Matrix, folder: Path) -> None:
+    def __init__(self, matrix: Matrix, folder: Path, cell_type: str | None = None) -> None:
         self.matrix, self.folder = matrix, folder
-        self.manifest = read_manifest(folder, EmbeddingsManifest)
-        self.size = self.manifest.size
-        self._values = open_embedding_rows(folder, self.manifest)
+        self.manifest, self._values = open_code(folder, cell_type)
+        self.names, self.size = self.manifest.names, self.manifest.size
 
     def block(self, block: BinRange) -> NDArray[np.float32]:
         """Embeddings as stored.

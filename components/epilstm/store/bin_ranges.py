@@ -91,21 +91,39 @@ def within(bin_ranges: Sequence[BinRange], regions: Sequence[Region], bin_size: 
     return [part for region in regions for part in _overlapping(known, region, bin_size)]
 
 
-def open_embeddings(folder: Path) -> tuple[EmbeddingsManifest, Mapping[str, EmbeddingRows]]:
+def open_embeddings(
+    folder: Path, cell_type: str | None = None
+) -> tuple[EmbeddingsManifest, Mapping[str, EmbeddingRows]]:
     """An embeddings dataset: its manifest and its arrays, by chromosome.
+
+    Parameters
+    ----------
+    folder : Path
+    cell_type : str, optional
+        Whose code is read; manifest and arrays are then as if there were no other.
 
     Raises
     ------
     DataError
         It is missing, incomplete or of another kind.
+    ParamsError
+        There is no code of the cell type.
     """
-    manifest = read_manifest(folder, EmbeddingsManifest)
-    arrays = open_embedding_rows(folder, manifest)
+    manifest, arrays = open_code(folder, cell_type)
     for chrom in manifest.chromosomes:
         shape = (manifest.bins(chrom), manifest.size)
         if arrays[chrom].shape != shape:
             raise DataError(f"{folder}: the array of {chrom} is not of shape {shape}; run embed again")
     return manifest, arrays
+
+
+def open_code(folder: Path, cell_type: str | None) -> tuple[EmbeddingsManifest, Mapping[str, EmbeddingRows]]:
+    """As `open_embeddings`, but chromosomes may be missing."""
+    whole = read_manifest(folder, EmbeddingsManifest)
+    if cell_type is None:
+        return whole, open_embedding_rows(folder, whole)
+    chosen = whole.of_cell_type(cell_type)
+    return chosen, open_embedding_rows(folder, whole, (whole.code_columns or {})[cell_type])
 
 
 def block_bins(columns: int, multiple: int) -> int:

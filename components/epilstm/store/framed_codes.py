@@ -113,9 +113,11 @@ class FramedRows:
         Bins per frame.
     regions : sequence of (int, int)
         First and one-past-last bin of each region; a code does not reach beyond its own.
+    columns : sequence of int, optional
+        Those that are read, first some of the bins', then some of the contexts'; all if not given.
     """
 
-    __slots__ = ("basename", "bins", "chunks", "dtype", "frame_bins", "frames", "path", "regions", "shape")
+    __slots__ = ("basename", "bins", "chunks", "columns", "dtype", "frame_bins", "frames", "path", "regions", "shape")
 
     def __init__(
         self,
@@ -123,20 +125,24 @@ class FramedRows:
         frames: BinArray | BinRows,
         frame_bins: int,
         regions: Sequence[tuple[int, int]],
+        columns: Sequence[int] | None = None,
     ) -> None:
         self.bins, self.frames, self.frame_bins = bins, frames, frame_bins
         # A region that ends with the chromosome has all frames, the last of which may reach beyond.
         end = frames.shape[0] * frame_bins
         self.regions = [(first, end if last >= bins.shape[0] else last) for first, last in regions]
         self.path, self.basename, self.dtype, self.chunks = bins.path, bins.basename, bins.dtype, bins.chunks
-        self.shape = bins.shape[0], bins.shape[1] + frames.shape[1]
+        own, together = bins.shape[1], bins.shape[1] + frames.shape[1]
+        chosen = list(range(together)) if columns is None else list(columns)
+        self.columns = [each for each in chosen if each < own], [each - own for each in chosen if each >= own]
+        self.shape = bins.shape[0], len(chosen)
 
     def __getitem__(self, bins: slice) -> NDArray[Any]:
         """Rows of a range of bins, (bins, column); NaN where there is no data."""
         first, last, _ = bins.indices(self.shape[0])
         rows = np.full((max(last - first, 0), self.shape[1]), np.nan, self.dtype)
-        own = self.bins.shape[1]
-        rows[:, :own] = self.bins[first:last]
+        own = len(self.columns[0])
+        rows[:, :own] = self.bins[first:last][:, self.columns[0]]
         for region_first, region_last in self.regions:
             begin, end = max(first, region_first), min(last, region_last)
             if begin < end:
@@ -149,16 +155,41 @@ class FramedRows:
         # The frame before and the one behind, between whose centres the outermost bins may lie.
         start = max(region_first, (begin // size - 1) * size)
         stop = min(region_last, (frame_count(end, size) + 1) * size)
-        codes = self.frames[start // size : frame_count(stop, size)]
+        codes = self.frames[start // size : frame_count(stop, size)][:, self.columns[1]]
         return spread_codes(codes, stop - start, size)[begin - start : end - start]
 
 
+class ColumnRows:
+    """Some columns of one chromosome's rows (bin, column)."""
+
+    __slots__ = ("basename", "chunks", "columns", "dtype", "path", "rows", "shape")
+
+    def __init__(self, rows: BinArray | BinRows, columns: Sequence[int]) -> None:
+        self.rows, self.columns = rows, list(columns)
+        self.path, self.basename, self.dtype, self.chunks = rows.path, rows.basename, rows.dtype, rows.chunks
+        self.shape = rows.shape[0], len(self.columns)
+
+    def __getitem__(self, bins: slice) -> NDArray[Any]:
+        """Rows of a range of bins, (bins, column)."""
+        return self.rows[bins][:, self.columns]
+
+
 #: Rows of an embeddings dataset, by chromosome.
-EmbeddingRows = BinArray | BinRows | FramedRows
+EmbeddingRows = BinArray | BinRows | FramedRows | ColumnRows
 
 
-def open_embedding_rows(folder: Path, manifest: EmbeddingsManifest) -> Mapping[str, EmbeddingRows]:
+def open_embedding_rows(
+    folder: Path, manifest: EmbeddingsManifest, columns: Sequence[int] | None = None
+) -> Mapping[str, EmbeddingRows]:
     """The rows (bin, dim) of each chromosome of an embeddings dataset, however they are stored.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : EmbeddingsManifest
+        As the dataset has it.
+    columns : sequence of int, optional
+        Those that are read, in ascending order; all if not given.
 
     Raises
     ------
@@ -167,8 +198,10 @@ def open_embedding_rows(folder: Path, manifest: EmbeddingsManifest) -> Mapping[s
     """
     bins = open_bins(folder / EMBEDDINGS, complete=True)
     size = manifest.context_frame_bins
-    if size is None:
+    if size is None and columns is None:
         return bins
+    if size is None:
+        return BinArrays(folder / EMBEDDINGS, {chrom: ColumnRows(rows, columns or ()) for chrom, rows in bins.items()})
     frames = open_bins(folder / CONTEXT, complete=True)
     for chrom, rows in bins.items():
         if chrom not in frames or frames[chrom].shape[0] < frame_count(rows.shape[0], size):
@@ -176,7 +209,7 @@ def open_embedding_rows(folder: Path, manifest: EmbeddingsManifest) -> Mapping[s
     return BinArrays(
         folder / EMBEDDINGS,
         {
-            chrom: FramedRows(rows, frames[chrom], size, manifest.bin_ranges.get(chrom, ()))
+            chrom: FramedRows(rows, frames[chrom], size, manifest.bin_ranges.get(chrom, ()), columns)
             for chrom, rows in bins.items()
         },
     )

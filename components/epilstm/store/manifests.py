@@ -38,7 +38,7 @@ from pydantic import (
     model_validator,
 )
 
-from epilstm.errors import DataError
+from epilstm.errors import DataError, ParamsError
 from epilstm.files.outputs import MANIFEST, read_json, sha256_file, to_json
 from epilstm.genome.assembly import Region, RegionIndex, bin_count, bins_of, is_region
 from epilstm.store.packing import Place, arrays_of, length_of, places_of
@@ -370,6 +370,14 @@ def dimension_names(size: int) -> list[str]:
     return [f"e{number}" for number in range(size)]
 
 
+def code_columns_of(names: Sequence[str]) -> dict[str, list[int]]:
+    """Columns of each cell type's code, by names of dimensions such as ``E116.bin.01``."""
+    columns: dict[str, list[int]] = {}
+    for column, name in enumerate(names):
+        columns.setdefault(name.rsplit(".", 2)[0], []).append(column)
+    return columns
+
+
 class EmbeddingsManifest(Manifest, NamedTracks):
     """Written by embed.
 
@@ -377,7 +385,8 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     training, whatever matrix was embedded; None where it is not known (an imported checkpoint, embeddings from a
     server or of an encoder that did not say). `code_columns` has the columns of each cell type's code, where a model by
     cell type made them. `context_frame_bins` is how many bins a stored context code is of, where there is one per
-    frame (`epilstm.store.framed_codes`); None where the array of bins has all numbers.
+    frame (`epilstm.store.framed_codes`); None where the array of bins has all numbers. `dimensions` names the
+    numbers, where they have others than `dimension_names` gives.
     """
 
     format: Literal["epilstm.embeddings/1"] = "epilstm.embeddings/1"
@@ -389,6 +398,40 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     split: Split | None = None
     code_columns: dict[str, list[int]] | None = None
     context_frame_bins: int | None = None
+    dimensions: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _a_name_for_each_number(self) -> Self:
+        if self.dimensions is not None and len(self.dimensions) != self.size:
+            raise ValueError(f"{len(self.dimensions)} names of dimensions for {self.size} numbers")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the numbers, wherever they have names."""
+        return self.dimensions or dimension_names(self.size)
+
+    def of_cell_type(self, cell_type: str, option: str = "--cell-type") -> EmbeddingsManifest:
+        """The same with the code of one cell type alone, its columns as `code_columns` of the whole has them.
+
+        Raises
+        ------
+        ParamsError
+            There is none; the message names the option.
+        """
+        if self.code_columns is None:
+            raise ParamsError(f"{option} {cell_type}: the embeddings have one code of all tracks; leave {option} out")
+        if cell_type not in self.code_columns:
+            raise ParamsError(
+                f"{option} {cell_type}: the embeddings have no such cell type; they have {', '.join(self.code_columns)}"
+            )
+        columns = self.code_columns[cell_type]
+        own = {
+            "size": len(columns),
+            "code_columns": {cell_type: list(range(len(columns)))},
+            "dimensions": [self.names[column] for column in columns],
+        }
+        return self.model_copy(update=own)
 
     @field_validator("code_columns")
     @classmethod
@@ -404,7 +447,7 @@ class EmbeddingsManifest(Manifest, NamedTracks):
     @model_serializer(mode="wrap")
     def _without_cell_types(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialise(self)
-        for key in ("code_columns", "context_frame_bins"):
+        for key in ("code_columns", "context_frame_bins", "dimensions"):
             if getattr(self, key) is None:
                 content.pop(key, None)
         if self.identities is None:

@@ -34,6 +34,9 @@ FORMATS = ("bigwig", "bedgraph", "genomedata-bedgraph", "parquet", "h5ad", "hub"
 @click.option(
     "--tracks", multiple=True, metavar="NAME", help="Track, cell type or assay (or dimension: 0, e0); repeatable."
 )
+@click.option(
+    "--cell-type", metavar="NAME", help="Code of this cell type alone, of a model that cell types share (embedding)."
+)
 @click.option("--bed", type=PATH, metavar="BED", help="One row per region: the mean of its bins (parquet, h5ad).")
 @click.option(
     "--signed", is_flag=True, help="Keep reconstructed values below 0; else they are 0 in transformed tracks."
@@ -53,6 +56,7 @@ def export_tracks(
     what: str,
     regions: tuple[str, ...],
     tracks: tuple[str, ...],
+    cell_type: str | None,
     bed: Path | None,
     signed: bool,
     email: str | None,
@@ -83,6 +87,7 @@ def export_tracks(
                 model=model,
                 regions=regions,
                 tracks=tracks,
+                cell_type=cell_type,
                 bed=bed,
                 signed=signed,
                 email=email,

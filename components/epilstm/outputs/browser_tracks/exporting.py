@@ -68,6 +68,8 @@ class Request:
         As for `Reconstruction`.
     email, genome, two_bit : str or None
         As for `hub_settings`.
+    cell_type : str or None
+        Of an embedding of a model that cell types share, the one whose code is exported.
     """
 
     what: What
@@ -83,6 +85,7 @@ class Request:
     email: str | None = None
     genome: str | None = None
     two_bit: str | None = None
+    cell_type: str | None = None
 
 
 def run(request: Request) -> None:
@@ -164,7 +167,9 @@ def source_of(request: Request) -> Source:
     if request.what == "embedding":
         if request.embeddings is None:
             raise ParamsError("--embeddings is required: embeddings dataset")
-        return Embeddings(request.embeddings, request.regions, request.tracks)
+        return Embeddings(request.embeddings, request.regions, request.tracks, request.cell_type)
+    if request.cell_type is not None:
+        raise ParamsError(f"--cell-type {request.cell_type}: chooses a code of the embedding; give --tracks for tracks")
     if request.matrix is None or request.model is None:
         missing = "--matrix" if request.matrix is None else "--model"
         raise ParamsError(

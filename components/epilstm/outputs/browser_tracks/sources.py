@@ -15,13 +15,13 @@ from epilstm.files.outputs import fingerprint
 from epilstm.genome.bin_range import BinRange
 from epilstm.runtime.cores import available_cores
 from epilstm.store.bin_ranges import bin_ranges_of, block_bins, open_embeddings, read_rows
-from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler, dimension_names
+from epilstm.store.manifests import EmbeddingsManifest, Manifest, MatrixManifest, Scaler
 from epilstm.store.matrix import Matrix
 from epilstm.tracks.bigwig_columns import BinValues
 from epilstm.tracks.identity import TrackSet, same_tracks, select_tracks
 
 
-def choose_dimensions(size: int, wanted: Sequence[str]) -> list[int]:
+def choose_dimensions(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Dimensions of an embedding by number or name, in order; all where none are wanted.
 
     Raises
@@ -29,11 +29,11 @@ def choose_dimensions(size: int, wanted: Sequence[str]) -> list[int]:
     ParamsError
         There is no such dimension.
     """
-    places = {text: place for place in range(size) for text in (str(place), f"e{place}")}
+    places = {text: place for place, name in enumerate(names) for text in (str(place), name)}
     for token in wanted:
         if token not in places:
-            raise ParamsError(f"--tracks {token}: no such dimension; there are e0 to e{size - 1}")
-    return sorted({places[token] for token in wanted}) if wanted else list(range(size))
+            raise ParamsError(f"--tracks {token}: no such dimension; there are {names[0]} to {names[-1]}")
+    return sorted({places[token] for token in wanted}) if wanted else list(range(len(names)))
 
 
 class Source(ABC):
@@ -71,6 +71,8 @@ class Embeddings(Source):
         As for `bin_ranges_of`.
     dimensions : sequence of str
         Numbers, or names such as ``e0``; all where there are none.
+    cell_type : str, optional
+        Of a model that cell types share, the one whose code it is.
 
     Raises
     ------
@@ -83,12 +85,18 @@ class Embeddings(Source):
     what = "embedding"
     manifest: EmbeddingsManifest
 
-    def __init__(self, folder: Path, regions: Sequence[str] = (), dimensions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        regions: Sequence[str] = (),
+        dimensions: Sequence[str] = (),
+        cell_type: str | None = None,
+    ) -> None:
         self.folder = folder
-        self.manifest, self._arrays = open_embeddings(folder)
+        self.manifest, self._arrays = open_embeddings(folder, cell_type)
         manifest = self.manifest
-        names = dimension_names(manifest.size)
-        self.places = choose_dimensions(manifest.size, dimensions)
+        names = manifest.names
+        self.places = choose_dimensions(names, dimensions)
         self.tracks = None
         self.columns = [names[place] for place in self.places]
         self.bin_ranges = bin_ranges_of(manifest, regions)

@@ -34,6 +34,11 @@ _method = click.option(
 )  # fmt: skip
 
 
+_cell_type = click.option(
+    "--cell-type", metavar="NAME", help="Code of this cell type alone, of a model that cell types share."
+)
+
+
 def _embedded(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a figure that is drawn from embeddings."""
     for option in (
@@ -45,6 +50,7 @@ def _embedded(command: Callable[..., Any]) -> Callable[..., Any]:
             "--chromosome", "chromosomes", multiple=True, metavar="NAME",
             help="Chromosome to draw from; repeatable. The test chromosomes if not given.",
         ),
+        _cell_type,
         _embeddings,
         _matrix,
     ):  # fmt: skip
@@ -147,10 +153,12 @@ def study(table: Path, name: str | None, axis: str | None) -> Plot:
     return plot_study(table, name, axis)
 
 
-def _read(matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: int) -> SampledBins:
+def _read(
+    matrix: Path, embeddings: Path, chromosomes: tuple[str, ...], bins: int, cell_type: str | None
+) -> SampledBins:
     from epilstm.figures.sample import read_sample
 
-    return read_sample(matrix, embeddings, chromosomes, bins)
+    return read_sample(matrix, embeddings, chromosomes, bins, cell_type)
 
 
 @plot.command()
@@ -229,6 +237,7 @@ def training(history: Path) -> Plot:
 @_matrix
 @_path("--model", "Model folder.")
 @_embeddings
+@_cell_type
 @click.option(
     "--region", default="", metavar="CHROM:START-END",
     help="Window; where tracks of the test chromosomes vary most if not given.",
@@ -241,6 +250,7 @@ def window(
     matrix: Path,
     model: Path,
     embeddings: Path,
+    cell_type: str | None,
     region: str,
     tracks: tuple[str, ...],
     genes: Path | None,
@@ -249,4 +259,4 @@ def window(
     """Tracks, their reconstruction and the embedding along the genome."""
     from epilstm.outputs.plot.plots import plot_window
 
-    return plot_window(matrix, model, embeddings, region, tracks, genes, segments)
+    return plot_window(matrix, model, embeddings, region, tracks, genes, segments, cell_type)

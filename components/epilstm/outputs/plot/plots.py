@@ -14,7 +14,7 @@ from epilstm.figures.curves import curves_plot, largest_panel, task_panels
 from epilstm.figures.drawing import Plot
 from epilstm.figures.imputation import imputation_plot
 from epilstm.figures.landscape import SEGMENT_COLORS, window_plot
-from epilstm.figures.loadings import loadings_plot
+from epilstm.figures.loadings import loadings_plot, shown_context
 from epilstm.figures.sample import SampledBins
 from epilstm.figures.scores import Task, scores_plot
 from epilstm.figures.training import read_curve, training_plot
@@ -110,10 +110,10 @@ def plot_loadings(sample: SampledBins, model: Path | None) -> Plot:
         return loadings_plot(sample)
     from epilstm.model.folder import read_model_manifest
 
-    context_size = read_model_manifest(model).config.context_size
+    config = read_model_manifest(model).config
     if sample.embedding.manifest.model_fingerprint != fingerprint(model):
         raise DataError(f"--model {model}: the embeddings were made with another model; give that model")
-    return loadings_plot(sample, context_size)
+    return loadings_plot(sample, shown_context(config, sample.embedding.size))
 
 
 def plot_training(history: Path) -> Plot:
@@ -134,6 +134,7 @@ def plot_window(
     tracks: Sequence[str],
     genes: Path | None = None,
     segments: Path | None = None,
+    cell_type: str | None = None,
 ) -> Plot:
     """A window of the genome, with genes (GTF) and segments (BED) where given.
 
@@ -146,6 +147,8 @@ def plot_window(
     tracks : sequence of str
         Empty takes one each of a few assays.
     genes, segments : Path, optional
+    cell_type : str, optional
+        Of a model that cell types share, the one whose code is drawn.
 
     Raises
     ------
@@ -162,7 +165,7 @@ def plot_window(
     require_one_run(inputs, manifest.matrix_fingerprint, read_manifest(embeddings, EmbeddingsManifest))
     data, options = Matrix(matrix), ("--region", "--track")
     scaler = read_scaler(matrix, data.manifest)
-    window = read_window(data, Embedding(data, embeddings), scaler, network, region, tracks, options)
+    window = read_window(data, Embedding(data, embeddings, cell_type), scaler, network, region, tracks, options)
     place, chromosomes = window.region, data.manifest.chromosomes
     return window_plot(
         window,

@@ -19,6 +19,7 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--segmentation", required=True, type=PATH, metavar="FOLDER", help="Folder to write, whole or not at all."
 )
+@click.option("--cell-type", metavar="NAME", help="By the code of this cell type, of a model that cell types share.")
 @click.option("--states", type=click.IntRange(2, 50), default=10, show_default=True, help="Number of states.")
 @click.option(
     "--method",
@@ -46,6 +47,7 @@ PATH = click.Path(path_type=Path)
 def segment(
     embeddings: Path,
     segmentation: Path,
+    cell_type: str | None,
     states: int,
     method: str,
     matrix: Path | None,
@@ -79,6 +81,7 @@ def segment(
             segmenting.Request(
                 embeddings=embeddings,
                 segmentation=segmentation,
+                cell_type=cell_type,
                 states=states,
                 method=method,  # type: ignore[arg-type]
                 matrix=matrix,

@@ -33,7 +33,7 @@ from epilstm.outputs.segmentation.states import (
 from epilstm.outputs.segmentation.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
 from epilstm.runtime.runner import check_apart, record_path
 from epilstm.store.bin_ranges import bin_ranges_of, block_bins, open_embeddings, read_rows, within
-from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, dimension_names, read_manifest, read_scaler
+from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, read_manifest, read_scaler
 from epilstm.store.matrix import Matrix
 from epilstm.store.standardisation import to_signal
 from epilstm.tracks.identity import TrackSet, described
@@ -65,6 +65,8 @@ class Request:
     sample_bins : int
         Bins fitted on, at most about.
     seed : int
+    cell_type : str or None
+        Of a model that cell types share, the one whose code is clustered.
     """
 
     embeddings: Path
@@ -76,6 +78,7 @@ class Request:
     min_bins: int = 8
     sample_bins: int = 200_000
     seed: int = 1
+    cell_type: str | None = None
 
 
 def run(request: Request) -> None:
@@ -90,7 +93,7 @@ def run(request: Request) -> None:
     given = {name: getattr(request, name) for name in ("embeddings", "matrix", "annotation")}
     apart = {name: path for name, path in given.items() if path is not None}
     check_apart(apart, {"segmentation": request.segmentation}, {})
-    manifest, arrays = open_embeddings(request.embeddings)
+    manifest, arrays = open_embeddings(request.embeddings, request.cell_type)
     matrix = None if request.matrix is None else matching_matrix(request.matrix, manifest)
     annotation = None if request.annotation is None else read_annotation(request.annotation, manifest.chromosomes)
     bin_ranges = bin_ranges_of(manifest, ())
@@ -339,7 +342,7 @@ def write_segmentation(
     ]
     header = ["state", "rgb", "label", "marks", "bases", "share", "segments", "median_length"]
     _write_table(folder / "states.tsv", header, names, rows)
-    dimensions = dimension_names(manifest.size)
+    dimensions = manifest.names
     _write_table(folder / "embedding.tsv", ["state", *dimensions], names, tables.embedding.tolist())
     if tables.signal is not None:
         _write_table(folder / "emissions.tsv", ["state", *tables.tracks.names], names, tables.signal.tolist())

@@ -29,7 +29,7 @@ from epilstm.serving.client.connection import Access, connect
 from epilstm.serving.client.outputs import Form, Layout, written
 from epilstm.serving.client.streaming import ServedEncoder, embed_unbroken, embed_windows, served_encoder, window_shape
 from epilstm.store.binned_track import Binning
-from epilstm.store.manifests import EmbeddingsManifest
+from epilstm.store.manifests import EmbeddingsManifest, code_columns_of
 from epilstm.store.samplesheet_signal import Digest, check_files, files_of
 
 
@@ -94,7 +94,7 @@ def run(access: Access, request: Request, output: Path, form: Form) -> None:
             pieces = embed_windows(connection, served, files, binning, shape, request.in_flight, digest)
         with_data = 0
         with (
-            written(output, form, Layout(binning, served.size)) as writer,
+            written(output, form, Layout(binning, served.size, served.dimensions)) as writer,
             progress("embedding bins", binning.region_bins) as bar,
         ):
             for piece in pieces:
@@ -169,4 +169,6 @@ def manifest_of(binning: Binning, served: ServedEncoder, signal_sha256: str) -> 
         matrix_fingerprint=signal_sha256,
         model_fingerprint=properties.get("model_fingerprint", ""),
         encoder_fingerprint=properties.get("encoder_fingerprint", ""),
+        dimensions=served.dimensions,
+        code_columns=None if served.dimensions is None else code_columns_of(served.dimensions),
     )

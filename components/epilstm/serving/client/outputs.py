@@ -17,6 +17,7 @@ from epilstm.files.outputs import write_json, written_whole
 from epilstm.store.binned_track import Binning
 from epilstm.store.manifests import EmbeddingsManifest, dimension_names, write_manifest
 from epilstm.tracks.bigwig_columns import BigWigs, BinValues
+from epilstm.tracks.identity import file_name
 
 Form = Literal["tsv", "bigwig", "zarr"]
 FORMS: dict[str, Form] = {".tsv": "tsv", ".bw": "bigwig", ".bigwig": "bigwig", ".zarr": "zarr"}
@@ -33,10 +34,18 @@ class Layout:
     ----------
     binning : Binning
     size : int
+    dimensions : list of str, or None
+        Names of the numbers, where the server has some.
     """
 
     binning: Binning
     size: int
+    dimensions: list[str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the numbers."""
+        return self.dimensions or dimension_names(self.size)
 
 
 def form_of(output: Path) -> Form:
@@ -90,8 +99,8 @@ class TableWriter(Writer):
 
     def __init__(self, path: Path, layout: Layout) -> None:
         super().__init__(path, layout)
-        self._file = open(path, "w", encoding="ascii", newline="\n")  # noqa: SIM115 - closed by close
-        self._file.write("\t".join(["#chrom", "start", "end", *dimension_names(layout.size)]) + "\n")
+        self._file = open(path, "w", encoding="utf-8", newline="\n")  # noqa: SIM115 - closed by close
+        self._file.write("\t".join(["#chrom", "start", "end", *layout.names]) + "\n")
 
     def write(self, piece: BinValues) -> None:
         """Write the next piece."""
@@ -117,7 +126,7 @@ class BigWigWriter(Writer):
     def __init__(self, path: Path, layout: Layout) -> None:
         super().__init__(path, layout)
         path.mkdir(parents=True)
-        names = dimension_names(layout.size)
+        names = [file_name(name) for name in layout.names]
         self._files = BigWigs(path, names, layout.binning.sizes, layout.binning.bin_size)
 
     def write(self, piece: BinValues) -> None:

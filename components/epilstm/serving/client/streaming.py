@@ -65,6 +65,12 @@ class ServedEncoder:
         return [cast(Uncovered, each) for each in json.loads(self.encoder.properties.get("uncovered", "[]"))]
 
     @property
+    def dimensions(self) -> list[str] | None:
+        """Names of the numbers, of a model that cell types share; None where they are ``e0``, ``e1``, ..."""
+        names = self.encoder.properties.get("dimensions")
+        return None if names is None else list(map(str, json.loads(names)))
+
+    @property
     def size(self) -> int:
         """Numbers per bin."""
         return self.encoder.outputs[EMBEDDING][-1]

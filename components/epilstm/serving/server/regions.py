@@ -18,6 +18,7 @@ from epilstm.runtime.extras import missing_package
 from epilstm.serving.server.http_message import HttpResponse
 from epilstm.serving.server.refusal import Refusal, Status, bad_request
 from epilstm.serving.server.tensors import shown
+from epilstm.tracks.identity import symbol
 
 #: Numbers of an answer at most.
 MAX_VALUES = 4_000_000
@@ -94,7 +95,8 @@ class RegionStore:
         starts = np.arange(first, last, dtype=np.int64) * self.manifest.bin_size
         ends = np.minimum(starts + self.manifest.bin_size, self.manifest.chromosome_sizes[chrom])
         write = {"json": self._json, "arrow": _arrow, "bedgraph": _bedgraph}[form]
-        return HttpResponse(Status.OK, (write(chrom, starts, ends, values, dimensions),), FORMATS[form])
+        names = [self.manifest.names[each] for each in dimensions]
+        return HttpResponse(Status.OK, (write(chrom, starts, ends, values, dimensions, names),), FORMATS[form])
 
     def _bins(self, region: str) -> tuple[str, int, int]:
         found = REGION.fullmatch(region)
@@ -127,6 +129,7 @@ class RegionStore:
         ends: NDArray[np.int64],
         values: NDArray[np.float32],
         dimensions: list[int],
+        names: list[str],
     ) -> bytes:
         content = {
             "chrom": chrom,
@@ -134,6 +137,7 @@ class RegionStore:
             "end": int(ends[-1]),
             "bin_size": self.manifest.bin_size,
             "dimensions": dimensions,
+            **({"names": names} if self.manifest.dimensions else {}),
             "embedding": np.ascontiguousarray(values),
         }
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -145,6 +149,7 @@ def _arrow(
     ends: NDArray[np.int64],
     values: NDArray[np.float32],
     dimensions: list[int],
+    names: list[str],
 ) -> bytes:
     try:
         import pyarrow
@@ -155,8 +160,8 @@ def _arrow(
         "start": starts,
         "end": ends,
     }
-    for dimension, column in zip(dimensions, values.T, strict=True):
-        columns[f"e{dimension}"] = pyarrow.array(column, from_pandas=True)
+    for name, column in zip(names, values.T, strict=True):
+        columns[name] = pyarrow.array(column, from_pandas=True)
     table = pyarrow.table(columns)
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, table.schema) as writer:
@@ -170,11 +175,13 @@ def _bedgraph(
     ends: NDArray[np.int64],
     values: NDArray[np.float32],
     dimensions: list[int],
+    names: list[str],
 ) -> bytes:
     """One track per dimension; bins without an embedding are left out."""
     lines: list[str] = []
-    for dimension, column in zip(dimensions, values.T, strict=True):
-        lines.append(f'track type=bedGraph name="embedding {dimension}"')
+    for dimension, name, column in zip(dimensions, names, values.T, strict=True):
+        called = f"embedding {dimension}" if name == f"e{dimension}" else symbol(name)
+        lines.append(f'track type=bedGraph name="{called}"')
         there = np.isfinite(column)
         rows = zip(starts[there].tolist(), ends[there].tolist(), column[there], strict=True)
         lines += [f"{chrom}\t{start}\t{end}\t{value}" for start, end, value in rows]

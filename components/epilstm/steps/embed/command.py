@@ -70,6 +70,7 @@ def run(params: EmbedParams, context: StepContext) -> StepResult:
         encoder_fingerprint=fingerprint(encoder_folder),
         split=split_of(encoder, matrix, fingerprint(matrix_folder)),
         code_columns=chosen.code_columns,
+        dimensions=chosen.names,
         context_frame_bins=_stored_frames(encoder.config) if chosen.code_columns is not None else None,
     )
     stored = chosen.bin_code if manifest.context_frame_bins else chosen.size

@@ -13,6 +13,7 @@ from epilstm import __version__
 from epilstm.console import log
 from epilstm.errors import ModelError
 from epilstm.files.outputs import ENCODER, fingerprint, sha256_file
+from epilstm.model.chosen_codes import choose_codes
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import STATEFUL_ENCODER, EncoderManifest
 from epilstm.model.encoder_graph import OPSET, build_encoder
@@ -89,9 +90,10 @@ def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, st
     """What an encoder file says of itself (ONNX ``metadata_props``); `tracks` is a JSON list in input order.
 
     So are `cell_types` and `assays` of the tracks, where they are known, and `replicates`, where there are any; and
-    `transform` and `uncovered`, which are left out where all are arcsinh and zero.
+    `transform` and `uncovered`, which are left out where all are arcsinh and zero. Of a model that cell types share,
+    `dimensions` are the names of the embedding's numbers.
     """
-    scaler = manifest.scaler
+    scaler, names = manifest.scaler, choose_codes(manifest.config, None, "").names
     transforms = {"transform": scaler.transforms, "uncovered": scaler.uncovered_bases}
     usual = scaler.transform == "arcsinh" and scaler.uncovered == "zero"
     return {
@@ -102,6 +104,7 @@ def metadata_of(manifest: ModelManifest, model_fingerprint: str) -> dict[str, st
         "assembly": manifest.assembly,
         "architecture": manifest.config.architecture,
         "embedding_size": str(manifest.config.embedding_size),
+        **({} if names is None else {"dimensions": json.dumps(names)}),
         **context_metadata(manifest.config),
         "model_fingerprint": model_fingerprint,
         "matrix_fingerprint": manifest.matrix_fingerprint,

@@ -12,7 +12,7 @@ from epilstm.figures.density import density_plot
 from epilstm.figures.drawing import Picture, Plot, picture
 from epilstm.figures.imputation import imputation_plot, measures_drawn
 from epilstm.figures.landscape import window_plot
-from epilstm.figures.loadings import loadings_plot
+from epilstm.figures.loadings import loadings_plot, shown_context
 from epilstm.figures.reconstruction import size_plot, track_plot
 from epilstm.figures.sample import SampledBins, read_sample
 from epilstm.figures.scores import Task, scores_plot
@@ -91,7 +91,7 @@ def plots_of(the_run: Run, window: Window, chosen: bool, sample: SampledBins) ->
         ),
         "window": window_plot(window, matrix, model, chosen=chosen, embedding=False),
         "embedding": window_plot(window, matrix, model, chosen=chosen, tracks=False),
-        "loadings": loadings_plot(sample, model.config.context_size),
+        "loadings": loadings_plot(sample, shown_context(model.config, sample.embedding.size)),
         "density": density_plot(sample),
     }
     with suppress(DataError, ParamsError):  # test chromosomes too short, or constant representations: nothing to draw

@@ -56,7 +56,10 @@ def test_sizes_are_those_of_each_cell_type(trained):
 
 def test_a_tables_columns_of_one_cell_type_are_its_codes_of_bin_and_context(trained):
     model = epilstm.load(trained / "model")
-    assert model.dimensions_of("B") == ["e2", "e3", "e12", "e13", "e14", "e15", "e16", "e17"]
+    sizes = {"bin": 2, "linear": 2, "recurrent": 3, "consensus": 1}
+    assert model.dimensions_of("B") == [f"B.{block}.0{n}" for block, size in sizes.items() for n in range(1, size + 1)]
+    places = [model.dimensions.index(f"B.{name}") for name in ("bin.01", "bin.02", "linear.01", "consensus.01")]
+    assert places == [2, 3, 12, 17]
     with pytest.raises(ParamsError, match="no cell type 'D'; it has A, B, C"):
         model.dimensions_of("D")
 
