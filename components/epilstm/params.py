@@ -552,7 +552,9 @@ class PromoteParams(Section):
         0.0, description="held-out reconstruction R2 that the challenger must have over PCA and the untrained encoder"
     )
     max_task_fall: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="average precision that a task may lose to the champion where the interval includes 0"
+        0.1,
+        description="average precision that a task may lose to the champion where the interval includes 0, and that it "
+        "may lose in one of its cell types",
     )
     min_mean_gain: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.0, description="average precision over all tasks that the challenger must have over the champion"

@@ -308,9 +308,25 @@ def summary_of(report: DriftReport) -> str:
     tally = {verdict: sum(track.verdict == verdict for track in counted) for verdict in ("drift", "warn")}
     what = "tracks" if report.tracks else "served tracks"
     text = f"{report.verdict}: {tally['drift']} of {len(counted)} {what} drifted, {tally['warn']} to be looked at"
+    drifted = {cell: each for cell, each in by_cell_type(report).items() if each["drifted"]}
+    if drifted:
+        listed = ", ".join(f"{cell} {each['drifted']} of {each['tracks']}" for cell, each in drifted.items())
+        text += f"; drifted by cell type: {listed}"
     if report.model is not None:
         text += f"; embeddings {report.model.embedding.verdict}"
     return text
+
+
+def by_cell_type(report: DriftReport) -> dict[str, dict[str, int]]:
+    """Tracks of each cell type: how many there are, and how many warned and drifted; empty where there is only one."""
+    cells = list(dict.fromkeys(track.cell_type for track in report.tracks if track.cell_type))
+    if len(cells) < 2:
+        return {}
+    found = {}
+    for cell in cells:
+        verdicts = [track.verdict for track in report.tracks if track.cell_type == cell]
+        found[cell] = {"tracks": len(verdicts), "warned": verdicts.count("warn"), "drifted": verdicts.count("drift")}
+    return found
 
 
 def metrics(report: DriftReport) -> dict[str, Any]:
@@ -336,6 +352,7 @@ def metrics(report: DriftReport) -> dict[str, Any]:
             }
             for track in report.tracks
         },
+        **({"cell_types": cells} if (cells := by_cell_type(report)) else {}),
     }
     if report.model is not None:
         content["embedding_distance"] = report.model.embedding.value

@@ -60,7 +60,7 @@ def challenger_scores(evaluation: Path, trials: Sequence[Trial]) -> list[NDArray
 
 
 def compare(trials: Sequence[Trial], challenger: Scores, champion: Scores, params: EvaluateParams) -> list[Comparison]:
-    """Challenger minus champion in average precision: per task, over its cell types, and the mean over tasks.
+    """Challenger minus champion in average precision: per task, in each of its cell types, and the mean over tasks.
 
     Parameters
     ----------
@@ -71,20 +71,30 @@ def compare(trials: Sequence[Trial], challenger: Scores, champion: Scores, param
     params : EvaluateParams
         Those of the evaluation.
     """
-    metric, comparisons = AVERAGE_PRECISION, list[Comparison]()
+    metric, comparisons, by_cell = AVERAGE_PRECISION, list[Comparison](), list[Comparison]()
     mean_draws: list[NDArray[np.float64]] = []
     for name in dict.fromkeys(trial.task.name for trial in trials):
         own = [number for number, trial in enumerate(trials) if trial.task.name == name]
         draws = cluster_draws(trials[own[0]].clusters, params.bootstrap, params.seed)
-        precision, resampled = [], []
-        for scores in (challenger, champion):
-            precision.append(float(np.mean([metric.value(trials[each], scores[each]) for each in own])))
-            resampled.append(np.mean([metric.resampled(trials[each], scores[each], draws) for each in own], axis=0))
-        clusters = max(len(np.unique(trials[each].cluster)) for each in own)
+        values = [[metric.value(trials[each], scores[each]) for each in own] for scores in (challenger, champion)]
+        drawn = [
+            [metric.resampled(trials[each], scores[each], draws) for each in own] for scores in (challenger, champion)
+        ]
+        precision, resampled = [float(np.mean(each)) for each in values], [np.mean(each, axis=0) for each in drawn]
+        counts = [len(np.unique(trials[each].cluster)) for each in own]
+        clusters = max(counts)
+        if len(own) > 1:
+            by_cell += [
+                _comparison(name, new, old, drawn[0][place] - drawn[1][place], counts[place], params.confidence, cell)
+                for place, (cell, new, old) in enumerate(
+                    zip((trials[each].cell_type for each in own), *values, strict=True)
+                )
+            ]
         mean_draws.append(resampled[0] - resampled[1])
         comparisons.append(_comparison(name, precision[0], precision[1], mean_draws[-1], clusters, params.confidence))
     return [
         *comparisons,
+        *by_cell,
         _comparison(
             MEAN,
             float(np.mean([each.challenger for each in comparisons])),
@@ -97,7 +107,13 @@ def compare(trials: Sequence[Trial], challenger: Scores, champion: Scores, param
 
 
 def _comparison(
-    task: str, challenger: float, champion: float, draws: NDArray[np.float64], clusters: int, confidence: float
+    task: str,
+    challenger: float,
+    champion: float,
+    draws: NDArray[np.float64],
+    clusters: int,
+    confidence: float,
+    cell_type: str = "",
 ) -> Comparison:
     found = difference(task, challenger - champion, draws, clusters, confidence)
     return Comparison(
@@ -109,4 +125,5 @@ def _comparison(
         clusters=clusters,
         verdict=found.verdict,
         reason=found.reason,
+        cell_type=cell_type,
     )

@@ -42,7 +42,8 @@ class Check(_Model):
 class Comparison(_Model):
     """Challenger minus champion in average precision on a task's held-out examples, on the same bootstrap resamples.
 
-    `task` is ``mean`` for the mean over tasks. `clusters` is what the bootstrap resamples; below
+    `task` is ``mean`` for the mean over tasks. `cell_type` names the one that is compared, in a task that has several;
+    empty for the mean over a task's cell types. `clusters` is what the bootstrap resamples; below
     `MIN_CLUSTERS` of `epilstm.store.evaluation_results` the interval says nothing and the verdict is ``not judged``,
     for the `reason`.
     """
@@ -55,6 +56,12 @@ class Comparison(_Model):
     clusters: int
     verdict: Verdict
     reason: str = ""
+    cell_type: str = ""
+
+    @property
+    def name(self) -> str:
+        """What is compared, in one word or two."""
+        return f"{self.task} in {self.cell_type}" if self.cell_type else self.task
 
 
 class Contender(_Model):

@@ -201,18 +201,20 @@ def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
                     )
                 )
             continue
-        kept = each.verdict != "is beaten by" and each.delta >= -params.max_task_fall
+        # In one cell type of several, the size of a fall decides: of so many intervals some exclude 0 by chance.
+        beaten = each.verdict == "is beaten by" and not each.cell_type
+        kept = not beaten and each.delta >= -params.max_task_fall
         checks.append(
             Check(
                 rule="b",
-                name=f"{each.task} against the champion",
+                name=f"{each.name} against the champion",
                 value=each.delta,
                 relation="not below",
                 limit=-params.max_task_fall,
                 passed=kept,
                 note=_interval_note(each),
                 # A fall beyond the limit holds, whatever the interval is worth.
-                judged=each.verdict != NOT_JUDGED or not kept,
+                judged=bool(each.cell_type) or each.verdict != NOT_JUDGED or not kept,
             )
         )
     return checks
@@ -332,7 +334,7 @@ def decision_record(decision: Decision) -> str:
         ]
         for each in decision.comparisons:
             lines.append(
-                f"| {each.task} | {each.challenger:.3f} | {each.champion:.3f} | {each.delta:+.3f} | "
+                f"| {each.name} | {each.challenger:.3f} | {each.champion:.3f} | {each.delta:+.3f} | "
                 f"{each.ci.low:+.3f} to {each.ci.high:+.3f} | {each.clusters} | "
                 f"{verdict_text(each.verdict, each.reason, '', '').strip()} |"
             )

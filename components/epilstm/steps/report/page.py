@@ -17,8 +17,9 @@ from epilstm.figures.window import Window
 from epilstm.genome.assembly import assembly_name
 from epilstm.genome.name_matching import listed
 from epilstm.representation_names import known_name
+from epilstm.steps.report.by_cell_type import by_cell_type
 from epilstm.steps.report.data_quality import data_quality
-from epilstm.steps.report.further import further_comparisons
+from epilstm.steps.report.further import Part, further_comparisons
 from epilstm.steps.report.imputation_tables import imputation_parts
 from epilstm.steps.report.run_outputs import Run
 from epilstm.store.evaluation_results import (
@@ -76,7 +77,7 @@ def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: Repo
         compared_further=any(name not in REPRESENTATIONS and known_name(name) is not None for name in order),
         embedding=EMBEDDING,
         tasks=[] if results is None else [(task, task_note(task, results)) for task in results.tasks.values()],
-        further=[] if results is None else [*further_comparisons(results), *imputation_parts(results)],
+        further=[] if results is None else _further(run, results),
         without_tasks=without_tasks(results),
         data=data_quality(run.matrix, run.scaler, run.histograms),
         window=window,
@@ -88,6 +89,13 @@ def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: Repo
         hold_out=HOLD_OUT,
     )
     return text.strip() + "\n"
+
+
+def _further(run: Run, results: EvaluationResults) -> list[Part]:
+    """Further comparisons; of a model that cell types share, scores by cell type first."""
+    shared = run.model.config.cell_types is not None
+    own = by_cell_type(results, run.matrix.track_set) if shared else None
+    return [*([] if own is None else [own]), *further_comparisons(results), *imputation_parts(results)]
 
 
 def without_tasks(results: EvaluationResults | None) -> str:

@@ -126,7 +126,9 @@ def test_an_empty_folder_is_no_champion(promote: Promote, tmp_path: Path):
 def test_a_challenger_equals_itself_as_champion(promote: Promote, run_folder: Path):
     decision = promote(run_folder / "encoder")
     assert decision.champion_state == "comparable"
-    assert [each.task for each in decision.comparisons] == ["expression", "contacts", "fire", "timing", "mean"]
+    assert [each.name for each in decision.comparisons] == [
+        "expression", "contacts", "fire", "timing", "expression in A", "expression in B", "mean",
+    ]  # fmt: skip
     for each in decision.comparisons:
         assert each.delta == pytest.approx(0, abs=0.02)  # both in float16, in windows of their own
         assert each.verdict == "is indistinguishable from"
@@ -139,16 +141,21 @@ def test_a_champion_of_fewer_tracks_and_another_scaler_is_compared_on_the_same_e
     assert decision.champion is not None
     assert decision.champion.encoder_fingerprint == fingerprint(champion)
     evaluated = json.loads((run_folder / "evaluation" / "scores.json").read_text())["tasks"]
+    *tasks, mean = [each for each in decision.comparisons if not each.cell_type]
     for each in decision.comparisons[:-1]:
-        summary = evaluated[each.task]["summary"]["embedding"]
+        task = evaluated[each.task]
+        of = task["cell_types"][each.cell_type]["representations"] if each.cell_type else task["summary"]
+        summary = of["embedding"]
         assert each.challenger == pytest.approx(summary["average_precision"], abs=1e-12)
         assert each.ci.low <= each.delta <= each.ci.high
-    assert decision.comparisons[-1].delta == pytest.approx(np.mean([each.delta for each in decision.comparisons[:-1]]))
+    assert mean.delta == pytest.approx(np.mean([each.delta for each in tasks]))
+    within = [each.delta for each in decision.comparisons if each.cell_type]
+    assert tasks[0].delta == pytest.approx(np.mean(within))
 
 
 def test_a_champion_trained_on_other_data_is_stale_where_the_params_say_so(promote: Promote, champion: Path):
     decision = promote(champion, {"stale": "other_data"})
-    assert (decision.champion_state, len(decision.comparisons)) == ("stale", 5)
+    assert (decision.champion_state, len(decision.comparisons)) == ("stale", 7)
 
 
 def test_a_champion_that_needs_a_track_that_the_data_lack_is_stale(promote: Promote, champion: Path, tmp_path: Path):
