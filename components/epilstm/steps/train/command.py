@@ -62,8 +62,8 @@ CURVE_BYTES = 1 << 14
 #: Columns of the tokens from which the context level is trained on several threads.
 WIDE_COLUMNS = 1_000
 
-#: Bins of the validation chromosomes, spread over them, that an epoch is compared by, at most: enough for three digits of
-#: R2, and less than an epoch of a whole genome takes.
+#: Bins of the validation chromosomes, spread over them, that an epoch is compared by, at most: enough for three digits
+#: of R2, and less than an epoch of a whole genome takes.
 VALIDATION_BINS = 1_000_000
 
 #: Share of a GPU's free memory that the training matrix may take.
