@@ -7,12 +7,14 @@ from typing import Any
 
 import yaml
 
+from epilstm.pipelines.compile.compilation import LOADER, Settings, compile_pipeline
+
 
 class CompiledPipeline:
     """The IR of a pipeline, and its platform part."""
 
     def __init__(self, text: str) -> None:
-        documents = list(yaml.safe_load_all(text))
+        documents = list(yaml.load_all(text, Loader=LOADER))
         self.spec: dict[str, Any] = documents[0]
         self.platform = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
@@ -89,3 +91,18 @@ def filled(words: list[str], values: Mapping[str, str]) -> list[str]:
     left = [word for word in line if "{{" in word]
     assert not left, left
     return line
+
+
+_COMPILED: dict[str, str] = {}
+
+
+def compiled_text(pipeline: str, profile: str, settings: Settings | None = None) -> str:
+    """A pipeline for a profile, compiled once per session for the same settings."""
+    key = repr((pipeline, profile, settings or Settings()))
+    if key not in _COMPILED:
+        _COMPILED[key] = compile_pipeline(pipeline, profile, settings)
+    return _COMPILED[key]
+
+
+def compiled(pipeline: str, profile: str, settings: Settings | None = None) -> CompiledPipeline:
+    return CompiledPipeline(compiled_text(pipeline, profile, settings))

@@ -8,9 +8,9 @@ import pytest
 
 from epilstm import __version__
 from epilstm.errors import ParamsError, PipelineError
-from epilstm.pipelines.compile.compilation import PIPELINES, Settings, compile_pipeline
+from epilstm.pipelines.compile.compilation import PIPELINES, Settings
 from epilstm.pipelines.graphs.images import NAMES, Images, read_digests
-from support.pipelines.compiled_ir import CompiledPipeline
+from support.pipelines.compiled_ir import compiled
 
 DIGESTS = {f"epilstm-{name}": f"sha256:{number:064x}" for number, name in enumerate(NAMES)}
 
@@ -18,7 +18,7 @@ DIGESTS = {f"epilstm-{name}": f"sha256:{number:064x}" for number, name in enumer
 def images_of(pipeline: str, profile: str, images: Images) -> set[str]:
     """Every image that a compiled pipeline names, in containers and in what they start."""
     found = set()
-    for container in CompiledPipeline(compile_pipeline(pipeline, profile, Settings(images))).executors.values():
+    for container in compiled(pipeline, profile, Settings(images)).executors.values():
         found.add(container["image"])
         for word in " ".join(container["args"]).split():
             found |= {word.removeprefix("--image=")} if word.startswith("--image=") else set()

@@ -10,7 +10,7 @@ from epilstm.params import SECTIONS
 from epilstm.pipelines.compile.compilation import compile_pipeline
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.step_table import STEPS
-from support.pipelines.compiled_ir import CompiledPipeline
+from support.pipelines.compiled_ir import CompiledPipeline, compiled
 
 ORDER = ["plan", "ingest-part", "ingest", "preprocess-part", "preprocess", "train", "export", "embed-part", "embed"]
 GATE = ["champion", "promote", "publish"]
@@ -18,17 +18,17 @@ GATE = ["champion", "promote", "publish"]
 
 @pytest.fixture(scope="module")
 def training() -> CompiledPipeline:
-    return CompiledPipeline(compile_pipeline("training", "cpu"))
+    return compiled("training", "cpu")
 
 
 @pytest.fixture(scope="module")
 def embedding() -> CompiledPipeline:
-    return CompiledPipeline(compile_pipeline("embedding", "cpu"))
+    return compiled("embedding", "cpu")
 
 
 @pytest.fixture(scope="module")
 def retraining() -> CompiledPipeline:
-    return CompiledPipeline(compile_pipeline("retraining", "cpu"))
+    return compiled("retraining", "cpu")
 
 
 def source(task: dict, parameter: str) -> tuple[str, str]:
@@ -134,7 +134,7 @@ def test_changed_data_and_labels_reach_the_cache_keys(training):
 
 
 def test_the_code_that_the_plan_found_in_its_image_reaches_the_cache_keys(training, embedding):
-    monitoring = CompiledPipeline(compile_pipeline("monitoring", "cpu"))
+    monitoring = compiled("monitoring", "cpu")
     for pipeline in (training, embedding, monitoring):
         cached = {
             name: json.dumps(task["inputs"]["parameters"]["code"])
@@ -187,7 +187,7 @@ def test_each_section_is_one_parameter_with_its_validated_values(training):
     ],
 )
 def test_every_parameter_is_described_and_has_a_default_or_must_be_given(name, lacking):
-    pipeline = CompiledPipeline(compile_pipeline(name, "cpu"))
+    pipeline = compiled(name, "cpu")
     assert all(parameter["description"] for parameter in pipeline.parameters.values())
     assert {name for name, parameter in pipeline.parameters.items() if "defaultValue" not in parameter} == lacking
 
@@ -280,6 +280,6 @@ def test_what_is_published_is_what_the_run_made(training):
 
 
 def test_the_roll_out_is_a_pipeline_of_its_own_too():
-    pipeline = CompiledPipeline(compile_pipeline("rollout", "cpu"))
+    pipeline = compiled("rollout", "cpu")
     assert list(pipeline.tasks()) == ["rollout"]
     assert pipeline.parameters["rollback"]["defaultValue"] == ""

@@ -12,7 +12,7 @@ from epilstm.pipelines.compile.compilation import PIPELINES, Settings, compile_p
 from epilstm.pipelines.graphs.profiles import REGISTRY_VARIABLES, SPOT_NODES, Cluster
 from epilstm.pipelines.task.secret_variables import FOLDER
 from support.paths import PROJECT
-from support.pipelines.compiled_ir import CompiledPipeline
+from support.pipelines.compiled_ir import CompiledPipeline, compiled
 
 MONITORING = PROJECT / "manifests" / "monitoring"
 S3 = Cluster(data_root="s3://bucket/epilstm", data_claim="")
@@ -20,7 +20,7 @@ ACCELERATED = {"train", "embed", "embed-part"}
 
 
 def training(profile: str, settings: Settings | None = None) -> CompiledPipeline:
-    return CompiledPipeline(compile_pipeline("training", profile, settings))
+    return compiled("training", profile, settings)
 
 
 def accelerators(pipeline: CompiledPipeline) -> dict[str, tuple[str, str]]:
@@ -116,7 +116,7 @@ def test_an_object_store_needs_no_claim_but_its_secret():
 
 
 def test_only_tasks_that_ask_the_registry_get_its_credentials():
-    pipeline = CompiledPipeline(compile_pipeline("retraining", "cpu", Settings(cluster=Cluster(registry_secret="git"))))
+    pipeline = compiled("retraining", "cpu", Settings(cluster=Cluster(registry_secret="git")))
     found = {
         name: secret
         for name in pipeline.executors

@@ -9,10 +9,10 @@ import click
 import pytest
 import yaml
 
-from epilstm.pipelines.compile.compilation import PIPELINES, compile_pipeline
+from epilstm.pipelines.compile.compilation import PIPELINES
 from epilstm.runtime.step_table import STEPS
 from support.paths import PROJECT
-from support.pipelines.compiled_ir import CompiledPipeline, filled, step_line
+from support.pipelines.compiled_ir import CompiledPipeline, compiled, filled, step_line
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 del STAGES["fingerprint"]  # no step: in a pipeline the plan does it
@@ -27,8 +27,8 @@ PARTS = dict.fromkeys(("ingest", "preprocess", "embed"), "3/8")
 
 
 @pytest.fixture(scope="module")
-def compiled() -> dict[str, CompiledPipeline]:
-    return {name: CompiledPipeline(compile_pipeline(name, "cpu")) for name in PIPELINES}
+def compiled_pipelines() -> dict[str, CompiledPipeline]:
+    return {name: compiled(name, "cpu") for name in PIPELINES}
 
 
 def step_lines(pipeline: CompiledPipeline) -> dict[str, list[str]]:
@@ -56,44 +56,44 @@ def dvc_paths(name: str) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_container_runs_the_line_of_dvc_yaml(name, compiled):
+def test_a_container_runs_the_line_of_dvc_yaml(name, compiled_pipelines):
     paths, _ = dvc_paths(name)
-    line = step_line(compiled[PIPELINE_OF[name]].executors[name])
+    line = step_line(compiled_pipelines[PIPELINE_OF[name]].executors[name])
     assert filled(line, paths) == dvc_words(name)
 
 
 @pytest.mark.parametrize("name", [name for name, step in STEPS.items() if step.part])
-def test_a_container_of_a_part_runs_the_line_of_that_part(name, compiled):
+def test_a_container_of_a_part_runs_the_line_of_that_part(name, compiled_pipelines):
     paths, flags = dvc_paths(name)
-    line = step_line(compiled["training"].executors[f"{name}-part"])
+    line = step_line(compiled_pipelines["training"].executors[f"{name}-part"])
     expected = STEPS[name].argv(paths["params"], paths, flags, part=PARTS[name])
     assert filled(line, {**paths, "part": PARTS[name]}) == expected
 
 
 @pytest.mark.parametrize("name", ["preprocess", "embed"])
 @pytest.mark.parametrize("part", [None, "chr5"], ids=["whole", "part"])
-def test_the_embedding_pipeline_gives_the_encoder_by_its_path(name, part, compiled):
+def test_the_embedding_pipeline_gives_the_encoder_by_its_path(name, part, compiled_pipelines):
     paths, flags = dvc_paths(name)
     paths |= {"encoder": "models/encoder"}
-    line = step_line(compiled["embedding"].executors[name if part is None else f"{name}-part"])
+    line = step_line(compiled_pipelines["embedding"].executors[name if part is None else f"{name}-part"])
     assert "{{$.inputs.parameters['encoder']}}" in line
     assert filled(line, {**paths, "part": part or ""}) == STEPS[name].argv(paths["params"], paths, flags, part=part)
 
 
 @pytest.mark.parametrize("profile", PIPELINES["training"])
-def test_every_profile_runs_the_same_lines(profile, compiled):
-    other = CompiledPipeline(compile_pipeline("training", profile))
-    assert step_lines(other) == step_lines(compiled["training"])
+def test_every_profile_runs_the_same_lines(profile, compiled_pipelines):
+    other = compiled("training", profile)
+    assert step_lines(other) == step_lines(compiled_pipelines["training"])
 
 
-def test_each_stage_of_dvc_yaml_but_the_simulation_is_in_the_training_pipeline(compiled):
+def test_each_stage_of_dvc_yaml_but_the_simulation_is_in_the_training_pipeline(compiled_pipelines):
     parts = {f"{name}-part" for name, step in STEPS.items() if step.part}
     around = {"plan", "champion", "promote", "publish"}
-    assert set(compiled["training"].executors) == {*around, *STAGES, *parts} - {"simulate"}
+    assert set(compiled_pipelines["training"].executors) == {*around, *STAGES, *parts} - {"simulate"}
 
 
-def test_the_wrapper_gets_the_data_root_and_what_kfp_wants(compiled: dict[str, Any]):
-    for pipeline in compiled.values():
+def test_the_wrapper_gets_the_data_root_and_what_kfp_wants(compiled_pipelines: dict[str, Any]):
+    for pipeline in compiled_pipelines.values():
         for name, container in pipeline.executors.items():
             if name in LIFECYCLE:
                 continue
@@ -106,19 +106,19 @@ def test_the_wrapper_gets_the_data_root_and_what_kfp_wants(compiled: dict[str, A
             ]
 
 
-def test_the_gate_is_asked_with_the_ports_of_the_step(compiled):
+def test_the_gate_is_asked_with_the_ports_of_the_step(compiled_pipelines):
     step = STEPS["promote"]
     paths = {port.name: f"<{port.name}>" for port in (*step.inputs, *step.outputs)}
-    line = step_line(compiled["training"].executors["promote"])
+    line = step_line(compiled_pipelines["training"].executors["promote"])
     assert filled(line, {**paths, "params": "params.yaml"}) == step.argv("params.yaml", paths)
 
 
-def test_drift_is_a_verdict_and_no_failure_of_the_monitoring_pipeline(compiled):
+def test_drift_is_a_verdict_and_no_failure_of_the_monitoring_pipeline(compiled_pipelines):
     step = STEPS["monitor"]
     paths = {
         port.name: f"<{port.name}>" for port in (*step.inputs, *step.outputs) if port.name not in ("model", "served")
     }
-    line = step_line(compiled["monitoring"].executors["monitor"])
+    line = step_line(compiled_pipelines["monitoring"].executors["monitor"])
     assert filled(line, {**paths, "params": "params.yaml"}) == step.argv("params.yaml", paths)
 
 
@@ -126,10 +126,10 @@ def test_drift_is_a_verdict_and_no_failure_of_the_monitoring_pipeline(compiled):
     ("pipeline", "task"),
     [("retraining", name) for name in sorted(LIFECYCLE)] + [("training", "champion"), ("rollout", "rollout")],
 )
-def test_a_task_of_the_registry_takes_what_its_container_gives_it(pipeline, task, compiled):
+def test_a_task_of_the_registry_takes_what_its_container_gives_it(pipeline, task, compiled_pipelines):
     from epilstm.pipelines.lifecycle.__main__ import lifecycle
 
-    container = compiled[pipeline].executors[task]
+    container = compiled_pipelines[pipeline].executors[task]
     assert container["command"] == ["python", "-m", "epilstm.pipelines.lifecycle", task]
     numbers = {"{{$.inputs.parameters['canary_percent']}}": "10", "{{$.inputs.parameters['max_age_days']}}": "30"}
     command = lifecycle.get_command(click.Context(lifecycle), task)
