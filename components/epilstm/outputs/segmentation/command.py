@@ -23,10 +23,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--states", type=click.IntRange(2, 50), default=10, show_default=True, help="Number of states.")
 @click.option(
     "--method",
-    type=click.Choice(["kmeans", "hmm"]),
-    default="kmeans",
+    type=click.Choice(["multiscale", "kmeans", "hmm"]),
+    default="multiscale",
     show_default=True,
-    help="Each bin by itself, or by the most probable path through a hidden Markov model.",
+    help="Cluster each bin with what surrounds it, cluster each by itself, or use a hidden Markov model.",
 )
 @click.option("--matrix", type=PATH, metavar="PATH", help="Matrix: signal of each state.")
 @click.option("--annotation", type=PATH, metavar="GTF", help="Gene annotation (.gz too): what states are enriched in.")

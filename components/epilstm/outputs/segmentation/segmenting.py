@@ -26,11 +26,18 @@ from epilstm.outputs.segmentation.states import (
     NO_STATE,
     HmmStates,
     KMeansStates,
+    MultiscaleStates,
     States,
     decode_range,
     training_sequences,
 )
-from epilstm.outputs.segmentation.tables import Enrichment, StateSums, enrichment_of, order_by_similarity
+from epilstm.outputs.segmentation.tables import (
+    Enrichment,
+    StateSums,
+    enrichment_of,
+    missed_starts,
+    order_by_similarity,
+)
 from epilstm.runtime.runner import check_apart, record_path
 from epilstm.store.bin_ranges import bin_ranges_of, block_bins, open_embeddings, read_rows, within
 from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, read_manifest, read_scaler
@@ -38,7 +45,11 @@ from epilstm.store.matrix import Matrix
 from epilstm.store.standardisation import to_signal
 from epilstm.tracks.identity import TrackSet, described
 
-METHODS: dict[str, type[KMeansStates] | type[HmmStates]] = {"kmeans": KMeansStates, "hmm": HmmStates}
+METHODS: dict[str, type[KMeansStates] | type[HmmStates] | type[MultiscaleStates]] = {
+    "multiscale": MultiscaleStates,
+    "kmeans": KMeansStates,
+    "hmm": HmmStates,
+}
 
 #: What identifies a folder with a segmentation, in its manifest.
 SEGMENTATION_FORMAT = "epilstm.segmentation/1"
@@ -72,7 +83,7 @@ class Request:
     embeddings: Path
     segmentation: Path
     states: int = 10
-    method: Literal["kmeans", "hmm"] = "kmeans"
+    method: Literal["multiscale", "kmeans", "hmm"] = "multiscale"
     matrix: Path | None = None
     annotation: Path | None = None
     min_bins: int = 8
@@ -98,8 +109,10 @@ def run(request: Request) -> None:
     annotation = None if request.annotation is None else read_annotation(request.annotation, manifest.chromosomes)
     bin_ranges = bin_ranges_of(manifest, ())
     training, where = fitted_on(bin_ranges, manifest, matrix)
-    sequences = training_sequences(arrays, training, request.sample_bins, where)
-    sampled = sum(map(len, sequences))
+    method = METHODS[request.method]
+    margin = method.sequence_margin(manifest.bin_size)
+    sequences = training_sequences(arrays, training, request.sample_bins, where, margin)
+    sampled = sum(len(each.own) for each in sequences)
     if sampled < 10 * request.states:
         raise DataError(
             f"{request.embeddings}: {sampled:,} bins with data to fit {request.states} states on; give --states "
@@ -107,7 +120,7 @@ def run(request: Request) -> None:
         )
     with written_whole(request.segmentation, folder=True, kind="segmentation") as staged:
         log.info(f"fitting {request.states} states ({request.method}) on {sampled:,} bins of {where}")
-        model = METHODS[request.method](sequences, request.states, request.seed)
+        model = method(sequences, request.states, request.seed, manifest.bin_size)
         found: Segmentation = []
         left_out = 0
         embedding = StateSums(request.states, manifest.size)
@@ -129,6 +142,9 @@ def run(request: Request) -> None:
         enrichment = enrichment_of(
             found, request.states, annotation, manifest.bin_size, manifest.chromosome_sizes.__getitem__
         )
+        missed = None if annotation is None else missed_starts(enrichment)
+        if missed:
+            log.warning(missed)
         tables = Tables.of(
             embedding, signal, enrichment, annotation is not None, matrix.track_set if matrix else TrackSet((), ())
         )
@@ -137,6 +153,7 @@ def run(request: Request) -> None:
         numbers = write_segmentation(staged, manifest, found, tables, key, model.transitions())
         numbers["bins_left_out"] = left_out
         content = manifest_of(request, manifest, tables, key, sampled, sorted({each.chrom for each in training}))
+        content["warnings"] = [missed] if missed else []
         write_json(staged / MANIFEST, content)
     seconds = time.perf_counter() - started
     record = {"command": "segment", "version": __version__, "seconds": round(seconds, 3), **numbers}

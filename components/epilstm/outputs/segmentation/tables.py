@@ -12,6 +12,10 @@ from epilstm.genome.bin_range import BinRange
 from epilstm.outputs.segmentation.annotation import Annotation
 from epilstm.outputs.segmentation.states import NO_STATE, States
 
+#: A segmentation misses starts where no state is enriched so many times at TSS +-2 kb, or those that are cover less of
+#: it than this. For the measurement behind them see docs/outputs.md.
+LEAST_FOLD, LEAST_COVERAGE = 3.0, 0.05
+
 
 @dataclass
 class StateSums:
@@ -118,6 +122,32 @@ def enrichment_of(
         if known:
             overlap[:, -1] += total(lengths - known["gene_body"].covered(bin_range.chrom, edges)[there])
     return Enrichment(names, overlap, bases)
+
+
+def missed_starts(enrichment: Enrichment) -> str | None:
+    """A warning where states miss transcription start sites, else None.
+
+    There has to be a state that is enriched `LEAST_FOLD` times at TSS +-2 kb; all such states together have to cover
+    `LEAST_COVERAGE` of it. Nothing is said where no segmented base is near a start.
+
+    Parameters
+    ----------
+    enrichment : Enrichment
+        With an annotation.
+    """
+    column = enrichment.features.index("TSS_2kb")
+    near = enrichment.overlap[:, column]
+    if not near.sum():
+        return None
+    folds = np.nan_to_num(enrichment.folds[:, column])
+    covered = near[folds >= LEAST_FOLD].sum() / near.sum()
+    if folds.max() < LEAST_FOLD:
+        found = f"the state most enriched at TSS +-2 kb is so {folds.max():.1f} times only"
+    elif covered < LEAST_COVERAGE:
+        found = f"states enriched {LEAST_FOLD:g} times at TSS +-2 kb cover {100 * covered:.1f}% of it only"
+    else:
+        return None
+    return f"the states miss transcription start sites: {found}; try more --states or another --method"
 
 
 def order_by_similarity(rows: NDArray[np.float64]) -> list[int]:

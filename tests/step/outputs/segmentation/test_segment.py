@@ -68,7 +68,7 @@ def states_of(folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.fixture(scope="module", params=["kmeans", "hmm"])
+@pytest.fixture(scope="module", params=["multiscale", "kmeans", "hmm"])
 def segmented(request, planted, tmp_path_factory) -> Path:
     return segment(
         planted, tmp_path_factory.mktemp("out") / request.param, *with_all(planted), "--method", request.param
@@ -76,12 +76,13 @@ def segmented(request, planted, tmp_path_factory) -> Path:
 
 
 def test_planted_states_are_found_on_chromosomes_that_were_not_fitted_on(segmented, planted):
+    least = 0.95 if segmented.name == "multiscale" else 0.98  # means over 1 kb blur the edges of states
     assert json.loads((segmented / "manifest.json").read_text())["fitted_chromosomes"] == ["chr1"]
     found = states_of(segmented)
     for chrom, truth in planted.truth.items():
         there = truth >= 0
         assert (found[chrom][~there] == 0).all()
-        assert (found[chrom][there] - 1 == truth[there]).mean() > 0.98, chrom
+        assert (found[chrom][there] - 1 == truth[there]).mean() > least, chrom
 
 
 def test_the_segmentation_is_strict_bed9(segmented):
@@ -130,8 +131,9 @@ def test_states_are_named_and_coloured_by_the_marks_they_carry(segmented):
 
 def test_the_emission_table_is_the_mean_raw_signal(segmented):
     emissions = table(segmented, "emissions")
+    atol = 0.7 if segmented.name == "multiscale" else 0.12  # means over 1 kb blur the edges of states
     assert [*emissions.columns] == ["A-H3K4me3", "A-H3K36me3"]
-    np.testing.assert_allclose(emissions, np.sinh(SIGNAL[[PROMOTER, GENE, QUIET]]), atol=0.12)
+    np.testing.assert_allclose(emissions, np.sinh(SIGNAL[[PROMOTER, GENE, QUIET]]), atol=atol)
 
 
 def test_the_enrichment_table_is_that_of_every_base_counted(segmented, planted):
@@ -187,14 +189,14 @@ def test_transitions_of_the_hmm_are_probabilities_that_mostly_stay(planted, tmp_
     assert not (segment(planted, tmp_path / "out", "--method", "kmeans") / "transitions.tsv").exists()
 
 
-@pytest.mark.parametrize("method", ["kmeans", "hmm"])
+@pytest.mark.parametrize("method", ["multiscale", "kmeans", "hmm"])
 def test_the_same_input_gives_the_same_bytes(planted, tmp_path, method):
     one, other = (segment(planted, tmp_path / name, *with_all(planted), "--method", method) for name in ("a", "b"))
     for file in sorted(path.name for path in one.iterdir()):
         assert (one / file).read_bytes() == (other / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("method", ["kmeans", "hmm"])
+@pytest.mark.parametrize("method", ["multiscale", "kmeans", "hmm"])
 def test_pieces_of_any_size_give_the_same_segmentation(planted, tmp_path, monkeypatch, method):
     whole = segment(planted, tmp_path / "whole", "--method", method)
     monkeypatch.setattr("epilstm.outputs.segmentation.states.BLOCK_BINS", 700)
@@ -205,7 +207,7 @@ def test_pieces_of_any_size_give_the_same_segmentation(planted, tmp_path, monkey
 def test_segments_are_as_long_as_asked(planted, tmp_path):
     shortest = {}
     for least in (1, 8, 30):
-        bed = read_bed(segment(planted, tmp_path / str(least), "--min-bins", str(least)))
+        bed = read_bed(segment(planted, tmp_path / str(least), "--min-bins", str(least), "--method", "kmeans"))
         inner = bed[(bed.end != 50_010)]
         shortest[least] = (inner.end - inner.start).min() // BIN
         # Nothing is joined across the gap, and no bin is lost.
@@ -320,7 +322,7 @@ def test_more_states_than_the_bins_carry_are_refused(tmp_path, capsys):
     assert "give --states 3 or fewer" in refused(capsys, *where)
 
 
-@pytest.mark.parametrize("method", ["kmeans", "hmm"])
+@pytest.mark.parametrize("method", ["multiscale", "kmeans", "hmm"])
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_embeddings_that_are_all_alike_have_no_states(tmp_path, capsys, method):
     rows = {"chr1": np.ones((400, 2), np.float32)}
