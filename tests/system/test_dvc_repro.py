@@ -19,6 +19,7 @@ import yaml
 from epilstm.files.outputs import fingerprint
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.step_table import STEPS
+from support.nonempty import nonempty
 from support.paths import PROJECT
 
 #: The gate compares with the champion of the registry, and the monitor compares new data: neither is a file of the
@@ -103,8 +104,8 @@ def test_the_training_curve_has_the_columns_that_the_plot_names(tiny_project):
 
 
 def test_each_output_is_what_its_record_says(tiny_project):
-    for record in tiny_project.rglob("*.record.json"):
-        for output in json.loads(record.read_text())["outputs"].values():
+    for record in nonempty(tiny_project.rglob("*.record.json")):
+        for output in nonempty(json.loads(record.read_text())["outputs"].values()):
             assert fingerprint(tiny_project / output["path"]) == output["fingerprint"], record
 
 

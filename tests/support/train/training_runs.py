@@ -54,12 +54,12 @@ def interrupt(matrix: Path, folder: Path, number: int, **changes: object) -> int
     folder.mkdir()
     params = write_params(folder, **changes)
     process = subprocess.Popen([sys.executable, "-m", "epilstm", *command(matrix, folder, params, "resume")])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (folder / "work" / checkpoint.CHECKPOINT).is_file():
         assert process.poll() is None, "ended before its first checkpoint"
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(process.pid, number)
-    code = process.wait(60)
+    code = process.wait(300)
     assert code in (130, -number), "was interrupted, did not end by itself"
     return code

@@ -8,6 +8,7 @@ import pytest
 
 from docs.generate import all_metrics
 from support.monitoring.alert_rules import alerts, rule_groups
+from support.nonempty import nonempty
 from support.paths import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -57,8 +58,8 @@ def test_alerts_are_of_two_severities():
 
 def test_rules_ask_for_metrics_that_there_are():
     recorded = {rule["record"] for group in rule_groups()["groups"] for rule in group["rules"] if "record" in rule}
-    for group in rule_groups()["groups"]:
-        for rule in group["rules"]:
+    for group in nonempty(rule_groups()["groups"]):
+        for rule in nonempty(group["rules"]):
             asked = set(re.findall(r"\b[a-z_]+:[\w:]+", rule["expr"]))
             assert asked <= recorded
             names = set(METRIC.findall(rule["expr"]))
@@ -68,8 +69,8 @@ def test_rules_ask_for_metrics_that_there_are():
 
 def test_rules_ask_for_labels_that_the_metrics_have():
     common = {"namespace", "pipeline", "step", "part", "instance", "job", "le"}
-    for group in rule_groups()["groups"]:
-        for rule in group["rules"]:
+    for group in nonempty(rule_groups()["groups"]):
+        for rule in nonempty(group["rules"]):
             for name, selector in re.findall(r"\b(epilstm_\w+)\{([^}]*)\}", rule["expr"]):
                 known = all_metrics().get(name) or all_metrics()[base_name(name)]
                 assert set(re.findall(r"(\w+)\s*[=!]", selector)) <= {*known.labels, *common}

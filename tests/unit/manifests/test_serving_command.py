@@ -6,6 +6,7 @@ import pytest
 
 from epilstm.serving.server.command import serve
 from support.manifests.rendered_manifests import OVERLAYS, Document, one, rendered
+from support.nonempty import nonempty
 
 OWN_SERVER = [overlay for overlay in OVERLAYS if overlay.startswith("serving/") and not overlay.endswith("/triton")]
 
@@ -26,7 +27,7 @@ def predictors(overlay: str) -> list[Document]:
 
 @pytest.mark.parametrize("overlay", OWN_SERVER)
 def test_the_server_listens_where_the_manifests_say(overlay):
-    for predictor in predictors(overlay):
+    for predictor in nonempty(predictors(overlay)):
         [container] = predictor["containers"]
         given = options(container)
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -45,7 +46,7 @@ def test_it_has_the_time_to_answer_what_it_has_accepted(overlay):
 
 @pytest.mark.parametrize("overlay", OWN_SERVER)
 def test_the_bodies_that_it_takes_fit_into_its_memory(overlay):
-    for predictor in predictors(overlay):
+    for predictor in nonempty(predictors(overlay)):
         [container] = predictor["containers"]
         limit = container["resources"]["limits"]["memory"]
         assert limit.endswith("Gi")

@@ -154,7 +154,9 @@ def test_a_model_folder_round_trips(tmp_path, network):
 def test_the_untrained_model_is_the_one_before_training():
     manifest = manifest_of(CONFIGS[0])
     expected = build(CONFIGS[0], seed=3).state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in untrained_model(manifest).state_dict().items())
+    found = untrained_model(manifest).state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 def test_damaged_weights_are_refused_by_checksum(tmp_path, network):

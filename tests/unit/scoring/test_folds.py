@@ -1,7 +1,5 @@
 """Folds hold out whole groups; the classifier never sees what it is scored on."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,17 +7,13 @@ from hypothesis import strategies as st
 
 from epilstm.errors import LabelsError
 from epilstm.params import ClassifierParams, EvaluateParams, FoldParams
-from epilstm.representations.pooling import window_bins
 from epilstm.scoring.classifier import base_rate, held_back, predict_held_out
 from epilstm.scoring.folds import assign_folds
-from epilstm.scoring.labels import Examples, read_labels
 from epilstm.scoring.tasks import load_tasks
-from epilstm.scoring.trials import Trial, prepare_trials
+from epilstm.scoring.trials import prepare_trials
 from epilstm.store.matrix import Matrix
-from support.evaluate.tiny_evaluation import BIN, REGIONS, TinyEvaluation, empty_matrix
-from support.paths import PROJECT
-
-PILOT_TASKS = PROJECT / "tasks" / "roadmap-pilot.yaml"
+from support.evaluate.shared_bins import check_no_shared_bins
+from support.evaluate.tiny_evaluation import REGIONS, TinyEvaluation
 
 
 def params(by: str = "chromosome", count: int = 3) -> FoldParams:
@@ -59,50 +53,6 @@ def test_examples_that_share_a_bin_are_never_apart(
     trials, _ = prepare_trials(tasks, tiny.folder / "labels", Matrix(tiny.folder / "matrix"), evaluate)
     check_no_shared_bins(trials)
     assert (max(len(trial.group_names) for trial in trials) > len(REGIONS)) == (interval < 1_000_000)
-
-
-@pytest.fixture(scope="module")
-def pilot_labels(pilot: Path) -> dict[str, dict[str, Examples]]:
-    """Examples by task and cell type: the annotation takes seconds to read."""
-    return {task.name: read_labels(task, pilot / "labels") for task in load_tasks(PILOT_TASKS)}
-
-
-@pytest.fixture(scope="module")
-def pilot_matrix(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return empty_matrix(tmp_path_factory.mktemp("pilot") / "matrix", pilot / "pilot-regions.bed")
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("by", ["chromosome", "region"])
-def test_real_genes_and_pairs_that_share_a_bin_are_never_apart(
-    pilot: Path,
-    pilot_labels: dict[str, dict[str, Examples]],
-    pilot_matrix: Matrix,
-    monkeypatch: pytest.MonkeyPatch,
-    by: str,
-) -> None:
-    monkeypatch.setattr("epilstm.scoring.trials.read_labels", lambda task, folder: pilot_labels[task.name])
-    tasks = load_tasks(PILOT_TASKS)
-    evaluate = EvaluateParams.model_validate({"folds": {"by": by}})
-    trials, _ = prepare_trials(tasks, pilot / "labels", pilot_matrix, evaluate)
-    check_no_shared_bins(trials)
-    counts = {(trial.task.name, trial.cell_type): len(trial.examples) for trial in trials}
-    assert counts["gene_expression", "E003"] == 237
-    assert counts["promoter_enhancer", "E116"] == 273
-    assert counts["fire", "E116"] == 509
-    assert counts["replication_timing", "E116"] == 1066
-
-
-def check_no_shared_bins(trials: list[Trial]) -> None:
-    for trial in trials:
-        fold_of_bin: dict[str, np.ndarray] = {}
-        first, last = window_bins(trial.examples.starts, trial.examples.ends, BIN)
-        for i, fold in enumerate(trial.folds.fold):
-            for window in range(first.shape[1]):
-                own = fold_of_bin.setdefault(str(trial.examples.chroms[i, window]), np.zeros(12_000_000, np.int8))
-                bins = own[first[i, window] : last[i, window]]
-                assert ((bins == 0) | (bins == fold + 1)).all()
-                bins[:] = fold + 1
 
 
 def test_fewer_groups_than_folds_says_what_to_do() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import string
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -192,11 +193,12 @@ tracks = st.lists(
 
 
 @given(tracks=tracks)
-def test_what_is_written_is_read_back(tmp_path_factory, tracks):
-    path = tmp_path_factory.mktemp("sheet") / "new folder" / "sheet.csv"
-    write_samplesheet(path, tracks)
-    assert read_samplesheet(path) == tracks
-    assert [file.name for file in path.parent.iterdir()] == ["sheet.csv"]
+def test_what_is_written_is_read_back(tracks):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new folder" / "sheet.csv"
+        write_samplesheet(path, tracks)
+        assert read_samplesheet(path) == tracks
+        assert [file.name for file in path.parent.iterdir()] == ["sheet.csv"]
 
 
 def test_sha256_is_a_column_only_if_some_track_has_one():

@@ -15,6 +15,7 @@ import pytest
 
 from epilstm.cli import main
 from epilstm.genome.assembly import bed_intervals
+from support.nonempty import nonempty
 from support.segment.planted_states import (
     BIN,
     GAP,
@@ -192,7 +193,7 @@ def test_transitions_of_the_hmm_are_probabilities_that_mostly_stay(planted, tmp_
 @pytest.mark.parametrize("method", ["multiscale", "kmeans", "hmm"])
 def test_the_same_input_gives_the_same_bytes(planted, tmp_path, method):
     one, other = (segment(planted, tmp_path / name, *with_all(planted), "--method", method) for name in ("a", "b"))
-    for file in sorted(path.name for path in one.iterdir()):
+    for file in nonempty(sorted(path.name for path in one.iterdir())):
         assert (one / file).read_bytes() == (other / file).read_bytes(), file
 
 

@@ -25,6 +25,7 @@ from epilstm.store.evaluation_results import (
 from epilstm.store.manifests import read_manifest
 from support.evaluate.evaluation_runs import PARAMS, changed, evaluate
 from support.evaluate.tiny_evaluation import EMBEDDING_SIZE, TASKS, TRACKS, TinyEvaluation, write_model
+from support.nonempty import nonempty
 from support.paths import PROJECT
 
 
@@ -52,9 +53,9 @@ def test_every_task_cell_type_and_representation_is_scored(results: EvaluationRe
         "fire": ["A"],
         "timing": ["B"],
     }
-    for task in results.tasks.values():
+    for task in nonempty(results.tasks.values()):
         assert [each.baseline for each in task.differences] == list(BASELINES)
-        for cell in task.cell_types.values():
+        for cell in nonempty(task.cell_types.values()):
             assert sorted(cell.representations) == sorted(REPRESENTATIONS)
 
 
@@ -71,8 +72,8 @@ def test_scores_follow_from_the_predictions(results: EvaluationResults, predicti
 
 
 def test_the_majority_class_ranks_nothing(results: EvaluationResults) -> None:
-    for task in results.tasks.values():
-        for cell in task.cell_types.values():
+    for task in nonempty(results.tasks.values()):
+        for cell in nonempty(task.cell_types.values()):
             assert cell.representations["majority"].auroc == 0.5
 
 
@@ -100,8 +101,8 @@ def test_an_embedding_that_knows_the_truth_beats_chance_and_one_that_predicts_no
 
 
 def test_the_sentence_says_what_the_embedding_does_not_beat(results: EvaluationResults) -> None:
-    for task in results.tasks.values():
-        for each in task.differences:
+    for task in nonempty(results.tasks.values()):
+        for each in nonempty(task.differences):
             spoken = {"raw": "the raw tracks", "pca": "PCA", "untrained": "an untrained", "majority": "the majority"}
             spoken["nmf"] = "non-negative factors"
             after = task.sentence.split(each.verdict, 1)[1]
@@ -150,7 +151,7 @@ def test_random_folds_are_labelled_leaky(tiny: TinyEvaluation, tmp_path: Path) -
     results = read_results(tmp_path / "evaluation")
     assert results.folds.leaky
     assert results.pooling == ["mean", "max", "std"]
-    assert all("neighbours on both sides" in task.sentence for task in results.tasks.values())
+    assert all("neighbours on both sides" in task.sentence for task in nonempty(results.tasks.values()))
 
 
 def only_fire(tiny: TinyEvaluation, folder: Path, bed: str) -> dict[str, Path]:

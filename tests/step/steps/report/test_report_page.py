@@ -17,6 +17,7 @@ from epilstm.model.folder import save_weights
 from epilstm.model.networks import build
 from epilstm.outputs.plot.plots import plot_curves, plot_scores
 from epilstm.store.evaluation_results import PREDICTIONS_FILE, REPRESENTATIONS, SCORES_FILE, read_results
+from support.nonempty import nonempty
 from support.report.finished_run import TASKS, TRACKS, write_evaluation
 from support.report.fixtures import write_report
 from support.report.html_page import Page
@@ -81,9 +82,9 @@ def test_every_track_and_its_r2_is_on_the_page(finished_run, html_page):
 
 
 def test_every_score_of_every_task_is_on_the_page(finished_run, html_page):
-    for task in read_results(finished_run["evaluation"]).tasks.values():
+    for task in nonempty(read_results(finished_run["evaluation"]).tasks.values()):
         assert task.sentence in html_page.text
-        for cell in task.cell_types.values():
+        for cell in nonempty(task.cell_types.values()):
             assert (
                 f"{cell.cell_type}: 200 examples, {cell.positives} positive ({100 * cell.base_rate:.1f}%), "
                 "5 groups held out whole, 1,234 left out"
@@ -123,7 +124,7 @@ def test_a_difference_that_the_labels_cannot_show_is_reported(html_page):
 def test_inputs_are_named_with_their_fingerprints(finished_run, html_page):
     from epilstm.files.outputs import fingerprint
 
-    assert all(fingerprint(path) in html_page.text for path in finished_run.values())
+    assert all(fingerprint(path) in html_page.text for path in nonempty(finished_run.values()))
 
 
 def test_leaky_folds_are_reported_at_the_top_and_at_each_task(own_run, tmp_path, html_page):

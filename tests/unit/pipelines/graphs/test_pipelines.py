@@ -10,6 +10,7 @@ from epilstm.params import SECTIONS
 from epilstm.pipelines.compile.compilation import compile_pipeline
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.step_table import STEPS
+from support.nonempty import nonempty
 from support.pipelines.compiled_ir import CompiledPipeline, compiled
 
 ORDER = ["plan", "ingest-part", "ingest", "preprocess-part", "preprocess", "train", "export", "embed-part", "embed"]
@@ -106,7 +107,7 @@ def test_artifacts_are_typed(training, task, output, kind):
 
 def test_no_component_takes_a_list_of_artifacts(training, embedding):
     for pipeline in (training, embedding):
-        for component in pipeline.spec["components"].values():
+        for component in nonempty(pipeline.spec["components"].values()):
             for artifact in component.get("inputDefinitions", {}).get("artifacts", {}).values():
                 assert not artifact.get("isArtifactList")
 
@@ -152,7 +153,7 @@ def test_the_code_that_the_plan_found_in_its_image_reaches_the_cache_keys(traini
 
 
 def test_every_task_is_tried_again_after_a_growing_pause(training):
-    for name, task in training.tasks().items():
+    for name, task in nonempty(training.tasks().items()):
         policy = task["retryPolicy"]
         assert policy["maxRetryCount"] > 0
         assert policy["backoffDuration"] != "0s"
@@ -198,7 +199,7 @@ def test_files_that_stand_for_none_in_params_yaml_are_not_looked_for_in_the_data
 
 def test_tasks_follow_the_data(training):
     rank = {name: number for number, name in enumerate([*ORDER, "evaluate", "report", *GATE])}
-    for name, task in training.tasks().items():
+    for name, task in nonempty(training.tasks().items()):
         for earlier in task.get("dependentTasks", []):
             if not earlier.startswith("for-loop"):
                 assert rank[earlier] < rank[name]

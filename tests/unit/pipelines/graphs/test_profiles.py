@@ -11,6 +11,7 @@ from epilstm.errors import ParamsError, PipelineError
 from epilstm.pipelines.compile.compilation import PIPELINES, Settings, compile_pipeline
 from epilstm.pipelines.graphs.profiles import REGISTRY_VARIABLES, SPOT_NODES, Cluster
 from epilstm.pipelines.task.secret_variables import FOLDER
+from support.nonempty import nonempty
 from support.paths import PROJECT
 from support.pipelines.compiled_ir import CompiledPipeline, compiled
 
@@ -35,7 +36,7 @@ def mounts(pipeline: CompiledPipeline, component: str) -> dict[str, dict]:
 @pytest.mark.parametrize("profile", PIPELINES["training"])
 def test_every_container_says_what_it_needs_and_runs_as_no_root(profile):
     pipeline = training(profile)
-    for name, container in pipeline.executors.items():
+    for name, container in nonempty(pipeline.executors.items()):
         resources, pod = container["resources"], pipeline.kubernetes(name)
         assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"]
         assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"]
@@ -54,7 +55,7 @@ def test_cpu_asks_for_no_accelerator_and_no_special_node():
 def test_gpu_trains_and_embeds_on_an_accelerator():
     pipeline = training("gpu")
     assert accelerators(pipeline) == dict.fromkeys(ACCELERATED, ("nvidia.com/gpu", "1"))
-    for name, container in pipeline.executors.items():
+    for name, container in nonempty(pipeline.executors.items()):
         assert ("epilstm-train-gpu" in container["image"]) == (name in ACCELERATED)
         assert ("/dev/shm" in mounts(pipeline, name)) == (name in ACCELERATED)
     assert mounts(pipeline, "train")["/dev/shm"]["medium"] == "Memory"
@@ -78,7 +79,7 @@ def test_several_accelerators_train_in_as_many_processes_of_one_pod():
 def test_spot_runs_on_preemptible_nodes_and_is_tried_again_more_often(provider):
     label, value, taint = SPOT_NODES[provider]
     pipeline, gpu = training("spot", Settings(cluster=Cluster(spot_nodes=provider))), training("gpu")
-    for name, task in pipeline.tasks().items():
+    for name, task in nonempty(pipeline.tasks().items()):
         pod = pipeline.kubernetes(name)
         assert pod["nodeSelector"]["labels"][label] == value
         assert taint is None or taint in {toleration["key"] for toleration in pod["tolerations"]}
@@ -99,7 +100,7 @@ def test_spot_nodes_may_have_no_accelerators():
 
 def test_the_data_root_is_mounted_from_its_claim_in_every_pod():
     pipeline = training("cpu", Settings(cluster=Cluster(data_claim="epigenomes")))
-    for name in pipeline.executors:
+    for name in nonempty(pipeline.executors):
         [mount] = pipeline.kubernetes(name)["pvcMount"]
         assert (mount["constant"], mount["mountPath"]) == ("epigenomes", "/data")
 
@@ -107,7 +108,7 @@ def test_the_data_root_is_mounted_from_its_claim_in_every_pod():
 def test_an_object_store_needs_no_claim_but_its_secret():
     pipeline = training("cpu", Settings(cluster=S3))
     assert pipeline.parameters["data_root"]["defaultValue"] == "s3://bucket/epilstm"
-    for name in pipeline.executors:
+    for name in nonempty(pipeline.executors):
         pod = pipeline.kubernetes(name)
         assert "pvcMount" not in pod
         [secret] = [each for each in pod["secretAsVolume"] if each["secretName"] == "epilstm-s3"]
@@ -172,7 +173,7 @@ def test_tasks_know_where_to_send_metrics_and_of_which_run():
     manifest = yaml.safe_load((MONITORING / "base" / "telemetry.yaml").read_text())
     for profile in PIPELINES["training"]:
         pipeline = training(profile)
-        for name, container in pipeline.executors.items():
+        for name, container in nonempty(pipeline.executors.items()):
             assert {"name": "EPILSTM_PIPELINE", "value": "training"} in container["env"]
             [config] = pipeline.kubernetes(name)["configMapAsEnv"]
             assert config["configMapName"] == manifest["metadata"]["name"]

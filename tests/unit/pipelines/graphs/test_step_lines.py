@@ -11,6 +11,7 @@ import yaml
 
 from epilstm.pipelines.compile.compilation import PIPELINES
 from epilstm.runtime.step_table import STEPS
+from support.nonempty import nonempty
 from support.paths import PROJECT
 from support.pipelines.compiled_ir import CompiledPipeline, compiled, filled, step_line
 
@@ -93,8 +94,8 @@ def test_each_stage_of_dvc_yaml_but_the_simulation_is_in_the_training_pipeline(c
 
 
 def test_the_wrapper_gets_the_data_root_and_what_kfp_wants(compiled_pipelines: dict[str, Any]):
-    for pipeline in compiled_pipelines.values():
-        for name, container in pipeline.executors.items():
+    for pipeline in nonempty(compiled_pipelines.values()):
+        for name, container in nonempty(pipeline.executors.items()):
             if name in LIFECYCLE:
                 continue
             assert container["command"] == ["epilstm", "task", "plan" if name == "plan" else "run"]

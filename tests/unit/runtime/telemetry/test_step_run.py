@@ -21,6 +21,7 @@ from epilstm.runtime.telemetry import destinations, step_run
 from epilstm.runtime.telemetry.failures import ALL_REASONS, reason_of
 from epilstm.runtime.telemetry.step_run import observed, report_failure, report_reuse
 from support.monitoring_stack import free_port
+from support.nonempty import nonempty
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +213,7 @@ def test_an_error_has_one_reason_of_a_few(error, reason):
 
 def test_every_error_a_user_can_cause_has_a_reason():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.EpilstmError)]
-    for kind in kinds:
+    for kind in nonempty(kinds):
         if kind is not errors.EpilstmError:
             assert reason_of(kind("x")) != "internal"
 

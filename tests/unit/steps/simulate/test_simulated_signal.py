@@ -18,6 +18,7 @@ from epilstm.steps.simulate.signal import (
     minus_log10_p,
     simulate_track,
 )
+from support.nonempty import nonempty
 
 LENGTH = 1_000_000
 
@@ -82,7 +83,7 @@ def test_runs_are_20_to_60_bp_in_order_and_inside_the_chromosome(landscape, gaps
 
 def test_no_run_touches_an_unmappable_gap(gaps):
     start, end = draw_runs(np.random.default_rng(5), LENGTH, gaps)
-    for gap_start, gap_end in gaps:
+    for gap_start, gap_end in nonempty(gaps):
         assert not ((start < gap_end) & (end > gap_start)).any()
 
 
