@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,15 @@ pytest_plugins = ["support.engine", "support.monitoring_stack"]
 
 LANES = ("unit", "step", "system")
 
+#: CPU time that a unit test may take, its fixtures not counted.
+UNIT_SECONDS = 5.0
+
 
 def pytest_configure() -> None:
-    """Let Ctrl-C be sent to programs under test: a shell's background jobs ignore it, and so would their children."""
+    """Let Ctrl-C reach programs under test, which a shell's background jobs ignore, and let threads wait asleep."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Threads of torch wait asleep: several processes of tests share the cores. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         lane = item.path.relative_to(tests).parts[0]
         item.add_marker(lane)
     items.sort(key=lambda item: LANES.index(item.path.relative_to(tests).parts[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a unit test that takes more than `UNIT_SECONDS` of CPU time: a busy machine does not make it longer."""
+    started = time.process_time()
+    result = yield
+    spent = time.process_time() - started
+    if spent > UNIT_SECONDS and item.get_closest_marker("unit") is not None:
+        pytest.fail(f"took {spent:.1f} s of CPU time, a unit test at most {UNIT_SECONDS} s: make it a step test")
+    return result
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,24 @@ from support.pipelines.fake_kfp_server import FakeKfpServer
 def kfp_server() -> Iterator[FakeKfpServer]:
     with FakeKfpServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_stacks() -> Iterator[None]:
+    """Name the caller of kfp's setters by its frame alone.
+
+    kfp asks `inspect.stack` for it, which looks up the source of every frame: seconds for each pipeline compiled
+    under pytest, where frames are many and thousands of modules are loaded.
+    """
+    from kfp.dsl import pipeline_task
+
+    def stack() -> list[tuple[object, ...]]:
+        caller = sys._getframe(2)
+        return [(), (caller, caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_name)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline_task, "inspect", SimpleNamespace(stack=stack))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,3 @@
 """Fixtures of the tests in this folder."""
 
-from support.pipelines.fixtures import _clean_environment  # noqa: F401
+from support.pipelines.fixtures import _clean_environment, _short_stacks  # noqa: F401

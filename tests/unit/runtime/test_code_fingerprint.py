@@ -112,7 +112,7 @@ def test_a_module_imported_within_a_function_counts(package: Path):
         # The gate evaluates the champion with the params of the evaluation.
         ('"data/simulated/labels"', '"data/labels"', {"evaluate", "promote"}),
         ('"Epi-LSTM report"', '"Report"', {"report"}),
-        ('0.1, description="average precision', '0.2, description="average precision', {"promote"}),
+        ('0.1,\n        description="average precision', '0.2,\n        description="average precision', {"promote"}),
         ('100_000, description="bins compared', '50_000, description="bins compared', {"monitor"}),
     ],
 )
