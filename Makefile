@@ -73,7 +73,7 @@ gallery: env ## draw the README's figure and docs/gallery from a finished `make 
 	epilstm plot training $(FINE) --history $(HISTORY) --to docs/gallery/training.png
 
 check: env lint ## run the linters, the contract of imports and the unit tests: before every push
-	pytest tests/unit -n 2 $(PYTEST_ARGS)
+	pytest tests/unit -n 2 --unit-seconds=5 $(PYTEST_ARGS)
 
 test: env lint ## run the linters and every test
 	pytest $(PYTEST_ARGS)

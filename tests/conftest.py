@@ -23,8 +23,14 @@ pytest_plugins = ["support.engine", "support.monitoring_stack"]
 
 LANES = ("unit", "step", "system")
 
-#: CPU time that a unit test may take, its fixtures not counted.
-UNIT_SECONDS = 5.0
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long a unit test may take."""
+    parser.addoption(
+        "--unit-seconds",
+        type=float,
+        help="fail a unit test that takes more CPU time, fixtures not counted (make check)",
+    )
 
 
 def pytest_configure() -> None:
@@ -45,14 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a unit test that takes more than `UNIT_SECONDS` of CPU time, twice that where processes share cores."""
+    """Fail a unit test that takes more CPU time than ``--unit-seconds``."""
     started = time.process_time()
     result = yield
-    spent = time.process_time() - started
-    crowded = os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
-    limit = UNIT_SECONDS * (2 if crowded else 1)
-    if spent > limit and item.get_closest_marker("unit") is not None:
-        pytest.fail(f"took {spent:.1f} s of CPU time, a unit test at most {limit} s: make it a step test")
+    spent, limit = time.process_time() - started, item.config.getoption("--unit-seconds")
+    if limit is not None and spent > limit and item.get_closest_marker("unit") is not None:
+        pytest.fail(f"took {spent:.1f} s of CPU time, a unit test at most {limit:g} s: make it a step test")
     return result
 
 

@@ -36,6 +36,25 @@ def test_statistics_equal_a_loop_over_windows_whatever_the_blocks(
             assert np.isnan(features[window]).all()
 
 
+def test_long_windows_are_summed_as_short_ones_are() -> None:
+    random = np.random.default_rng(2)
+    values = random.normal(5, 2, (6_000, 4)).astype(np.float32)
+    valid = random.random(6_000) < 0.9
+    first = random.integers(0, 5_000, 20)
+    last = first + random.integers(1, 1_000, 20)
+    pooled = WindowStatistics(first, last, 4, ["mean", "std"])
+    for start in (0, 3_500):
+        stop = 3_500 if start == 0 else 6_000
+        pooled.add(start, values[start:stop], valid[start:stop])
+    expected = [
+        [*exact.mean(axis=0), *exact.std(axis=0)]
+        for start, stop in zip(first, last, strict=True)
+        for exact in [values[start:stop][valid[start:stop]].astype(np.float64)]
+    ]
+    np.testing.assert_allclose(pooled.features(), expected, rtol=1e-6)
+    assert pooled.count.tolist() == [int(valid[start:stop].sum()) for start, stop in zip(first, last, strict=True)]
+
+
 def test_windows_in_base_pairs_take_every_bin_they_overlap() -> None:
     first, last = window_bins(np.array([0, 24, 25, 30]), np.array([25, 26, 50, 30]), 25)
     assert first.tolist() == [0, 0, 1, 1]
