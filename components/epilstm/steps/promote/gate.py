@@ -201,9 +201,9 @@ def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
                     )
                 )
             continue
-        # In one cell type of several, the size of a fall decides: of so many intervals some exclude 0 by chance.
-        beaten = each.verdict == "is beaten by" and not each.cell_type
-        kept = not beaten and each.delta >= -params.max_task_fall
+        beaten, fallen = each.verdict == "is beaten by", each.delta < -params.max_task_fall
+        # Of the many cell types, some fall far by chance, and some intervals exclude 0 by chance: both together count.
+        kept = not (beaten and fallen) if each.cell_type else not (beaten or fallen)
         checks.append(
             Check(
                 rule="b",

@@ -110,12 +110,19 @@ def test_what_evaluate_left_out_with_a_reason_is_not_judged_and_the_decision_say
 
 def test_a_cell_type_that_got_worse_beyond_the_limit_holds_and_is_named():
     within = comparison("timing", -0.05, "is beaten by").model_copy(update={"cell_type": "E116"})
-    beyond = comparison("timing", -0.3, clusters=3).model_copy(update={"cell_type": "E123"})
+    beyond = comparison("timing", -0.3, "is beaten by").model_copy(update={"cell_type": "E123"})
     evidence = replace(GOOD, comparisons=[comparison("timing", 0.02), within, beyond, comparison("mean", 0.02)])
     assert failed(evidence) == [("b", "timing in E123 against the champion")]
     [reason] = decide(evidence, PromoteParams()).reasons
     assert reason.startswith("b: timing in E123 against the champion: -0.3, needed not below -0.1")
     assert "| timing in E123 | 0.200 | 0.500 | -0.300 |" in decision_record(decide(evidence, PromoteParams()))
+
+
+def test_a_fall_in_one_cell_type_that_may_be_chance_does_not_hold():
+    noisy = comparison("timing", -0.3).model_copy(update={"cell_type": "E123"})
+    few = comparison("timing", -0.3, "not judged", clusters=3).model_copy(update={"cell_type": "E116"})
+    evidence = replace(GOOD, comparisons=[comparison("timing", 0.02), noisy, few, comparison("mean", 0.02)])
+    assert failed(evidence) == []
 
 
 def test_what_is_missing_without_a_reason_holds():
