@@ -188,7 +188,7 @@ def rare_more_often(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 class HmmStates(StateModel):
     """The most probable path through a hidden Markov model with Gaussian emissions.
 
-    States have one diagonal covariance in common (`SharedVarianceHmm`), and a dimension counts by how much a bin tells
+    States have one diagonal covariance in common (`SharedVarianceHmm`), and a dimension counts by how much a bin says
     of it that the bin before has not (`evidence_of`). Fitting begins at the clusters of `KMeansStates`. Parameters and
     errors as there.
     """

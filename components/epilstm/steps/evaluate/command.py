@@ -34,7 +34,8 @@ def run(params: EvaluateParams, context: StepContext) -> StepResult:
     for sentence in sentences(results):
         log.info(sentence)
     held_out = evaluation.predictions.held_out if inputs.tasks else []
-    write_evaluation(context.outputs["evaluation"], context.inputs, inputs, held_out, results)
+    predicted = list(zip(evaluation.trials, held_out, strict=True))
+    write_evaluation(context.outputs["evaluation"], context.inputs, inputs, predicted, results)
     return StepResult(
         summary=summary(results),
         metrics=metrics(results),

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.files.outputs import fingerprint, sha256_file, sha256_json, to_json
-from epilstm.scoring.prediction import HeldOut
-from epilstm.scoring.trials import Trial, scored_trials
+from epilstm.scoring.trials import Trial
 from epilstm.steps.evaluate.inputs import Inputs
 from epilstm.store.evaluation_results import (
     LEVEL_COLUMNS,
@@ -24,9 +23,12 @@ from epilstm.store.evaluation_results import (
 )
 from epilstm.store.manifests import write_manifest
 
+#: Trials, each with its out-of-fold predictions by representation.
+Predicted = Sequence[tuple[Trial, Mapping[str, NDArray[np.float32]]]]
+
 
 def write_evaluation(
-    folder: Path, paths: Mapping[str, Path], inputs: Inputs, held_out: HeldOut, results: EvaluationResults
+    folder: Path, paths: Mapping[str, Path], inputs: Inputs, predicted: Predicted, results: EvaluationResults
 ) -> None:
     """Write an evaluation folder.
 
@@ -36,19 +38,19 @@ def write_evaluation(
     paths : mapping of str to Path
         Of the step's inputs, by port name.
     inputs : Inputs
-    held_out : list of mapping
-        For each trial, representation -> out-of-fold predictions.
+    predicted : sequence of (Trial, mapping)
+        Each trial of scored examples, and representation -> its out-of-fold predictions.
     results : EvaluationResults
     """
-    params, trials = inputs.params, scored_trials(inputs.trials)
+    params = inputs.params
     folder.mkdir(parents=True)
     (folder / SCORES_FILE).write_text(to_json(results.model_dump(mode="json")), encoding="utf-8")
     order = results.representation_order
-    of_classes = [number for number, trial in enumerate(trials) if not trial.task.of_levels]
-    of_levels = [number for number, trial in enumerate(trials) if trial.task.of_levels]
-    write_predictions(folder / PREDICTIONS_FILE, [(trials[each], held_out[each]) for each in of_classes], order)
+    of_levels = [each for each in predicted if each[0].task.of_levels]
+    of_classes = [each for each in predicted if not each[0].task.of_levels]
+    write_predictions(folder / PREDICTIONS_FILE, of_classes, order)
     if of_levels:
-        write_predictions(folder / LEVELS_FILE, [(trials[each], held_out[each]) for each in of_levels], order)
+        write_predictions(folder / LEVELS_FILE, of_levels, order)
     label_paths = sorted({path for task in inputs.tasks for path in task.label_paths})
     score_params = params.model_dump(mode="json", exclude={"tasks", "labels", "threads"})
     write_manifest(
