@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import yaml
 from epilstm.files.outputs import fingerprint
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.step_table import STEPS
+from support.dvc_command import dvc
 from support.nonempty import nonempty
 from support.paths import PROJECT
 
@@ -43,20 +43,6 @@ TINY = {
     "train": {"embedding_size": 3, "context_size": 1, "context_epochs": 2, "hidden_size": 4, "epochs": 1, "streams": 4},
     "evaluate": {"bootstrap": 10, "folds": {"count": 2}, "classifier": {"trees": 5}},
 }
-
-
-def dvc(folder: Path, *words: str) -> str:
-    """What ``dvc`` prints; its stages run the project's own copy of the package."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    completed = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "components")},
-        capture_output=True,
-        text=True,
-    )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    return completed.stdout
 
 
 def repro(folder: Path) -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -213,17 +211,3 @@ def test_the_regions_files_stand_for_the_whole_genome_and_for_no_blacklist():
     hg19 = load_assembly("hg19")
     assert read_regions(PROJECT / "regions" / "whole-genome.bed", hg19, 25) == hg19.regions()
     assert read_blacklist(PROJECT / "regions" / "no-blacklist.bed", hg19) == []
-
-
-def dvc(folder: Path, *words: str) -> str:
-    """What ``dvc`` prints; its stages run the project's own copy of the package."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    completed = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "components")},
-        capture_output=True,
-        text=True,
-    )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    return completed.stdout

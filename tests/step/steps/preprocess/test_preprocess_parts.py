@@ -11,31 +11,14 @@ import numpy as np
 import pytest
 
 from epilstm.errors import DataError, ParamsError
-from epilstm.runtime.runner import StepResult, run_step
-from epilstm.runtime.step_table import STEPS
+from support.preprocess.preprocess_in_parts import BINS, run, with_signal
+from support.preprocess.preprocess_runs import tree
 from support.preprocess.signal_folder import random_signal, write_signal
-
-BINS = {"chr1": 1_250, "chr2": 730, "chr3": 400}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(4)
-    write_signal(tmp_path / "signal", {chrom: random_signal(rng, 3, bins) for chrom, bins in BINS.items()})
-    return tmp_path
-
-
-def run(folder: Path, output: str | None = None, part: str | None = None, parts: bool = True, **params) -> StepResult:
-    content = {"split": {"validation": ["chr2"], "test": ["chr3"]}, "frame_bins": 100, "workers": 1} | params
-    (folder / "params.yaml").write_text(json.dumps({"preprocess": content}))
-    paths = {"signal": folder / "signal"}
-    paths |= {"parts": folder / "parts"} if parts else {}
-    paths |= {"matrix": folder / output, "metrics": folder / f"{output}.json"} if output else {}
-    return run_step(STEPS["preprocess"], folder / "params.yaml", paths, frozenset(), part)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return with_signal(tmp_path)
 
 
 def fingerprint_in_record(folder: Path, output: str) -> str:
