@@ -21,6 +21,7 @@ from epilstm import __version__
 from epilstm.console import log
 from epilstm.errors import DataError, DiskFullError, EpilstmError, MissingInputError, ParamsError
 from epilstm.files.disk import is_disk_full
+from epilstm.files.interrupts import deferred_interrupts
 from epilstm.files.outputs import (
     check_replaceable,
     exclusive,
@@ -292,16 +293,12 @@ def peak_memory() -> int:
 
 
 def _call(step: Step, params: Any, context: StepContext) -> StepResult:
-    run, stopped = _imported(step.target)
-
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
-        if stopped:
-            raise KeyboardInterrupt
-        result: StepResult = run(params, context)
+        result = _imported(step.target)(params, context)
         to_json(result.metrics)
         return result
     except KeyboardInterrupt:
@@ -310,21 +307,14 @@ def _call(step: Step, params: Any, context: StepContext) -> StepResult:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _imported(target: str) -> tuple[Callable[[Any, StepContext], StepResult], bool]:
-    """A step's function, and whether it was asked to stop meanwhile.
-
-    An exception in the middle of an import would be raised as an ImportError, so signals wait until its end.
-    """
-    stopped: list[int] = []
-    # One that is ignored, as in a job that outlives its terminal, stays so.
-    caught = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = [signal.signal(number, lambda number, _: stopped.append(number)) for number in caught]
-    try:
-        module, _, function = target.partition(":")
-        return getattr(import_module(module), function), bool(stopped)
-    finally:
-        for number, handler in zip(caught, previous, strict=True):
-            signal.signal(number, handler)
+def _imported(target: str) -> Callable[[Any, StepContext], StepResult]:
+    """A step's function."""
+    module, _, function = target.partition(":")
+    # An exception in the middle of an import would be raised as an ImportError.
+    with deferred_interrupts():
+        loaded = import_module(module)
+    run: Callable[[Any, StepContext], StepResult] = getattr(loaded, function)
+    return run
 
 
 @contextmanager

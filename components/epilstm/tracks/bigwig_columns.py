@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from epilstm.errors import DataError
 from epilstm.files.disk import require_space
+from epilstm.files.interrupts import deferred_interrupts
 
 #: What pyBigWig may write for a file beyond the values it was given: buffers, the header, an empty file's zoom levels.
 BUFFERED_BYTES = 128 << 10
@@ -61,8 +62,6 @@ class BigWigs:
     """
 
     def __init__(self, folder: Path, names: Sequence[str], sizes: Mapping[str, int], bin_size: int) -> None:
-        import pyBigWig
-
         self._folder, self._sizes, self._bin_size = folder, sizes, bin_size
         self._paths = [folder / f"{name}.bw" for name in names]
         require_space(folder, BUFFERED_BYTES * len(self._paths))
@@ -70,9 +69,8 @@ class BigWigs:
         self._space = 0  # bytes that the disk was found to have, and that are not written yet
         self._files: list[Any] = []
         for path in self._paths:
-            file = pyBigWig.open(str(path), "w")
+            file = new_bigwig(path, sizes)
             self._open.callback(self._close, file, path)
-            file.addHeader(list(sizes.items()))
             self._files.append(file)
 
     def write(self, piece: BinValues) -> None:
@@ -128,6 +126,19 @@ class BigWigs:
             abandon(file)
             raise
         file.close()
+
+
+def new_bigwig(path: Path, sizes: Mapping[str, int]) -> Any:
+    """Open a bigWig for writing, with the chromosomes in its header.
+
+    An interrupt waits until the header is there: pyBigWig cannot close a file without one.
+    """
+    import pyBigWig
+
+    with deferred_interrupts():
+        file = pyBigWig.open(str(path), "w")
+        file.addHeader(list(sizes.items()))
+    return file
 
 
 def abandon(file: Any) -> None:

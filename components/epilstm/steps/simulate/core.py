@@ -9,7 +9,6 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import pyBigWig
 import yaml
 
 from epilstm.errors import DataError, ParamsError
@@ -25,6 +24,7 @@ from epilstm.steps.simulate.labels import (
 )
 from epilstm.steps.simulate.landscape import Landscape, build_landscape
 from epilstm.steps.simulate.signal import ENRICHMENT, Library, draw_gaps, simulate_track
+from epilstm.tracks.bigwig_columns import new_bigwig
 from epilstm.tracks.identity import file_name
 from epilstm.tracks.samplesheet import Track, write_samplesheet
 
@@ -129,9 +129,8 @@ def write_track(
     """
     require_space(path.parent, sum(params.chromosomes.values()))
     library = Library.draw(random_stream(params.seed, "library", str(cell_type), assay))
-    bigwig = pyBigWig.open(str(path), "w")
+    bigwig = new_bigwig(path, params.chromosomes)
     try:
-        bigwig.addHeader(list(params.chromosomes.items()))
         # libBigWig takes the chromosomes in the order of the header.
         for chrom, landscape in landscapes.items():
             rng = random_stream(params.seed, "signal", chrom, str(cell_type), assay)
