@@ -162,7 +162,8 @@ def test_sigterm_cleans_up_like_an_interrupt(small, tmp_path):
     error = process.communicate(timeout=120)[1]
     if process.returncode == 0:
         pytest.skip("the command was faster than the signal")
-    assert process.returncode == 130
+    # Python itself ends with SIGINT, which is 130 to a shell, where the interrupt fell into a string that it executes.
+    assert process.returncode in (130, -signal.SIGINT)
     assert error.splitlines()[-1] == "error: interrupted"
     assert list(target.parent.iterdir()) == []
 
