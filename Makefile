@@ -12,8 +12,11 @@ PARAMS ?= presets/roadmap-pilot.yaml
 RESULTS ?= results/roadmap-pilot
 # Container images to build; those for the CPU unless others are named (images/build.py).
 IMAGES ?=
-# Given to pytest, for example PYTEST_ARGS='-k binning'.
+# Given to pytest, for example PYTEST_ARGS='-k binning', and the number of its processes.
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
+# Files are given to the processes whole, in the order of tests/conftest.py: what a file's tests share is made once.
+PARALLEL := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
@@ -73,10 +76,10 @@ gallery: env ## draw the README's figure and docs/gallery from a finished `make 
 	epilstm plot training $(FINE) --history $(HISTORY) --to docs/gallery/training.png
 
 check: env lint ## run the linters, the contract of imports and the unit tests: before every push
-	pytest tests/unit -n 2 --unit-seconds=5 $(PYTEST_ARGS)
+	pytest tests/unit $(PARALLEL) --unit-seconds=5 $(PYTEST_ARGS)
 
 test: env lint ## run the linters and every test
-	pytest $(PYTEST_ARGS)
+	pytest $(PARALLEL) $(PYTEST_ARGS)
 
 lint: env ## check style (ruff), types (mypy), and that imports run downwards (import-linter)
 	ruff check .

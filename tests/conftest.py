@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.file_order import lane_of, longest_first, quick_lanes_first
 from support.paths import SHARED_DATA
 
 # How fast examples are made depends on what else the machine does; no test is about it.
@@ -19,9 +20,6 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 pytest_plugins = ["support.engine", "support.monitoring_stack"]
-
-
-LANES = ("unit", "step", "system")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,13 +38,16 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its lane, which is its folder, and run the slow lanes last."""
-    tests = Path(__file__).parent
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with its lane, which is its folder, and sort the lanes.
+
+    In one process the quick lanes come first. Several processes (``pytest -n 2 --dist loadfile``) take the long files
+    first, so that the many short ones keep all of them busy to the end.
+    """
+    order = longest_first if hasattr(config, "workerinput") else quick_lanes_first
     for item in items:
-        lane = item.path.relative_to(tests).parts[0]
-        item.add_marker(lane)
-    items.sort(key=lambda item: LANES.index(item.path.relative_to(tests).parts[0]))
+        item.add_marker(lane_of(item.path))
+    items.sort(key=lambda item: order(item.path))
 
 
 @pytest.hookimpl(wrapper=True)

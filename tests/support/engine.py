@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from support.made_once import made_once, one_at_a_time
 from support.paths import PROJECT
 
 SCRIPT = Path(__file__).parent / "container-engine.sh"
@@ -77,14 +78,15 @@ def found_engine(install: bool) -> Engine:
     if found is None and not install:
         pytest.skip("no container engine answers here; --engine=install brings one up (root on Debian or Ubuntu)")
     if install:
-        completed = subprocess.run(
-            [SCRIPT],
-            env={**(found or own).environment, "BASE_IMAGE": BASE_IMAGE},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with one_at_a_time("engine"):
+            completed = subprocess.run(
+                [SCRIPT],
+                env={**(found or own).environment, "BASE_IMAGE": BASE_IMAGE},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         assert completed.returncode == 0, f"{SCRIPT.name} failed: {completed.stderr}"
     return found or own
 
@@ -102,14 +104,17 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def images(engine: Engine) -> dict[str, str]:
+def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """References of the CPU images, built from this source tree, by name."""
     from epilstm.pipelines.graphs.images import Images
     from images.build import CPU_IMAGES
 
-    line = [sys.executable, "-m", "images.build", "--engine", "docker", "--base-image", BASE_IMAGE]
-    completed = subprocess.run(
-        line, cwd=PROJECT, env=engine.environment, capture_output=True, text=True, check=False, timeout=1500
-    )
-    assert completed.returncode == 0, f"{completed.stdout}\n{completed.stderr[-4000:]}"
+    def build(_: Path) -> None:
+        line = [sys.executable, "-m", "images.build", "--engine", "docker", "--base-image", BASE_IMAGE]
+        completed = subprocess.run(
+            line, cwd=PROJECT, env=engine.environment, capture_output=True, text=True, check=False, timeout=1500
+        )
+        assert completed.returncode == 0, f"{completed.stdout}\n{completed.stderr[-4000:]}"
+
+    made_once(tmp_path_factory, "images", build)
     return {name: Images().reference(name) for name in CPU_IMAGES}

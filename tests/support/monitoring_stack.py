@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -23,6 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
+from support.free_ports import free_port
+from support.made_once import one_at_a_time
 from support.watching import wait_until
 
 SCRIPT = Path(__file__).parent / "monitoring-stack.sh"
@@ -60,19 +61,14 @@ def _found() -> dict[str, str] | None:
 def programs(request: pytest.FixtureRequest) -> dict[str, str]:
     """Path of each of `PROGRAMS`."""
     if request.config.getoption("--monitoring") == "install":
-        completed = subprocess.run([SCRIPT], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        with one_at_a_time("monitoring"):
+            completed = subprocess.run([SCRIPT], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
         assert completed.returncode == 0, f"{SCRIPT.name} failed: {completed.stderr}"
     found = _found()
     if found is None and request.config.getoption("--monitoring") != "install":
         pytest.skip("no Prometheus, Pushgateway and Alertmanager here; --monitoring=install fetches them (Debian)")
     assert found is not None
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def get(url: str) -> tuple[int, bytes]:
@@ -96,7 +92,7 @@ class Daemon:
         self.log = folder / "log.txt"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(lambda: self.process.poll() is not None or get(self.url + self.ready_path)[0] == 200, 30)
+        wait_until(lambda: self.process.poll() is not None or get(self.url + self.ready_path)[0] == 200)
         assert self.process.poll() is None, self.log.read_text()
 
     def stop(self) -> None:

@@ -15,9 +15,16 @@ def alive(process: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Look again and again until something holds; fail after so many seconds."""
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Look again and again until something holds; fail after so many seconds, which a slow machine need not fear.
+
+    Half the time at most is spent on looking: what is waited for may need the processor.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
+    while True:
+        before = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < deadline, "waited in vain"
+        time.sleep(max(0.002, now - before))

@@ -19,8 +19,9 @@ import numpy as np
 import yaml
 
 from support.export.small_model import TRACKS
+from support.free_ports import free_port
 from support.monitoring.alert_rules import rule_groups
-from support.monitoring_stack import Prometheus, Pushgateway, Target, free_port
+from support.monitoring_stack import Prometheus, Pushgateway, Target
 from support.serve.server_process import ServerProcess, binary_request, export_encoder
 from support.watching import wait_until
 

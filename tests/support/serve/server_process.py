@@ -88,7 +88,7 @@ class ServerProcess:
         """The first line of the server's log that has a key."""
         from support.watching import wait_until
 
-        wait_until(lambda: self.process.poll() is not None or any(key in line for line in self.log_lines()), 60)
+        wait_until(lambda: self.process.poll() is not None or any(key in line for line in self.log_lines()))
         assert self.process.poll() is None, self.errors.read_text()
         return next(line for line in self.log_lines() if key in line)
 

@@ -261,7 +261,7 @@ def test_the_serve_image_answers_a_request_over_both_protocols(engine, images, t
     line = ("serve", "--model", "/mnt/models", "--host", "0.0.0.0", "--linger-s", "0")
     container = engine.docker("run", "--detach", *options, images["serve"], *line).stdout.strip()
     try:
-        wait_until(lambda: '"http_port"' in engine.docker("logs", container).stderr, 120)
+        wait_until(lambda: '"http_port"' in engine.docker("logs", container).stderr)
         signal = np.random.default_rng(0).exponential(1, (1, 20, TRACKS)).astype(np.float32)
         for client, port in ((tritonclient.http, 8080), (tritonclient.grpc, 8081)):
             address = engine.docker("port", container, f"{port}/tcp").stdout.split()[0]

@@ -141,7 +141,7 @@ def test_an_interrupted_run_resumes_where_it_stopped(epigenome, tmp_path):
     command = [sys.executable, "-m", "epilstm", *line(given)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        wait_until(lambda: (tmp_path / "results/work/train/checkpoint.pt").exists(), 300)
+        wait_until(lambda: (tmp_path / "results/work/train/checkpoint.pt").exists())
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from epilstm.files.outputs import fingerprint
 from epilstm.registry.fetching import fetch
 from epilstm.registry.publication import register
 from epilstm.registry.repository import Repository
+from support.free_ports import free_port
 from support.registry.finished_project import Place, lay_out, run
 
 
@@ -24,9 +24,7 @@ class Server:
     """A moto server that can be stopped and started at one address."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 

@@ -43,12 +43,12 @@ def test_the_champion_is_served_and_then_the_next_one(place: Place, repository: 
     promote(repository, "challenger", force="the first")
     first = fingerprint(place.root / "models/encoder")[:12]
     with serving(place.folder, "--registry", str(place.origin), "--watch=1") as log:
-        wait_until(lambda: f"version {first} on http" in messages(log), 120)
+        wait_until(lambda: f"version {first} on http" in messages(log))
         another_encoder(place.root, 2)
         register(repository)
         promote(repository, "challenger", force="the second")
         second = fingerprint(place.root / "models/encoder")[:12]
-        wait_until(lambda: f"version {second} is served" in messages(log), 120)
+        wait_until(lambda: f"version {second} is served" in messages(log))
 
 
 def test_without_a_champion_it_does_not_start(place: Place, repository: Repository):

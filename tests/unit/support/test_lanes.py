@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.file_order import LONG_FILES
 from support.paths import PROJECT
 
 TESTS = PROJECT / "tests"
@@ -45,3 +46,8 @@ def test_no_file_imports_a_test_module_or_a_conftest() -> None:
 
 def test_a_mark_of_a_lane_is_its_folder(request) -> None:
     assert {mark.name for mark in request.node.iter_markers()} & LANES == {"unit"}
+
+
+def test_each_long_file_is_there_once() -> None:
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert [names.count(name) for name in LONG_FILES] == [1] * len(LONG_FILES)

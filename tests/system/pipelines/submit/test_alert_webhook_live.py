@@ -50,7 +50,7 @@ def start_receiver(kfp_server: FakeKfpServer, package: Path, tmp_path: Path) -> 
         with open(errors, "w") as stream:
             process = subprocess.Popen(command, stderr=stream, cwd=tmp_path)
         processes.append(process)
-        wait_until(lambda: process.poll() is not None or "waiting for alerts" in errors.read_text(), 60)
+        wait_until(lambda: process.poll() is not None or "waiting for alerts" in errors.read_text())
         assert process.poll() is None, errors.read_text()
         return process, Caller(json.loads(errors.read_text().splitlines()[-1])["port"])
 
@@ -109,8 +109,8 @@ def test_alertmanager_repeats_an_alert_until_a_run_is_started(
     with Alertmanager(programs, tmp_path / "alertmanager", configuration) as alertmanager:
         amtool = [programs["amtool"], "alert", "add", f"--alertmanager.url={alertmanager.url}"]
         subprocess.run([*amtool, "EpilstmDrift", "action=retrain", "pipeline=training"], check=True, timeout=30)
-        wait_until(lambda: outcomes()["failed"] > 0, 30)
+        wait_until(lambda: outcomes()["failed"] > 0)
         kfp_server.faults.clear()
-        wait_until(lambda: outcomes()["started"] == 1, 60)
-        wait_until(lambda: outcomes()["duplicate"] > 1, 60)
+        wait_until(lambda: outcomes()["started"] == 1)
+        wait_until(lambda: outcomes()["duplicate"] > 1)
     assert len(kfp_server.runs) == 1

@@ -52,7 +52,7 @@ def test_training_is_watched_while_it_runs(tmp_path):
             stderr=stream,
         )
     try:
-        wait_until(lambda: "metrics_port" in errors.read_text() or process.poll() is not None, 60)
+        wait_until(lambda: "metrics_port" in errors.read_text() or process.poll() is not None)
         port = json.loads(next(line for line in errors.read_text().splitlines() if "metrics_port" in line))[
             "metrics_port"
         ]
@@ -61,7 +61,7 @@ def test_training_is_watched_while_it_runs(tmp_path):
             found = [line for line in text(port).splitlines() if line.startswith(name + "{")]
             return float(found[0].rpartition(" ")[2]) if found else 0.0
 
-        wait_until(lambda: value("epilstm_training_epochs") >= 2 or process.poll() is not None, 60)
+        wait_until(lambda: value("epilstm_training_epochs") >= 2 or process.poll() is not None)
         assert process.poll() is None, errors.read_text()
         assert value("epilstm_training_validation_mse") > 0
         assert value("epilstm_training_bins_per_step") == 4 * 2 * 100

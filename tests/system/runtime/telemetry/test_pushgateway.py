@@ -47,6 +47,6 @@ def test_a_real_gateway_keeps_one_group_per_step_and_part(programs, tmp_path, mo
         import urllib.request
 
         urllib.request.urlopen(urllib.request.Request(gateway.url + path, method="DELETE"), timeout=10)
-        wait_until(lambda: not any('{pipeline="local",step="ingest"}' in name for name in gateway.samples()), 10)
+        wait_until(lambda: not any('{pipeline="local",step="ingest"}' in name for name in gateway.samples()))
         assert any('part="3/8"' in name for name in gateway.samples())
         assert get(gateway.url + "/-/ready")[0] == 200

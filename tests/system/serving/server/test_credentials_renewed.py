@@ -54,6 +54,6 @@ def test_both_ports_take_over_a_new_certificate_and_token_without_a_restart(star
     staged = tmp_path / "staged"
     staged.symlink_to(tmp_path / "new")
     staged.replace(live)
-    wait_until(lambda: answers("new"), 60)
+    wait_until(lambda: answers("new"))
     assert not answers("old")
     assert process.stop() == 0

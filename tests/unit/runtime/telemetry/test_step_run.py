@@ -20,7 +20,7 @@ from epilstm.runtime.runner import Interrupted
 from epilstm.runtime.telemetry import destinations, step_run
 from epilstm.runtime.telemetry.failures import ALL_REASONS, reason_of
 from epilstm.runtime.telemetry.step_run import observed, report_failure, report_reuse
-from support.monitoring_stack import free_port
+from support.free_ports import free_port
 from support.nonempty import nonempty
 
 
