@@ -26,6 +26,13 @@ def client() -> None:
 @click.option("--regions", "bed", type=PATH, metavar="BED", help="Regions; '#whole-genome' as first line is all of it.")
 @click.option("--output", required=True, type=PATH, metavar="PATH", help="X.tsv, X.bw (a folder) or X.zarr (a folder).")
 @click.option("--format", "form", type=click.Choice(["tsv", "bigwig", "zarr"]), help="Where the name does not say it.")
+@click.option(
+    "--dimensions",
+    default="",
+    metavar="NAMES",
+    help="Numbers to ask for, separated by commas: a cell type (E116), a block of one (E116.linear) or a number "
+    "(E116.bin.01, e3); all if not given.",
+)
 @click.option("--assembly", metavar="NAME|FILE", help="Assembly or chrom.sizes file; the server's if not given.")
 @click.option("--blacklist", type=PATH, metavar="BED", help="Bins to take as without data, as ingest does.")
 @click.option("--chunk-bins", type=click.IntRange(1), default=2000, show_default=True, help="Bins kept per request.")
@@ -54,6 +61,7 @@ def embed(
     bed: Path | None,
     output: Path,
     form: str | None,
+    dimensions: str,
     assembly: str | None,
     blacklist: Path | None,
     chunk_bins: int,
@@ -103,5 +111,6 @@ def embed(
         stateful=stateful,
         in_flight=in_flight,
         downloads=downloads,
+        dimensions=dimensions,
     )
     embedding.run(access, request, output, form or form_of(output))  # type: ignore[arg-type]

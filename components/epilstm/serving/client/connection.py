@@ -31,6 +31,7 @@ DATATYPE, DTYPE = "FP32", np.dtype("<f4")
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 
 Tensors = Mapping[str, NDArray[np.float32]]
+Parameters = Mapping[str, str]
 Value = TypeVar("Value")
 
 
@@ -183,7 +184,9 @@ class Connection(ABC):
     def _describe(self, model: str, request_id: str) -> ServedModel: ...
 
     @abstractmethod
-    def _infer(self, model: ServedModel, inputs: Tensors, request_id: str) -> dict[str, NDArray[np.float32]]: ...
+    def _infer(
+        self, model: ServedModel, inputs: Tensors, parameters: Parameters, request_id: str
+    ) -> dict[str, NDArray[np.float32]]: ...
 
     @abstractmethod
     def close(self) -> None:
@@ -211,8 +214,17 @@ class Connection(ABC):
         """
         return self._patiently(lambda request_id: self._describe(model, request_id))
 
-    def infer(self, model: ServedModel, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+    def infer(
+        self, model: ServedModel, inputs: Tensors, parameters: Parameters | None = None
+    ) -> dict[str, NDArray[np.float32]]:
         """Outputs by name, of that version of the model.
+
+        Parameters
+        ----------
+        model : ServedModel
+        inputs : mapping of str to array
+        parameters : mapping of str to str, optional
+            Of the request.
 
         Raises
         ------
@@ -220,7 +232,7 @@ class Connection(ABC):
             It cannot be reached, refuses the request, or gives what is not an answer to it.
         """
         try:
-            outputs = self._patiently(lambda request_id: self._infer(model, inputs, request_id))
+            outputs = self._patiently(lambda request_id: self._infer(model, inputs, parameters or {}, request_id))
         except NotFound as error:
             raise ServerRefused(
                 f"{self.access.address}: version {model.version} of model {model.name} is gone, the server has another "

@@ -51,6 +51,8 @@ class Request:
     stateful : bool
     in_flight : int
     downloads : Path or None
+    dimensions : str
+        Numbers that are asked for, as `chosen_dimensions` of the protocol reads them; empty for all.
     """
 
     sheet: Path
@@ -63,6 +65,7 @@ class Request:
     stateful: bool = False
     in_flight: int = 4
     downloads: Path | None = None
+    dimensions: str = ""
 
 
 def run(access: Access, request: Request, output: Path, form: Form) -> None:
@@ -75,7 +78,7 @@ def run(access: Access, request: Request, output: Path, form: Form) -> None:
     """
     started = time.perf_counter()
     with connect(access) as connection, tempfile.TemporaryDirectory(prefix="epilstm-") as scratch:
-        served = served_encoder(connection)
+        served = served_encoder(connection, request.dimensions)
         if form == "zarr" and "encoder_fingerprint" not in served.encoder.properties:
             raise ParamsError(
                 "a dataset names its encoder, and the server does not say which it has; start it with the encoder's "
@@ -170,5 +173,5 @@ def manifest_of(binning: Binning, served: ServedEncoder, signal_sha256: str) -> 
         model_fingerprint=properties.get("model_fingerprint", ""),
         encoder_fingerprint=properties.get("encoder_fingerprint", ""),
         dimensions=served.dimensions,
-        code_columns=None if served.dimensions is None else code_columns_of(served.dimensions),
+        code_columns=code_columns_of(served.dimensions or []) if served.by_cell_type else None,
     )

@@ -20,6 +20,7 @@ from epilstm.serving.client.connection import (
     Access,
     Connection,
     NotFound,
+    Parameters,
     ServedModel,
     ServerRefused,
     Tensors,
@@ -63,8 +64,12 @@ class GrpcConnection(Connection):
         ]
         return ServedModel(model, metadata.versions[-1] if metadata.versions else "", tracks, properties, *shapes)
 
-    def _infer(self, model: ServedModel, inputs: Tensors, request_id: str) -> dict[str, NDArray[np.float32]]:
+    def _infer(
+        self, model: ServedModel, inputs: Tensors, parameters: Parameters, request_id: str
+    ) -> dict[str, NDArray[np.float32]]:
         message = MESSAGES["ModelInferRequest"](model_name=model.name, model_version=model.version, id=request_id)
+        for name, value in parameters.items():
+            message.parameters[name].string_param = value
         for name, values in inputs.items():
             message.inputs.add(name=name, datatype=DATATYPE, shape=values.shape)
             message.raw_input_contents.append(np.ascontiguousarray(values, DTYPE).tobytes())

@@ -18,6 +18,7 @@ from epilstm.serving.client.connection import (
     Access,
     Connection,
     NotFound,
+    Parameters,
     ServedModel,
     ServerRefused,
     Tensors,
@@ -67,7 +68,9 @@ class RestConnection(Connection):
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._strange(f"the metadata of {model}") from error
 
-    def _infer(self, model: ServedModel, inputs: Tensors, request_id: str) -> dict[str, NDArray[np.float32]]:
+    def _infer(
+        self, model: ServedModel, inputs: Tensors, parameters: Parameters, request_id: str
+    ) -> dict[str, NDArray[np.float32]]:
         tensors = {name: np.ascontiguousarray(values, DTYPE) for name, values in inputs.items()}
         described = [
             {
@@ -78,7 +81,7 @@ class RestConnection(Connection):
             }
             for name, values in tensors.items()
         ]
-        head = json.dumps({"inputs": described, "parameters": {"binary_data_output": True}}).encode()
+        head = json.dumps({"inputs": described, "parameters": {"binary_data_output": True, **parameters}}).encode()
         body = b"".join([head, *(values.data.cast("B") for values in tensors.values())])
         headers = {JSON_LENGTH: str(len(head)), "content-type": "application/octet-stream"}
         version = f"/versions/{quote(model.version, safe='')}" if model.version else ""

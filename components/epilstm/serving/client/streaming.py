@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from epilstm.errors import ParamsError
 from epilstm.model.genome_windows import EncoderWindow, WindowShape, shards_of, windows_of
-from epilstm.serving.client.connection import Connection, NotFound, ServedModel, ServerRefused, Tensors
+from epilstm.serving.client.connection import Connection, NotFound, Parameters, ServedModel, ServerRefused, Tensors
+from epilstm.serving.protocol.dimensions import DIMENSIONS, chosen_dimensions
 from epilstm.store.binned_track import Binning
+from epilstm.store.manifests import dimension_names
 from epilstm.store.samplesheet_signal import ChromosomeSignal, Digest, Signal, TrackFile, chromosomes
 from epilstm.tracks.bigwig_columns import BinValues
 from epilstm.tracks.identity import TrackSet, tracks_of_properties
@@ -39,10 +41,13 @@ class ServedEncoder:
     encoder : ServedModel
     stateful : ServedModel or None
         None where the encoder reads both ways or has a context level.
+    wanted : str
+        Numbers that are asked for, as `chosen_dimensions` reads them; empty for all.
     """
 
     encoder: ServedModel
     stateful: ServedModel | None
+    wanted: str = ""
 
     @property
     def tracks(self) -> tuple[str, ...]:
@@ -65,24 +70,46 @@ class ServedEncoder:
         return [cast(Uncovered, each) for each in json.loads(self.encoder.properties.get("uncovered", "[]"))]
 
     @property
+    def by_cell_type(self) -> bool:
+        """Whether cell types share the model, each with a code."""
+        return "dimensions" in self.encoder.properties
+
+    @property
     def dimensions(self) -> list[str] | None:
-        """Names of the numbers, of a model that cell types share; None where they are ``e0``, ``e1``, ..."""
-        names = self.encoder.properties.get("dimensions")
-        return None if names is None else list(map(str, json.loads(names)))
+        """Names of the numbers that are asked for; None where they are ``e0``, ``e1``, ..."""
+        every = dimension_names(self.encoder.outputs[EMBEDDING][-1])
+        if self.by_cell_type:
+            every = list(map(str, json.loads(self.encoder.properties["dimensions"])))
+        if self.wanted:
+            return [every[column] for column in chosen_dimensions(every, self.wanted)]
+        return every if self.by_cell_type else None
 
     @property
     def size(self) -> int:
         """Numbers per bin."""
-        return self.encoder.outputs[EMBEDDING][-1]
+        return self.encoder.outputs[EMBEDDING][-1] if self.dimensions is None else len(self.dimensions)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters of each request."""
+        return {DIMENSIONS: self.wanted} if self.wanted else {}
 
 
-def served_encoder(connection: Connection) -> ServedEncoder:
+def served_encoder(connection: Connection, wanted: str = "") -> ServedEncoder:
     """Ask a server what it serves.
+
+    Parameters
+    ----------
+    connection : Connection
+    wanted : str
+        Numbers that are asked for; empty for all.
 
     Raises
     ------
     ServerRefused
         Not an encoder of epilstm, or it does not say what signal it takes.
+    ParamsError
+        It has no such numbers.
     """
     address = connection.access.address
     encoder = connection.describe(ENCODER)
@@ -94,10 +121,17 @@ def served_encoder(connection: Connection) -> ServedEncoder:
             f"{address}: does not say which tracks and bins its encoder takes; serve it with 'epilstm serve'"
         )
     try:
-        stateful = connection.describe(STATEFUL)
+        stateful: ServedModel | None = connection.describe(STATEFUL)
     except NotFound:
-        return ServedEncoder(encoder, None)
-    return ServedEncoder(encoder, stateful if stateful.version == encoder.version else None)
+        stateful = None
+    if stateful is not None and stateful.version != encoder.version:
+        stateful = None
+    served = ServedEncoder(encoder, stateful, wanted)
+    try:
+        _ = served.dimensions
+    except ValueError as error:
+        raise ParamsError(f"--dimensions {wanted}: {error}") from error
+    return served
 
 
 def window_shape(served: ServedEncoder, chunk_bins: int, warmup_bins: int) -> WindowShape:
@@ -143,7 +177,7 @@ def embed_windows(
     waiting: deque[tuple[str, EncoderWindow, NDArray[np.bool_], Future[NDArray[np.float32]]]] = deque()
 
     def ask(rows: Signal) -> NDArray[np.float32]:
-        outputs = connection.infer(served.encoder, {SIGNAL: rows[None]})
+        outputs = connection.infer(served.encoder, {SIGNAL: rows[None]}, served.parameters)
         return _rows_of(connection, outputs, len(rows), served.size)
 
     def oldest() -> BinValues:
@@ -207,7 +241,7 @@ def embed_unbroken(
     model = stateful
 
     def ask(rows: Signal, state: Tensors) -> dict[str, NDArray[np.float32]]:
-        return connection.infer(model, {SIGNAL: rows[None], **state})
+        return connection.infer(model, {SIGNAL: rows[None], **state}, served.parameters)
 
     with ThreadPoolExecutor(1) as pool:
         for signal in chromosomes(files, binning):

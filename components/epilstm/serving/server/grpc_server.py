@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 
 from epilstm.console import log
+from epilstm.serving.protocol.dimensions import DIMENSIONS
 from epilstm.serving.protocol.open_inference import (
     HEALTH_NOT_SERVING,
     HEALTH_SERVICE,
@@ -31,8 +32,8 @@ from epilstm.serving.server.refusal import Refusal, Status, bad_request
 from epilstm.serving.server.service import InferenceService
 from epilstm.serving.server.tensors import DATATYPE, DTYPE, ModelSpec, Tensors, shown
 
-#: gRPC's form has no parameters of its own: tensors are raw or typed by the fields they come in.
-GRPC = Protocol()
+#: gRPC's form needs none for binary data: tensors are raw or typed by the fields they come in.
+GRPC = Protocol(request=frozenset({DIMENSIONS}))
 
 #: Requests at the same time, those refused for others that wait included.
 MAX_CONCURRENT = 256
@@ -331,8 +332,7 @@ def _parameters(described: Any) -> dict[str, Any]:
 def _response(model: ModelSpec, request: InferenceRequest, outputs: Tensors) -> Any:
     """Raw contents for raw contents, typed ones for typed ones."""
     response = MESSAGES["ModelInferResponse"](model_name=model.name, model_version=model.version, id=request.id)
-    for name in request.outputs:
-        values = np.ascontiguousarray(outputs[name], DTYPE)
+    for name, values in request.wanted(outputs).items():
         tensor = response.outputs.add(name=name, datatype=DATATYPE, shape=values.shape)
         if name in request.binary:
             response.raw_output_contents.append(values.tobytes())

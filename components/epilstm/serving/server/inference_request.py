@@ -10,8 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from epilstm.model.encoder_folder import EMBEDDING
+from epilstm.serving.protocol.dimensions import DIMENSIONS, chosen_dimensions
 from epilstm.serving.server.refusal import bad_request
 from epilstm.serving.server.tensors import (
+    DTYPE,
     ModelSpec,
     Tensor,
     Tensors,
@@ -83,12 +88,22 @@ class InferenceRequest:
         Returned in the answer; may be empty.
     binary : frozenset of str
         Outputs wanted as binary data.
+    columns : list of int, optional
+        Numbers of the embedding that are wanted; all if not given.
     """
 
     inputs: Tensors
     outputs: tuple[str, ...]
     id: str = ""
     binary: frozenset[str] = field(default_factory=frozenset)
+    columns: list[int] | None = None
+
+    def wanted(self, computed: Tensors) -> dict[str, Tensor]:
+        """The outputs that are returned, C-contiguous, in their order."""
+        chosen = {name: computed[name] for name in self.outputs}
+        if self.columns is not None and EMBEDDING in chosen:
+            chosen[EMBEDDING] = chosen[EMBEDDING][..., self.columns]
+        return {name: np.ascontiguousarray(values, DTYPE) for name, values in chosen.items()}
 
 
 def read_request(
@@ -146,7 +161,19 @@ def read_request(
         wanted[name] = asked.binary
     if not wanted:
         wanted = {spec.name: binary for spec in model.outputs}
-    return InferenceRequest(tensors, tuple(wanted), request_id, frozenset(name for name in wanted if wanted[name]))
+    in_binary = frozenset(name for name in wanted if wanted[name])
+    return InferenceRequest(tensors, tuple(wanted), request_id, in_binary, _columns(model, parameters.get(DIMENSIONS)))
+
+
+def _columns(model: ModelSpec, wanted: object) -> list[int] | None:
+    if wanted in (None, ""):
+        return None
+    if not isinstance(wanted, str):
+        raise bad_request(f"the request: {DIMENSIONS} is {shown(wanted)}, expected names separated by commas")
+    try:
+        return chosen_dimensions(model.dimensions, wanted)
+    except ValueError as error:
+        raise bad_request(f"the request: {DIMENSIONS}: {error}") from error
 
 
 def check_parameters(parameters: Mapping[str, Any], supported: Collection[str], where: str) -> None:

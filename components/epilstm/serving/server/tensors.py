@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from epilstm.model.encoder_folder import EMBEDDING
 from epilstm.serving.server.refusal import Refusal, bad_request
+from epilstm.store.manifests import dimension_names
 from epilstm.tracks.identity import TrackSet, tracks_of_properties
 
 Tensor = NDArray[np.float32]
@@ -88,6 +91,12 @@ class ModelSpec:
     def track_set(self) -> TrackSet:
         """The tracks with their fields; of an encoder of an older version, by their names alone."""
         return tracks_of_properties(self.tracks, self.properties)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Names of the embedding's numbers."""
+        names = self.properties.get("dimensions")
+        return dimension_names(int(self.output(EMBEDDING).shape[-1])) if names is None else list(json.loads(names))
 
     def input(self, name: str) -> TensorSpec:
         """Spec of an input.

@@ -6,19 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import orjson
 
+from epilstm.serving.protocol.dimensions import DIMENSIONS
 from epilstm.serving.server.inference_request import InferenceRequest, InputTensor, OutputTensor, Protocol, read_request
 from epilstm.serving.server.refusal import Refusal, Status, bad_request
-from epilstm.serving.server.tensors import DATATYPE, DTYPE, ModelSpec, Tensors, shown
+from epilstm.serving.server.tensors import DATATYPE, ModelSpec, Tensors, shown
 
 #: JSON of a request at most: parsing holds up everything else, and takes several times its size in memory.
 MAX_JSON_BYTES = 32 << 20
 
-#: Parameters of the binary tensor extension, and the keys of each object.
+#: Parameters of the binary tensor extension and of this server, and the keys of each object.
 REST = Protocol(
-    request=frozenset({"binary_data_output"}),
+    request=frozenset({"binary_data_output", DIMENSIONS}),
     input=frozenset({"binary_data_size"}),
     output=frozenset({"binary_data"}),
 )
@@ -80,8 +80,7 @@ def format_response(model: ModelSpec, request: InferenceRequest, outputs: Tensor
         Bytes of JSON before the binary data; None where there is none.
     """
     described, binary = [], []
-    for name in request.outputs:
-        values = np.ascontiguousarray(outputs[name], DTYPE)
+    for name, values in request.wanted(outputs).items():
         entry: dict[str, Any] = {"name": name, "datatype": DATATYPE, "shape": list(values.shape)}
         if name in request.binary:
             entry["parameters"] = {"binary_data_size": values.nbytes}

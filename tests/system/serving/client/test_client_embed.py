@@ -17,7 +17,7 @@ from epilstm.model.encoder_folder import STATEFUL_ENCODER
 from epilstm.store.arrays import open_group
 from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 from support.client.fixtures import REGIONS, SIZES, embedded
-from support.serve.server_process import ServerProcess, embedding_of
+from support.serve.server_process import ServerProcess, embedding_of, export_encoder
 
 #: The matrix is float16; the client's signal is not.
 TOLERANCE = {"rtol": 0, "atol": 0.02}
@@ -205,3 +205,24 @@ def test_a_server_of_a_single_file_does_not_make_datasets(encoder, place, tmp_pa
         embed(url, place, tmp_path / "out.tsv")
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_one_cell_types_code_is_asked_for_alone(place, tmp_path, scheme):
+    """Of an encoder that cell types share; named and valued as among all numbers."""
+    server = ServerProcess(tmp_path, export_encoder(tmp_path, "by cell type with context"))
+    try:
+        url = f"{scheme}://127.0.0.1:{ {'http': server.http_port, 'grpc': server.grpc_port}[scheme] }"
+        embed(url, place, tmp_path / "all.zarr")
+        embed(url, place, tmp_path / "one.zarr", "--dimensions=E116")
+        unknown = error_of(client(url, place, tmp_path / "none.zarr", "--dimensions=E117"))
+    finally:
+        server.stop()
+    every, one = (read_manifest(tmp_path / name, EmbeddingsManifest) for name in ("all.zarr", "one.zarr"))
+    assert one.cell_types == ["E116"]
+    assert one.names == [every.names[column] for column in every.code_columns["E116"]]
+    whole, values = values_of(tmp_path / "all.zarr"), values_of(tmp_path / "one.zarr")
+    for chrom, *_ in REGIONS:
+        np.testing.assert_array_equal(values[chrom], whole[chrom][:, every.code_columns["E116"]])
+    assert "--dimensions E117: no number 'E117'" in unknown
+    assert not (tmp_path / "none.zarr").exists()

@@ -115,6 +115,17 @@ def test_the_state_streams_along_a_chromosome(client, encoder_folder, signal):
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), expected, rtol=0, atol=2e-5)
 
 
+def test_chosen_numbers_are_returned_alone(client, encoder_folder, signal):
+    outputs = client.infer("encoder", tensors(client, {"signal": signal}), parameters={"dimensions": "e2,e0"})
+    expected = embedding_of(encoder_folder / ENCODER, signal)[..., [2, 0]]
+    np.testing.assert_allclose(outputs.as_numpy("embedding"), expected, atol=1e-5)
+
+
+def test_an_unknown_number_is_refused_by_both_protocols(client, signal):
+    with pytest.raises(InferenceServerException, match="dimensions: no number 'e9'; there are e0, e1, e2"):
+        client.infer("encoder", tensors(client, {"signal": signal}), parameters={"dimensions": "e9"})
+
+
 def test_no_signal_at_all_is_an_embedding_too(server, encoder_folder):
     nothing = np.full((1, 5, 7), np.nan, np.float32)
     zeros = np.zeros_like(nothing)

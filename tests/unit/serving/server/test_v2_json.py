@@ -129,6 +129,8 @@ REFUSED = {
     "no data": ({"inputs": [{k: v for k, v in SIGNAL.items() if k != "data"}]}, "has no data"),
     "shared memory": (signal(parameters={"shared_memory_region": "x"}), "'shared_memory_region' is not supported"),
     "a sequence": ({**signal(), "parameters": {"sequence_id": 7}}, "'sequence_id' is not supported"),
+    "an unknown number": ({**signal(), "parameters": {"dimensions": "e2"}}, "no number 'e2'; there are e0, e1"),
+    "numbers of no name": ({**signal(), "parameters": {"dimensions": [1]}}, "dimensions is [1], expected names"),
     "a priority": ({**signal(), "parameters": {"priority": 2}}, "there is binary_data_output"),
     "classes": (
         {**signal(), "outputs": [{"name": "embedding", "parameters": {"classification": 3}}]},
