@@ -1,4 +1,4 @@
-"""``epilstm pipeline``: compile the pipelines and run them on a cluster.
+"""``epilstm pipeline``: compile the pipelines, run them on this machine or on a cluster.
 
 Importing this module loads neither kfp nor kubernetes, so that ``--help`` answers at once.
 """
@@ -16,6 +16,7 @@ from epilstm.runtime.extras import missing_package
 #: Subcommands: name -> (module:attribute, one line).
 COMMANDS = {
     "compile": ("epilstm.pipelines.compile.command:compile_pipelines", "Write the compiled pipelines."),
+    "local": ("epilstm.pipelines.local.command:local", "Run a compiled pipeline on this machine, without a cluster."),
     "upload": ("epilstm.pipelines.submit.commands:upload", "Register a compiled pipeline as a version."),
     "submit": ("epilstm.pipelines.submit.commands:submit", "Start a run."),
     "schedule": ("epilstm.pipelines.submit.schedule_command:schedule", "Run a registered version again and again."),
@@ -62,6 +63,6 @@ class PipelineGroup(click.Group):
             raise PipelineError(f"epilstm pipeline: {missing_package(error.name, 'pipeline')}") from error
 
 
-@click.group(cls=PipelineGroup, short_help="Compile the Kubeflow pipelines and run them on a cluster.")
+@click.group(cls=PipelineGroup, short_help="Compile the Kubeflow pipelines, and run them here or on a cluster.")
 def pipeline() -> None:
-    """Compile the Kubeflow pipelines and run them on a cluster."""
+    """Compile the Kubeflow pipelines, and run them on this machine or on a cluster."""

@@ -123,8 +123,8 @@ version_option = click.option(
     "--version", "version_name", metavar="NAME", help="Run this registered version, not the local compiled file."
 )
 
-#: What a run is given.
-run_options = options_of(
+#: Parameters of a run.
+parameter_options = options_of(
     click.option(
         "--params",
         "params_file",
@@ -134,11 +134,17 @@ run_options = options_of(
     ),
     click.option(
         "-P",
+        "--param",
         "assignments",
         multiple=True,
         metavar="KEY=VALUE",
         help="A parameter (data_root=s3://bucket/prefix) or a key of a section (train.epochs=3); repeatable.",
     ),
+)
+
+#: What a run is given.
+run_options = options_of(
+    parameter_options,
     click.option(
         "--experiment",
         default="epilstm",

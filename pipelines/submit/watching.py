@@ -6,16 +6,41 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from epilstm.console import log
 from epilstm.errors import PipelineError
 from epilstm.pipelines.submit.answers import COLOURS, lasted, state_shown
+from epilstm.pipelines.submit.run_steps import Step
 
 if TYPE_CHECKING:
     from rich.console import Group
 
     from epilstm.pipelines.submit.runs import Run
+
+
+class Watched(Protocol):
+    """A run that is shown."""
+
+    @property
+    def id(self) -> str:
+        """Identifier."""
+
+    @property
+    def name(self) -> str:
+        """Name."""
+
+    @property
+    def state(self) -> str:
+        """State in capitals."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Steps, the parts of one together."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
 
 
 def shown(looks: Iterable[Run]) -> Run:
@@ -24,18 +49,31 @@ def shown(looks: Iterable[Run]) -> Run:
 
 
 def _in_lines(looks: Iterable[Run]) -> Run:
-    known: dict[str, str] = {}
+    lines = ChangeLines()
     last: Run | None = None
     for run in looks:
-        for step in run.steps:
-            if known.get(step.id) != step.state:
-                known[step.id] = step.state
-                fields = {"run_id": run.id, "step": step.name, "part": step.part, "state": step.state}
-                log.info(f"{step.label}: {state_shown(step)}", extra={"fields": fields})
-        if last is None or last.state != run.state:
-            log.info(f"run {run.name}: {run.state}", extra={"fields": {"run_id": run.id, "state": run.state}})
+        lines.show(run)
         last = run
     return _known(last)
+
+
+class ChangeLines:
+    """Logs what has changed in a run since it was shown before."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+        self.state = ""
+
+    def show(self, run: Watched) -> None:
+        """Log each step whose state has changed, and the run if its own has."""
+        for step in run.steps:
+            if self.states.get(step.id) != step.state:
+                self.states[step.id] = step.state
+                fields = {"run_id": run.id, "step": step.name, "part": step.part, "state": step.state}
+                log.info(f"{step.label}: {state_shown(step)}", extra={"fields": fields})
+        if self.state != run.state:
+            self.state = run.state
+            log.info(f"run {run.name}: {run.state}", extra={"fields": {"run_id": run.id, "state": run.state}})
 
 
 def _on_terminal(looks: Iterable[Run]) -> Run:
@@ -46,11 +84,11 @@ def _on_terminal(looks: Iterable[Run]) -> Run:
     with Live(console=Console(stderr=True), auto_refresh=False) as live:
         for run in looks:
             last = run
-            live.update(_view(run), refresh=True)
+            live.update(table_of(run), refresh=True)
     return _known(last)
 
 
-def _view(run: Run) -> Group:
+def table_of(run: Watched) -> Group:
     """A run on one screen: the parts of a step are counted in one row."""
     from rich.console import Group
     from rich.table import Table

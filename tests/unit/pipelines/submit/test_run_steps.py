@@ -287,7 +287,7 @@ def test_a_long_log_is_read_to_its_end(failed: Command, kfp_server: FakeKfpServe
     ],
 )
 def test_the_last_line_of_error_is_found(log: str, line: str) -> None:
-    from epilstm.pipelines.submit.step_errors import last_error_line
+    from epilstm.pipelines.submit.log_lines import last_error_line
 
     assert last_error_line(log) == line
 

@@ -1,0 +1,1 @@
+"""The compiled pipelines on one machine, without a cluster."""
