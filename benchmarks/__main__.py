@@ -50,7 +50,7 @@ class Runner:
         self.environment = os.environ | limits | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
     def do(self, what: str, case: Case | None = None) -> Any:
-        """Have one thing done by a child process (see `benchmarks.child`) and return what came of it.
+        """Have one thing done by a child process (see `benchmarks.child`) and return its result.
 
         Raises
         ------

@@ -47,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came of a case.
+    """Results of a case.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A process that does one thing for the benchmark and writes what came of it as JSON.
+"""A process that does one thing for the benchmark and writes its result as JSON.
 
 ``python -m benchmarks.child ceilings|machine|prepare|measure RESULT ARGUMENTS``, arguments being a JSON object.
 """

@@ -15,7 +15,7 @@ PACKAGES = ("torch", "numpy", "zarr", "numba", "onnxruntime", "onnxruntime-gpu",
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory and versions; the GPU is told by the ceilings."""
+    """Processor, cores, memory and versions; the GPU is described by the ceilings."""
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),

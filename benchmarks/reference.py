@@ -115,7 +115,7 @@ def lstm(
     softsign : bool
         The published cell: softsign in place of tanh.
     cells : list of Tensor (1, hidden), optional
-        Cell states to go on from at each step, in place of its own.
+        Cell states to continue from at each step, in place of its own.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Judging the embedding: the whole step on the real pilot tracks, and the pooling of windows."""
+"""Evaluating the embedding: the whole step on the real pilot tracks, and the pooling of windows."""
 
 from __future__ import annotations
 

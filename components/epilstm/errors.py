@@ -67,7 +67,7 @@ class ModelError(EpilstmError):
 
 
 class TrainingError(EpilstmError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class LossNotFiniteError(TrainingError):

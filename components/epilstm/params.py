@@ -148,8 +148,9 @@ Architecture = Literal["bottleneck", "published", "published_softsign"]
 #: Numbers of the bin code and of the context code at most, where the number of tracks chooses them.
 MAX_CODE_SIZE = 12
 
-#: How far around its frame the context level's code is taught the mean signal (bp), by kind of model.
-SURROUNDINGS_BP = {"tracks": [5_000, 20_000, 100_000], "cell_types": [20_000, 100_000, 500_000, 1_000_000]}
+#: Distances around its frame at which the context level's code is trained to predict the mean signal (bp), by kind of
+#: model.
+CONTEXT_TARGETS_BP = {"tracks": [5_000, 20_000, 100_000], "cell_types": [20_000, 100_000, 500_000, 1_000_000]}
 
 
 def _listed(numbers: list[int]) -> str:
@@ -202,8 +203,8 @@ class TrainParams(Section):
     context_surroundings_bp: Literal["auto"] | list[Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
         "auto",
         description="the context level's code also predicts the mean signal so far on either side of its frame (bp); "
-        f"auto is {_listed(SURROUNDINGS_BP['tracks'])}, or {_listed(SURROUNDINGS_BP['cell_types'])} where kind is "
-        "cell_types",
+        f"auto is {_listed(CONTEXT_TARGETS_BP['tracks'])}, or {_listed(CONTEXT_TARGETS_BP['cell_types'])} where kind "
+        "is cell_types",
     )
     streams: PositiveInt = Field(32, description="contiguous intervals of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(1, description="frames that a gradient is propagated back through")
@@ -246,10 +247,10 @@ class TrainParams(Section):
     )
 
     @property
-    def surroundings_bp(self) -> list[int]:
-        """How far the context level is taught the mean signal on either side of a frame (bp)."""
+    def context_targets_bp(self) -> list[int]:
+        """Distances on either side of a frame at which the context level is trained to predict the mean signal (bp)."""
         given = self.context_surroundings_bp
-        return SURROUNDINGS_BP[self.kind] if given == "auto" else given
+        return CONTEXT_TARGETS_BP[self.kind] if given == "auto" else given
 
 
 class ExportParams(Section):
@@ -454,7 +455,7 @@ class EvaluateParams(Section):
         min_length=1,
         description="what is compared: embedding, bin_code, context_code, raw, means, pca, pca_varimax, nmf, "
         "untrained, majority; pca, pca_varimax and nmf have the size of the embedding, or their own; means are over so "
-        "many base pairs on either side (means:20k,1M), or as far as the context level was taught; pca and nmf are of "
+        "many base pairs on either side (means:20k,1M), or as far as the context level's targets; pca and nmf are of "
         "the tracks, or of what is in brackets (pca:24(raw+means)); own(raw+means) is of the tracks of the task's own "
         "cell type, own(embedding) its code of a model by cell type; + puts numbers side by side (pca:12+context_code)",
     )

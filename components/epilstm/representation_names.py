@@ -1,7 +1,7 @@
 """Names of what evaluate compares: parts such as ``raw`` or ``pca:12``, and sums such as ``raw+context_code``.
 
 ``means:20k,100k`` are the means of the tracks over so many base pairs on either side, ``pca:24(raw+means:20k,100k)``
-the principal components of both; without distances they reach as far as the model's context was taught.
+the principal components of both; without distances they reach as far as the targets of the model's context level.
 ``own(raw+means:20k,1M)`` is the same of the tracks of the task's own cell type alone, ``own(embedding)`` its code in
 the embedding of a model by cell type.
 """

@@ -84,7 +84,7 @@ TASKS: dict[str, TaskKind] = {
     "embed": _step("embed", "Embed", Resources("4", "16Gi", 24), accelerated=True),
     "evaluate": _step("evaluate", "Evaluate", Resources("8", "32Gi", 24)),
     "report": _step("report", "Report", Resources("2", "8Gi", 2)),
-    "promote": _step("promote", "Judge against the champion", Resources("8", "32Gi", 24)),
+    "promote": _step("promote", "Compare with the champion", Resources("8", "32Gi", 24)),
     "monitor": _step("monitor", "Look for drift", Resources("2", "8Gi", 4)),
     "changed": TaskKind("Ask whether anything is new", Resources("1", "2Gi", 1), registry=True),
     "champion": TaskKind("Fetch the champion", Resources("1", "2Gi", 2), registry=True),

@@ -10,7 +10,7 @@ from typing import Any
 
 from epilstm.console import log
 from epilstm.errors import DataError
-from epilstm.files.completion import Seal
+from epilstm.files.completion import CompletionMarker
 from epilstm.files.outputs import MANIFEST, exclusive, sha256_json
 from epilstm.pipelines.task import storage
 from epilstm.pipelines.task.data_root import DataRoot
@@ -99,7 +99,7 @@ class KeptDataset:
         return self.path.with_name(f"{self.path.name}.metrics.json")
 
     @property
-    def _seal_path(self) -> Path:
+    def _marker_path(self) -> Path:
         return self.path.with_name(f"{self.path.name}.files.json")
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -110,13 +110,13 @@ class KeptDataset:
         if self.root.remote:
             return nullcontext()
         # Not the dataset itself, which the step holds while it writes it.
-        return exclusive(self._seal_path, waiting=f"{self.path}: another task makes the same dataset, waiting for it")
+        return exclusive(self._marker_path, waiting=f"{self.path}: another task makes the same dataset, waiting for it")
 
     def is_whole(self) -> bool:
         """Whether it is there, follows from the same inputs, and lacks nothing."""
-        sealed = Seal.parse(self._json(f"{self.uri}.files.json"))
+        marker = CompletionMarker.parse(self._json(f"{self.uri}.files.json"))
         manifest = self._json(storage.join(self.uri, MANIFEST))
-        if sealed is None or manifest is None or sealed.facts.get("key") != self.key:
+        if marker is None or manifest is None or marker.facts.get("key") != self.key:
             return False
         if self.port.kind in BULK:
             try:
@@ -124,7 +124,7 @@ class KeptDataset:
             except DataError as error:
                 log.warning(f"{error}; making it again")
                 return False
-        if storage.sizes(self.uri) != sealed.files:
+        if storage.sizes(self.uri) != marker.files:
             log.warning(f"{self.uri}: files are missing or damaged, making it again")
             return False
         return True
@@ -138,14 +138,14 @@ class KeptDataset:
             The storage fails; no manifest is then there.
         """
         files = storage.sizes(str(self.path))
-        Seal({"key": self.key}, files).write(self._seal_path)
+        CompletionMarker({"key": self.key}, files).write(self._marker_path)
         if not self.root.remote or self.is_whole():
             return
         log.info(f"putting {self.uri}", extra={"fields": {"bytes": sum(files.values())}})
         there = storage.sizes(self.uri)
         storage.remove(self.uri, [name for name in there if name == MANIFEST or name not in files])
         storage.upload(self.path, [name for name in files if name != MANIFEST], self.uri)
-        beside = [path for path in (record_path(self.path), self.metrics_path, self._seal_path) if path.is_file()]
+        beside = [path for path in (record_path(self.path), self.metrics_path, self._marker_path) if path.is_file()]
         storage.upload(self.path.parent, [path.name for path in beside], self.uri.rpartition("/")[0])
         storage.upload(self.path, [MANIFEST], self.uri)
 

@@ -93,14 +93,14 @@ def _rgb(text: str) -> str:
     return "#" + "".join(f"{int(part):02x}" for part in parts)
 
 
-def lanes(genes: Sequence[Gene], room: float) -> list[int]:
-    """Lane of each gene such that no two in a lane lie within `room` base pairs of each other."""
+def lanes(genes: Sequence[Gene], gap: float) -> list[int]:
+    """Lane of each gene such that no two in a lane lie within `gap` base pairs of each other."""
     ends: list[float] = []
     chosen = []
     for gene in genes:
         free = next((lane for lane, end in enumerate(ends) if gene.start >= end), len(ends))
         if free == len(ends):
             ends.append(0)
-        ends[free] = gene.end + room
+        ends[free] = gene.end + gap
         chosen.append(free)
     return chosen

@@ -215,10 +215,10 @@ def legend_of(figure: Figure, handles: Sequence[Any], layout: Layout, *, handle:
         return
     size, spacing, margin, pad = STYLE["legend.fontsize"], 1.4, 1.2, 0.8
     em = size / 72
-    room = layout.width - em * margin
-    labels = ["\n".join(wrapped(str(each.get_label()), room - em * (handle + pad), size)) for each in handles]
+    available = layout.width - em * margin
+    labels = ["\n".join(wrapped(str(each.get_label()), available - em * (handle + pad), size)) for each in handles]
     widths = [max(text_width(line, size) for line in label.split("\n")) + em * (handle + pad) for label in labels]
-    columns = _fitting_columns(widths, room, em * spacing)
+    columns = _fitting_columns(widths, available, em * spacing)
     rows = -(-len(labels) // columns)
     lines = sum(max(label.count("\n") + 1 for label in labels[row::rows]) for row in range(rows))
     width, height = figure.get_size_inches()
@@ -229,7 +229,7 @@ def legend_of(figure: Figure, handles: Sequence[Any], layout: Layout, *, handle:
     )  # fmt: skip
 
 
-def _fitting_columns(widths: Sequence[float], room: float, spacing: float) -> int:
+def _fitting_columns(widths: Sequence[float], available: float, spacing: float) -> int:
     """Columns of a legend, which fills it column by column, that fit into a width."""
     for columns in range(len(widths), 1, -1):
         # As matplotlib does it: the first columns have one entry more where they are not equally long.
@@ -237,7 +237,7 @@ def _fitting_columns(widths: Sequence[float], room: float, spacing: float) -> in
         lengths = [each + (column < more) for column in range(columns)]
         ends = np.cumsum([0, *lengths])
         longest = [max(widths[first:last]) for first, last in itertools.pairwise(ends)]
-        if sum(longest) + spacing * (columns - 1) <= room:
+        if sum(longest) + spacing * (columns - 1) <= available:
             return columns
     return 1
 

@@ -16,7 +16,7 @@ from epilstm.figures.looks import LOOKS, Look, looks_of
 from epilstm.representation_names import known_name
 from epilstm.store.evaluation_results import (
     FEW_REGIONS,
-    NOT_JUDGED,
+    NO_VERDICT,
     REPRESENTATIONS,
     EvaluationResults,
     Interval,
@@ -58,7 +58,7 @@ def scores_plot(tasks: Sequence[Task], results: EvaluationResults) -> Plot:
     few = [
         name
         for name, task in zip(names, tasks, strict=True)
-        if any(each.verdict == NOT_JUDGED for each in task.differences)
+        if any(each.verdict == NO_VERDICT for each in task.differences)
     ]
     caption = (
         f"Held-out scores of the same classifier ({results.classifier}) on each representation, "

@@ -1,6 +1,6 @@
 """Folders that are complete or absent: completion markers, and work folders from which a killed run resumes.
 
-A folder's completion marker, its seal, is written last and removed first. It holds what the folder held when it was
+A folder's completion marker is written last and removed first. It holds what the folder held when it was
 complete, so that a damaged one is recognised quickly, and facts that its maker wants back.
 """
 
@@ -18,11 +18,10 @@ from typing import Any
 from uuid import uuid4
 
 from epilstm.errors import DataError
-from epilstm.files.outputs import SEAL as SEAL
-from epilstm.files.outputs import read_json, remove, write_json
+from epilstm.files.outputs import COMPLETION_MARKER, read_json, remove, write_json
 
-#: Bytes at the end of a file that are compared with the seal: all of a small file, the index of a shard, and of a large
-#: file what is lost or zero after a full disk, a copy that broke off or a crash of the machine.
+#: Bytes at the end of a file that are compared with the marker: all of a small file, the index of a shard, and of a
+#: large file what is lost or zero after a full disk, a copy that broke off or a crash of the machine.
 TAIL_BYTES = 4096
 
 #: Marks, in a folder that pieces grow in, that its process lives.
@@ -33,7 +32,7 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Seal:
+class CompletionMarker:
     """What a folder follows from or amounts to, and what it held when it was complete.
 
     Parameters
@@ -49,47 +48,47 @@ class Seal:
     files: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, content: Any) -> Seal | None:
-        """The seal that JSON holds; None where it holds none."""
+    def parse(cls, content: Any) -> CompletionMarker | None:
+        """The marker that JSON holds; None where it holds none."""
         try:
             return cls(dict(content["facts"]), dict(content["files"]))
         except (KeyError, TypeError, ValueError):
             return None
 
     def write(self, path: Path) -> None:
-        """Write the seal; readers see the old one or the new one."""
+        """Write the marker; readers see the old one or the new one."""
         write_json(path, asdict(self))
 
 
-def seal(folder: Path, facts: Facts | None = None) -> None:
-    """Write the seal of a folder, when all else is there.
+def mark_complete(folder: Path, facts: Facts | None = None) -> None:
+    """Write the completion marker of a folder, when all else is there.
 
     Parameters
     ----------
     folder : Path
         Its files must not change from here on.
     facts : dict, optional
-        JSON-able; given back by `sealed_facts`.
+        JSON-able; given back by `complete_facts`.
     """
-    Seal(facts or {}, _files(folder)).write(folder / SEAL)
+    CompletionMarker(facts or {}, _files(folder)).write(folder / COMPLETION_MARKER)
 
 
-def sealed_facts(folder: Path) -> Facts | None:
-    """Facts of a folder that is as it was when it was sealed; None for one that has changed or was never sealed."""
+def complete_facts(folder: Path) -> Facts | None:
+    """Facts of a folder that is as it was when it was complete; None for one that has changed or was never complete."""
     try:
-        found = Seal.parse(read_json(folder / SEAL))
+        found = CompletionMarker.parse(read_json(folder / COMPLETION_MARKER))
         return found.facts if found is not None and found.files == _files(folder) else None
     except (DataError, OSError):
         return None
 
 
 def _files(folder: Path) -> dict[str, list[int | str]]:
-    """Size and digest of the end of each file but the seal, by its path in the folder."""
+    """Size and digest of the end of each file but the marker, by its path in the folder."""
     found: dict[str, list[int | str]] = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             path = Path(parent, name)
-            if path.name != SEAL or path.parent != folder:
+            if path.name != COMPLETION_MARKER or path.parent != folder:
                 found[str(path.relative_to(folder))] = _size_and_end(path)
     return found
 
@@ -103,7 +102,7 @@ def _size_and_end(path: Path) -> list[int | str]:
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Pieces of work by name, each a sealed folder: complete or absent.
+    """Pieces of work by name, each a folder: complete or absent.
 
     A piece grows elsewhere and is renamed into place. So any number of processes, on any number of machines that share
     a file system, may work at once; two that do the same piece do work twice and no harm. The name says what a piece
@@ -123,16 +122,16 @@ class WorkFolder:
 
     def facts(self, name: str) -> Facts | None:
         """Facts of a piece; None where it is absent or damaged."""
-        return sealed_facts(self.path(name))
+        return complete_facts(self.path(name))
 
     def keep(self, grown: Path, name: str, facts: Facts | None = None) -> None:
-        """Seal a piece that has grown on the same file system, and put it in place; one that is there stays."""
-        seal(grown, facts)
+        """Mark a piece that has grown on the same file system complete, and put it in place unless one is there."""
+        mark_complete(grown, facts)
         place = self.path(name)
         try:
             grown.rename(place)
         except OSError:  # another process was faster, or was killed while it removed one, or it is damaged
-            if sealed_facts(place) is None:
+            if complete_facts(place) is None:
                 remove(place, others_may=True)
                 grown.rename(place)
 

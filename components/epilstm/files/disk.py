@@ -56,7 +56,7 @@ def require_space(folder: Path, size: int) -> None:
     Raises
     ------
     OSError
-        The disk or the quota has no room for it.
+        The disk or the quota is full.
     """
     if hasattr(os, "posix_fallocate"):
         with tempfile.TemporaryFile(dir=folder) as stream:

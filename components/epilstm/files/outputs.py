@@ -30,7 +30,7 @@ from epilstm.files.disk import is_disk_full
 MANIFEST = "manifest.json"
 
 #: The completion marker of a folder of work (`epilstm.files.completion`).
-SEAL = "seal.json"
+COMPLETION_MARKER = "seal.json"
 
 #: The ONNX file of an encoder folder.
 ENCODER = "encoder.onnx"
@@ -93,7 +93,7 @@ def remove(path: Path, others_may: bool = False) -> None:
         Other processes may delete the same folder now; what is left is not an error.
     """
     if path.is_dir() and not path.is_symlink():
-        for marker in (MANIFEST, SEAL):
+        for marker in (MANIFEST, COMPLETION_MARKER):
             (path / marker).unlink(missing_ok=True)
         if others_may:
             shutil.rmtree(path, ignore_errors=True)

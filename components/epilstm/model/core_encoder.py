@@ -228,7 +228,7 @@ def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"], chosen: Chosen
     Raises
     ------
     ModelError
-        CUDA was asked for and cannot be had, or a node of the encoder cannot run on it.
+        CUDA was asked for and is unavailable, or a node of the encoder cannot run on it.
     """
     core = core_of(onnx.load(path), chosen).SerializeToString()
     name = PROVIDER_NAMES["cuda"]

@@ -19,10 +19,10 @@ WEIGHTS = "weights.safetensors"
 
 
 class ContextSummary(BaseModel):
-    """What came of the training of the context level; R2 is of the validation chromosomes' standardised tokens.
+    """Results of the training of the context level; R2 is of the validation chromosomes' standardised tokens.
 
-    `surroundings_bp` is how far on either side of its frame the code was taught the mean signal; empty where it was
-    not, or where the manifest does not say.
+    `surroundings_bp` is how far on either side of its frame the code was trained to predict the mean signal; empty
+    where it was not, or where the manifest does not say.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +37,7 @@ class ContextSummary(BaseModel):
 
 
 class TrainingSummary(BaseModel):
-    """What came of the training.
+    """Results of the training.
 
     Errors are in the standardised space of the matrix; R2 is over all bins and tracks of the validation chromosomes,
     and None for a track that does not vary there. Errors and R2 are those of the bin level. `track_dropout`, `dropout`

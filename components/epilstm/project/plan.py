@@ -254,7 +254,8 @@ def _assembly_of(request: Request, ingest: Mapping[str, Any]) -> str:
             f"--assembly is missing: give {', '.join(BUILT_IN_ASSEMBLIES)} or the path of a chrom.sizes file"
         )
     if given is not None and named is not None and given not in (named, str(_beside(request.params, str(named)))):
-        raise ParamsError(f"--assembly {given}: {request.params} says ingest.assembly: {named}; remove one of them")
+        shown = str(named) if named in BUILT_IN_ASSEMBLIES else _shown(request.params, str(named))
+        raise ParamsError(f"--assembly {given}: {request.params} says ingest.assembly: {shown}; remove one of them")
     if given is not None:
         return given if given in BUILT_IN_ASSEMBLIES else str(Path(given).absolute())
     return str(named) if named in BUILT_IN_ASSEMBLIES else str(_beside(request.params, str(named)))
@@ -265,13 +266,18 @@ def _beside(params: Path | None, place: str) -> Path:
     return Path(os.path.normpath((params or Path()).absolute().parent / place))
 
 
+def _shown(params: Path | None, place: str) -> str:
+    """A path that a params file names, for messages: with the file that it is, where it is relative."""
+    return place if Path(place).is_absolute() else f"{place} (relative to the params: {_beside(params, place)})"
+
+
 def _inputs(request: Request, sections: dict[str, Any]) -> dict[str, Path]:
     """Files that were given, by port; the params of the run name them as they are used."""
     named_sheet = sections["ingest"].get("samplesheet")
     if named_sheet is not None and _beside(request.params, named_sheet).resolve() != request.samplesheet.resolve():
         raise ParamsError(
-            f"{request.params}: ingest.samplesheet is {named_sheet}, but the run is asked for {request.samplesheet}; "
-            "remove it from the params"
+            f"{request.params}: ingest.samplesheet is {_shown(request.params, named_sheet)}, but SAMPLESHEET is "
+            f"{request.samplesheet}; give that one, or remove it from the params"
         )
     found = {"samplesheet": request.samplesheet.absolute()}
     sections["ingest"]["samplesheet"] = str(found["samplesheet"])
@@ -280,7 +286,8 @@ def _inputs(request: Request, sections: dict[str, Any]) -> dict[str, Path]:
         text = sections.get(section, {}).get(key)
         named = _beside(request.params, text) if text is not None else None
         if option is not None and named is not None and named.resolve() != option.resolve():
-            raise ParamsError(f"--{key} {option}: {request.params} says {section}.{key}: {text}; remove one of them")
+            shown = _shown(request.params, text)
+            raise ParamsError(f"--{key} {option}: {request.params} says {section}.{key}: {shown}; remove one of them")
         path = option or named
         if path is None:
             continue

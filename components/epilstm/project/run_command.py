@@ -32,7 +32,7 @@ def run(**options: Any) -> None:
     train, export, embed, evaluate, report; each is a command of its own, too. Neither git nor DVC is needed.
 
     Given again, the command resumes: steps that are done are kept where their inputs, params and code are the same,
-    and a step that was interrupted goes on where it stopped.
+    and a step that was interrupted resumes where it stopped.
 
     Without --regions, the primary chromosomes of the assembly that every bigWig has are read whole. Without
     preprocess.split in the params, about a tenth of the genome each is held out for validation and test: chromosomes

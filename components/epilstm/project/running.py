@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Display(Protocol):
-    """Shows a run while it goes on."""
+    """Shows the progress of a run."""
 
     def begin(self, number: int, step: str) -> None:
         """A step begins."""

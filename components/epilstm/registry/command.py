@@ -183,7 +183,7 @@ def promote(
     console.set_up("model", 0)
     repository = _local(repo, git_remote)
     registered, changed = publication.promote(repository, version, artifact=artifact, decision=decision, force=force)
-    _tell_champion(repository, registered, rollout, canary, "" if changed else " (already)")
+    _report_champion(repository, registered, rollout, canary, "" if changed else " (already)")
 
 
 @model.command()
@@ -199,7 +199,7 @@ def rollback(repo: str, artifact: str, git_remote: str, reason: str, rollout: Pa
     console.set_up("model", 0)
     repository = _local(repo, git_remote)
     registered = publication.rollback(repository, artifact=artifact, reason=reason)
-    _tell_champion(repository, registered, rollout, 100, "")
+    _report_champion(repository, registered, rollout, 100, "")
 
 
 @model.command()
@@ -282,7 +282,7 @@ def _stage(registered: Registered, name: str) -> str:
     return next(version.stage or "" for version in registered.versions if version.name == name)
 
 
-def _tell_champion(repository: Repository, registered: Registered, file: Path | None, canary: int, suffix: str) -> None:
+def _report_champion(repository: Repository, registered: Registered, file: Path | None, canary: int, suffix: str) -> None:
     from epilstm.registry.rollout import rollout, write_rollout
 
     if file is not None:

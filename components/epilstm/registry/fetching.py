@@ -58,7 +58,7 @@ def fetch(
     Raises
     ------
     RegistryError
-        There is no such version, it cannot be had, or what the remote gives is not what was registered.
+        There is no such version, it is unavailable, or what the remote gives is not what was registered.
     """
     with opened(place, git_remote) as repository:
         repository.refresh()

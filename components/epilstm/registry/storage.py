@@ -387,7 +387,7 @@ def download(place: str, commit: str, path: str, target: Path, remote: str | Non
     Raises
     ------
     RegistryError
-        It cannot be had.
+        It is unavailable.
     """
     from dvc.api import DVCFileSystem
 

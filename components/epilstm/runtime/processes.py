@@ -29,7 +29,7 @@ class WorkerDied(EpilstmError):
 
 @dataclass(frozen=True)
 class Outcome(Generic[Value]):
-    """What became of one task: a value, or the error that it ended with.
+    """The outcome of one task: a value, or the error that it ended with.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ STEPS: dict[str, Step] = {
         ),
         Step(
             "export",
-            "Export the encoder to ONNX and prove that it computes the same.",
+            "Export the encoder to ONNX and check that it computes the same.",
             "train",
             (Port("model", "model", "model folder"),),
             (Port("encoder", "encoder", "encoder folder to write"), METRICS),

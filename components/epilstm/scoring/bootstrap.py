@@ -16,7 +16,7 @@ from epilstm.store.evaluation_results import (
     FEW_REGIONS,
     MIN_CLUSTERS,
     NO_SPREAD,
-    NOT_JUDGED,
+    NO_VERDICT,
     Difference,
     Interval,
     Verdict,
@@ -79,8 +79,8 @@ def difference(
     """
     ci = interval(resampled, confidence)
     verdict, reason = verdict_of(ci, clusters, FEW_REGIONS)
-    if ci.low == ci.high != 0 and verdict != NOT_JUDGED:
-        verdict, reason = NOT_JUDGED, NO_SPREAD
+    if ci.low == ci.high != 0 and verdict != NO_VERDICT:
+        verdict, reason = NO_VERDICT, NO_SPREAD
     return Difference(baseline=baseline, delta=delta, ci=ci, verdict=verdict, reason=reason)
 
 
@@ -96,7 +96,7 @@ def verdict_of(ci: Interval, units: int, few: str) -> tuple[Verdict, str]:
         The reason where these are fewer than `MIN_CLUSTERS`.
     """
     if units < MIN_CLUSTERS:
-        return NOT_JUDGED, few
+        return NO_VERDICT, few
     verdict: Verdict = "beats" if ci.low > 0 else "is beaten by" if ci.high < 0 else "is indistinguishable from"
     return verdict, ""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from epilstm.params import EvaluateParams
 from epilstm.representation_names import Part, known_name, short_distance
 from epilstm.scoring.bootstrap import difference
-from epilstm.store.evaluation_results import EMBEDDING, MIN_CLUSTERS, NOT_JUDGED, Difference
+from epilstm.store.evaluation_results import EMBEDDING, MIN_CLUSTERS, NO_VERDICT, Difference
 
 #: How a sentence calls each baseline.
 SPOKEN = {
@@ -81,7 +81,7 @@ def verdicts(differences: Sequence[Difference]) -> list[str]:
     without_verdict: dict[str, list[str]] = {}
     for each in differences:
         named = f"{spoken(each.baseline)} ({round(each.delta, 3) + 0.0:+.3f})"
-        (without_verdict.setdefault(each.reason, []) if each.verdict == NOT_JUDGED else found[each.verdict]).append(
+        (without_verdict.setdefault(each.reason, []) if each.verdict == NO_VERDICT else found[each.verdict]).append(
             named
         )
     phrases = [f"{verdict} {listed(own)}" for verdict, own in found.items() if own]

@@ -163,8 +163,8 @@ class Binning:
 
     def key(self, digest: str, transform: Transform = "arcsinh", uncovered: Uncovered = "zero") -> str:
         """Name of the binned form of a file with a given SHA-256, treated as its track is."""
-        treatment = [] if (transform, uncovered) == ("arcsinh", "zero") else [transform, uncovered]
-        return sha256_json([self._settings, digest, *treatment])
+        settings = [] if (transform, uncovered) == ("arcsinh", "zero") else [transform, uncovered]
+        return sha256_json([self._settings, digest, *settings])
 
 
 class ChromosomeSummary(BaseModel):

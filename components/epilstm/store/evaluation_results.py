@@ -50,7 +50,7 @@ MIN_CLUSTERS = 5
 
 #: What an interval says of a difference; where there is no verdict, a reason says why.
 Verdict = Literal["beats", "is beaten by", "is indistinguishable from", "not judged"]
-NOT_JUDGED: Verdict = "not judged"
+NO_VERDICT: Verdict = "not judged"
 
 #: Why no verdict is given.
 FEW_REGIONS = f"fewer than {MIN_CLUSTERS} independent regions"
@@ -92,7 +92,7 @@ class Difference(_Model):
     """Embedding minus baseline in average precision, on the same bootstrap resamples.
 
     The verdict follows from whether `ci` leaves out zero. With fewer than `MIN_CLUSTERS` clusters, or where a
-    difference does not vary over the resamples, the interval says nothing: it is not judged, for the `reason` given.
+    difference does not vary over the resamples, the interval says nothing: there is no verdict, for the `reason` given.
     """
 
     baseline: str
@@ -102,13 +102,13 @@ class Difference(_Model):
     reason: str = ""
 
     def said(self, subject: str, other: str) -> str:
-        """The verdict in words, such as "the embedding beats it" or "not judged: ..."."""
+        """The verdict in words, such as "the embedding beats it" or "no verdict: ..."."""
         return verdict_text(self.verdict, self.reason, subject, other)
 
 
 def verdict_text(verdict: Verdict, reason: str, subject: str, other: str) -> str:
     """A verdict in words: ``subject beats other``, or that there is none and why."""
-    return f"{verdict}: {reason}" if verdict == NOT_JUDGED else f"{subject} {verdict} {other}"
+    return f"no verdict: {reason}" if verdict == NO_VERDICT else f"{subject} {verdict} {other}"
 
 
 class CellTypeResult(_Model):

@@ -312,7 +312,7 @@ def scaler_digest(scaler: Scaler) -> str:
 
 
 class ReferenceHistograms(NamedTracks):
-    """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is held against.
+    """Counts of arcsinh(signal) over the training chromosomes' bins with data, per track; what drift is compared with.
 
     arcsinh is here the axis, whatever a track's transform: it holds signal of any sign and size.
     `counts` is per track, between `edges`; values beyond the edges are counted in the first and the last bin. With an

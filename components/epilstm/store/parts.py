@@ -26,8 +26,8 @@ from typing import Any
 
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
-from epilstm.files.completion import SEAL, Facts, WorkFolder
-from epilstm.files.outputs import remove, sha256_json
+from epilstm.files.completion import Facts, WorkFolder
+from epilstm.files.outputs import COMPLETION_MARKER, remove, sha256_json
 from epilstm.store.arrays import require_group
 from epilstm.store.manifests import Manifest
 from epilstm.store.packing import Place
@@ -117,7 +117,9 @@ class Parts:
             if facts is not None:
                 self.known[array] = facts
             elif place.exists():
-                if (place / SEAL).exists():  # without one, it is what is left of one that was being removed
+                if (
+                    place / COMPLETION_MARKER
+                ).exists():  # without one, it is what is left of one that was being removed
                     log.warning(f"{place}: damaged; {array} is done again")
                 remove(place, others_may=True)
         return array in self.known
@@ -132,7 +134,7 @@ class Parts:
             for group in self.groups:
                 _link_tree(place / group / array, output / group / array)
         # Last of all: it is the first that goes.
-        if (place / SEAL).exists():
+        if (place / COMPLETION_MARKER).exists():
             return True
         for group in self.groups:
             shutil.rmtree(output / group / array, ignore_errors=True)

@@ -87,8 +87,8 @@ def files_of(
         )
     all_zero: list[Uncovered] = ["zero"] * len(tracks)
     rows = [listed[place] for place in there.places_of(tracks) if place is not None]
-    treated = zip(rows, uncovered or all_zero, strict=True)
-    return [_local(replace(track, uncovered=each), sheet, downloads, retries) for track, each in treated]
+    by_row = zip(rows, uncovered or all_zero, strict=True)
+    return [_local(replace(track, uncovered=each), sheet, downloads, retries) for track, each in by_row]
 
 
 def _local(track: Track, sheet: Path, downloads: Path, retries: int) -> TrackFile:

@@ -1,1 +1,1 @@
-"""Studies: the pipeline run with one thing changed at a time, as DVC experiments, and what came of it."""
+"""Studies: the pipeline run with one thing changed at a time, as DVC experiments, and their results."""

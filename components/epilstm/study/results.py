@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.files.outputs import write_together
-from epilstm.store.evaluation_results import EMBEDDING, NOT_JUDGED, SCORES_FILE, Difference, EvaluationResults
+from epilstm.store.evaluation_results import EMBEDDING, NO_VERDICT, SCORES_FILE, Difference, EvaluationResults
 from epilstm.store.manifests import parse_manifest
 from epilstm.study.experiments import Kept
 from epilstm.study.plan import Experiment
@@ -284,7 +284,7 @@ def _said_over_seeds(differences: Sequence[Difference]) -> str:
     low, high = fmean(each.ci.low for each in differences), fmean(each.ci.high for each in differences)
     verdicts = {each.verdict for each in differences}
     mark = " *" if verdicts in ({"beats"}, {"is beaten by"}) else ""
-    if NOT_JUDGED in verdicts:
-        reasons = dict.fromkeys(each.reason for each in differences if each.verdict == NOT_JUDGED)
-        mark = f" ({NOT_JUDGED}: {', '.join(reasons)})"
+    if NO_VERDICT in verdicts:
+        reasons = dict.fromkeys(each.reason for each in differences if each.verdict == NO_VERDICT)
+        mark = f" (no verdict: {', '.join(reasons)})"
     return f"{fmean(each.delta for each in differences):+.3f} [{low:+.3f}, {high:+.3f}]{mark}"

@@ -106,7 +106,7 @@ def download(uri: str, target: Path, retries: int, on_retry: Callable[[], None] 
     Raises
     ------
     TrackError
-        The file is not there, may not be read, or cannot be had in all attempts.
+        The file is not there, may not be read, or every attempt failed.
     """
     problem = url_problem(uri)
     if problem is not None:

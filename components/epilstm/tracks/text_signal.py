@@ -145,7 +145,7 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for block in blocks:
         text = rest + block
-        held = text.endswith(b"\r")  # the line end may go on in the next block
+        held = text.endswith(b"\r")  # the line end may continue in the next block
         text = text[:-1] if held else text
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

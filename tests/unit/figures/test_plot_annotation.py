@@ -53,7 +53,7 @@ def test_what_is_no_gtf_is_refused(tmp_path):
 
 def test_genes_that_overlap_are_in_different_lanes():
     genes = [Gene(0, 100, "+", "a"), Gene(50, 60, "+", "b"), Gene(115, 130, "+", "c"), Gene(125, 126, "-", "d")]
-    assert lanes(genes, room=10) == [0, 1, 0, 1]
+    assert lanes(genes, gap=10) == [0, 1, 0, 1]
 
 
 def test_segments_have_the_colours_of_bed9_or_one_per_name(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from epilstm.console import log
-from epilstm.files.completion import Seal, WorkFolder
+from epilstm.files.completion import CompletionMarker, WorkFolder
 from epilstm.files.outputs import exclusive, replacing
 
 
@@ -51,8 +51,8 @@ def test_dropping_the_last_piece_removes_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, [], {"files": {}}, {"facts": {}, "files": 3}, {"facts": "x", "files": {}}])
-def test_what_is_no_seal_is_none(content: object) -> None:
-    assert Seal.parse(content) is None
+def test_what_is_no_marker_is_none(content: object) -> None:
+    assert CompletionMarker.parse(content) is None
 
 
 def test_a_process_that_waits_has_the_output_once_the_other_is_done(

@@ -69,7 +69,7 @@ def test_a_bigwig_that_is_none_is_named_before_the_first_step(epigenome, tmp_pat
         ("train: {epochz: 3}", ParamsError, "params.yaml: train.epochz: unknown key"),
         ("monitor: {threads: -1}", ParamsError, "params.yaml: monitor.threads"),
         ("ingest: {assembly: mm10}", ParamsError, "params.yaml says ingest.assembly: mm10; remove one of them"),
-        ("ingest: {samplesheet: other.csv}", ParamsError, "ingest.samplesheet is other.csv, but the run is asked for"),
+        ("ingest: {assembly: other.sizes}", ParamsError, "ingest.assembly: other.sizes (relative to the params: "),
         ("ingest: {blacklist: absent.bed}", DataError, "absent.bed: no such file or folder"),
         ("preprocess: {split: {validation: [chr4], test: [chr9]}}", GenomeError, "chr9, which is not in the regions"),
         ("preprocess: {split: {validation: [chr4, chr1], test: [chr3, chr2]}}", GenomeError, "no chromosome to train"),
@@ -80,6 +80,31 @@ def test_params_that_cannot_be_meant_are_refused_before_the_first_step(epigenome
     with pytest.raises(error) as caught:
         make_plan(request(epigenome, tmp_path / "results", params=tmp_path / "params.yaml"))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        (
+            "samplesheet",
+            Path("samplesheet.csv"),
+            "ingest.samplesheet is {named}, but SAMPLESHEET is {given}; give that",
+        ),
+        ("regions", Path("some.bed"), "--regions {given}: {params} says ingest.regions: {named}; remove one of them"),
+    ],
+)
+def test_a_relative_path_in_the_params_is_shown_with_the_file_that_it_is(
+    epigenome, tmp_path, monkeypatch, name, given, message
+):
+    # The same words on the command line and in the params are two files: the params' are relative to their file.
+    (tmp_path / "presets").mkdir()
+    params = tmp_path / "presets/params.yaml"
+    params.write_text(f"ingest: {{{name}: {given}}}")
+    monkeypatch.chdir(epigenome / "data")
+    with pytest.raises(ParamsError) as caught:
+        make_plan(request(epigenome, tmp_path / "results", params=params, **{name: given}))
+    named = f"{given} (relative to the params: {tmp_path / 'presets' / given})"
+    assert message.format(named=named, given=given, params=params) in str(caught.value)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -99,7 +99,7 @@ def test_few_clusters_or_resamples_that_do_not_vary_are_not_judged(
 ) -> None:
     found = difference("raw", 0.2, np.array(resampled), clusters, 0.95)
     assert (found.verdict, found.reason) == ("not judged", reason)
-    assert found.said("the embedding", "it") == f"not judged: {reason}"
+    assert found.said("the embedding", "it") == f"no verdict: {reason}"
 
 
 def test_two_that_never_differ_are_indistinguishable() -> None:

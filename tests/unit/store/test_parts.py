@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from epilstm.console import log
 from epilstm.errors import DataError, ParamsError
-from epilstm.files.completion import SEAL
+from epilstm.files.outputs import COMPLETION_MARKER
 from epilstm.store.manifests import Manifest
 from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
 from support.store.written_parts import CHROMS, GROUP, Writer, parts_at, write_one
@@ -54,8 +54,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "lost a shard": lambda part: shard_of(part).unlink(),
     "lost its metadata": lambda part: (part / GROUP / part.name / "zarr.json").unlink(),
     "lost its group": lambda part: shutil.rmtree(part / GROUP),
-    "half removed": lambda part: (part / SEAL).unlink(),
-    "seal damaged": lambda part: (part / SEAL).write_text("{"),
+    "half removed": lambda part: (part / COMPLETION_MARKER).unlink(),
+    "marker damaged": lambda part: (part / COMPLETION_MARKER).write_text("{"),
     "emptied": lambda part: [shutil.rmtree(part), part.mkdir()],
 }
 STATES = ["undone", "done", "of another key", "unfinished", *DAMAGES]

@@ -117,7 +117,7 @@ def test_a_difference_over_too_few_regions_is_shown_as_not_judged() -> None:
     few.differences["raw"]["fire (AP)"] = found
     assert against_as_text([few, compared("a", 2, 0.4, "beats")], ["a"], "raw")[1] == [
         "a",
-        "+0.400 [+0.300, +0.700] (not judged: fewer than 5 independent regions)",
+        "+0.400 [+0.300, +0.700] (no verdict: fewer than 5 independent regions)",
     ]
 
 

@@ -34,7 +34,7 @@ from epilstm.scoring.trials import Trial, by_task, clusters_of
 from epilstm.steps.evaluate.compared import Ingredients, fit, make
 from epilstm.store.evaluation_results import (
     EMBEDDING,
-    NOT_JUDGED,
+    NO_VERDICT,
     REPRESENTATIONS,
     CrossCellTask,
     CrossCellTypes,
@@ -390,7 +390,7 @@ def view_name(name: str) -> str:
 
 
 def _agreeing(verdict: str, subjects: int) -> str:
-    if verdict == NOT_JUDGED:
+    if verdict == NO_VERDICT:
         return "has no verdict against" if subjects == 1 else "have no verdict against"
     if subjects == 1:
         return verdict
@@ -414,7 +414,7 @@ def _sentence(
     reasons = dict.fromkeys(each.reason for each in differences.values() if each.reason)
     said = [
         f"{listed(names)} {_agreeing(verdict, len(names))} them"
-        + ("".join(f" ({reason})" for reason in reasons) if verdict == NOT_JUDGED else "")
+        + ("".join(f" ({reason})" for reason in reasons) if verdict == NO_VERDICT else "")
         for verdict, names in against.items()
     ]
     return (

@@ -30,7 +30,7 @@ from epilstm.store.evaluation_results import (
     FEW_REGIONS,
     IMPUTATION_MEASURES,
     IMPUTATION_METHODS,
-    NOT_JUDGED,
+    NO_VERDICT,
     Imputation,
     Interval,
     MeasureDifference,
@@ -486,7 +486,7 @@ def sentence(differences: Sequence[MeasureDifference]) -> str:
         for each in own:
             verdicts.setdefault((each.verdict, each.reason), []).append(IMPUTATION_MEASURES[each.measure])
         phrases = [
-            f"{'has no verdict against' if verdict == NOT_JUDGED else verdict} it "
+            f"{'has no verdict against' if verdict == NO_VERDICT else verdict} it "
             f"{'everywhere' if len(where) == len(own) else ', '.join(where)}{f' ({reason})' if reason else ''}"
             for (verdict, reason), where in verdicts.items()
         ]

@@ -13,7 +13,7 @@ from epilstm.scoring.metrics import Metric, metric_of
 from epilstm.scoring.prediction import HeldOut
 from epilstm.scoring.sentences import caveats, counted, listed, spoken
 from epilstm.scoring.trials import Trial, by_task, clusters_of
-from epilstm.store.evaluation_results import EMBEDDING, NOT_JUDGED, Difference, Fall, MissingTask
+from epilstm.store.evaluation_results import EMBEDDING, NO_VERDICT, Difference, Fall, MissingTask
 
 #: Choices of hidden tracks that the scores are averaged over.
 DRAWS = 10
@@ -108,7 +108,7 @@ _FALLS = {
     "beats": "less than that of {}",
     "is beaten by": "more than that of {}",
     "is indistinguishable from": "within noise of that of {}",
-    NOT_JUDGED: "without a verdict against that of {}",
+    NO_VERDICT: "without a verdict against that of {}",
 }
 
 

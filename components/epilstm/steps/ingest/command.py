@@ -192,7 +192,7 @@ def ingest_tracks(
     Raises
     ------
     TrackError
-        Names the first track that cannot be had, and says how many more there are; each is logged.
+        Names the first track that is unavailable, and says how many more there are; each is logged.
     """
     found: list[Found | None] = [None] * len(sources)
     failures: dict[int, str] = {}

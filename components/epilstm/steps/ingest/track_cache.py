@@ -84,7 +84,7 @@ class TrackCache:
         return self.folder / kind / name
 
     def find(self, source: Source, binning: Binning) -> Found | None:
-        """Return the binned form of a track, if it can be had without reading the track's file.
+        """Return the binned form of a track, if it is available without reading the track's file.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class TrackCache:
         Raises
         ------
         TrackError
-            The file cannot be had, or is not usable.
+            The file is unavailable or not usable.
         """
         if is_local(source.uri):
             path = Path(source.uri)

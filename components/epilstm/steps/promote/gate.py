@@ -9,7 +9,7 @@ from typing import Literal
 
 from epilstm.params import PromoteParams
 from epilstm.steps.promote.decision import Champion, Check, Comparison, Contender, Decision
-from epilstm.store.evaluation_results import NOT_JUDGED, Difference, verdict_text
+from epilstm.store.evaluation_results import NO_VERDICT, Difference, verdict_text
 
 #: Baselines that a challenger must beat (rule a).
 BEATEN = ("untrained", "pca")
@@ -157,7 +157,7 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
                         limit=0.0,
                         passed=difference.verdict != "is beaten by",
                         note=_interval_note(difference),
-                        judged=difference.verdict != NOT_JUDGED,
+                        judged=difference.verdict != NO_VERDICT,
                     )
                 )
     return checks
@@ -165,7 +165,7 @@ def _against_baselines(evidence: Evidence, params: PromoteParams) -> list[Check]
 
 def _interval_note(compared: Difference | Comparison) -> str:
     interval = f"interval {compared.ci.low:+.3f} to {compared.ci.high:+.3f}"
-    if compared.verdict == NOT_JUDGED:
+    if compared.verdict == NO_VERDICT:
         return f"{compared.reason}; {interval}"
     return f"{compared.verdict}; {interval}"
 
@@ -214,7 +214,7 @@ def _against_champion(evidence: Evidence, params: PromoteParams) -> list[Check]:
                 passed=kept,
                 note=_interval_note(each),
                 # A fall beyond the limit holds, whatever the interval is worth.
-                judged=bool(each.cell_type) or each.verdict != NOT_JUDGED or not kept,
+                judged=bool(each.cell_type) or each.verdict != NO_VERDICT or not kept,
             )
         )
     return checks
@@ -289,13 +289,13 @@ def _sentence(check: Check) -> str:
     return f"{check.rule}: {check.name}: {_number(check.value)}, needed{limit}{note}"
 
 
-def _passed(evidence: Evidence, all_judged: bool) -> str:
+def _passed(evidence: Evidence, all_with_verdict: bool) -> str:
     champion = {
         "absent": "there is no champion yet",
         "stale": f"the champion is stale: {evidence.champion_note}",
         "comparable": "no task falls below the champion and the mean improves",
     }[evidence.champion_state]
-    outcome = "every check passed" if all_judged else "no check failed"
+    outcome = "every check passed" if all_with_verdict else "no check failed"
     return f"{outcome}; {champion}"
 
 
@@ -310,7 +310,7 @@ def decision_record(decision: Decision) -> str:
         "",
         f"Champion: encoder `{champion}` ({decision.champion_state}{note})",
         "",
-        f"Judged on: matrix `{decision.matrix_fingerprint}`, evaluation `{decision.evaluation_fingerprint}`",
+        f"Evaluated on: matrix `{decision.matrix_fingerprint}`, evaluation `{decision.evaluation_fingerprint}`",
         "",
         "## Checks",
         "",

@@ -24,7 +24,7 @@ from epilstm.steps.report.imputation_tables import imputation_parts
 from epilstm.steps.report.run_outputs import Run
 from epilstm.store.evaluation_results import (
     EMBEDDING,
-    NOT_JUDGED,
+    NO_VERDICT,
     REPRESENTATIONS,
     EvaluationManifest,
     EvaluationResults,
@@ -255,7 +255,7 @@ def _better(model: ReconstructionScore, pca: ReconstructionScore | None) -> str 
 def task_note(task: TaskResult, results: EvaluationResults) -> str:
     """The smallest difference that a task's labels can show, in one sentence."""
     raw = next((each for each in task.differences if each.baseline == "raw"), None)
-    if raw is None or raw.verdict == NOT_JUDGED:
+    if raw is None or raw.verdict == NO_VERDICT:
         return ""
     reach = (raw.ci.high - raw.ci.low) / 2
     return (

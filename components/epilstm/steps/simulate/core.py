@@ -125,7 +125,7 @@ def write_track(
     DataError
         The file cannot be written.
     OSError
-        The disk has no room for it.
+        The disk is full.
     """
     require_space(path.parent, sum(params.chromosomes.values()))
     library = Library.draw(random_stream(params.seed, "library", str(cell_type), assay))

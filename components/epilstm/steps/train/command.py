@@ -112,7 +112,7 @@ class TrainingData:
         warning = expansion_warning(sizes, tracks) if cell_types is None else None
         if warning is not None and os.environ.get("RANK", "0") == "0":
             log.warning(warning)
-        reaches = reaches_in_frames(params.surroundings_bp, manifest.frame_bins * manifest.bin_size)
+        reaches = reaches_in_frames(params.context_targets_bp, manifest.frame_bins * manifest.bin_size)
         config = model_config(params, sizes, tracks, manifest.frame_bins, cell_types, reaches)
         return cls(matrix, manifest, scaler, sizes, config)
 

@@ -160,8 +160,8 @@ def train_context(
     if isinstance(level, CellTypeContext):
         level.fit(_batches(training))
     around = _context_targets(level, params, run, training)
-    taught = [each for each in (*level.parameters(), *around.parameters()) if each.requires_grad]
-    optimizer = torch.optim.Adam(taught, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    trained = [each for each in (*level.parameters(), *around.parameters()) if each.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     progress = _resumed(level, around, optimizer, run) if resume else ContextProgress()
     bar.advance(len(progress.history))
     while not progress.over(params.context_epochs):
@@ -194,7 +194,7 @@ def train_context(
         train_mse=error_of(level, training),
         validation_mse=validation_mse,
         validation_r2=1 - validation_mse * _values(validation) / max(_spread(validation), 1e-12),
-        surroundings_bp=list(params.surroundings_bp),
+        surroundings_bp=list(params.context_targets_bp),
     )
 
 
@@ -211,7 +211,7 @@ def _context_targets(
     level: ContextLevel | CellTypeContext, params: TrainParams, run: ContextRun, training: Sequence[Sequences]
 ) -> ContextTargets:
     """What reads the mean signal around a frame off its code, its weights drawn by the seed alone."""
-    reaches = reaches_in_frames(params.surroundings_bp, run.manifest.frame_bins * run.manifest.bin_size)
+    reaches = reaches_in_frames(params.context_targets_bp, run.manifest.frame_bins * run.manifest.bin_size)
     tracks = level.token_mean.numel() // STATISTICS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)

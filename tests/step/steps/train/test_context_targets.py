@@ -70,10 +70,10 @@ def test_every_part_of_the_joint_targets_weighs_what_it_counts():
 def test_a_code_trained_on_context_targets_predicts_them_better_and_the_bin_level_is_the_same(matrix, tmp_path):
     shape = CONTEXT | {"context_track_dropout": 0.0}
     alone, _ = train(matrix, tmp_path / "alone", **shape | {"context_surroundings_bp": []})
-    taught, _ = train(matrix, tmp_path / "taught", **shape | {"context_surroundings_bp": [5_000, 10_000, 20_000]})
-    assert torch.equal(weights(bin_level_of(alone)), weights(bin_level_of(taught)))
+    around, _ = train(matrix, tmp_path / "around", **shape | {"context_surroundings_bp": [5_000, 10_000, 20_000]})
+    assert torch.equal(weights(bin_level_of(alone)), weights(bin_level_of(around)))
     rows = torch.from_numpy(open_group(matrix / "matrix.zarr")["chr1"][:].astype(np.float32))[:, None]
-    assert _explained(context_level_of(taught), rows) > _explained(context_level_of(alone), rows) + 0.05
+    assert _explained(context_level_of(around), rows) > _explained(context_level_of(alone), rows) + 0.05
 
 
 def _explained(level, rows):

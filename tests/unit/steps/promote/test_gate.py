@@ -169,7 +169,7 @@ def test_too_few_regions_neither_pass_nor_fail_and_the_decision_says_so():
     )
     record = decision_record(decision)
     assert "| a | timing against pca | -0.4 | not below 0 | no verdict | fewer than 5 independent regions;" in record
-    assert "| 4 | not judged: fewer than 5 independent regions |" in record
+    assert "| 4 | no verdict: fewer than 5 independent regions |" in record
 
 
 @pytest.mark.parametrize("delta", [0.0, -0.001])

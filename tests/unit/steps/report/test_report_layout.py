@@ -19,7 +19,7 @@ from epilstm.genome.assembly import Region, assembly_name
 from epilstm.genome.name_matching import listed
 from epilstm.steps.report.data_quality import regions_by_use, used_for
 from epilstm.steps.report.page import task_note
-from epilstm.store.evaluation_results import NOT_JUDGED, Interval, read_results
+from epilstm.store.evaluation_results import NO_VERDICT, Interval, read_results
 from epilstm.store.manifests import MatrixManifest, Split
 from epilstm.tracks.identity import TrackSet
 from support.report.finished_run import TRACKS
@@ -81,7 +81,7 @@ def test_no_threshold_is_derived_from_intervals_that_say_nothing(finished_run):
     task = results.tasks["fire"]
     assert "cannot be distinguished from zero" in task_note(task, results)
     raw = next(each for each in task.differences if each.baseline == "raw")
-    unknown = raw.model_copy(update={"verdict": NOT_JUDGED, "ci": Interval(low=-0.1, high=0.1)})
+    unknown = raw.model_copy(update={"verdict": NO_VERDICT, "ci": Interval(low=-0.1, high=0.1)})
     assert task_note(task.model_copy(update={"differences": [unknown]}), results) == ""
 
 

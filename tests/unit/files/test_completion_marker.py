@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from epilstm.files.completion import SEAL, TAIL_BYTES, seal, sealed_facts
+from epilstm.files.completion import TAIL_BYTES, complete_facts, mark_complete
+from epilstm.files.outputs import COMPLETION_MARKER
 
 
 @pytest.fixture
@@ -18,16 +19,16 @@ def folder(tmp_path: Path) -> Path:
     (folder / "zarr.json").write_text("{}")
     (folder / "chr1" / "c" / "0").write_bytes(bytes(range(256)) * 100)
     (folder / "empty").touch()
-    seal(folder, {"bins": 7})
+    mark_complete(folder, {"bins": 7})
     return folder
 
 
-def test_a_sealed_folder_gives_its_facts_back(folder: Path) -> None:
-    assert sealed_facts(folder) == {"bins": 7}
+def test_a_complete_folder_gives_its_facts_back(folder: Path) -> None:
+    assert complete_facts(folder) == {"bins": 7}
 
 
 def test_a_copy_elsewhere_is_as_good(folder: Path, tmp_path: Path) -> None:
-    assert sealed_facts(Path(shutil.copytree(folder, tmp_path / "copy"))) == {"bins": 7}
+    assert complete_facts(Path(shutil.copytree(folder, tmp_path / "copy"))) == {"bins": 7}
 
 
 def truncate(folder: Path) -> None:
@@ -49,12 +50,12 @@ def zero_the_end(folder: Path) -> None:
         lambda folder: (folder / "chr1" / "c" / "0").unlink(),
         lambda folder: shutil.rmtree(folder / "chr1"),
         lambda folder: (folder / "more").touch(),
-        lambda folder: (folder / SEAL).unlink(),
-        lambda folder: (folder / SEAL).write_text('{"files": {}, "fac'),
-        lambda folder: (folder / SEAL).write_text("[]"),
+        lambda folder: (folder / COMPLETION_MARKER).unlink(),
+        lambda folder: (folder / COMPLETION_MARKER).write_text('{"files": {}, "fac'),
+        lambda folder: (folder / COMPLETION_MARKER).write_text("[]"),
         shutil.rmtree,
     ],
 )
-def test_a_folder_that_changed_or_was_never_sealed_has_none(folder: Path, spoil: Callable[[Path], object]) -> None:
+def test_a_folder_that_changed_or_was_never_completed_has_none(folder: Path, spoil: Callable[[Path], object]) -> None:
     spoil(folder)
-    assert sealed_facts(folder) is None
+    assert complete_facts(folder) is None
