@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from epilstm.errors import ParamsError, PipelineError
 from epilstm.files.outputs import replacing
 from epilstm.pipelines.compile.sent_values import check_values
+from epilstm.pipelines.graphs import definitions
 from epilstm.pipelines.graphs.defaults import default_parameters
 from epilstm.pipelines.graphs.images import Images
 from epilstm.pipelines.graphs.profiles import PROFILES, Cluster, Profile, profile_named
@@ -25,7 +25,7 @@ from epilstm.pipelines.graphs.step_tasks import TaskMaker
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-#: Pipelines: name -> profiles that make sense for it. Each is ``epilstm.pipelines.graphs.<name>:<name>``.
+#: Pipelines: name -> profiles that make sense for it. Each is ``epilstm.pipelines.graphs.definitions:<name>``.
 PIPELINES: dict[str, tuple[str, ...]] = {
     "training": tuple(PROFILES),
     "retraining": tuple(PROFILES),
@@ -96,9 +96,6 @@ def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = No
     from kfp import compiler
 
     settings = settings or Settings()
-    build: Callable[[TaskMaker, Mapping[str, Any]], Any] = getattr(
-        import_module(f"epilstm.pipelines.graphs.{pipeline}"), pipeline
-    )
     chosen = _with_accelerators(profile_named(profile), settings.accelerators)
     if chosen.distributed and not settings.cluster.data_root.startswith("/"):
         raise PipelineError(
@@ -112,8 +109,8 @@ def compile_pipeline(pipeline: str, profile: str, settings: Settings | None = No
         # kfp's advice is for authors of pipelines, not for those who compile them.
         warnings.simplefilter("ignore", FutureWarning)
         path = Path(folder) / file_name(pipeline, profile)
-        graph = build(TaskMaker(settings.images, chosen, settings.cluster, pipeline), defaults)
-        compiler.Compiler().compile(graph, str(path))
+        make = TaskMaker(settings.images, chosen, settings.cluster, pipeline)
+        compiler.Compiler().compile(getattr(definitions, pipeline)(make, defaults), str(path))
         documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=LOADER))
     return _text(documents, f"Compiled by `epilstm pipeline compile`, pipeline {pipeline}, profile {profile}.")
 

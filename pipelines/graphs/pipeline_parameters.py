@@ -11,7 +11,11 @@ from kfp.dsl.graph_component import GraphComponent
 
 from epilstm.pipelines.graphs.defaults import PATH_KEYS
 from epilstm.pipelines.graphs.step_components import POSITIONAL, with_signature
+from epilstm.pipelines.graphs.step_tasks import TaskMaker
 from epilstm.runtime.step_table import STEPS
+
+#: Builds a pipeline for kfp to compile: with what makes its tasks, and the default of each parameter.
+Build = Callable[[TaskMaker, Mapping[str, Any]], GraphComponent]
 
 
 @dataclass(frozen=True)
@@ -78,37 +82,39 @@ PIPELINE_PARAMETERS = {
 TRACKS, LABELS = PATH_KEYS["ingest"], PATH_KEYS["evaluate"]
 
 
-def pipeline_of(
-    title: str,
-    summary: str,
-    names: Sequence[str],
-    defaults: Mapping[str, Any],
-    tasks: Callable[..., None],
-    required: Sequence[str] = (),
-) -> GraphComponent:
-    """What ``@dsl.pipeline`` makes of a function with parameters of `PIPELINE_PARAMETERS`.
+def pipeline(
+    title: str, summary: str, names: Sequence[str], required: Sequence[str] = ()
+) -> Callable[[Callable[[TaskMaker, Mapping[str, Any]], None]], Build]:
+    """Make a pipeline of a function, as ``@dsl.pipeline`` does, with parameters of `PIPELINE_PARAMETERS`.
+
+    The function creates the tasks, from a `TaskMaker` and the parameters by name. The pipeline takes the task maker,
+    and the defaults from the params file by parameter.
 
     Parameters
     ----------
-    title : str
+    title
         Of the pipeline; its name follows from it.
-    summary : str
+    summary
         One line.
-    names, required : sequence of str
+    names, required
         Parameters with a default, and before them those that a run must give.
-    defaults : mapping of str to Any
-        Defaults from the params file, by parameter.
-    tasks : callable
-        Creates the tasks; takes the parameters by name.
     """
-    parameters, lines = [], []
-    for each in (*required, *names):
-        about = PIPELINE_PARAMETERS[each]
-        default: Any = inspect.Parameter.empty
-        if each not in required:
-            default = defaults[each] if about.default is None else about.default
-        parameters.append(inspect.Parameter(each, POSITIONAL, annotation=about.type, default=default))
-        lines.append(f"{each}\n    {about.description}")
-    doc = "\n".join([summary, "", "Parameters", "----------", *lines])
-    name = f"epilstm-{title.replace('-', '')}"
-    return dsl.pipeline(name=name, display_name=f"Epi-LSTM {title}")(with_signature(name, doc, parameters, tasks))
+
+    def decorate(tasks: Callable[[TaskMaker, Mapping[str, Any]], None]) -> Build:
+        def build(make: TaskMaker, defaults: Mapping[str, Any]) -> GraphComponent:
+            parameters, lines = [], []
+            for each in (*required, *names):
+                about = PIPELINE_PARAMETERS[each]
+                default: Any = inspect.Parameter.empty
+                if each not in required:
+                    default = defaults[each] if about.default is None else about.default
+                parameters.append(inspect.Parameter(each, POSITIONAL, annotation=about.type, default=default))
+                lines.append(f"{each}\n    {about.description}")
+            doc = "\n".join([summary, "", "Parameters", "----------", *lines])
+            name = f"epilstm-{title.replace('-', '')}"
+            traced = with_signature(name, doc, parameters, lambda **given: tasks(make, given))
+            return dsl.pipeline(name=name, display_name=f"Epi-LSTM {title}")(traced)
+
+        return build
+
+    return decorate

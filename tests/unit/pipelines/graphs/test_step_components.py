@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
-from epilstm.pipelines.graphs.pipeline_parameters import pipeline_of
+from epilstm.pipelines.graphs.images import Images
+from epilstm.pipelines.graphs.pipeline_parameters import pipeline
+from epilstm.pipelines.graphs.profiles import PROFILES, Cluster
 from epilstm.pipelines.graphs.step_components import step_component
+from epilstm.pipelines.graphs.step_tasks import TaskMaker
 from epilstm.pipelines.lifecycle import VERDICT
 from epilstm.runtime.step_table import METRICS, Port, Step
 
@@ -64,20 +70,15 @@ def test_a_pod_resumes_a_step_that_can():
 def test_a_pipeline_has_the_described_parameters_those_to_be_given_first():
     given = {}
 
-    def tasks(**parameters: object) -> None:
+    @pipeline("toy", "A pipeline.", ("data_root", "train", "registry"), required=("matrix",))
+    def tasks(make: TaskMaker, parameters: Mapping[str, Any]) -> None:
         given.update(parameters)
         step_component(toy(cached=False), "i:1")(
             data_root=parameters["data_root"], params=parameters["train"], matrix=parameters["matrix"]
         )
 
-    graph = pipeline_of(
-        "toy",
-        "A pipeline.",
-        ("data_root", "train", "registry"),
-        {"data_root": "/data", "train": {"epochs": 2}},
-        tasks,
-        required=("matrix",),
-    )
+    make = TaskMaker(Images(), PROFILES["cpu"], Cluster(), "toy")
+    graph = tasks(make, {"data_root": "/data", "train": {"epochs": 2}})
     inputs = graph.component_spec.inputs
     assert list(given) == list(inputs) == ["matrix", "data_root", "train", "registry"]
     assert [inputs[name].default for name in inputs] == [None, "/data", {"epochs": 2}, ""]
