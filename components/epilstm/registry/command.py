@@ -282,7 +282,9 @@ def _stage(registered: Registered, name: str) -> str:
     return next(version.stage or "" for version in registered.versions if version.name == name)
 
 
-def _report_champion(repository: Repository, registered: Registered, file: Path | None, canary: int, suffix: str) -> None:
+def _report_champion(
+    repository: Repository, registered: Registered, file: Path | None, canary: int, suffix: str
+) -> None:
     from epilstm.registry.rollout import rollout, write_rollout
 
     if file is not None:

@@ -117,9 +117,7 @@ class Parts:
             if facts is not None:
                 self.known[array] = facts
             elif place.exists():
-                if (
-                    place / COMPLETION_MARKER
-                ).exists():  # without one, it is what is left of one that was being removed
+                if (place / COMPLETION_MARKER).exists():  # without one, its removal was interrupted
                     log.warning(f"{place}: damaged; {array} is done again")
                 remove(place, others_may=True)
         return array in self.known

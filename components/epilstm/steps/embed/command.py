@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from epilstm.console import progress
 from epilstm.errors import DataError
+from epilstm.files.completion import Facts
 from epilstm.files.outputs import ENCODER, fingerprint
-from epilstm.model.chosen_codes import choose_codes
+from epilstm.model.chosen_codes import ChosenCodes, choose_codes
 from epilstm.model.compatibility import require_same_input
 from epilstm.model.config import ModelConfig
 from epilstm.model.core_encoder import Provider, load_context, load_core
@@ -37,6 +38,7 @@ from epilstm.store.manifests import (
     read_scaler,
     write_manifest,
 )
+from epilstm.store.packing import Place
 from epilstm.store.parts import Finish, FolderOf, Parts, fill, group_of
 from epilstm.store.shards import BinArray, open_arrays
 
@@ -52,109 +54,171 @@ Value = TypeVar("Value")
 
 def run(params: EmbedParams, context: StepContext) -> StepResult:
     """Embed every bin of the matrix's regions, shard by shard."""
-    matrix_folder, encoder_folder = context.inputs["matrix"], context.inputs["encoder"]
-    matrix = read_manifest(matrix_folder, MatrixManifest)
-    encoder = read_encoder_manifest(encoder_folder)
-    require_same_input(matrix, read_scaler(matrix_folder, matrix), encoder)
-    chosen = choose_codes(encoder.config, params.chosen_cell_types, "embed.cell_types")
-    manifest = EmbeddingsManifest(
-        assembly=matrix.assembly,
-        bin_size=matrix.bin_size,
-        chromosome_sizes=matrix.chromosome_sizes,
-        regions=[(r.chrom, r.start, min(r.end, matrix.chromosome_sizes[r.chrom])) for r in matrix.region_list()],
-        tracks=matrix.tracks,
-        identities=matrix.identities,
-        size=chosen.size,
-        matrix_fingerprint=fingerprint(matrix_folder),
-        model_fingerprint=encoder.model_fingerprint,
-        encoder_fingerprint=fingerprint(encoder_folder),
-        split=split_of(encoder, matrix, fingerprint(matrix_folder)),
-        code_columns=chosen.code_columns,
-        dimensions=chosen.names,
-        context_frame_bins=_stored_frames(encoder.config) if chosen.code_columns is not None else None,
-    )
-    stored = chosen.bin_code if manifest.context_frame_bins else chosen.size
-
-    # In an array of their own chromosomes end where the genome does; in one that they share each has whole frames.
-    array_bins = {
-        name: manifest.bins(name) if name in chroms else matrix.array_bins(name)
-        for name, chroms in matrix.arrays.items()
-    }
-    places = {chrom: place._replace(bins=manifest.bins(chrom)) for chrom, place in matrix.places.items()}
-
-    frames = {
-        name: stored_frames(array_bins[name], matrix.array_bins(name), manifest.context_frame_bins)
-        for name in matrix.arrays
-        if manifest.context_frame_bins is not None
-    }
-
-    def write(names: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
-        file = checked_file(encoder_folder, encoder, ENCODER)
-        core = load_core(file, params.provider, chosen)
-        context = load_context(file, core.provider, encoder.config.frame_bins, chosen)
-        shape = WindowShape(
-            params.chunk_bins, params.warmup_bins, params.warmup_bins if encoder.config.directions == 2 else 0
-        )
-        encode = ShardEncoder(
-            core,
-            matrix_arrays(matrix_folder, matrix, names),
-            mask_arrays(matrix_folder, matrix, names),
-            stored,
-            shape,
-            params.batch or default_batch(core.provider, shape.bins * len(matrix.tracks)),
-            None if context is None else ShardContext(context, context_frames(encoder.config, params.warmup_frames)),
-            by_frame=manifest.context_frame_bins is not None,
-        )
-        shards = [
-            shard
-            for name in names
-            for shard in shards_of(name, matrix.array_ranges(name), array_bins[name], SHARD_BINS)
-        ]
-        ranges = {name: matrix.array_ranges(name) for name in names}
-        arrays = _create_arrays(array_bins, frames, ranges, folder_of, manifest, stored, params.codec)
-        _write_shards(encode, shards, arrays, params.threads or available_cores(), core.provider, finish)
-
-    beside = {}
-    if manifest.context_frame_bins is not None:
-        beside[CONTEXT] = frame_places(matrix.places, manifest.context_frame_bins, frames)
+    embedding = Embedding.of(params, context)
     parts = None
     if "parts" in context.work:
-        parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, _follows_from(manifest, params), tuple(beside))
+        follows_from = _follows_from(embedding.manifest, params)
+        parts = Parts.of(context.work["parts"], "embed", EMBEDDINGS, follows_from, tuple(embedding.beside))
     if parts is not None and context.part is not None:
-        group = group_of(context.part, matrix)
-        done = parts.add(group, write)
-        bins = sum(parts.known[name]["bins"] for name in done)
-        summary = f"{bins:,} bins embedded" if done else "done before, nothing to do"
-        return StepResult(f"{context.part}: {summary}", bins=bins, tracks=len(matrix.tracks))
-
+        return _part_done(context.part, embedding, parts)
     folder = context.outputs["embeddings"]
     folder.mkdir(parents=True)
-    by_array = fill(folder, EMBEDDINGS, list(matrix.arrays), write, parts, places, beside)
+    matrix, manifest = embedding.matrix, embedding.manifest
+    facts = fill(folder, EMBEDDINGS, list(matrix.arrays), embedding.write, parts, embedding.places, embedding.beside)
     write_manifest(folder, manifest)
-    bins = sum(facts["bins"] for facts in by_array.values())
-    bins_with_data = sum(facts["bins_with_data"] for facts in by_array.values())
-    metrics = {
-        "bins": bins,
-        "bins_with_data": bins_with_data,
-        "size": manifest.size,
-        "chunk_bins": params.chunk_bins,
-        "warmup_bins": params.warmup_bins,
-        **(
-            {"warmup_frames": context_frames(encoder.config, params.warmup_frames)}
-            if encoder.config.context_size
-            else {}
-        ),
-        "provider": " and ".join(sorted({facts["provider"] for facts in by_array.values()})),
-    }
-    summary = f"{bins:,} bins embedded in {manifest.size} numbers each, {bins_with_data:,} of them with data"
+    metrics = _metrics(params, embedding, list(facts.values()))
+    bins, with_data = metrics["bins"], metrics["bins_with_data"]
     return StepResult(
-        summary,
+        f"{bins:,} bins embedded in {manifest.size} numbers each, {with_data:,} of them with data",
         metrics,
         bins=bins,
         tracks=len(matrix.tracks),
-        device=str(metrics["provider"]),
+        device=metrics["provider"],
         afterwards=None if parts is None else partial(parts.drop, list(matrix.arrays)),
     )
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The embeddings of a matrix by an encoder: what they are, and how some of their arrays are written.
+
+    Parameters
+    ----------
+    params, matrix, encoder, chosen, manifest
+        What is run on what, and the dataset that comes out.
+    matrix_folder, encoder_folder
+        Where both lie.
+    """
+
+    params: EmbedParams
+    matrix_folder: Path
+    matrix: MatrixManifest
+    encoder_folder: Path
+    encoder: EncoderManifest
+    chosen: ChosenCodes
+    manifest: EmbeddingsManifest
+
+    @classmethod
+    def of(cls, params: EmbedParams, context: StepContext) -> Embedding:
+        """From the inputs of the step.
+
+        Raises
+        ------
+        DataError, ParamsError
+            The encoder is not for this matrix, or has no such cell types.
+        """
+        matrix_folder, encoder_folder = context.inputs["matrix"], context.inputs["encoder"]
+        matrix = read_manifest(matrix_folder, MatrixManifest)
+        encoder = read_encoder_manifest(encoder_folder)
+        require_same_input(matrix, read_scaler(matrix_folder, matrix), encoder)
+        chosen = choose_codes(encoder.config, params.chosen_cell_types, "embed.cell_types")
+        manifest = EmbeddingsManifest(
+            assembly=matrix.assembly,
+            bin_size=matrix.bin_size,
+            chromosome_sizes=matrix.chromosome_sizes,
+            regions=[(r.chrom, r.start, min(r.end, matrix.chromosome_sizes[r.chrom])) for r in matrix.region_list()],
+            tracks=matrix.tracks,
+            identities=matrix.identities,
+            size=chosen.size,
+            matrix_fingerprint=fingerprint(matrix_folder),
+            model_fingerprint=encoder.model_fingerprint,
+            encoder_fingerprint=fingerprint(encoder_folder),
+            split=split_of(encoder, matrix, fingerprint(matrix_folder)),
+            code_columns=chosen.code_columns,
+            dimensions=chosen.names,
+            context_frame_bins=_stored_frames(encoder.config) if chosen.code_columns is not None else None,
+        )
+        return cls(params, matrix_folder, matrix, encoder_folder, encoder, chosen, manifest)
+
+    @property
+    def stored(self) -> int:
+        """Numbers that each bin has; the rest are stored by frame."""
+        return self.chosen.bin_code if self.manifest.context_frame_bins else self.chosen.size
+
+    @cached_property
+    def array_bins(self) -> dict[str, int]:
+        """Bins of each array: a chromosome's own ends where the genome does, a shared one has whole frames."""
+        return {
+            name: self.manifest.bins(name) if name in chroms else self.matrix.array_bins(name)
+            for name, chroms in self.matrix.arrays.items()
+        }
+
+    @cached_property
+    def array_frames(self) -> dict[str, int]:
+        """Frames of each array of contexts, where these are stored by frame."""
+        frame_bins = self.manifest.context_frame_bins
+        if frame_bins is None:
+            return {}
+        return {
+            name: stored_frames(bins, self.matrix.array_bins(name), frame_bins)
+            for name, bins in self.array_bins.items()
+        }
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where chromosomes lie in the arrays of bins."""
+        return {chrom: place._replace(bins=self.manifest.bins(chrom)) for chrom, place in self.matrix.places.items()}
+
+    @property
+    def beside(self) -> dict[str, dict[str, Place]]:
+        """Where chromosomes lie in the arrays of contexts, by group."""
+        frame_bins = self.manifest.context_frame_bins
+        if frame_bins is None:
+            return {}
+        return {CONTEXT: frame_places(self.matrix.places, frame_bins, self.array_frames)}
+
+    def write(self, names: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
+        """Run the encoder over some arrays of the matrix, and write what comes out."""
+        ranges = {name: self.matrix.array_ranges(name) for name in names}
+        shards = [shard for name in names for shard in shards_of(name, ranges[name], self.array_bins[name], SHARD_BINS)]
+        provider, encode = self._shard_encoder(names)
+        arrays = _create_arrays(
+            self.array_bins, self.array_frames, ranges, folder_of, self.manifest, self.stored, self.params.codec
+        )
+        _write_shards(encode, shards, arrays, self.params.threads or available_cores(), provider, finish)
+
+    def _shard_encoder(self, names: Sequence[str]) -> tuple[Provider, ShardEncoder]:
+        """What embeds the shards of some arrays, and where it runs."""
+        params, config = self.params, self.encoder.config
+        file = checked_file(self.encoder_folder, self.encoder, ENCODER)
+        core = load_core(file, params.provider, self.chosen)
+        context = load_context(file, core.provider, config.frame_bins, self.chosen)
+        behind = params.warmup_bins if config.directions == 2 else 0
+        shape = WindowShape(params.chunk_bins, params.warmup_bins, behind)
+        encode = ShardEncoder(
+            core,
+            matrix_arrays(self.matrix_folder, self.matrix, names),
+            mask_arrays(self.matrix_folder, self.matrix, names),
+            self.stored,
+            shape,
+            params.batch or default_batch(core.provider, shape.bins * len(self.matrix.tracks)),
+            None if context is None else ShardContext(context, context_frames(config, params.warmup_frames)),
+            by_frame=self.manifest.context_frame_bins is not None,
+        )
+        return core.provider, encode
+
+
+def _part_done(part: str, embedding: Embedding, parts: Parts) -> StepResult:
+    """Embed one part of the work, into the parts folder."""
+    done = parts.add(group_of(part, embedding.matrix), embedding.write)
+    bins = sum(parts.known[name]["bins"] for name in done)
+    summary = f"{bins:,} bins embedded" if done else "done before, nothing to do"
+    return StepResult(f"{part}: {summary}", bins=bins, tracks=len(embedding.matrix.tracks))
+
+
+def _metrics(params: EmbedParams, embedding: Embedding, facts: Sequence[Facts]) -> dict[str, Any]:
+    """Numbers for the metrics file, from the facts of each array."""
+    config = embedding.encoder.config
+    frames = {"warmup_frames": context_frames(config, params.warmup_frames)} if config.context_size else {}
+    return {
+        "bins": sum(each["bins"] for each in facts),
+        "bins_with_data": sum(each["bins_with_data"] for each in facts),
+        "size": embedding.manifest.size,
+        "chunk_bins": params.chunk_bins,
+        "warmup_bins": params.warmup_bins,
+        **frames,
+        "provider": " and ".join(sorted({each["provider"] for each in facts})),
+    }
 
 
 def split_of(encoder: EncoderManifest, matrix: MatrixManifest, matrix_fingerprint: str) -> Split | None:
