@@ -22,7 +22,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot genome gallery check test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
+.PHONY: help demo pilot genome genome-cross-fitted gallery check test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -44,6 +44,25 @@ genome: env ## run it on the peak tracks of six cell lines over the whole genome
 	@test -f $(DATA)/regions.bed || { echo "error: no regions.bed in DATA=$(DATA)" >&2; exit 1; }
 	epilstm run $(DATA)/samplesheet.csv --assembly hg19 --regions $(DATA)/regions.bed --params $(PARAMS) \
 		--tasks tasks/encode-peaks.yaml --labels $(DATA)/labels --to $(RESULTS)
+
+# What each step of a group's model reads and writes.
+GROUPED = --params presets/encode-peaks-group-$(1).yaml
+OF_GROUP = $(RESULTS)/group-$(1)
+define embed_by_group
+	epilstm train $(GROUPED) --matrix $(RESULTS)/matrix --model $(OF_GROUP)/model
+	epilstm export $(GROUPED) --model $(OF_GROUP)/model --encoder $(OF_GROUP)/encoder
+	epilstm embed $(GROUPED) --matrix $(RESULTS)/matrix --encoder $(OF_GROUP)/encoder --embeddings $(OF_GROUP)/embeddings
+
+endef
+
+genome-cross-fitted: DATA := ../shared/data/encode-peaks
+genome-cross-fitted: RESULTS := results/encode-peaks
+genome-cross-fitted: env ## after `make genome`: score every chromosome by a model that was trained without it (hours)
+	@test -d $(RESULTS)/matrix || { echo "error: no $(RESULTS)/matrix; run: make genome DATA=..." >&2; exit 1; }
+	$(foreach group,1 2,$(call embed_by_group,$(group)))
+	cd $(RESULTS) && epilstm evaluate --params $(CURDIR)/presets/encode-peaks-cross-fitted.yaml --matrix matrix \
+		--model group-1/model --tasks $(CURDIR)/tasks/encode-peaks.yaml --labels $(abspath $(DATA)/labels) \
+		--evaluation cross-fitted
 
 # Folders of a finished pilot run: those that `make pilot` leaves, unless others are named.
 MATRIX ?= $(RESULTS)/matrix

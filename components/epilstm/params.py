@@ -157,6 +157,21 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(f"{number:,}" for number in numbers)
 
 
+class TrainSplitParams(Section):
+    """What one model is trained without, in place of the matrix's split; as it is where both lists are empty."""
+
+    validation: list[ChromosomeName] = Field(default=[], description="chromosomes for early stopping")
+    test: list[ChromosomeName] = Field(default=[], description="chromosomes that training never sees")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> TrainSplitParams:
+        if bool(self.validation) != bool(self.test):
+            raise ValueError("name chromosomes of both validation and test, or leave both empty")
+        if self.validation:
+            SplitParams(validation=self.validation, test=self.test)
+        return self
+
+
 class TrainParams(Section):
     """The LSTM autoencoder and how it is trained."""
 
@@ -223,6 +238,7 @@ class TrainParams(Section):
         description="train on about so many bins, chosen by the seed; 0 takes all; where kind is "
         "cell_types, the context level takes all in any case",
     )
+    split: TrainSplitParams = TrainSplitParams()
     epochs: PositiveInt = Field(60, description="passes over the training chromosomes at most")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="optimiser")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-3, description="peak learning rate")
@@ -353,6 +369,11 @@ class CrossFitParams(Section):
         description="model folders, one per group, each trained without its chromosomes; without them, all groups are "
         "embedded by --model, and the results say which chromosomes it was trained on",
     )
+    embeddings: list[str] = Field(
+        default=[],
+        description="in place of models: embeddings folders, one per group, each made of this matrix by a model that "
+        "was trained without the group's chromosomes",
+    )
 
     @model_validator(mode="after")
     def _groups_apart(self) -> CrossFitParams:
@@ -364,10 +385,11 @@ class CrossFitParams(Section):
         count = self.groups if isinstance(self.groups, int) else len(self.groups)
         if count == 1 or self.groups == []:
             raise ValueError("groups: at least two are needed: each is scored by what the others teach")
-        if self.models and len(self.models) != count:
-            raise ValueError(
-                f"models: {len(self.models)} models for {count} groups; give one per group, in their order"
-            )
+        for key, given in (("models", self.models), ("embeddings", self.embeddings)):
+            if given and len(given) != count:
+                raise ValueError(f"{key}: {len(given)} {key} for {count} groups; give one per group, in their order")
+        if self.models and self.embeddings:
+            raise ValueError("models and embeddings both say how groups are embedded; give one of them")
         return self
 
 
@@ -528,6 +550,11 @@ class EvaluateParams(Section):
         if self.cross_fit.groups and (self.folds.by != "chromosome" or self.leak):
             raise ValueError(
                 "cross_fit holds out its groups of chromosomes; set folds.by to chromosome and leak to false"
+            )
+        if self.cross_fit.embeddings and self.missing_tracks:
+            raise ValueError(
+                "missing_tracks encodes with hidden tracks, which stored embeddings do not have; give cross_fit.models "
+                "in place of cross_fit.embeddings"
             )
         if self.score_on != "all" and (self.leak or self.cross_cell_type):
             raise ValueError("score_on: leak and cross_cell_type score all examples; set score_on to all")

@@ -3,7 +3,7 @@
 import pytest
 
 from epilstm.model.sizes import choose_sizes
-from epilstm.params import SECTIONS, PreprocessParams, TrainParams, load_section, read_sections
+from epilstm.params import SECTIONS, EvaluateParams, PreprocessParams, TrainParams, load_section, read_sections
 from epilstm.steps.train.command import model_config
 from support.paths import PROJECT
 
@@ -35,3 +35,16 @@ def test_a_change_of_the_defaults_leaves_the_published_preset_as_it_was():
 def test_the_pilot_preset_sets_what_the_data_set_is_and_leaves_the_model_to_the_defaults():
     (preset,) = (path for path in PRESETS if path.stem == "roadmap-pilot")
     assert set(read_sections(preset)) == {"preprocess"}
+
+
+def test_each_group_of_the_genomes_chromosomes_is_scored_by_the_model_that_was_trained_without_it():
+    presets = {path.stem: path for path in PRESETS}
+    evaluate = load_section(presets["encode-peaks-cross-fitted"], "evaluate", EvaluateParams)
+    whole = load_section(presets["encode-peaks"], "train", TrainParams)
+    assert isinstance(evaluate.cross_fit.groups, list)
+    for number, group in enumerate(evaluate.cross_fit.groups, start=1):
+        train = load_section(presets[f"encode-peaks-group-{number}"], "train", TrainParams)
+        assert train.split.test == group
+        assert not set(train.split.validation) & set(group)
+        assert evaluate.cross_fit.embeddings[number - 1] == f"group-{number}/embeddings"
+        assert train.model_copy(update={"split": whole.split, "seed": whole.seed}) == whole

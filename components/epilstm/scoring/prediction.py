@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from epilstm.console import Progress
 from epilstm.params import EvaluateParams
-from epilstm.representations.features import Columns, Representation, SideBySide, Transformed, pooled_features
+from epilstm.representations.features import (
+    Columns,
+    Embedding,
+    Means,
+    Representation,
+    SideBySide,
+    Transformed,
+    pooled_features,
+    pooled_frames,
+)
 from epilstm.representations.pooling import WindowTable
 from epilstm.scoring.classifier import base_level, base_rate, predict_held_out
 from epilstm.scoring.probes import Probe
@@ -29,7 +38,7 @@ MEANS = {"mean", "context"}
 #: Features that are kept for other representations, at most, in bytes; those used last are kept.
 POOLED_BYTES = 1_500_000_000
 #: Values of features that a function is applied to at once.
-AT_ONCE = 10_000_000
+AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,8 @@ def predict_views(
         for name, views_of_name in views.items():
             bar.note(f"({name})")
             for view in views_of_name:
-                described = [pooled.of(each) for each in view.shown]
+                used = np.unique(np.concatenate([trials[number].rows.ravel() for number in view.trials]))
+                described = [pooled.of(each, used) for each in view.shown]
                 for number in view.trials:
                     trial = trials[number]
                     features = [features_of(trial, each, params) for each in described]
@@ -174,8 +184,8 @@ def predict_majority(trials: Sequence[Trial], held_out: HeldOut) -> None:
 class PooledWindows:
     """Features of every window by representation: each is pooled once, as long as the results fit in memory.
 
-    Columns, sums and, where windows are pooled by their mean, affine functions such as PCA follow from the features of
-    what they are made of, without another pass over the matrix.
+    Columns, sums and, where windows are pooled by their mean, functions of means such as PCA follow from the features
+    of what they are made of, without another pass over the matrix.
 
     Parameters
     ----------
@@ -190,27 +200,51 @@ class PooledWindows:
         self.context_bins = -(-params.context_bp // matrix.manifest.bin_size)
         self._kept: OrderedDict[int, tuple[Representation, NDArray[np.float32]]] = OrderedDict()
 
-    def of(self, representation: Representation) -> NDArray[np.float32]:
-        """(windows, statistics * size) features: each statistic's numbers side by side."""
+    def of(self, representation: Representation, used: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """(windows, statistics * size) features: each statistic's numbers side by side.
+
+        Parameters
+        ----------
+        representation : Representation
+        used : (n,) int array, optional
+            Windows whose features are needed; those of others may be NaN.
+        """
         count, numbers = len(self.windows), len(self.statistics)
         if isinstance(representation, Columns):
-            whole = self.of(representation.whole).reshape(count, numbers, -1)
+            whole = self.of(representation.whole, used).reshape(count, numbers, -1)
             return whole[:, :, representation.columns].reshape(count, -1)
         if isinstance(representation, SideBySide):
-            parts = [self.of(part).reshape(count, numbers, -1) for part in representation.parts]
+            parts = [self.of(part, used).reshape(count, numbers, -1) for part in representation.parts]
             return np.concatenate(parts, axis=2).reshape(count, -1)
-        if isinstance(representation, Transformed) and representation.affine and set(self.statistics) <= MEANS:
-            rows = self.of(representation.whole).reshape(count * numbers, -1)
-            step = max(1, AT_ONCE // max(rows.shape[1], 1))
-            parts = [representation.transform(rows[start : start + step]) for start in range(0, len(rows), step)]
-            return np.concatenate(parts or [np.empty((0, representation.size), np.float32)]).reshape(count, -1)
+        if isinstance(representation, Transformed) and representation.of_means and set(self.statistics) <= MEANS:
+            rows = self.of(representation.whole, used).reshape(count, numbers, -1)
+            features = np.full((count, numbers, representation.size), np.nan, np.float32)
+            places = np.arange(count) if used is None else used
+            step = max(1, AT_ONCE // max(numbers * rows.shape[2], 1))
+            for start in range(0, len(places), step):
+                some = places[start : start + step]
+                made = representation.transform(rows[some].reshape(len(some) * numbers, -1))
+                features[some] = made.reshape(len(some), numbers, -1)
+            return features.reshape(count, -1)
         if id(representation) not in self._kept:
-            found = pooled_features(representation, self.matrix, self.windows, self.statistics, self.context_bins)
+            found = self._pooled(representation)
             self._kept[id(representation)] = representation, found
             while len(self._kept) > 1 and sum(each.nbytes for _, each in self._kept.values()) > POOLED_BYTES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(id(representation))
         return self._kept[id(representation)][1]
+
+    def _pooled(self, representation: Representation) -> NDArray[np.float32]:
+        if self.statistics != ["mean"] or not isinstance(representation, Means | Embedding):
+            return self._by_bin(representation)
+        near, frames = representation.split()
+        parts = [] if near is None else [self._by_bin(near)]
+        if frames is not None:
+            parts.append(pooled_frames(frames, self.matrix, self.windows))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _by_bin(self, representation: Representation) -> NDArray[np.float32]:
+        return pooled_features(representation, self.matrix, self.windows, self.statistics, self.context_bins)
 
 
 def features_of(trial: Trial, pooled: NDArray[np.float32], params: EvaluateParams) -> NDArray[np.float32]:

@@ -150,6 +150,14 @@ class FramedRows:
         rows[np.isnan(rows[:, 0]), own:] = np.nan
         return rows
 
+    def of_bins(self) -> ColumnRows:
+        """The chosen numbers that are stored for every bin."""
+        return ColumnRows(self.bins, self.columns[0])
+
+    def of_frames(self, first: int, last: int) -> NDArray[Any]:
+        """The chosen numbers of frames `first` to before `last`, (frame, column)."""
+        return self.frames[first:last][:, self.columns[1]]
+
     def _codes(self, begin: int, end: int, region_first: int, region_last: int) -> NDArray[np.float32]:
         size = self.frame_bins
         # The frame before and the one behind, between whose centres the outermost bins may lie.

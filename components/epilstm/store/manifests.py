@@ -342,6 +342,10 @@ class MatrixManifest(Manifest, NamedTracks):
     scaler_sha256: str
     histograms_sha256: str | None = None
 
+    def with_split(self, split: Split) -> Self:
+        """The same with other places to train and to test on."""
+        return self.model_validate(self.model_dump() | {"split": split.model_dump(), "bins_by_use": {}})
+
     def bins_used_for(self, use: Use) -> int:
         """Bins with data that are used for training, validation or test."""
         if self.bins_by_use:

@@ -52,8 +52,7 @@ class Matrix:
     def with_split(self, split: Split) -> Matrix:
         """The same matrix with other places to fit on and to test on."""
         other = copy(self)
-        changed = {"split": split.model_dump(), "bins_by_use": {}}
-        other.manifest = MatrixManifest.model_validate(self.manifest.model_dump() | changed)
+        other.manifest = self.manifest.with_split(split)
         return other
 
     @property

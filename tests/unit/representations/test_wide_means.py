@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from sklearn.decomposition import NMF, PCA
 
+from epilstm.errors import DataError
+from epilstm.genome.bin_range import BinRange
+from epilstm.genome.frames import spread_codes
 from epilstm.params import EvaluateParams
 from epilstm.representation_names import parse_name
-from epilstm.representations.features import Means, Representation, pooled_features
+from epilstm.representations.features import FrameValues, Means, Representation, pooled_features, pooled_frames
 from epilstm.representations.pooling import WindowTable
 from epilstm.scoring.prediction import PooledWindows
 from epilstm.steps.evaluate.compared import Fitted, Ingredients, fit_wide, make
@@ -106,15 +109,77 @@ def test_features_are_pooled_once_for_all_representations_that_share_them(
     matrix: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of = fitted("own(pca:2(raw+means:30k))", matrix)
-    passes = []
+    passes: list[object] = []
 
     def counted(representation: Representation, *rest: object) -> np.ndarray:
         passes.append(representation)
         return pooled_features(representation, *rest)  # type: ignore[arg-type]
 
+    def counted_frames(values: FrameValues, *rest: object) -> np.ndarray:
+        passes.append(values)
+        return pooled_frames(values, *rest)  # type: ignore[arg-type]
+
     monkeypatch.setattr("epilstm.scoring.prediction.pooled_features", counted)
+    monkeypatch.setattr("epilstm.scoring.prediction.pooled_frames", counted_frames)
     pooled = PooledWindows(matrix, WINDOWS, EvaluateParams(pooling=["mean"]))
     for name in ("raw", "raw+means:30k", "own(raw+means:30k)", "own(pca:2(raw+means:30k))"):
         for cell in ("A", "B"):
             pooled.of(make(parse_name(name), of, cell))
     assert len(passes) == 2
+
+
+def test_means_pooled_by_frame_and_by_bin_are_those_of_every_bin(matrix: Matrix) -> None:
+    means = Means(matrix, lambda rows: rows[:, :2], 2, [7, 10 * FRAME, 20 * FRAME])
+    near, frames = means.split()
+    assert (near and near.size, frames and frames.size) == (2, 4)
+    expected = pooled_features(means, matrix, WINDOWS, ["mean"])
+    pooled = PooledWindows(matrix, WINDOWS, EvaluateParams(pooling=["mean"]))
+    np.testing.assert_allclose(pooled.of(means), expected, atol=1e-5)
+
+
+def test_means_whose_far_reaches_come_first_are_pooled_bin_by_bin(matrix: Matrix) -> None:
+    means = Means(matrix, lambda rows: rows[:, :2], 2, [10 * FRAME, 7])
+    assert means.split() == (means, None)
+
+
+@pytest.mark.parametrize("interpolated", [False, True])
+def test_windows_of_frames_values_are_means_over_their_bins_with_data(matrix: Matrix, interpolated: bool) -> None:
+    codes = {
+        region.chrom: np.random.default_rng(region.bins).normal(size=(-(-region.bins // FRAME), 3)).astype(np.float32)
+        for region in matrix.regions
+    }
+    values = FrameValues(3, lambda region: codes[region.chrom], interpolated)
+    first = np.array([0, 150, 199, 201, 333, 5, 700, 40])
+    last = np.array([100, 250, 201, 202, 2_500, 5, 710, 60])
+    windows = WindowTable(np.array(["chr1"] * 7 + ["chr2"]), first, last)
+    expected = np.full((8, 3), np.nan)
+    for row, (chrom, low, high) in enumerate(zip(windows.chroms.tolist(), first, last, strict=True)):
+        region = matrix.regions_on(chrom)[0]
+        known, own = matrix.mask(region)[low:high], codes[chrom]
+        bins = spread_codes(own, region.bins, FRAME) if interpolated else np.repeat(own, FRAME, axis=0)
+        if known.any():
+            expected[row] = bins[low:high][known].mean(axis=0)
+    assert np.isnan(expected[5]).all()
+    assert np.isfinite(expected[[0, 1, 4, 7]]).all()
+    np.testing.assert_allclose(pooled_frames(values, matrix, windows), expected, atol=1e-5)
+
+
+def test_a_frame_with_data_and_no_values_is_an_error(matrix: Matrix) -> None:
+    def lacking(region: BinRange) -> np.ndarray:
+        found = np.zeros((-(-region.bins // FRAME), 1), np.float32)
+        found[4] = np.nan
+        return found
+
+    with pytest.raises(DataError, match="frame 4 of a region of chr1 has data but no values; run embed again"):
+        pooled_frames(FrameValues(1, lacking, interpolated=True), matrix, WINDOWS)
+
+
+def test_factors_of_tracks_and_means_are_those_of_a_windows_mean(matrix: Matrix) -> None:
+    of = fitted("nmf:2(raw+means:30k)", matrix)
+    pooled = PooledWindows(matrix, WINDOWS, EvaluateParams(pooling=["mean"]))
+    means = pooled.of(make(parse_name("raw+means:30k"), of))
+    factors = make(parse_name("nmf:2(raw+means:30k)"), of)
+    np.testing.assert_allclose(pooled.of(factors), factors.transform(means), atol=1e-5)
+    some = pooled.of(factors, np.array([2]))
+    np.testing.assert_allclose(some[2], pooled.of(factors)[2], atol=1e-5)
+    assert np.isnan(some[:2]).all()

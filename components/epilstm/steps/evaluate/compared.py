@@ -159,12 +159,13 @@ def _fitted_part(part: Part, of: Ingredients, own: str | None) -> Representation
     if own is not None or part.of is not None:
         fitted = of.fitted.wide[fit_key(own, part)]
         if isinstance(fitted, Nmf):
-            return Transformed(raw, fitted.transform, len(fitted.factors))
-        return Transformed(raw, lambda rows: fitted.transform(rows, size), size, affine=True)
+            # With means around a bin, so many tracks that windows' means are factorised, not their bins.
+            return Transformed(raw, fitted.transform, len(fitted.factors), of_means=part.of is not None)
+        return Transformed(raw, lambda rows: fitted.transform(rows, size), size, of_means=True)
     if part.kind == "pca":
-        return Transformed(raw, lambda rows: of.fitted.pca.transform(rows, size), size, affine=True)
+        return Transformed(raw, lambda rows: of.fitted.pca.transform(rows, size), size, of_means=True)
     if part.kind == "pca_varimax":
-        return Transformed(raw, of.fitted.rotated[size].transform, size, affine=True)
+        return Transformed(raw, of.fitted.rotated[size].transform, size, of_means=True)
     nmf = of.fitted.nmf[size]
     return Transformed(raw, nmf.transform, len(nmf.factors))
 

@@ -24,7 +24,7 @@ from epilstm.scoring.trials import Trial, UsableTrials, usable_trials
 from epilstm.steps.evaluate.compared import as_they_are, require_own_codes, require_two_levels
 from epilstm.steps.evaluate.networks import Networks
 from epilstm.store.evaluation_results import HeldOutPlaces, require_embeddings
-from epilstm.store.manifests import MatrixManifest, Split, read_scaler
+from epilstm.store.manifests import EmbeddingsManifest, MatrixManifest, Split, read_manifest, read_scaler
 from epilstm.store.matrix import Matrix
 
 
@@ -44,6 +44,8 @@ class Inputs:
         Chromosomes that cross-fitting leaves out in turn; none without it.
     group_networks : list of Networks
         The model of each group, where each has its own.
+    group_embeddings : list of Embedding
+        What the model of each group made of the matrix, where that is stored.
     labels : Path
         Folder that the tasks' label files are relative to.
     usable : UsableTrials
@@ -62,6 +64,7 @@ class Inputs:
     networks: Networks
     groups: list[list[str]]
     group_networks: list[Networks]
+    group_embeddings: list[Embedding]
     tasks: list[Task]
     labels: Path
     genes: GeneRegions
@@ -104,7 +107,7 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
     matrix = Matrix(paths["matrix"])
     genes = gene_regions(tasks, labels, matrix.manifest.bin_size)
     stored = Embedding(matrix, paths["embeddings"]) if "embeddings" in paths else None
-    networks = Networks(matrix, paths["model"], None if stored is None else stored.manifest.cell_types)
+    networks = Networks(matrix, paths["model"], _embedded_cell_types(params, stored))
     model = networks.model
     require_taken(paths["matrix"], matrix, paths["model"], model)
     if stored is not None:
@@ -112,6 +115,8 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
     require_two_levels(params, model.config.context_size)
     require_own_codes(params, model.config.cell_types is not None)
     own_matrix = model.matrix_fingerprint == matrix.fingerprint
+    if own_matrix and model.split != matrix.manifest.split:
+        matrix = matrix.with_split(model.split)
     if not own_matrix:
         matrix = matrix.with_split(split_of_another(matrix.manifest, model.split))
         log.info(f"the model was trained on another matrix; reconstruction: {', '.join(matrix.manifest.split.test)}")
@@ -122,24 +127,28 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
         _log_what_needs_tasks(params)
     groups = cross_fit_groups(params.cross_fit, matrix.manifest) if tasks else []
     group_networks = _group_networks(params, matrix, paths, groups) if groups else []
+    group_embeddings = _group_embeddings(params, matrix, paths, groups, networks) if groups else []
     usable = usable_trials(tasks, labels, matrix, params) if tasks else UsableTrials([], _no_windows(), {})
     for trial in usable.trials:
         _log_examples(trial)
     places = _held_out_places(matrix, model.split, own_matrix, usable.trials)
-    held_out = places.model_copy(update={"cross_fit": groups, "models_by_group": bool(group_networks)})
-    if groups and not group_networks and held_out.labels_seen:
+    held_out = places.model_copy(
+        update={"cross_fit": groups, "models_by_group": bool(group_networks or group_embeddings)}
+    )
+    if groups and not held_out.models_by_group and held_out.labels_seen:
         log.warning(
             f"evaluate.cross_fit: the model was trained on {', '.join(held_out.labels_seen)}, which are also scored; "
-            "give one model per group (evaluate.cross_fit.models), or one that was trained without them"
+            "give one model per group (evaluate.cross_fit.models or embeddings), or one that was trained without them"
         )
     return Inputs(
         params=params,
         matrix=matrix,
         folder=paths["matrix"],
-        embedding=networks.encoders().trained(as_they_are) if stored is None else stored,
+        embedding=_embedding(networks, stored, group_embeddings),
         networks=networks,
         groups=groups,
         group_networks=group_networks,
+        group_embeddings=group_embeddings,
         tasks=tasks,
         labels=labels,
         genes=genes,
@@ -147,6 +156,14 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
         also=also,
         held_out=held_out,
     )
+
+
+def _embedded_cell_types(params: EvaluateParams, stored: Embedding | None) -> list[str] | None:
+    """Cell types that stored embeddings have codes of; None where that is all, or one code of all tracks."""
+    if stored is not None:
+        return stored.manifest.cell_types
+    first = params.cross_fit.embeddings[:1]
+    return read_manifest(Path(first[0]), EmbeddingsManifest).cell_types if first and Path(first[0]).is_dir() else None
 
 
 def require_taken(folder: Path, matrix: Matrix, model_folder: Path, model: ModelManifest) -> None:
@@ -223,6 +240,53 @@ def _group_networks(
         require_two_levels(params, networks.model.config.context_size)
         found.append(networks)
     return found
+
+
+def _embedding(networks: Networks, stored: Embedding | None, of_groups: Sequence[Embedding]) -> Representation:
+    """What is compared outside of groups, and has the size of what is compared within them."""
+    if of_groups:
+        return of_groups[0]
+    return networks.encoders().trained(as_they_are) if stored is None else stored
+
+
+def _group_embeddings(
+    params: EvaluateParams,
+    matrix: Matrix,
+    paths: Mapping[str, Path],
+    groups: Sequence[Sequence[str]],
+    networks: Networks,
+) -> list[Embedding]:
+    """What each group's model, trained without its chromosomes, made of the matrix; none where none are listed."""
+    folders = params.cross_fit.embeddings
+    if folders and "embeddings" in paths:
+        raise ParamsError("evaluate.cross_fit.embeddings: each group has its own; leave --embeddings out")
+    found: list[Embedding] = []
+    for number, (name, group) in enumerate(zip(folders, groups, strict=False)):
+        key, folder = f"evaluate.cross_fit.embeddings[{number}]", Path(name)
+        if not folder.is_dir():
+            raise DataError(f"{key}: {folder}: no such folder; give one that embed wrote")
+        embedding = Embedding(matrix, folder)
+        manifest = embedding.manifest
+        if manifest.matrix_fingerprint != matrix.fingerprint:
+            raise DataError(f"{key}: {folder}: these embeddings were made from another matrix; embed this one")
+        if manifest.split is None:
+            raise DataError(f"{key}: {folder}: the manifest does not say what its model was trained on; embed again")
+        seen = {place.partition(":")[0] for place in (*manifest.split.train, *manifest.split.validation)}
+        both = [chrom for chrom in group if chrom in seen]
+        if both:
+            raise DataError(f"{key}: {folder}: was trained on {', '.join(both)}, which its group leaves out")
+        chosen = networks.chosen
+        if (embedding.size, manifest.code_columns) != (chosen.size, chosen.code_columns):
+            raise DataError(
+                f"{key}: {folder}: has {embedding.size} numbers of {_cells(manifest.code_columns)}, the model of "
+                f"--model {chosen.size} of {_cells(chosen.code_columns)}"
+            )
+        found.append(embedding)
+    return found
+
+
+def _cells(code_columns: Mapping[str, Sequence[int]] | None) -> str:
+    return "all tracks" if code_columns is None else ", ".join(code_columns)
 
 
 def _other_embeddings(matrix: Matrix, params: EvaluateParams) -> dict[str, Embedding]:

@@ -167,7 +167,8 @@ def _folds(inputs: Inputs) -> list[int | None]:
 def _is_fitted(name: RepresentationName, inputs: Inputs) -> bool:
     """Whether a representation differs between the folds of cross-fitting."""
     kinds = {each.kind for part in name.parts for each in (part, *(part.of.parts if part.of else ()))}
-    return bool(kinds & {*SIZED, *((EMBEDDING, *OF_TWO_LEVELS) if inputs.group_networks else ())})
+    by_group = inputs.group_networks or inputs.group_embeddings
+    return bool(kinds & {*SIZED, *((EMBEDDING, *OF_TWO_LEVELS) if by_group else ())})
 
 
 def _described_trials(
@@ -201,6 +202,8 @@ def _round(inputs: Inputs, names: Sequence[RepresentationName], moments: Moments
     if fold is not None and inputs.group_networks:
         encoders = replace(encoders, trained=inputs.group_networks[fold].encoders().trained)
         embedding = encoders.trained(as_they_are)
+    if fold is not None and inputs.group_embeddings:
+        embedding = inputs.group_embeddings[fold]
     sample = cache(lambda: training_sample(matrix))
     offset = offsets(inputs.folder, inputs.matrix.manifest)
     fitted = fit(names, moments, pca, lambda size: fit_nmf(sample(), offset, size, params.seed), embedding.size)

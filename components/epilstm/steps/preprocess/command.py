@@ -21,10 +21,11 @@ from epilstm.params import PreprocessParams
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.processes import outcomes
 from epilstm.runtime.runner import StepContext, StepResult
-from epilstm.steps.preprocess.splitting import split_chromosomes, split_regions
+from epilstm.steps.preprocess.splitting import split_regions
 from epilstm.steps.preprocess.standardise import NAMED, fit_scaler, reference_histograms, require_bin_size, rows_of
 from epilstm.steps.preprocess.training_counts import TrainingCounts, training_counts, warn_of_few_values
 from epilstm.store.arrays import Masks, MaskWriter, available_cores, create_bin_array, require_group
+from epilstm.store.chromosome_split import split_chromosomes
 from epilstm.store.manifests import (
     REFERENCE_FILE,
     SCALER_FILE,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from epilstm.errors import GenomeError
 from epilstm.genome.assembly import Assembly, Region, RegionIndex, bins_of, merge
 from epilstm.genome.frames import widen_to_frames
-from epilstm.genome.name_matching import named, those_there
+from epilstm.genome.name_matching import those_there
 from epilstm.params import INTERVAL, SplitParams
 from epilstm.store.manifests import USES, SignalManifest, Split, Use
 
@@ -19,39 +19,7 @@ from epilstm.store.manifests import USES, SignalManifest, Split, Use
 #: what is held out lies next to what trains, and enough to spread over the genome.
 PIECES = 40
 
-#: What to do with fewer chromosomes than uses.
-BY_REGION = "with one or two chromosomes, split by region (preprocess.split: {by: region, validation: 0.1, test: 0.2})"
-
 Masks = Mapping[str, npt.NDArray[np.bool_]]
-
-
-def split_chromosomes(manifest: SignalManifest, validation: Sequence[str], test: Sequence[str]) -> Split:
-    """Say what each chromosome with regions is used for; those that are not held out train.
-
-    Raises
-    ------
-    GenomeError
-        A held-out chromosome has no regions or no data, or nothing is left to train on.
-    """
-    with_data = [chrom for chrom in manifest.chromosomes if manifest.bins_with_data[chrom]]
-    known = set(with_data)
-    by_region = f"; {BY_REGION}" if len(with_data) < 3 else ""
-    for key, chromosomes in (("validation", validation), ("test", test)):
-        for chrom in chromosomes:
-            if chrom not in known:
-                why = "has no data in any track" if chrom in manifest.chromosomes else "is not in the signal"
-                raise GenomeError(
-                    f"preprocess.split.{key}: chromosome {chrom!r} {why}; those with data are "
-                    f"{those_there(chrom, with_data)}" + by_region
-                )
-    held_out = {*validation, *test}
-    train = [chrom for chrom in with_data if chrom not in held_out]
-    if not train:
-        raise GenomeError(
-            f"preprocess.split: no chromosome is left to train on; those with data are {named(with_data)}, and all "
-            f"are held out{by_region}"
-        )
-    return Split(train=train, validation=list(validation), test=list(test))
 
 
 def split_regions(

@@ -48,6 +48,7 @@ from epilstm.steps.train.streams import (
     windows_of,
 )
 from epilstm.store.arrays import available_cores
+from epilstm.store.chromosome_split import split_chromosomes
 from epilstm.store.manifests import MatrixManifest, Scaler, read_manifest, read_scaler
 from epilstm.store.matrix import Matrix
 
@@ -103,7 +104,7 @@ class TrainingData:
         DataError, ParamsError
             The dataset is unusable, or the network cannot have the shape that the params ask for.
         """
-        manifest = read_manifest(matrix, MatrixManifest)
+        manifest = with_chosen_split(read_manifest(matrix, MatrixManifest), params)
         scaler = read_scaler(matrix, manifest)
         tracks = len(manifest.tracks)
         shape = choose_shape(params, manifest.track_set)
@@ -139,6 +140,20 @@ class TrainingData:
 
     def _window_bins(self, params: TrainParams) -> int:
         return params.frames_per_step * self.manifest.frame_bins
+
+
+def with_chosen_split(manifest: MatrixManifest, params: TrainParams) -> MatrixManifest:
+    """A matrix's manifest with the chromosomes held out that the params name, or as it is.
+
+    Raises
+    ------
+    GenomeError
+        A chromosome is not in the matrix, or none is left to train on.
+    """
+    if not params.split.test:
+        return manifest
+    split = split_chromosomes(manifest, params.split.validation, params.split.test, "train.split")
+    return manifest.with_split(split)
 
 
 def run(params: TrainParams, context: StepContext) -> StepResult:

@@ -7,12 +7,17 @@ import pytest
 
 from epilstm.errors import DataError
 from epilstm.genome.frames import spread_codes
+from epilstm.params import EvaluateParams
+from epilstm.representations.features import Embedding, pooled_features
+from epilstm.representations.pooling import WindowTable
 from epilstm.runtime.runner import run_step
 from epilstm.runtime.step_table import STEPS
+from epilstm.scoring.prediction import PooledWindows
 from epilstm.store.arrays import open_group
 from epilstm.store.bin_ranges import open_embeddings
 from epilstm.store.framed_codes import FramedRows, frame_places, stored_frames
 from epilstm.store.manifests import EmbeddingsManifest, read_manifest
+from epilstm.store.matrix import Matrix
 from epilstm.store.packing import Place
 from support.embed.exported import embed, export, files_of
 from support.embed.small_matrix import SIZES, write_matrix
@@ -65,6 +70,19 @@ def test_codes_are_interpolated_within_a_region_and_not_beyond():
     expected = np.concatenate([spread_codes(codes[:4], 20, 5), spread_codes(codes[4:], 18, 5)])
     expected[5] = np.nan
     np.testing.assert_array_equal(rows[:, 1:], expected)
+
+
+def test_windows_are_pooled_from_frames_as_from_their_bins(matrix, embeddings):
+    opened = Matrix(matrix)
+    embedding = Embedding(opened, embeddings)
+    bins, frames = embedding.split()
+    assert (bins.size, frames.size) == (6, 12)
+    first, last = np.array([0, 3, 17, 4_100]), np.array([7, 4, 333, 4_150])
+    windows = WindowTable(np.array(["chr2"] * 4), first, last)
+    expected = pooled_features(embedding, opened, windows, ["mean"])
+    pooled = PooledWindows(opened, windows, EvaluateParams(pooling=["mean"])).of(embedding)
+    assert np.isfinite(expected).any()
+    np.testing.assert_allclose(pooled, expected, atol=1e-4)
 
 
 def test_a_lost_file_of_codes_is_an_error_that_names_it(matrix, encoder, tmp_path):

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+import zarr
 
 from epilstm.errors import DataError, ParamsError
-from epilstm.files.outputs import to_json
+from epilstm.files.outputs import fingerprint, to_json
 from epilstm.params import CrossFitParams, EvaluateParams, validate
 from epilstm.scoring.folds import cross_fit_groups
 from epilstm.store.evaluation_results import EvaluationResults, read_results
-from epilstm.store.manifests import Scaler, scaler_digest
+from epilstm.store.manifests import Scaler, Split, scaler_digest
 from epilstm.store.matrix import Matrix
 from support.evaluate.evaluation_runs import chosen_tasks, evaluate
-from support.evaluate.tiny_evaluation import EMBEDDING_SIZE, TinyEvaluation, write_model
+from support.evaluate.tiny_evaluation import EMBEDDING_SIZE, SIZES, TinyEvaluation, write_model
 
 REPRESENTATIONS = ["embedding", "raw", "pca:2", "own(raw)", "own(pca:2(raw+means:2k))", "majority"]
 PARAMS = {
@@ -182,6 +183,79 @@ def test_a_model_that_saw_its_group_is_refused(tiny: TinyEvaluation, tmp_path: P
         evaluate(tiny, tmp_path, PARAMS | asked)
 
 
+def embeddings_of_elsewhere(tiny: TinyEvaluation, folder: Path, split: Split, factor: float) -> Path:
+    """The tiny embeddings times a factor, as those of a model with another split."""
+    shutil.copytree(tiny.folder / "embeddings", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"split": split.model_dump()}))
+    group = zarr.open_group(folder / "embeddings.zarr")
+    for chrom in SIZES:
+        array = group[chrom]
+        assert isinstance(array, zarr.Array)
+        array[:] = factor * np.asarray(array[:])
+    return folder
+
+
+GROUPS = [["chr1", "chr2"], ["chr3", "chr4", "chr5"]]
+#: Of a model that scores the first group, and of one that scores the second.
+WITHOUT = [
+    Split(train=["chr3"], validation=["chr4"], test=["chr1", "chr2"]),
+    Split(train=["chr1"], validation=["chr2"], test=["chr3"]),
+]
+
+
+def test_each_group_is_scored_by_the_embeddings_of_its_own_model(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    folders = [
+        str(embeddings_of_elsewhere(tiny, tmp_path / name, split, factor))
+        for name, split, factor in zip(("one", "two"), WITHOUT, (1.0, 0.0), strict=True)
+    ]
+    asked = PARAMS | {"representations": ["embedding"], "label_budgets": []}
+    asked |= {"cross_fit": {"groups": GROUPS, "embeddings": folders}}
+    evaluate(inputs_of(tiny), tmp_path, asked, tasks=chosen_tasks(tmp_path, "expression"))
+    results = read_results(tmp_path / "evaluation")
+    assert results.held_out is not None
+    assert results.held_out.models_by_group
+    predictions = pandas.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
+    # Embeddings of nothing but zeros predict the same of every example.
+    of_group = predictions.groupby(["cell_type", "fold"]).score.nunique()
+    assert (of_group[:, 1] == 1).all()
+    assert (of_group[:, 0] > 1).all()
+
+
+def test_embeddings_that_are_not_of_the_groups_models_are_refused(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    def refused(message: str, folders: list[Path], inputs: TinyEvaluation, error: type[Exception] = DataError) -> None:
+        cross_fit = {"groups": GROUPS, "embeddings": list(map(str, folders))}
+        with pytest.raises(error, match=message):
+            evaluate(inputs, tmp_path, PARAMS | {"cross_fit": cross_fit})
+
+    without = inputs_of(tiny)
+    one = embeddings_of_elsewhere(tiny, tmp_path / "one", WITHOUT[0], 1.0)
+    refused(r"embeddings\[1\]: .*one: was trained on chr3, chr4, which its group leaves out", [one, one], without)
+    refused("each group has its own; leave --embeddings out", [one, one], tiny, ParamsError)
+    refused(r"embeddings\[1\]: .*gone: no such folder", [one, tmp_path / "gone"], without)
+    for key, value, message in (
+        ("split", None, "does not say what its model was trained on"),
+        ("matrix_fingerprint", "another", "were made from another matrix"),
+    ):
+        other = embeddings_of_elsewhere(tiny, tmp_path / key, WITHOUT[1], 1.0)
+        manifest = json.loads((other / "manifest.json").read_text())
+        (other / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+        refused(message, [one, other], without)
+
+
+def test_what_a_model_of_the_matrix_was_trained_without_is_what_is_scored(tiny: TinyEvaluation, tmp_path: Path) -> None:
+    write_model(tmp_path / "model", fingerprint(tiny.folder / "matrix"))
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    manifest["split"] = WITHOUT[0].model_dump()
+    (tmp_path / "model" / "manifest.json").write_text(json.dumps(manifest))
+    small = PARAMS | {"representations": ["embedding"], "label_budgets": []}
+    evaluate(inputs_of(tiny), tmp_path, small, model=tmp_path / "model", tasks=chosen_tasks(tmp_path, "fire"))
+    results = read_results(tmp_path / "evaluation")
+    assert results.held_out is not None
+    assert results.reconstruction.chromosomes == results.held_out.reconstructed_on == ["chr1", "chr2"]
+    assert results.held_out.fitted_on == ["chr3"]
+
+
 def test_groups_are_named_or_counted(tiny: TinyEvaluation) -> None:
     manifest = Matrix(tiny.folder / "matrix").manifest
     assert cross_fit_groups(CrossFitParams(), manifest) == []
@@ -202,6 +276,9 @@ def test_groups_are_named_or_counted(tiny: TinyEvaluation) -> None:
         ({"cross_fit": {"groups": [["chr1"], ["chr1"]]}}, "chr1 is listed twice"),
         ({"cross_fit": {"groups": 3, "models": ["a"]}}, "1 models for 3 groups"),
         ({"cross_fit": {"groups": 3}, "folds": {"by": "region"}}, "set folds.by to chromosome"),
+        ({"cross_fit": {"groups": 3, "embeddings": ["a"]}}, "1 embeddings for 3 groups"),
+        ({"cross_fit": {"groups": 2, "models": ["a", "b"], "embeddings": ["a", "b"]}}, "give one of them"),
+        ({"cross_fit": {"groups": 2, "embeddings": ["a", "b"]}, "missing_tracks": 0.3}, "give cross_fit.models"),
         ({"label_budgets": [100, 100]}, "label_budgets: 100 is listed twice"),
         ({"classifier": {"kind": ["xgboost", "xgboost"]}}, "a kind is listed twice"),
         ({"classifier": {"kind": []}}, "input should be 'xgboost', 'logistic' or 'random_forest', or a list"),

@@ -12,11 +12,12 @@ import zarr
 
 from epilstm.cli import main
 from epilstm.console import progress as bar
+from epilstm.errors import ParamsError
 from epilstm.files.outputs import MANIFEST
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.networks import build
-from epilstm.params import TrainParams
+from epilstm.params import TrainParams, validate
 from epilstm.runtime.code_fingerprint import CodeFingerprint
 from epilstm.steps.train import checkpoint
 from epilstm.steps.train.gradients import GradientWorkers
@@ -24,7 +25,7 @@ from epilstm.steps.train.loop import TrainingRun, learning_rate
 from epilstm.steps.train.loop import train as loop_train
 from epilstm.steps.train.streams import MemoryWindows, plan_epoch, windows_of
 from epilstm.store.arrays import open_group
-from epilstm.store.manifests import MatrixManifest, read_manifest
+from epilstm.store.manifests import MatrixManifest, Split, read_manifest
 from support.train.step_gradients import step_gradients
 from support.train.toy_matrix import write_matrix
 from support.train.training_runs import PARAMS, command, interrupt, train, weights, write_params
@@ -280,3 +281,27 @@ def test_a_matrix_that_lost_files_is_one_line_and_no_model(tmp_path, capsys, los
     assert err.count("\n") == 1
     assert str(broken / lost.split("/")[0]) in err
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_model_can_be_trained_without_other_chromosomes_than_the_matrix_holds_out(matrix, tmp_path, capsys):
+    split = {"validation": ["chr1"], "test": ["chr2"]}
+    _, manifest = train(matrix, tmp_path / "one", split=split, epochs=1)
+    assert manifest.split == Split(train=["chr3"], validation=["chr1"], test=["chr2"])
+    # chr3 alone trains: its ten windows of 100 bins are dealt to four streams, two to each.
+    assert manifest.training.bins_seen == 800
+    with pytest.raises(SystemExit):
+        train(matrix, tmp_path / "two", split={"validation": ["chr1"], "test": ["chr20"]})
+    assert "train.split.test: chromosome 'chr20' is not in the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"test": ["chr1"]}, "name chromosomes of both validation and test"),
+        ({"validation": ["chr1"], "test": ["chr1"]}, "chr1 is both a validation and a test chromosome"),
+        ({"validation": ["chr1"], "test": ["chr2", "chr2"]}, "chr2 is listed twice"),
+    ],
+)
+def test_a_split_that_makes_no_sense_is_refused(split, message):
+    with pytest.raises(ParamsError, match=message):
+        validate(TrainParams, {"split": split}, "train")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from epilstm.errors import DataError, GenomeError
-from epilstm.steps.preprocess.splitting import split_chromosomes
 from epilstm.steps.preprocess.standardise import fit_scaler, reference_histograms
 from epilstm.steps.preprocess.training_counts import TrainingCounts, training_counts
+from epilstm.store.chromosome_split import split_chromosomes
 from epilstm.store.manifests import SignalManifest, read_manifest
 from epilstm.tracks.signal_transform import Uncovered
 from support.preprocess.signal_folder import random_signal, write_signal
