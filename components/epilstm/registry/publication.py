@@ -252,12 +252,14 @@ def _publish(repository: Repository, candidate: _Candidate, name: str) -> Versio
 def _records(root: Path, candidate: _Candidate, name: str) -> dict[str, bytes | None]:
     """The registry's own files about a version by their paths in git; None for those that it has not."""
     places, decision = candidate.places, candidate.decision
+    encoder = read_encoder_manifest(root / candidate.path)
+    matrix = read_manifest(root / places["matrix"], MatrixManifest)
     facts = CardFacts(
         artifact=candidate.artifact,
         version=name,
         provenance=candidate.provenance,
-        encoder=read_encoder_manifest(root / candidate.path),
-        matrix=read_manifest(root / places["matrix"], MatrixManifest),
+        encoder=encoder,
+        matrix=matrix.with_split(encoder.split or matrix.split),
         model=read_json(root / places["model"] / MANIFEST),
         evaluation=read_results(root / places["evaluation"]) if "evaluation" in places else None,
         decision=Decision.model_validate_json(decision[DECISION_FILE]) if decision else None,

@@ -343,7 +343,9 @@ class MatrixManifest(Manifest, NamedTracks):
     histograms_sha256: str | None = None
 
     def with_split(self, split: Split) -> Self:
-        """The same with other places to train and to test on."""
+        """The same with the places that a model was trained without, where these are others."""
+        if split == self.split:
+            return self
         return self.model_validate(self.model_dump() | {"split": split.model_dump(), "bins_by_use": {}})
 
     def bins_used_for(self, use: Use) -> int:

@@ -115,10 +115,8 @@ def read_inputs(params: EvaluateParams, paths: Mapping[str, Path]) -> Inputs:
     require_two_levels(params, model.config.context_size)
     require_own_codes(params, model.config.cell_types is not None)
     own_matrix = model.matrix_fingerprint == matrix.fingerprint
-    if own_matrix and model.split != matrix.manifest.split:
-        matrix = matrix.with_split(model.split)
+    matrix = matrix.with_split(model.split if own_matrix else split_of_another(matrix.manifest, model.split))
     if not own_matrix:
-        matrix = matrix.with_split(split_of_another(matrix.manifest, model.split))
         log.info(f"the model was trained on another matrix; reconstruction: {', '.join(matrix.manifest.split.test)}")
     also = _other_embeddings(matrix, params)
     if params.missing_tracks and matrix.tracks < 2:

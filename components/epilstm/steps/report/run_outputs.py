@@ -78,7 +78,7 @@ def read_run(inputs: dict[str, Path], model: ModelManifest, parameters: int) -> 
             f"{inputs['history']}: {len(curve.epoch)} epochs up to epoch {curve.epoch[-1]}, but the model was trained "
             f"for {model.training.epochs}; give the training curve of this model"
         )
-    matrix = read_manifest(inputs["matrix"], MatrixManifest)
+    matrix = read_manifest(inputs["matrix"], MatrixManifest).with_split(model.split)
     return Run(
         matrix=matrix,
         scaler=read_scaler(inputs["matrix"], matrix),

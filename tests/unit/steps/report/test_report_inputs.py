@@ -8,7 +8,10 @@ from epilstm.cli import main
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.figures.training import read_curve
 from epilstm.files.outputs import fingerprint
+from epilstm.model.folder import load_model
 from epilstm.params import ReportParams, validate
+from epilstm.steps.report.run_outputs import read_run
+from epilstm.store.manifests import Split
 from support.report.finished_run import write_embeddings, write_matrix, write_model
 from support.report.fixtures import write_report
 
@@ -166,3 +169,10 @@ def test_a_matrix_made_again_asks_for_what_follows_from_it(own_run, tmp_path):
     shutil.rmtree(own_run["embeddings"])
     write_embeddings(own_run["embeddings"], own_run["matrix"], own_run["model"])
     assert "run evaluate again" in refused(own_run, tmp_path)
+
+
+def test_the_places_are_those_that_the_model_was_trained_without(finished_run):
+    _, model = load_model(finished_run["model"])
+    other = model.model_copy(update={"split": Split(train=["chr2"], validation=["chr3"], test=["chr1"])})
+    assert read_run(finished_run, model, 1).matrix.split == model.split != other.split
+    assert read_run(finished_run, other, 1).matrix.split == other.split
