@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from epilstm.errors import DataError, PipelineError
-from epilstm.files.completion import seal, sealed_facts
+from epilstm.files.completion import complete_facts, mark_complete
 from epilstm.files.outputs import read_json, remove, sha256_json
 from epilstm.pipelines.local.parameter_values import from_text
 from epilstm.pipelines.local.resolution import Artifact, Spec, Values
@@ -125,7 +125,7 @@ class TaskFolder:
 
     def outputs(self) -> Values | None:
         """Outputs of the execution that ended well here; None where there is none, or files are missing or damaged."""
-        facts = sealed_facts(self.path)
+        facts = complete_facts(self.path)
         return None if facts is None else Values.parse(facts["outputs"])
 
     def begin(self, execution: Execution) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class TaskFolder:
             An output parameter is missing or of another type, or the executor output cannot be read.
         """
         outputs = read_outputs(execution, executor_input)
-        seal(self.path, {"outputs": outputs.as_json()})
+        mark_complete(self.path, {"outputs": outputs.as_json()})
         return outputs
 
 
