@@ -48,6 +48,9 @@ ANALYSE = {
     "segment": OtherCommand(
         "epilstm.outputs.segmentation.command:segment", "Cluster embeddings into a segmentation of the genome."
     ),
+    "similar": OtherCommand(
+        "epilstm.outputs.similarity.command:similar", "Find the regions that are most like a region."
+    ),
     "export-tracks": OtherCommand(
         "epilstm.outputs.browser_tracks.command:export_tracks", "Write embeddings or tracks for browsers and analysis."
     ),

@@ -36,7 +36,7 @@ COMPLETION_MARKER = "seal.json"
 ENCODER = "encoder.onnx"
 
 #: Kinds of folder that say what they are in their manifest's ``format``.
-FOLDER_KINDS = {"signal", "matrix", "model", "encoder", "embeddings", "evaluation", "tracks", "segmentation"}
+FOLDER_KINDS = {"signal", "matrix", "model", "encoder", "embeddings", "evaluation", "tracks", "segmentation", "windows"}
 
 
 def sha256_file(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""Regions of the genome whose embeddings are like those of a given region."""
