@@ -11,7 +11,7 @@ from typing import Any
 from epilstm.store.arrays import available_cores
 
 #: Packages whose version matters for speed.
-PACKAGES = ("torch", "numpy", "zarr", "numba", "onnxruntime", "onnxruntime-gpu", "xgboost-cpu")
+PACKAGES = ("torch", "numpy", "zarr", "isal", "onnxruntime", "onnxruntime-gpu", "xgboost-cpu")
 
 
 def describe_machine() -> dict[str, Any]:

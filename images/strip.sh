@@ -5,7 +5,7 @@ packages="$1"/lib/python3*/site-packages
 cd $packages
 
 # numpy/_core's stay: numpy.testing, which others import, reads from them.
-for package in matplotlib mpl_toolkits mpmath networkx numba numpy pandas pyarrow scipy sklearn sympy zarr; do
+for package in matplotlib mpl_toolkits mpmath networkx numpy pandas pyarrow scipy sklearn sympy zarr; do
     [ ! -d "$package" ] || find "$package" -type d -name tests ! -path numpy/_core/tests -prune -exec rm -rf {} +
 done
 rm -rf torch/include torch/share torch/test numpy/_core/include pyarrow/include pyarrow/src

@@ -45,7 +45,7 @@ RUN_FILE, FORMAT = "run.json", "epilstm.run/1"
 RUNNING = "run"
 
 #: Packages that the steps need, and that the command line itself does without.
-NEEDED = ("zarr", "numba", "torch", "onnx", "onnxruntime", "sklearn", "xgboost", "pandas", "matplotlib", "jinja2")
+NEEDED = ("zarr", "torch", "onnx", "onnxruntime", "sklearn", "xgboost", "pandas", "matplotlib", "jinja2")
 
 #: Bytes per value of signal and matrix, and per number of the embeddings; measured on tracks of -log10 p.
 SIGNAL_BYTES, MATRIX_BYTES, EMBEDDING_BYTES = 3.6, 2.0, 4.0

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba import types
 
 from epilstm.tracks.bigwig import Intervals
 from epilstm.tracks.signal_transform import Transform, Uncovered
@@ -26,72 +21,127 @@ HISTOGRAM_LOW, HISTOGRAM_STEPS_PER_UNIT, HISTOGRAM_BINS = -4, 16, 256
 HISTOGRAM_EDGES = HISTOGRAM_LOW + np.arange(HISTOGRAM_BINS + 1) / HISTOGRAM_STEPS_PER_UNIT
 
 
+#: Intervals that are binned at once, or one block: their arrays stay in a processor's cache.
+BATCH_INTERVALS = 8192
+
+
 class UnusableSignal(ValueError):
     """Intervals that have no mean; the message names the base."""
 
 
-FINE, NOT_FINITE, OVERLAPPING, BACKWARDS = 0, 1, 2, 3
+@dataclass
+class _BinSums:
+    """Sums over the bins of a region, as far as it has been read.
 
-
-def _compile(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        compile_for = partial(numba.njit, signature, nogil=True, error_model="numpy")
-        try:
-            compiled: Callable[..., Any] = compile_for(cache=True)(function)
-        except RuntimeError:  # a container whose file system is read-only has no place for numba's cache
-            compiled = compile_for()(function)
-        return compiled
-
-    return decorate
-
-
-_COLUMN = partial(types.Array, ndim=1, layout="A", readonly=True)
-
-
-@_compile(
-    types.UniTuple(types.int64, 4)(
-        *(_COLUMN(types.uint32), _COLUMN(types.uint32), _COLUMN(types.float32)),
-        *(types.int64, types.int64, types.int64, types.int64),
-        *(types.float64[::1], types.int32[::1]),
-    )
-)
-def _add_intervals(
-    starts: Any, ends: Any, values: Any, previous_end: Any, first_base: Any, end_base: Any, bin_size: Any,
-    total: Any, covered: Any,
-) -> tuple[Any, Any, Any, Any]:  # fmt: skip
-    """Add each interval to its bins, value x overlap and overlap.
-
-    Return (problem, base of it, end of the last, intervals of length 0 that begin in the region).
+    Parameters
+    ----------
+    first_base, end_base, bin_size : int
+        Of the region, in base pairs.
     """
-    empty = 0
-    for i in range(len(starts)):
-        start: Any = np.int64(starts[i])
-        end: Any = np.int64(ends[i])
-        value = values[i]
-        if end <= start:
-            if end < start:
-                return BACKWARDS, start, previous_end, empty
-            if first_base <= start < end_base:
-                empty += 1
-            continue
-        if start < previous_end:
-            return OVERLAPPING, start, previous_end, empty
-        previous_end = end
-        if math.isnan(value):
-            continue
-        start, end = max(start, first_base), min(end, end_base)
-        if start >= end:
-            continue
-        if math.isinf(value):
-            return NOT_FINITE, start, previous_end, empty
-        index = (start - first_base) // bin_size
-        bin_end = first_base + (index + 1) * bin_size
-        while start < end:
-            bases = min(end, bin_end) - start
-            total[index] += value * bases
-            covered[index] += bases
-            start, bin_end, index = bin_end, bin_end + bin_size, index + 1
-    return FINE, 0, previous_end, empty
+
+    first_base: int
+    end_base: int
+    bin_size: int
+
+    def __post_init__(self) -> None:
+        bins = -(-(self.end_base - self.first_base) // self.bin_size)
+        #: Of each bin, signal x bases, and bases with signal.
+        self.total, self.covered = np.zeros(bins), np.zeros(bins, np.uint32)
+        #: Intervals of length 0 that begin in the region.
+        self.empty = 0
+        self._previous_end = 0
+
+    def add(self, blocks: list[Intervals]) -> None:
+        """Add the intervals that follow, value x overlap and overlap.
+
+        Additions to a bin are made in order of position, so that their rounding does not depend on how the intervals
+        come in blocks.
+
+        Raises
+        ------
+        UnusableSignal
+            See `bin_means_and_empty`.
+        """
+        starts, ends = (np.concatenate([block[column] for block in blocks], dtype=np.uint32) for column in (0, 1))
+        values = np.concatenate([block.values for block in blocks], dtype=np.float64)
+        if not len(starts):
+            return
+        in_order = starts[0] >= self._previous_end and not (starts[1:] < ends[:-1]).any()
+        if not in_order or not (starts < ends).all() or not np.isfinite(values).all():
+            starts, ends, values = self._usable(starts, ends, values)
+        else:
+            self._previous_end = int(ends[-1])
+        first, last = np.searchsorted(ends, self.first_base, "right"), np.searchsorted(starts, self.end_base)
+        if first < last:
+            self._add(starts[first:last], ends[first:last], values[first:last])
+
+    def _usable(
+        self, starts: npt.NDArray[np.uint32], ends: npt.NDArray[np.uint32], values: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.float64]]:
+        """Intervals with a length and a value; those that have no mean are an error."""
+        begins_here = (starts >= self.first_base) & (starts < self.end_base)
+        empty = starts == ends
+        latest_end = np.maximum.accumulate(np.where(empty, 0, ends))
+        before = np.concatenate([[self._previous_end], np.maximum(latest_end[:-1], self._previous_end)])
+        overlaps_region = (starts < self.end_base) & (ends > self.first_base)
+        problems = {
+            "an interval that ends before it starts": ends < starts,
+            "overlapping intervals": (starts < before) & ~empty,
+            "an infinite value": np.isinf(values) & overlaps_region & ~empty,
+        }
+        found = [(int(np.argmax(where)), what) for what, where in problems.items() if where.any()]
+        if found:
+            place, what = min(found)
+            base = int(starts[place])
+            raise UnusableSignal(f"{what} at base {max(base, self.first_base) if 'infinite' in what else base}")
+        self.empty += int((empty & begins_here).sum())
+        self._previous_end = max(self._previous_end, int(latest_end[-1]))
+        kept = ~empty & ~np.isnan(values)
+        return starts[kept], ends[kept], values[kept]
+
+    def _add(
+        self, starts: npt.NDArray[np.uint32], ends: npt.NDArray[np.uint32], values: npt.NDArray[np.float64]
+    ) -> None:
+        """Add intervals that overlap the region, in order, apart, and each with a finite value."""
+        starts[0], ends[-1] = max(int(starts[0]), self.first_base), min(int(ends[-1]), self.end_base)
+        starts, ends = starts - np.uint32(self.first_base), ends - np.uint32(self.first_base)
+        size, one = np.uint32(self.bin_size), np.uint32(1)
+        first_bins = starts // size
+        last_bins = (ends - one) // size
+        edges = last_bins - first_bins
+        # Bases in the first bin, and in the last one if that is another.
+        heads = first_bins + one
+        heads *= size
+        np.minimum(heads, ends, out=heads)
+        heads -= starts
+        tails = ends - last_bins * size
+        tails *= edges > 0
+        # A bin is the last one of the interval that reaches into it, and then the first one of those that begin in it.
+        for bins, bases in ((last_bins.astype(np.intp), tails), (first_bins.astype(np.intp), heads)):
+            np.add.at(self.total, bins, values * bases)
+            np.add.at(self.covered, bins, bases)
+        wide = np.flatnonzero(edges > 1)
+        if len(wide):  # each bin between the first and the last is this interval's alone
+            counts = edges[wide].astype(np.intp) - 1
+            begin = first_bins[wide].astype(np.intp) + 1 - (np.cumsum(counts) - counts)
+            between = np.repeat(begin, counts)
+            between += np.arange(len(between))
+            self.total[between] = np.repeat(values[wide] * size, counts)
+            self.covered[between] = size
+
+
+def _batches(blocks: Iterable[Intervals]) -> Iterator[list[Intervals]]:
+    """Blocks that are binned at once."""
+    batch: list[Intervals] = []
+    count = 0
+    for block in blocks:
+        batch.append(block)
+        count += len(block.starts)
+        if count >= BATCH_INTERVALS:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
 
 
 def bin_means(
@@ -132,19 +182,10 @@ def bin_means_and_empty(
     UnusableSignal
         An infinite value, intervals that overlap, or one that ends before it starts.
     """
-    bins = -(-(end - start) // bin_size)
-    total, covered = np.zeros(bins), np.zeros(bins, np.int32)
-    previous_end = empty = 0
-    for block in blocks:
-        problem, base, previous_end, more = _add_intervals(*block, previous_end, start, end, bin_size, total, covered)
-        empty += more
-        if problem:
-            what = {
-                NOT_FINITE: "an infinite value",
-                OVERLAPPING: "overlapping intervals",
-                BACKWARDS: "an interval that ends before it starts",
-            }
-            raise UnusableSignal(f"{what[problem]} at base {base}")
+    sums = _BinSums(start, end, bin_size)
+    for batch in _batches(blocks):
+        sums.add(batch)
+    total, covered, bins = sums.total, sums.covered, len(sums.total)
     # In place: a region is as large as a processor's cache.
     if uncovered == "missing":
         total /= np.maximum(covered, 1)
@@ -153,7 +194,7 @@ def bin_means_and_empty(
         total[-1] /= end - start - (bins - 1) * bin_size
     mean: FloatArray = total.astype(np.float32)
     mean[covered == 0] = np.nan
-    return mean, empty
+    return mean, sums.empty
 
 
 @dataclass

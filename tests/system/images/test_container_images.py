@@ -29,7 +29,7 @@ IMPORTS = {
             "onnx",
             "xgboost",
             "sklearn.decomposition",
-            "numba",
+            "isal",
         ),
         *("pyBigWig", "zarr", "s3fs", "gcsfs", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "tensorboard"),
         *("numpy.testing", "scipy.stats", "torch.utils.tensorboard", "fsspec", "jinja2", "safetensors.torch"),

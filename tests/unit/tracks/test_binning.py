@@ -112,6 +112,28 @@ def test_overlaps_within_and_between_blocks_are_refused() -> None:
         bin_means([block((0, 10, 1.0)), block((9, 12, 1.0))], 0, 25, 25)
 
 
+def test_the_first_of_several_faults_is_named() -> None:
+    overlapping, infinite = (30, 40, 1.0), (50, 60, np.inf)
+    with pytest.raises(UnusableSignal, match="overlapping intervals at base 30"):
+        bin_means([block((0, 35, 1.0), overlapping, infinite)], 0, 75, 25)
+    with pytest.raises(UnusableSignal, match="an infinite value at base 50"):
+        bin_means([block((0, 10, 1.0), infinite, (55, 58, 1.0))], 0, 75, 25)
+
+
+def test_a_mean_does_not_depend_on_how_the_intervals_come_in_blocks() -> None:
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(1, 9, 4000)
+    lengths[::50] = 200
+    values = rng.standard_normal(4000).astype(np.float32) * 10.0 ** rng.integers(-18, 18, 4000)
+    ends = np.cumsum(lengths)
+    intervals = list(zip((ends - lengths).tolist(), ends.tolist(), values.tolist(), strict=True))
+    end = int(ends[-1])
+    whole = bin_means([block(*intervals)], 0, end, 25)
+    for size in (1, 7, 1000):
+        pieces = [block(*intervals[k : k + size]) for k in range(0, len(intervals), size)]
+        np.testing.assert_array_equal(bin_means(pieces, 0, end, 25), whole)
+
+
 def test_intervals_of_length_0_are_skipped_and_counted_where_they_begin() -> None:
     blocks = [block((5, 5, 9.0), (10, 15, 5.0), (12, 12, np.inf)), block((25, 25, 1.0), (30, 35, 5.0), (60, 60, 1.0))]
     for start, end, means, empty in ((0, 25, [1.0], 2), (25, 50, [1.0], 1), (0, 75, [1.0, 1.0, np.nan], 4)):

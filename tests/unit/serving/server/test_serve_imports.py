@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NOT_IN_THE_IMAGE = {"fsspec", "numba", "numcodecs", "onnx", "pandas", "pyarrow", "scipy", "torch", "zarr"}
+NOT_IN_THE_IMAGE = {"fsspec", "isal", "numcodecs", "onnx", "pandas", "pyarrow", "scipy", "torch", "zarr"}
 
 
 def test_the_server_loads_nothing_that_its_extra_does_not_bring():
