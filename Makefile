@@ -22,11 +22,11 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(ONNXRUNTIME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo pilot genome genome-cross-fitted gallery check test lint bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
+.PHONY: help demo pilot genome genome-cross-fitted gallery check test lint local-pipeline bench bench-scaling bench-gpu bench-serving images pipelines dashboards docs env clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
-		printf '  make %-13s  %s\n' "$$target" "$$text"; done
+		printf '  make %-14s  %s\n' "$$target" "$$text"; done
 
 demo: env ## run the whole pipeline on a simulated epigenome
 	dvc repro
@@ -105,6 +105,10 @@ lint: env ## check style (ruff), types (mypy), and that imports run downwards (i
 	ruff format --check .
 	mypy
 	lint-imports --no-logo --no-cache
+
+local-pipeline: env ## run the compiled Kubeflow pipelines on this machine, on a simulated epigenome, without a cluster
+	epilstm pipeline local --pipeline simulation --to build/local-pipeline
+	epilstm pipeline local --pipeline training --to build/local-pipeline
 
 bench: env ## measure the speed of every stage (5 to 10 minutes), print a table
 	python -m benchmarks

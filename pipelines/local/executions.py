@@ -124,9 +124,12 @@ class TaskFolder:
         return self.path.with_name(f"{self.path.name}.log")
 
     def outputs(self) -> Values | None:
-        """Outputs of the execution that ended well here; None where there is none, or files are missing or damaged."""
+        """Outputs of the execution that ended well here.
+
+        None where there is none, files are missing or damaged, or the folder was moved, and its paths with it.
+        """
         facts = complete_facts(self.path)
-        return None if facts is None else Values.parse(facts["outputs"])
+        return Values.parse(facts["outputs"]) if facts is not None and facts["folder"] == str(self.path) else None
 
     def begin(self, execution: Execution) -> dict[str, Any]:
         """Clear the folder for an attempt; returns the executor input, in the form that kfp documents."""
@@ -165,7 +168,7 @@ class TaskFolder:
             An output parameter is missing or of another type, or the executor output cannot be read.
         """
         outputs = read_outputs(execution, executor_input)
-        mark_complete(self.path, {"outputs": outputs.as_json()})
+        mark_complete(self.path, {"folder": str(self.path), "outputs": outputs.as_json()})
         return outputs
 
 

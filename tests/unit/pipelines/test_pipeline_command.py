@@ -30,7 +30,9 @@ def test_the_help_of_epilstm_lists_it():
     assert "pipeline Compile the Kubeflow pipelines" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["pipeline", "--help"], ["pipeline", "compile", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *(["pipeline", *words, "--help"] for words in ([], ["compile"], ["local"]))]
+)
 def test_help_loads_nothing_heavy(arguments):
     result = python(
         "import atexit, sys\nfrom epilstm.cli import main\n"

@@ -1,12 +1,12 @@
-"""A step and the loop over its parts, run by kfp itself: with parts, and with none."""
+"""A step and the loop over its parts, as a run resolves them: with parts, and with none."""
 
 import json
 from typing import Any
 
 import pytest
-from kfp import compiler, dsl
+from kfp import dsl
 
-from support.pipelines.host_runner import run_pipeline
+from support.pipelines.local_runs import compiled_spec, run_spec
 
 
 def task(name: str, **annotations: Any) -> Any:
@@ -15,7 +15,7 @@ def task(name: str, **annotations: Any) -> Any:
     def container(value: str, result: dsl.OutputPath(list)):  # type: ignore[valid-type, no-untyped-def]
         code = (
             "import pathlib, sys; text = sys.argv[2]; path = pathlib.Path(sys.argv[3]); "
-            "path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text if text[0] == '[' else '[]')"
+            "path.write_text(text if text[0] == '[' else '[]')"
         )
         return dsl.ContainerSpec(image="none", command=["python", "-c", code], args=[name, value, result])
 
@@ -34,6 +34,5 @@ def test_a_step_runs_after_its_parts_and_without_any(tmp_path, parts, expected):
             done = part_task(value=part)
         whole_task(value="[]").after(done)
 
-    compiler.Compiler().compile(pipeline, str(tmp_path / "parts.yaml"))
-    runs = run_pipeline(tmp_path / "parts.yaml", tmp_path / "root", {"planned": json.dumps(parts)}, {})
-    assert runs.tasks == ["plan", *expected, "whole"]
+    ran = run_spec(compiled_spec(pipeline, tmp_path), tmp_path / "run", {"planned": json.dumps(parts)})
+    assert ran.tasks == ["plan", *expected, "whole"]
