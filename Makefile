@@ -26,7 +26,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
-		printf '  make %-14s  %s\n' "$$target" "$$text"; done
+		printf '  make %-19s  %s\n' "$$target" "$$text"; done
 
 demo: env ## run the whole pipeline on a simulated epigenome
 	dvc repro

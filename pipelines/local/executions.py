@@ -108,7 +108,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class TaskFolder:
-    """Where one execution works and leaves its artifacts; sealed when it has ended well.
+    """Where one execution works and leaves its artifacts; marked as complete when it has ended well.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class TaskFolder:
         return content
 
     def finish(self, execution: Execution, executor_input: Mapping[str, Any]) -> Values:
-        """Read the outputs of an attempt that ended well, and seal the folder.
+        """Read the outputs of an attempt that ended well, and mark the folder as complete.
 
         Raises
         ------

@@ -8,6 +8,7 @@ import pytest
 from kfp import dsl
 
 from epilstm.errors import PipelineError
+from epilstm.files.outputs import COMPLETION_MARKER
 from epilstm.pipelines.local.resolution import Values
 from epilstm.pipelines.local.scheduler import LocalRun
 from support.pipelines.local_runs import LAST, ReplayedWorker, compiled_spec, run_spec
@@ -157,7 +158,7 @@ def test_a_failed_task_is_named_with_its_last_error_and_its_log_and_the_next_run
         run_spec(spec, tmp_path / "run", {"value": str(marker)})
     [log] = (tmp_path / "run").glob("tasks/fail-once/*.log")
     assert str(error.value) == f"task fail-once failed: not at the first attempt; its log: {log}"
-    assert not list((tmp_path / "run").glob("tasks/fail-once/*/seal.json"))
+    assert not list((tmp_path / "run").glob(f"tasks/fail-once/*/{COMPLETION_MARKER}"))
     assert LAST.run.run.state == "FAILED"
     again = run_spec(spec, tmp_path / "run", {"value": str(marker)})
     assert again.tasks == ["fail-once"]
