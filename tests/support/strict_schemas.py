@@ -8,17 +8,20 @@ Rules in CEL (``x-kubernetes-validations``) are not evaluated.
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
+from kubernetes_validate.utils import latest_version, schema_contents
+from referencing import Registry, Resource
 
 CRDS = Path(__file__).parent / "crds"
 
 #: Version of Kubernetes whose built-in kinds are known.
-KUBERNETES = kubernetes_validate.latest_version()
+KUBERNETES = latest_version()
+_BUILT_IN = f"kubernetes-json-schema/v{KUBERNETES}-local-strict"
 
 _STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
 
@@ -53,16 +56,29 @@ METADATA = {
 def schema_errors(document: dict[str, Any]) -> list[str]:
     """What is wrong with one manifest: ``path.to.field: problem``; empty if nothing is."""
     version, kind = str(document.get("apiVersion")), str(document.get("kind"))
-    if (version, kind) in custom_resources():
-        found = custom_resources()[version, kind].iter_errors(document)
-        return sorted(f"{'.'.join(str(part) for part in error.absolute_path)}: {error.message}" for error in found)
-    try:
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
-    except kubernetes_validate.ValidationError as error:
-        return [f"{'.'.join(str(part) for part in error.path)}: {error.message}"]
-    except (kubernetes_validate.SchemaNotFoundError, kubernetes_validate.InvalidSchemaError):
+    validator = custom_resources().get((version, kind)) or _built_in(version, kind)
+    if validator is None:
         return [f"kind: no schema for {kind!r} of {version!r}"]
-    return []
+    found = validator.iter_errors(document)
+    return sorted(f"{'.'.join(str(part) for part in error.absolute_path)}: {error.message}" for error in found)
+
+
+@cache
+def _built_in(version: str, kind: str) -> jsonschema.Draft202012Validator | None:
+    """The validator of a kind of Kubernetes' own: `kubernetes_validate.validate` builds it anew for every document."""
+    group = re.sub(r"^([^./]*)([.][^/]*)?/", r"\1-", version)
+    name = f"{kind.lower()}-{group}.json"
+    try:
+        schema = schema_contents(f"{_BUILT_IN}/{name}", KUBERNETES)
+    except FileNotFoundError:
+        return None
+    return jsonschema.Draft202012Validator(schema, registry=Resource.from_contents(schema) @ _definitions())
+
+
+@cache
+def _definitions() -> Registry:
+    definitions = schema_contents(f"{_BUILT_IN}/_definitions.json", KUBERNETES)
+    return Resource.from_contents(definitions) @ Registry()
 
 
 @cache

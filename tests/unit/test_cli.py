@@ -19,6 +19,7 @@ from epilstm.params import SECTIONS, Section
 from epilstm.runtime.params_command import rows_of
 from epilstm.runtime.runner import StepContext, StepResult
 from epilstm.runtime.step_table import STEPS, Port, Step
+from support.nonempty import nonempty
 
 
 class ToyParams(Section):
@@ -93,7 +94,7 @@ def test_help_of_a_step_names_every_port_flag_and_parameter_with_its_default(run
     for flag, _ in step.flags:
         assert f"--{flag}" in out
     unwrapped = "".join(out.split())
-    for key, text in rows_of(SECTIONS[name]):
+    for key, text in nonempty(rows_of(SECTIONS[name])):
         assert "".join(f"{key}{text}".split()) in unwrapped
 
 
@@ -122,7 +123,7 @@ def test_params_shows_every_key_with_its_meaning_and_default(run: Run):
     assert code == 0
     for section, model in SECTIONS.items():
         assert f"\n{section}: # " in f"\n{out}"
-        for key, text in rows_of(model):
+        for key, text in nonempty(rows_of(model)):
             assert f"  {key} " in out
             assert text in out
 
@@ -161,7 +162,7 @@ def test_away_from_a_terminal_the_log_is_one_json_object_per_line(run: Run):
     ]
     assert {line["step"] for line in lines} == {"toy"}
     assert (lines[-1]["bins"], lines[-1]["tracks"]) == (5, 2)
-    assert all(line["time"].endswith("+00:00") for line in lines)
+    assert all(line["time"].endswith("+00:00") for line in nonempty(lines))
 
 
 def test_quiet_keeps_warnings_only(run: Run):

@@ -228,6 +228,11 @@ class BusyProject:
         self.exchange_model()
         assert 200 in self.ask_server(6, 1, 40)
         codes = self.ask_server(8, 16, 8000, 8, scale=200)
+        for _ in range(20):
+            if {200, 429} <= codes:
+                break
+            # Where the processor is busy, a quick answer may be long in coming.
+            codes |= self.ask_server(8, 16, 8000, 8, scale=200)
         self.rescaled = time.time()
         assert {200, 429} <= codes, codes
         self.hold_up_server()

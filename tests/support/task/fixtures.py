@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,8 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from support.task.launcher import Launcher
+from support.made_once import made_once
+from support.task.launcher import DATA, Launcher, succeed
 
 #: Small, and with two classes in every fold.
 PARAMS: dict[str, dict[str, Any]] = {
@@ -48,39 +50,97 @@ def epilstm(folder: Path, *words: str) -> None:
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a params file and the simulated data; not to be written to."""
-    folder = tmp_path_factory.mktemp("simulated")
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    epilstm(folder, "simulate", "--params", "params.yaml", "--simulated", "data/simulated")
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        epilstm(folder, "simulate", "--params", "params.yaml", "--simulated", "data/simulated")
+
+    return made_once(tmp_path_factory, "simulated-for-tasks", make)
 
 
 @pytest.fixture(scope="session")
-def by_hand(simulated: Path) -> Path:
-    """The same folder when every step has been run by hand, without parts."""
-    data = "data/simulated"
-    for line in (
-        f"ingest --samplesheet {data}/samplesheet.csv --regions {data}/regions.bed --signal signal",
-        "preprocess --signal signal --matrix matrix",
-        "train --matrix matrix --model model --history history.csv",
-        "export --model model --encoder encoder",
-        "embed --matrix matrix --encoder encoder --embeddings embeddings",
-        "evaluate --matrix matrix --model model --embeddings embeddings "
-        f"--tasks {data}/tasks.yaml --labels {data}/labels --evaluation evaluation",
-        "report --matrix matrix --model model --history history.csv --embeddings embeddings "
-        "--evaluation evaluation --report report.html",
-    ):
-        step, *words = line.split()
-        epilstm(simulated, step, "--params", "params.yaml", *words)
-    return simulated
+def by_hand(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what every step makes of that data when run by hand, without parts."""
+
+    def make(folder: Path) -> None:
+        (folder / "data").symlink_to(simulated / "data")
+        (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        data = "data/simulated"
+        for line in (
+            f"ingest --samplesheet {data}/samplesheet.csv --regions {data}/regions.bed --signal signal",
+            "preprocess --signal signal --matrix matrix",
+            "train --matrix matrix --model model --history history.csv",
+            "export --model model --encoder encoder",
+            "embed --matrix matrix --encoder encoder --embeddings embeddings",
+            "evaluate --matrix matrix --model model --embeddings embeddings "
+            f"--tasks {data}/tasks.yaml --labels {data}/labels --evaluation evaluation",
+            "report --matrix matrix --model model --history history.csv --embeddings embeddings "
+            "--evaluation evaluation --report report.html",
+        ):
+            step, *words = line.split()
+            epilstm(folder, step, "--params", "params.yaml", *words)
+
+    return made_once(tmp_path_factory, "steps-by-hand", make)
+
+
+def lay_out_volume(folder: Path, simulated: Path) -> Launcher:
+    """Tasks over a data root on a volume that holds the simulated data."""
+    root = folder / "volume"
+    (root / "data").mkdir(parents=True)
+    (root / "data" / "simulated").symlink_to(simulated / "data" / "simulated")
+    return Launcher(str(root), folder / "tasks", PARAMS)
+
+
+@pytest.fixture
+def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder that runs of steps leave their metrics in."""
+    folder = tmp_path / "textfiles"
+    folder.mkdir()
+    monkeypatch.setenv("EPILSTM_TEXTFILE_DIR", str(folder))
+    monkeypatch.delenv("EPILSTM_PIPELINE", raising=False)
+    return folder
 
 
 @pytest.fixture
 def volume(tmp_path: Path, simulated: Path) -> Launcher:
-    """Tasks over a data root on a volume that holds the simulated data."""
-    root = tmp_path / "volume"
-    (root / "data").mkdir(parents=True)
-    (root / "data" / "simulated").symlink_to(simulated / "data" / "simulated")
-    return Launcher(str(root), tmp_path / "tasks", PARAMS)
+    """Tasks over a data root on a volume that holds the simulated data, and nothing else."""
+    return lay_out_volume(tmp_path, simulated)
+
+
+@pytest.fixture(scope="session")
+def kept(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Datasets that tasks have left on such a volume, a signal and its matrix; to be copied."""
+
+    def make(folder: Path) -> None:
+        tasks = lay_out_volume(folder, simulated)
+        ingested = succeed(tasks.run("ingest", DATA)).parameters["signal"]
+        succeed(tasks.run("preprocess", {"signal": ingested}))
+
+    return made_once(tmp_path_factory, "datasets-of-tasks", make) / "volume" / "datasets"
+
+
+@pytest.fixture
+def ingested(volume: Launcher, kept: Path) -> str:
+    """URI of the signal, which a task has left on the volume."""
+    return _left_on(volume, kept, "signal")
+
+
+@pytest.fixture
+def matrix(volume: Launcher, kept: Path) -> str:
+    """URI of the matrix, which a task has left on the volume."""
+    return _left_on(volume, kept, "matrix")
+
+
+def dataset_in(folder: Path) -> Path:
+    """The one dataset that tasks have kept in a folder, beside the files about it."""
+    (dataset,) = (path for path in folder.iterdir() if path.is_dir())
+    return dataset
+
+
+def _left_on(volume: Launcher, kept: Path, name: str) -> str:
+    there = Path(volume.data_root) / "datasets" / name
+    shutil.copytree(kept / name, there)
+    return str(dataset_in(there))
 
 
 class S3Server:

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from epilstm import __version__
 from images.build import CPU_IMAGES, source_revision
 from support.engine import STRICT, Engine
+from support.nonempty import nonempty
 from support.paths import PROJECT
 
 pytestmark = [pytest.mark.timeout(1800)]
@@ -109,7 +110,7 @@ def test_an_image_imports_what_it_is_for(engine, image, name):
 def test_every_requirement_of_every_package_is_met(engine, images, name):
     packages = python_packages(name)
     inventory = engine.run(images[name], "python", "-c", (PROJECT / "images" / "inventory.py").read_text()).stdout
-    for package in json.loads(inventory)["python"]:
+    for package in nonempty(json.loads(inventory)["python"]):
         for line in package["requires"]:
             needed = Requirement(line)
             if needed.marker is None or needed.marker.evaluate({"extra": ""}):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from support.monitoring.alert_rules import WINDOW, alerts, faster, rule_groups
+from support.nonempty import nonempty
 
 RUN = 'pipeline="training", step="train"'
 OF_RUN = {"pipeline": "training", "step": "train"}
@@ -440,8 +441,8 @@ def test_every_alert_is_seen_to_fire_and_not_to_fire():
 def test_faster_rules_differ_in_windows_and_patience_only():
     before, after = rule_groups(), faster(rule_groups(), 60)
     changed = 0
-    for slow, fast in zip(before["groups"], after["groups"], strict=True):
-        for one, other in zip(slow["rules"], fast["rules"], strict=True):
+    for slow, fast in nonempty(zip(before["groups"], after["groups"], strict=True)):
+        for one, other in nonempty(zip(slow["rules"], fast["rules"], strict=True)):
             assert WINDOW.sub("[]", one["expr"]) == WINDOW.sub("[]", other["expr"])
             assert {key: one[key] for key in one if key not in ("expr", "for")} == {
                 key: other[key] for key in other if key not in ("expr", "for")

@@ -21,6 +21,7 @@ from epilstm.registry.publication import Origin, Request, register
 from epilstm.registry.repository import RefsTaken, Repository
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.store.evaluation_results import read_results
+from support.nonempty import nonempty
 from support.registry.finished_project import Place, another_encoder, environment, rewrite_record, run, set_params
 
 
@@ -76,7 +77,7 @@ def test_a_retrained_encoder_is_a_minor_version_and_one_of_another_size_a_major_
 def test_the_card_shows_the_evaluation_and_the_checksums(place: Place, repository: Repository):
     register(repository, Request(origin=Origin("ghcr.io/epilstm/train@sha256:1234", "ab" * 32)))
     card = at(place, "v1.0.0", "registry/encoder/MODEL_CARD.md")
-    for name, task in read_results(place.root / "evaluation").tasks.items():
+    for name, task in nonempty(read_results(place.root / "evaluation").tasks.items()):
         ci = task.summary["embedding"].average_precision_ci
         row = next(line for line in card.splitlines() if line.startswith(f"| {name} |"))
         assert f"{task.summary['embedding'].average_precision:.3f} ({ci.low:.3f} to {ci.high:.3f})" in row

@@ -14,6 +14,7 @@ from epilstm.registry.fetching import fetch
 from epilstm.registry.publication import Request, promote, register, rollback
 from epilstm.registry.repository import RefsTaken, Repository
 from epilstm.registry.rollout import read_rollout, rollout
+from support.nonempty import nonempty
 from support.registry.finished_project import Place, another_encoder, run
 from support.registry.small_decision import decision
 
@@ -197,7 +198,7 @@ def test_lineage_leads_from_a_served_encoder_to_each_bigwig(place: Place, reposi
     by_version = run(place.root, "epilstm", "model", "lineage", "v1.0.0")
     by_folder = run(place.root, "epilstm", "model", "lineage", str(place.folder / "served"))
     assert by_version == by_folder
-    for bigwig in (place.root / "data/simulated/bigwig").iterdir():
+    for bigwig in nonempty((place.root / "data/simulated/bigwig").iterdir()):
         assert sha256_file(bigwig) in by_version
     for dataset in ("models/encoder", "models/autoencoder", "data/matrix", "data/signal"):
         assert fingerprint(place.root / dataset) in by_version

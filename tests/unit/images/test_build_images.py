@@ -19,6 +19,7 @@ from images.build import CPU_IMAGES, PYPI, RECIPES, TORCH_CPU, Sources, build_im
 from images.engines import BuildEngine
 from images.requirements import requirements
 from images.sbom import SCHEMA, bill_of_materials
+from support.nonempty import nonempty
 from support.paths import PROJECT
 
 
@@ -135,7 +136,7 @@ esac""")  # fmt: skip
     assert completed.returncode == 0, completed.stderr
     builds = [line for line in completed.stderr.splitlines() if line.startswith("build ")]
     assert len(builds) == len(CPU_IMAGES)
-    assert all(f"--build-arg REVISION={source_revision()} " in line for line in builds)
+    assert all(f"--build-arg REVISION={source_revision()} " in line for line in nonempty(builds))
     # Stages that follow `runtime` inherit its environment, so that argument must be declared there.
     runtime = (PROJECT / "images" / "Containerfile").read_text().partition(" AS runtime\n")[2]
     declared = runtime.index("ARG IMAGE VERSION REVISION SOURCE")

@@ -7,6 +7,7 @@ import pytest
 from epilstm.errors import GenomeError
 from epilstm.genome.assembly import Assembly, Region, load_assembly
 from epilstm.project.choices import choose_regions, choose_split, primary_chromosomes
+from support.nonempty import nonempty
 
 
 def regions(**bases: int) -> list[Region]:
@@ -17,7 +18,7 @@ def test_of_the_human_genome_about_a_tenth_each_is_held_out_and_sex_chromosomes_
     hg38 = load_assembly("hg38")
     split = choose_split(hg38.regions())
     assert split == {"validation": ["chr13", "chr15", "chr17"], "test": ["chr12", "chr14", "chr16"]}
-    for held in split.values():
+    for held in nonempty(split.values()):
         assert 0.08 <= sum(hg38[chrom] for chrom in held) / sum(hg38.sizes.values()) < 0.13
 
 

@@ -12,6 +12,7 @@ from epilstm.scoring.bootstrap import cluster_draws, difference, in_batches, int
 from epilstm.scoring.metrics import mean_auroc, mean_average_precision, weighted_average_precision
 from epilstm.scoring.sentences import verdicts
 from epilstm.scoring.task_results import class_scores
+from support.nonempty import nonempty
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,7 +49,7 @@ def test_bootstrap_equals_repeating_the_drawn_clusters() -> None:
     fold, cluster = random.integers(0, 3, 60), random.integers(0, 8, 60)
     draws = cluster_draws(8, 20, seed=3)
     resampled = in_batches(draws, cluster, partial(mean_average_precision, labels, scores, fold))
-    for row, value in zip(draws, resampled, strict=True):
+    for row, value in nonempty(zip(draws, resampled, strict=True)):
         times = row[cluster].astype(int)
         repeated = [np.repeat(each, times) for each in (labels, scores, fold)]
         per_fold = [

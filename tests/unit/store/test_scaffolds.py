@@ -47,6 +47,7 @@ from epilstm.store.shards import open_bins
 from epilstm.store.standardisation import standardise
 from epilstm.tracks import bigwig_columns
 from epilstm.tracks.bigwig_columns import BinValues
+from support.nonempty import nonempty
 
 SCAFFOLDS, BIN = 3_000, 25
 KINDS = {"signal": SignalManifest, "matrix": MatrixManifest}
@@ -282,7 +283,7 @@ def test_what_a_client_writes_shares_arrays(tmp_path: Path) -> None:
 
 def test_few_or_large_chromosomes_keep_arrays_of_their_own() -> None:
     few = {f"chr{number}": 1_000 for number in range(MANY)}
-    assert all(place.array == chrom for chrom, place in places_of(few).items())
+    assert all(place.array == chrom for chrom, place in nonempty(places_of(few).items()))
     mixed = {"chr1": SMALL_BINS, **{f"s{number}": 30_000 for number in range(MANY + 1)}}
     places = places_of(mixed)
     assert places["chr1"] == ("chr1", 0, SMALL_BINS)

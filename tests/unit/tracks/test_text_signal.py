@@ -21,6 +21,7 @@ from epilstm.tracks.text_signal import GATHERED
 from support.ingest.bigwig_files import Interval, random_intervals, write_bigwig
 from support.ingest.epigenome import SIZES, Epigenome
 from support.ingest.range_server import Files, serve
+from support.nonempty import nonempty
 
 Intervals = dict[str, list[Interval]]
 
@@ -173,7 +174,7 @@ def test_ingest_takes_every_form_and_keeps_the_checksum_of_the_file_as_given(toy
         values = np.asarray(signal[chrom][:])
         np.testing.assert_array_equal(values, np.repeat(values[:1], 4, axis=0))
     assert (np.asarray(signal["chr9"][0]) > 0).any()
-    for number, track in enumerate(read_manifest(tmp_path / "signal", SignalManifest).tracks, 1):
+    for number, track in nonempty(enumerate(read_manifest(tmp_path / "signal", SignalManifest).tracks, 1)):
         assert track.sha256 == sha256_file(toy.bigwig(f"liver-{number}"))
         assert track.bytes == toy.bigwig(f"liver-{number}").stat().st_size
     assert list((tmp_path / "cache" / "downloads").iterdir()) == []

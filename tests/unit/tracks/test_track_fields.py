@@ -31,6 +31,7 @@ from epilstm.store.manifests import (
 )
 from epilstm.tracks.identity import TrackIdentity, TrackSet, file_name, symbol
 from epilstm.tracks.samplesheet import Track, read_samplesheet, write_samplesheet
+from support.nonempty import nonempty
 
 SIZES = {"chr1": 50_000, "chr2": 20_000, "chr3": 20_000}
 
@@ -114,7 +115,7 @@ def test_every_manifest_has_the_fields_and_names_that_distinguish_the_tracks(pro
     found += [read_model_manifest(project / "model").track_set, read_encoder_manifest(project / "encoder").track_set]
     entries = read_manifest(project / "signal", SignalManifest).tracks
     assert [entry.metadata for entry in entries] == [{"donor": f"D{number}"} for number in range(len(TRACKS))]
-    for tracks in found:
+    for tracks in nonempty(found):
         assert tracks.known
         assert list(tracks.identities) == TRACKS
         assert list(tracks.names) == NAMES
@@ -166,7 +167,7 @@ def test_a_hub_is_grouped_and_coloured_by_the_fields(project: Path, tmp_path: Pa
     assert tracks["K562-NKX2-1"]["color"] != tracks["K562-ATAC-seq"]["color"]
     symbols = [each["track"] for each in stanzas]
     assert len(set(symbols)) == len(symbols) == 2 * len(TRACKS) + 2
-    assert all(symbol.isascii() and symbol.replace("_", "").isalnum() for symbol in symbols)
+    assert all(symbol.isascii() and symbol.replace("_", "").isalnum() for symbol in nonempty(symbols))
 
 
 def test_every_track_has_a_bigwig_of_its_own_with_its_own_values(project: Path, tmp_path: Path) -> None:

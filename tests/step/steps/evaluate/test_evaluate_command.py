@@ -61,7 +61,7 @@ def test_every_task_cell_type_and_representation_is_scored(results: EvaluationRe
 
 def test_scores_follow_from_the_predictions(results: EvaluationResults, predictions: pandas.DataFrame) -> None:
     assert list(predictions.columns) == list(PREDICTION_COLUMNS)
-    for (task, cell, name), rows in predictions.groupby(["task", "cell_type", "representation"]):
+    for (task, cell, name), rows in nonempty(predictions.groupby(["task", "cell_type", "representation"])):
         scores = results.tasks[task].cell_types[cell].representations[name]
         per_fold = [average_precision_score(f.label, f.score) for _, f in rows.groupby("fold") if f.label.any()]
         assert scores.average_precision == pytest.approx(np.mean(per_fold))

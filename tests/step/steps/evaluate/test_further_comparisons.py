@@ -55,7 +55,7 @@ def results(done: Path) -> EvaluationResults:
 
 def test_another_models_embedding_is_scored_as_the_models_own(results: EvaluationResults, done: Path) -> None:
     assert results.representation_order == ["embedding", "twin", "raw", "pca", "nmf", "majority"]
-    for task in results.tasks.values():
+    for task in nonempty(results.tasks.values()):
         assert task.summary["twin"] == task.summary["embedding"]
         twin = next(each for each in task.differences if each.baseline == "twin")
         assert (twin.delta, twin.verdict) == (0, "is indistinguishable from")
@@ -67,7 +67,7 @@ def test_levels_are_scored_as_scikit_learn_and_scipy_do(results: EvaluationResul
     levels = pandas.read_parquet(done / "evaluation" / "levels.parquet")
     assert list(levels.columns) == list(LEVEL_COLUMNS)
     assert set(pandas.read_parquet(done / "evaluation" / "predictions.parquet").task) == {"expression", "contacts"}
-    for (cell, name), rows in levels.groupby(["cell_type", "representation"]):
+    for (cell, name), rows in nonempty(levels.groupby(["cell_type", "representation"])):
         scores = results.regression["level"].cell_types[cell].representations[name]
         assert scores.r2 == pytest.approx(r2_score(rows.level, rows.predicted))
         folds = [f for _, f in rows.groupby("fold")]
@@ -114,7 +114,7 @@ def test_random_folds_are_as_many_and_hold_each_example_out_on_its_own(tiny: Tin
     trials, _ = prepare_trials(
         load_tasks(tiny.inputs["tasks"]), tiny.inputs["labels"], Matrix(tiny.folder / "matrix"), params
     )
-    for trial, leaky in zip(trials, with_random_folds(trials, params), strict=True):
+    for trial, leaky in nonempty(zip(trials, with_random_folds(trials, params), strict=True)):
         assert len(np.unique(leaky.folds.group)) == len(trial.examples)
         assert len(leaky.folds.splits()) == 4
         np.testing.assert_array_equal(leaky.cluster, trial.cluster)
@@ -134,7 +134,7 @@ def test_what_hidden_tracks_cost_is_reported_of_all_that_is_made_of_tracks(resul
     assert missing is not None
     assert [len(draw) for draw in missing.draws] == [2] * DRAWS
     assert {track for draw in missing.draws for track in draw} <= set(TRACKS)
-    for name, task in missing.tasks.items():
+    for name, task in nonempty(missing.tasks.items()):
         assert set(task.representations) == {"embedding", "raw", "pca", "nmf"}
         for fall in task.representations.values():
             assert fall.fall == pytest.approx(fall.full - fall.hidden)
@@ -165,10 +165,10 @@ def test_every_view_is_scored_on_a_cell_type_it_did_not_learn_from(results: Eval
     assert across.cell_types == ["A", "B"]
     assert across.view_sizes == {"raw": 3, "pca": 3, "nmf": 3, "embedding": EMBEDDING_SIZE, MASKED: EMBEDDING_SIZE}
     assert set(across.tasks) == {"expression", "level"}
-    for task in across.tasks.values():
+    for task in nonempty(across.tasks.values()):
         assert set(task.summary) == {*across.view_sizes, "majority"}
         assert set(task.differences) == set(task.summary) - {"raw"}
-        for name, transfer in task.summary.items():
+        for name, transfer in nonempty(task.summary.items()):
             assert transfer.across == pytest.approx(np.mean([cell[name] for cell in task.cell_types.values()]))
             assert transfer.loss == pytest.approx(transfer.within - transfer.across)
     # B's levels are noise: what is learnt from them says nothing of A's.

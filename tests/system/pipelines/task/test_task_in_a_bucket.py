@@ -9,15 +9,34 @@ from pathlib import Path
 import pytest
 
 from epilstm.files.outputs import fingerprint
-from support.task.fixtures import PARAMS, Bucket
+from epilstm.runtime.runner import run_step
+from epilstm.runtime.step_table import STEPS
+from support.task.fixtures import PARAMS, Bucket, dataset_in
 from support.task.launcher import DATA, LABELS, Launcher, bytes_of, run_chain, stop, succeed
 from support.watching import wait_until
 
 
 def brought(bucket: Bucket, uri: str, folder: Path) -> Path:
     """A dataset of the bucket, copied to a folder."""
+    folder.parent.mkdir(exist_ok=True)
     bucket.files.get(uri, str(folder), recursive=True)
     return folder
+
+
+def made_by_steps(ingested: Path, folder: Path) -> dict[str, Path]:
+    """The signal and what the steps make of it, in this process."""
+    (folder / "params.yaml").write_text(json.dumps(PARAMS))
+    made = {"signal": ingested}
+    for step, inputs, output in (
+        ("preprocess", ("signal",), "matrix"),
+        ("train", ("matrix",), "model"),
+        ("export", ("model",), "encoder"),
+        ("embed", ("matrix", "encoder"), "embeddings"),
+    ):
+        made[output] = folder / output
+        paths = {name: made[name] for name in (*inputs, output)}
+        run_step(STEPS[step], folder / "params.yaml", paths, frozenset())
+    return made
 
 
 def test_the_pipelines_tasks_make_what_they_make_on_a_volume(in_bucket, bucket, volume, tmp_path):
@@ -25,23 +44,19 @@ def test_the_pipelines_tasks_make_what_they_make_on_a_volume(in_bucket, bucket, 
     volume.environment = in_bucket.environment
     volume.folder = tmp_path / "tasks on the volume"
     data = {**DATA, "samplesheet": f"{bucket.uri}/{DATA['samplesheet']}"}
-    there = {"ingest": succeed(volume.run("ingest", data))}
-    there["preprocess"] = succeed(volume.run("preprocess", {"signal": there["ingest"].parameters["signal"]}))
-    matrix = {"matrix": there["preprocess"].parameters["matrix"]}
-    there["train"] = succeed(volume.run("train", matrix))
-    there["export"] = succeed(volume.run("export", {"model": str(there["train"].artifacts["model"])}))
-    encoder = {"encoder": str(there["export"].artifacts["encoder"])}
-    there["embed"] = succeed(volume.run("embed", {**matrix, **encoder}))
+    ingested = Path(succeed(volume.run("ingest", data)).parameters["signal"])
+    # What tasks make of a signal on a volume is what the steps make of it.
+    there = made_by_steps(ingested, tmp_path)
 
+    assert done["ingest"].parameters["signal"].rpartition("/")[2] == ingested.name
     for step, name in (("ingest", "signal"), ("preprocess", "matrix"), ("embed", "embeddings")):
-        uri, path = done[step].parameters[name], Path(there[step].parameters[name])
-        copy = brought(bucket, uri, tmp_path / name)
+        uri = done[step].parameters[name]
+        copy = brought(bucket, uri, tmp_path / "brought" / name)
         assert uri.startswith(f"{bucket.uri}/datasets/{name}/")
-        assert uri.rpartition("/")[2] == path.name
-        assert fingerprint(copy) == fingerprint(path), name
-        assert bytes_of(copy) == bytes_of(path), name
+        assert fingerprint(copy) == fingerprint(there[name]), name
+        assert bytes_of(copy) == bytes_of(there[name]), name
     for step, name in (("train", "model"), ("export", "encoder")):
-        assert fingerprint(done[step].artifacts[name]) == fingerprint(there[step].artifacts[name]), name
+        assert fingerprint(done[step].artifacts[name]) == fingerprint(there[name]), name
     assert json.loads(done["ingest"].artifacts["metrics"].read_text())["tracks_read"] == 0
     assert done["report"].artifacts["report"].is_file()
     assert not list(Path(in_bucket.environment["TMPDIR"]).glob("epilstm-*"))
@@ -95,10 +110,12 @@ def test_an_upload_that_breaks_off_leaves_no_manifest_and_the_next_task_mends_it
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["node lost", "preempted"])
-def test_a_training_that_is_stopped_resumes_from_the_mirrored_checkpoint_to_the_same_weights(in_bucket, bucket, how):
+def test_a_training_that_is_stopped_resumes_from_the_mirrored_checkpoint_to_the_same_weights(
+    in_bucket, bucket, kept, how
+):
     in_bucket.params = {**PARAMS, "train": {**PARAMS["train"], "epochs": 6, "checkpoint_steps": 1}}
-    signal_uri = succeed(in_bucket.run("ingest", DATA)).parameters["signal"]
-    matrix = {"matrix": succeed(in_bucket.run("preprocess", {"signal": signal_uri})).parameters["matrix"]}
+    bucket.files.put(str(kept / "matrix"), f"{bucket.uri}/datasets/matrix", recursive=True)
+    matrix = {"matrix": f"{bucket.uri}/datasets/matrix/{dataset_in(kept / 'matrix').name}"}
     seconds = "0.1" if how == signal.SIGKILL else "3600"
     arguments, _ = in_bucket.line("train", matrix, options=("--mirror-seconds", seconds))
     process = in_bucket.start(arguments)

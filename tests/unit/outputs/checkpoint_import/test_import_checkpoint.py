@@ -19,6 +19,7 @@ from epilstm.errors import EpilstmError
 from epilstm.model.initial_weights import compare_with_initial, holm, least_movement
 from epilstm.outputs.checkpoint_import.importing import PublishedFiles, imported_model
 from support.checkpoint_import.published_cell import load, write_checkpoint
+from support.nonempty import nonempty
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_command_writes_a_model_and_an_encoder_each_with_a_record_and_warns(
     assert (tmp_path / "models/published-encoder.record.json").is_file()
     record = json.loads((tmp_path / "models/published.record.json").read_text())
     assert len(record["warnings"]) == 2
-    assert all(warning in output for warning in record["warnings"])
+    assert all(warning in output for warning in nonempty(record["warnings"]))
     assert "clips gradients to norm 5e-14" in record["warnings"][0]
 
 

@@ -143,7 +143,7 @@ def test_the_code_that_the_plan_found_in_its_image_reaches_the_cache_keys(traini
             if task["cachingOptions"].get("enableCache")
         }
         assert cached
-        for name, origin in cached.items():
+        for name, origin in nonempty(cached.items()):
             assert "plan" in origin
             assert f"{name.removesuffix('-part')}_code" in origin
     arguments = training.executors["train"]["args"]
@@ -166,13 +166,13 @@ def test_every_task_is_tried_again_after_a_growing_pause(training):
 def test_every_task_has_a_title_of_its_own(training):
     titles = [task["taskInfo"]["name"] for task in training.tasks().values()]
     assert len(set(titles)) == len(titles)
-    assert all(title[0].isupper() and "-part" not in title for title in titles)
+    assert all(title[0].isupper() and "-part" not in title for title in nonempty(titles))
 
 
 def test_each_section_is_one_parameter_with_its_validated_values(training):
     sections = {name: parameter for name, parameter in training.parameters.items() if name in SECTIONS}
     assert set(sections) == {name.removesuffix("-part") for name in training.tasks()} - {"plan", "champion", "publish"}
-    for name, parameter in sections.items():
+    for name, parameter in nonempty(sections.items()):
         assert parameter["parameterType"] == "STRUCT"
         assert SECTIONS[name].model_validate(parameter["defaultValue"]).model_dump() == parameter["defaultValue"]
 
@@ -189,7 +189,7 @@ def test_each_section_is_one_parameter_with_its_validated_values(training):
 )
 def test_every_parameter_is_described_and_has_a_default_or_must_be_given(name, lacking):
     pipeline = compiled(name, "cpu")
-    assert all(parameter["description"] for parameter in pipeline.parameters.values())
+    assert all(parameter["description"] for parameter in nonempty(pipeline.parameters.values()))
     assert {name for name, parameter in pipeline.parameters.items() if "defaultValue" not in parameter} == lacking
 
 
@@ -261,7 +261,7 @@ def test_retraining_ends_after_a_look_where_nothing_is_new(retraining):
 
 def test_retraining_is_training_with_a_look_before_and_a_roll_out_after_it(training, retraining):
     assert set(retraining.tasks()) == {*training.tasks(), "changed", "rollout"}
-    for name, container in training.executors.items():
+    for name, container in nonempty(training.executors.items()):
         assert retraining.executors[name]["args"] == container["args"]
 
 

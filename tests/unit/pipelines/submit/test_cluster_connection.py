@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.client.proxy_server import forward_proxy
+from support.nonempty import nonempty
 from support.pipelines.command_outcome import Command
 from support.pipelines.fake_kfp_server import FakeKfpServer
 
@@ -366,7 +367,7 @@ def test_headers_are_sent_with_every_request(epilstm_pipeline: Command, kfp_serv
     headers = ("--header", "Host: pipelines.example.org", "--header", "X-Api-Key: k")
     assert epilstm_pipeline("runs", "--host", kfp_server.url, *headers).code == 0
     assert kfp_server.requests
-    for request in kfp_server.requests:
+    for request in nonempty(kfp_server.requests):
         assert (request.headers["host"], request.headers["x-api-key"]) == ("pipelines.example.org", "k")
 
 

@@ -1,3 +1,3 @@
 """Fixtures of the tests in this folder."""
 
-from support.task.fixtures import simulated, volume  # noqa: F401
+from support.task.fixtures import metrics  # noqa: F401

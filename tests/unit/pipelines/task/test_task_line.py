@@ -21,6 +21,7 @@ from epilstm.pipelines.task.step_process import StopSignals, command_of
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.runner import Interrupted
 from epilstm.runtime.step_table import STEPS
+from support.nonempty import nonempty
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -124,7 +125,7 @@ def test_each_point_of_the_roc_is_what_its_threshold_calls(tmp_path):
     scores = (draw.random(5_000) * 0.7 + labels * 0.3).astype(np.float32)
     points = confidence_metrics(predictions(tmp_path / "p.parquet", labels, scores))
     assert 50 < len(points) <= POINTS
-    for point in points:
+    for point in nonempty(points):
         called = scores.astype(float) >= point["confidenceThreshold"]
         assert point["recall"] == pytest.approx(called[labels].mean())
         assert point["falsePositiveRate"] == pytest.approx(called[~labels].mean())

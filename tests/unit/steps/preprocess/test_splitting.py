@@ -19,6 +19,7 @@ from epilstm.steps.preprocess.splitting import split_regions
 from epilstm.store.arrays import open_group
 from epilstm.store.manifests import MatrixManifest, ReferenceHistograms, SignalManifest, read_manifest
 from epilstm.store.matrix import Matrix
+from support.nonempty import nonempty
 from support.preprocess.signal_folder import random_signal, write_signal
 
 #: Of 20 bins of 25 bp: 500 bp. The chromosome's last frame has 13 bins.
@@ -64,7 +65,7 @@ def test_shares_are_drawn_in_whole_frames_that_share_nothing(tmp_path: Path) -> 
     split, _ = split_of(folder, validation=0.1, test=0.2, seed=3)
     owner = {chrom: np.zeros(len(values[0]), int) for chrom, values in signals.items()}
     for use, mark in (("train", 1), ("validation", 2), ("test", 4)):
-        for region in split[use]:
+        for region in nonempty(split[use]):
             assert region.start % (FRAME_BINS * 25) == 0
             owner[region.chrom][region.start // 25 : -(-region.end // 25)] += mark
     marks = np.concatenate(list(owner.values()))

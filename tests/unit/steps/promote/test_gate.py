@@ -11,6 +11,7 @@ from epilstm.params import PromoteParams
 from epilstm.steps.promote.decision import Comparison, Contender
 from epilstm.steps.promote.gate import Evidence, decide, decision_record
 from epilstm.store.evaluation_results import Difference, Interval, Verdict
+from support.nonempty import nonempty
 
 PARAMS = PromoteParams()
 
@@ -234,7 +235,7 @@ def test_the_record_shows_every_number_compared_either_way():
         decision = decide(evidence, PARAMS)
         record = decision_record(decision)
         assert record.startswith("# Promote\n" if evidence is GOOD else "# Hold\n")
-        for check in decision.checks:
+        for check in nonempty(decision.checks):
             assert f"| {check.rule} | {check.name} | {check.value:.4g} |" in record
-        for each in decision.comparisons:
+        for each in nonempty(decision.comparisons):
             assert f"| {each.task} | {each.challenger:.3f} | {each.champion:.3f} | {each.delta:+.3f} |" in record

@@ -21,6 +21,7 @@ from epilstm.store.evaluation_results import (
     ScoreWithInterval,
     Transfer,
 )
+from support.nonempty import nonempty
 from support.report.finished_run import TRACKS, reconstruction, task_result
 
 CI = Interval(low=-0.25, high=0.75)
@@ -85,8 +86,8 @@ def test_each_comparison_has_its_sentences_and_a_row_per_task_and_representation
         )
     )  # fmt: skip
     assert [part.sentences for part in parts] == [["levels <said>"], ["leak said"], ["missing said"], ["across said"]]
-    for part in parts:
-        assert all(len(row.cells) == len(part.columns) for row in part.rows)
+    for part in nonempty(parts):
+        assert all(len(row.cells) == len(part.columns) for row in nonempty(part.rows))
     shown = [[row.cells for row in part.rows] for part in parts]
     interval = "(\N{MINUS SIGN}0.250 to 0.750)"
     assert shown[0][0] == [

@@ -23,7 +23,6 @@ from epilstm.store.evaluation_results import NO_VERDICT, Interval, read_results
 from epilstm.store.manifests import MatrixManifest, Split
 from epilstm.tracks.identity import TrackSet
 from support.report.finished_run import TRACKS
-from support.report.fixtures import write_report
 
 #: What evaluate compares unless asked for something else, of a model with a context code.
 COMPARED = ("embedding", "raw", "raw+means:5k,20k,100k", "pca", "pca:7(raw+means:5k,20k,100k)", "nmf", "untrained")
@@ -96,11 +95,6 @@ def test_what_a_window_is_used_for_is_known_of_a_split_by_region_too():
     assert used_for(uses, Region("chr1", 0, 10_000)) == "training, validation and test"
     assert used_for(uses, Region("chr1", 6_999, 7_001)) == "validation and test"
     assert used_for(uses, Region("chr2", 0, 5_000)) == ""
-
-
-def test_the_caption_of_a_window_names_what_it_is_used_for(finished_run, tmp_path):
-    text = write_report(finished_run, tmp_path / "report.html", window="chr2:0-20000")
-    assert "on a validation chromosome" in text
 
 
 def test_of_many_places_the_first_are_named():

@@ -42,7 +42,7 @@ def test_segments_and_domains_tile_the_chromosome_on_the_grid(length):
 
 def test_what_follows_what_is_what_the_chain_allows():
     elements = [Element(element) for element in landscape().element]
-    for element, following in itertools.pairwise(elements):
+    for element, following in nonempty(itertools.pairwise(elements)):
         assert following in (AFTER_INTERGENIC if element == Element.INTERGENIC else (NEXT[element],))
 
 

@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_bytes(folder, tmp_path):
     simulate(tmp_path / "again", PARAMS)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path / "again") for path in tmp_path.rglob("*") if path.is_file())
-    for file in files:
+    for file in nonempty(files):
         assert (folder / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
@@ -64,7 +64,7 @@ def test_a_track_does_not_depend_on_which_others_are_simulated(folder, tmp_path)
 def test_the_samplesheet_names_every_track_with_its_digest(folder):
     tracks = read_samplesheet(folder / "samplesheet.csv")
     assert [track.name for track in tracks] == [f"C0{cell}-{assay}" for cell in (1, 2, 3) for assay in PARAMS.assays]
-    for track in tracks:
+    for track in nonempty(tracks):
         assert track.sha256
         assert track_problem(track, folder / "samplesheet.csv", checksums=True) is None
 
@@ -102,7 +102,7 @@ def test_tasks_name_label_files_that_are_there(folder):
         "expression_level",
     ]
     assert "&" not in (folder / "tasks.yaml").read_text()
-    for task in content["tasks"]:
+    for task in nonempty(content["tasks"]):
         assert set(task) == {"name", "kind", "windows", "labels", "cell_types"}
         assert set(task["cell_types"]) <= {"C01", "C02", "C03"}
         for key in ("path", "annotation"):
@@ -112,10 +112,10 @@ def test_tasks_name_label_files_that_are_there(folder):
 def test_expression_is_a_table_of_all_cell_types_whose_genes_are_annotated(folder):
     header, *rows = [line.split("\t") for line in lines(folder / "labels" / "expression.RPKM.tsv.gz")]
     assert header == ["gene_id", "C01", "C02", "C03"]
-    assert all(float(value) >= 0 for row in rows for value in row[1:])
+    assert all(float(value) >= 0 for row in nonempty(rows) for value in row[1:])
     genes = [line.split("\t") for line in lines(folder / "labels" / "genes.gtf.gz")]
     assert [gene[8].split('"')[1].partition(".")[0] for gene in genes] == [row[0] for row in rows]
-    for chrom, _, feature, start, end, _, strand, _, attributes in genes:
+    for chrom, _, feature, start, end, _, strand, _, attributes in nonempty(genes):
         assert feature == "gene"
         assert 1 <= int(start) < int(end) <= PARAMS.chromosomes[chrom]
         assert strand in "+-"
@@ -169,7 +169,7 @@ def test_the_manifest_says_what_was_simulated_and_stands_for_every_file(folder):
     assert SimulateParams(**manifest["params"]) == PARAMS
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
     assert set(manifest["files"]) == files
-    assert all(sha256_file(folder / file) == digest for file, digest in manifest["files"].items())
+    assert all(sha256_file(folder / file) == digest for file, digest in nonempty(manifest["files"].items()))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from epilstm.steps.simulate.labels import (
     top_share,
 )
 from epilstm.steps.simulate.landscape import Domain, State, build_landscape
+from support.nonempty import nonempty
 
 LENGTHS = [100_000, 100_003, 150_000, 1_000_000, 2_000_000]
 
@@ -61,7 +62,7 @@ def test_expression_follows_activity_but_not_always():
 def test_a_gene_begins_at_the_middle_of_its_promoter():
     drawn = landscape()
     promoters = np.flatnonzero(np.isin(drawn.element, (3, 6)))
-    for gene, promoter in zip(gene_expression(rng(), drawn), promoters, strict=True):
+    for gene, promoter in nonempty(zip(gene_expression(rng(), drawn), promoters, strict=True)):
         site = gene.start if gene.strand == "+" else gene.end
         assert site == (drawn.start[promoter] + drawn.end[promoter]) // 2
         assert gene.end - gene.start >= 1_500
@@ -72,7 +73,7 @@ def test_pairs_join_active_promoters_and_enhancers_at_a_distance():
     spans = dict(zip(zip(drawn.start.tolist(), drawn.end.tolist(), strict=True), drawn.state[1], strict=True))
     pairs = promoter_enhancer_pairs(rng(), drawn, 1)
     assert len(set(pairs)) == len(pairs) > 50
-    for pair in pairs:
+    for pair in nonempty(pairs):
         assert spans[pair.promoter] == State.ACTIVE_PROMOTER
         assert spans[pair.enhancer] == State.ACTIVE_ENHANCER
         assert max(pair.promoter[0], pair.enhancer[0]) - min(pair.promoter[1], pair.enhancer[1]) > 0

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import yaml
 from epilstm.runtime.step_table import STEPS
 from support.pipelines.fake_trainer import COMPLETE, FAILED, JOBS, FakeTrainer, active
 from support.pipelines.kubeconfig import kubeconfig
+from support.watching import wait_until
 
 RUNNING = active(2)
 
@@ -59,7 +59,7 @@ class Launcher:
 
     def end(self) -> tuple[int, str]:
         """Exit code and the last line on standard error."""
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=300)
         return self.process.returncode, err.splitlines()[-1] if err else ""
 
 
@@ -74,13 +74,6 @@ def train(job: dict[str, Any]) -> None:
         paths[name].write_text(name)
     for name in ("--model", "--history"):
         paths[name].with_name(f"{paths[name].name}.record.json").write_text(json.dumps({"of": name}))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 def test_outputs_and_records_come_to_lie_where_the_line_says_and_the_job_is_gone(trainer, tmp_path):
