@@ -15,6 +15,7 @@ from epilstm.errors import ModelError
 from epilstm.files.outputs import fingerprint
 from epilstm.genome.name_matching import those_there
 from epilstm.runtime.extras import missing_package
+from epilstm.serving.protocol.dimensions import DIMENSIONS, chosen_dimensions
 from epilstm.serving.server.http_message import HttpResponse
 from epilstm.serving.server.refusal import Refusal, Status, bad_request
 from epilstm.serving.server.tensors import shown
@@ -70,7 +71,8 @@ class RegionStore:
         region : str
             ``chrom:start-end``, 0-based and half-open.
         query : mapping of str to str
-            ``format``: json (default), arrow or bedgraph; ``dimension``: one of them only, from 0.
+            ``format``: json (default), arrow or bedgraph; ``dimensions``: some of them only, by name, as in inference
+            requests; ``dimension``: one of them only, from 0.
         accept : str
             The request's ``Accept``, where no format is given.
 
@@ -79,13 +81,15 @@ class RegionStore:
         Refusal
             Not a region, not of this genome, too long, or not a format.
         """
-        unknown = sorted(set(query) - {"format", "dimension"})
+        unknown = sorted(set(query) - {"format", DIMENSIONS, "dimension"})
         if unknown:
-            raise bad_request(f"{shown(unknown[0])}: no such option; there are format and dimension")
+            raise bad_request(f"{shown(unknown[0])}: no such option; there are format, {DIMENSIONS} and dimension")
         form = query.get("format") or ("arrow" if "arrow" in accept else "json")
         if form not in FORMATS:
             raise Refusal(Status.NOT_ACCEPTABLE, f"format {shown(form)}: give {', '.join(FORMATS)}")
-        dimensions = self._dimensions(query.get("dimension"))
+        if DIMENSIONS in query and "dimension" in query:
+            raise bad_request(f"give {DIMENSIONS} or dimension, not both")
+        dimensions = self._named(query[DIMENSIONS]) if DIMENSIONS in query else self._numbered(query.get("dimension"))
         chrom, first, last = self._bins(region)
         if (last - first) * len(dimensions) > MAX_VALUES:
             raise bad_request(
@@ -114,7 +118,13 @@ class RegionStore:
         bin_size = self.manifest.bin_size
         return chrom, start // bin_size, -(-end // bin_size)
 
-    def _dimensions(self, text: str | None) -> list[int]:
+    def _named(self, text: str) -> list[int]:
+        try:
+            return chosen_dimensions(self.manifest.names, text)
+        except ValueError as error:
+            raise bad_request(f"{DIMENSIONS}: {error}") from error
+
+    def _numbered(self, text: str | None) -> list[int]:
         size = self.manifest.size
         if text is None:
             return list(range(size))

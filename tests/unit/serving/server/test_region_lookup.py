@@ -61,6 +61,12 @@ def test_bins_without_an_embedding_are_null(store):
     assert content["embedding"][2][0] is not None
 
 
+def test_numbers_are_chosen_by_name(store, values):
+    content = json.loads(body(store.answer("chr1:249-301", {"dimensions": "e2,e0"}, "")))
+    assert content["dimensions"] == [2, 0]
+    np.testing.assert_array_equal(np.array(content["embedding"], np.float32), values[9:13][:, [2, 0]])
+
+
 def test_the_last_bin_ends_with_the_chromosome(store):
     assert json.loads(body(store.answer("chr1:1,000-1,010", {}, "")))["end"] == 1010
 
@@ -112,6 +118,8 @@ def test_what_is_no_region_of_the_dataset_is_refused(store, region):
     [
         ({"dimension": "3"}, "number from 0 to 2"),
         ({"dimension": "x"}, "number from 0 to 2"),
+        ({"dimensions": "e3"}, "dimensions: no number 'e3'; there are e0, e1, e2"),
+        ({"dimensions": "e1", "dimension": "1"}, "give dimensions or dimension, not both"),
         ({"format": "bigwig"}, "give json, arrow, bedgraph"),
         ({"size": "3"}, "no such option"),
     ],
