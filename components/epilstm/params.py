@@ -32,9 +32,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """Base of all parameter models: strict types, no unknown keys, finite numbers, immutable."""
+    """Base of all parameter models: strict types, no unknown keys, finite numbers, immutable.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    A model's checks are built at its first use: a step uses one section of ten.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class SimulateParams(Section):

@@ -194,7 +194,8 @@ def read_window(
     DataError, ParamsError
         The place or a track is not in the matrix, or the embeddings lack the chromosome.
     """
-    from epilstm.model.windows import CONTEXT_BINS, reconstruct_bins
+    from epilstm.model.chunks import CONTEXT_BINS
+    from epilstm.model.windows import reconstruct_bins
 
     manifest = matrix.manifest
     drawn = choose_tracks(manifest.track_set, tracks, options[1])

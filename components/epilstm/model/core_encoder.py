@@ -203,7 +203,13 @@ def load_context(
     ModelError
         As `load_core`.
     """
-    encoder = onnx.load(path)
+    return context_encoder(onnx.load(path), provider, frame_bins, chosen)
+
+
+def context_encoder(
+    encoder: onnx.ModelProto, provider: Provider, frame_bins: int, chosen: ChosenCodes | None = None
+) -> ContextEncoder | None:
+    """The context level of an encoder, as `load_context` loads it from a file."""
     if not has_context(encoder):
         return None
     columns = None if chosen is None else chosen.context_columns
@@ -230,7 +236,14 @@ def load_core(path: Path, wanted: Literal["auto", "cpu", "cuda"], chosen: Chosen
     ModelError
         CUDA was asked for and is unavailable, or a node of the encoder cannot run on it.
     """
-    core = core_of(onnx.load(path), chosen).SerializeToString()
+    return core_encoder(onnx.load(path), wanted, chosen)
+
+
+def core_encoder(
+    encoder: onnx.ModelProto, wanted: Literal["auto", "cpu", "cuda"], chosen: ChosenCodes | None = None
+) -> CoreEncoder:
+    """The core of an encoder, as `load_core` loads it from a file."""
+    core = core_of(encoder, chosen).SerializeToString()
     name = PROVIDER_NAMES["cuda"]
     if wanted == "cuda" or (wanted == "auto" and name in onnxruntime.get_available_providers()):
         try:

@@ -1,19 +1,26 @@
-"""The model folder: ``weights.safetensors`` and ``manifest.json``; no pickle."""
+"""The model folder: ``weights.safetensors`` and ``manifest.json``; no pickle.
+
+torch is imported where a network is built, not where a manifest or weights are read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import safetensors.torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from epilstm.errors import ModelError
 from epilstm.files.outputs import sha256_file
 from epilstm.model.config import ModelConfig
-from epilstm.model.networks import Autoencoder, build, load_weights
 from epilstm.store.manifests import Scaler, Split, read_manifest, write_manifest
 from epilstm.tracks.identity import TrackSet
+
+if TYPE_CHECKING:
+    from epilstm.model.networks import Autoencoder
 
 WEIGHTS = "weights.safetensors"
 
@@ -101,6 +108,8 @@ def save_weights(folder: Path, network: Autoencoder) -> str:
     str
         SHA-256 of the file, for the manifest.
     """
+    import safetensors.torch
+
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # Not save_file, which makes the file unreadable to other users whatever the umask.
@@ -135,22 +144,63 @@ def load_model(folder: Path) -> tuple[Autoencoder, ModelManifest]:
         The weights are not those that the manifest names.
     """
     manifest = read_model_manifest(folder)
+    path = checked_weights(folder, manifest)
+    try:
+        network = network_of(manifest, read_weights(path))
+    except RuntimeError as error:
+        raise unfitting(path) from error
+    return network, manifest
+
+
+def network_of(manifest: ModelManifest, weights: Mapping[str, NDArray[np.float32]]) -> Autoencoder:
+    """The network with these weights, in evaluation mode.
+
+    Raises
+    ------
+    RuntimeError
+        They are not those of the network that the manifest describes.
+    """
+    import torch
+
+    from epilstm.model.networks import load_weights
+
+    network = untrained_model(manifest)
+    load_weights(network, {name: torch.tensor(values) for name, values in weights.items()})
+    return network
+
+
+def checked_weights(folder: Path, manifest: ModelManifest) -> Path:
+    """Path of a model's weights.
+
+    Raises
+    ------
+    ModelError
+        They are missing, or not those that the manifest names.
+    """
     path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{path}: the weights are missing; train the model again or pull it with dvc")
     if sha256_file(path) != manifest.weights_sha256:
         raise ModelError(f"{path}: damaged or replaced (its checksum differs from the manifest's); train or pull again")
-    network = untrained_model(manifest)
-    try:
-        load_weights(network, safetensors.torch.load_file(path))
-    except RuntimeError as error:
-        raise ModelError(
-            f"{path}: the weights are not of the shape that the manifest says; train or pull again"
-        ) from error
-    return network, manifest
+    return path
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Weights by their names in the network's ``state_dict``, without torch."""
+    import safetensors.numpy
+
+    weights: dict[str, NDArray[np.float32]] = safetensors.numpy.load_file(path)
+    return weights
+
+
+def unfitting(path: Path) -> ModelError:
+    """What is wrong where weights have another shape than the manifest says."""
+    return ModelError(f"{path}: the weights are not of the shape that the manifest says; train or pull again")
 
 
 def untrained_model(manifest: ModelManifest) -> Autoencoder:
     """The same network with the weights it had before training, in evaluation mode."""
+    from epilstm.model.networks import build
+
     network = build(manifest.config, manifest.seed)
     return network.eval()

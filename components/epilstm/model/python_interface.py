@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,13 +17,22 @@ from numpy.typing import NDArray
 from epilstm.errors import DataError, ModelError, ParamsError
 from epilstm.files.outputs import MANIFEST, put_back, read_json, write_json, written_whole
 from epilstm.genome.assembly import load_assembly
-from epilstm.model.chosen_codes import choose_codes
-from epilstm.model.folder import ModelManifest, load_model, save_model, save_weights
-from epilstm.model.networks import Autoencoder
+from epilstm.model.chosen_codes import ChosenCodes, choose_codes
+from epilstm.model.chunks import context_bins
+from epilstm.model.folder import (
+    WEIGHTS,
+    ModelManifest,
+    checked_weights,
+    load_model,
+    network_of,
+    read_model_manifest,
+    read_weights,
+    save_model,
+    save_weights,
+)
 from epilstm.model.origin import ORIGIN, Origin, read_origin
 from epilstm.model.regions import LabelledRegion, labelled_regions
 from epilstm.model.signal_sources import Missing, Rows, Source, Wanted, open_source, raw_array
-from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
 from epilstm.runtime.runner import record_path
 from epilstm.store.manifests import dimension_names
 from epilstm.store.standardisation import to_signal
@@ -31,11 +41,14 @@ from epilstm.tracks.identity import select_tracks
 if TYPE_CHECKING:
     import pandas as pd
 
+    from epilstm.model.networks import Autoencoder
+    from epilstm.model.onnx_encoding import OnnxEncoding
+
 #: Values (bins x tracks) run at a time: 80 MB in float32.
 BLOCK_VALUES = 20_000_000
 
 Scale = Literal["signal", "standardised"]
-Run = Callable[[Autoencoder, NDArray[np.floating]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.floating]], NDArray[np.float32]]
 
 
 @dataclass
@@ -56,16 +69,33 @@ class Model:
 
     Parameters
     ----------
-    network : torch.nn.Module
-        In evaluation mode.
+    network : torch.nn.Module, or a function that returns it
+        In evaluation mode. A function is called when the network is first needed.
     manifest : ModelManifest
         Tracks, scaler, assembly, bin size.
     origin : Origin, optional
         Where an imported model comes from.
+    encoding : OnnxEncoding, optional
+        The network's encoder in onnxruntime, which embeds in its place.
     """
 
-    def __init__(self, network: Autoencoder, manifest: ModelManifest, origin: Origin | None = None) -> None:
-        self.network, self.manifest, self.origin = network, manifest, origin
+    def __init__(
+        self,
+        network: Autoencoder | Callable[[], Autoencoder],
+        manifest: ModelManifest,
+        origin: Origin | None = None,
+        encoding: OnnxEncoding | None = None,
+    ) -> None:
+        self.manifest, self.origin = manifest, origin
+        self._given_network, self._encoding = network, encoding
+
+    @cached_property
+    def network(self) -> Autoencoder:
+        """The network in torch, which its first use imports; changed weights are those that embed."""
+        from epilstm.model.networks import Autoencoder
+
+        given = self._given_network
+        return given if isinstance(given, Autoencoder) else given()
 
     @property
     def tracks(self) -> list[str]:
@@ -171,7 +201,7 @@ class Model:
         named = [cell_types] if isinstance(cell_types, str) else cell_types
         chosen = choose_codes(self.manifest.config, named, "cell_types")
         return self._run(
-            partial(encode_bins, chosen=chosen),
+            partial(self._encode, chosen=chosen),
             chosen.names or self.dimensions,
             signal,
             regions,
@@ -229,7 +259,7 @@ class Model:
             return values if scale == "standardised" else to_signal(values, self.manifest.scaler).astype(np.float32)
 
         return self._run(
-            reconstruct_bins, self.tracks, signal, regions, wanted, (assembly, blacklist, downloads), scaled
+            self._reconstruct, self.tracks, signal, regions, wanted, (assembly, blacklist, downloads), scaled
         )
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -251,6 +281,21 @@ class Model:
                 write_json(staged / ORIGIN, self.origin.model_dump(mode="json"))
             save_model(staged, self.manifest.model_copy(update={"weights_sha256": weights_sha256}))
         record_path(folder).unlink(missing_ok=True)  # of the model that stood there
+
+    def _encode(self, block: NDArray[np.floating], chosen: ChosenCodes) -> NDArray[np.float32]:
+        if self._encoding is None:
+            from epilstm.model.windows import encode_bins
+
+            return encode_bins(self.network, block, chosen=chosen)
+        if "network" in vars(self):  # whoever has it may have changed its weights
+            now = {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
+            self._encoding = self._encoding.with_weights(now)
+        return self._encoding(block, chosen)
+
+    def _reconstruct(self, block: NDArray[np.floating]) -> NDArray[np.float32]:
+        from epilstm.model.windows import reconstruct_bins
+
+        return reconstruct_bins(self.network, block)
 
     def _run(
         self,
@@ -354,7 +399,7 @@ class Model:
             stop = min(to_bin, -(-(end + context - from_bin) // frame) * frame + from_bin)
             block = rows(start, stop)
             kept = slice(begin - start, end - start)
-            values, mask = run(self.network, block.values)[kept], block.mask[kept]
+            values, mask = run(block.values)[kept], block.mask[kept]
             out[begin - first : end - first][mask] = values[mask]
         return out
 
@@ -396,8 +441,6 @@ def load(path: str | PathLike[str], device: str = "cpu") -> Model:
     DataError, ModelError
         No model there, or a damaged one.
     """
-    import torch
-
     folder = Path(path)
     put_back(folder)
     if not folder.is_dir():
@@ -409,15 +452,27 @@ def load(path: str | PathLike[str], device: str = "cpu") -> Model:
         )
         more = ", which has no decoder" if kind.startswith("epilstm.encoder/") else ""
         raise ModelError(f"{folder}: {holds}{more}; give the folder that 'epilstm train' wrote")
-    network, manifest = load_model(folder)
-    try:
-        network.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise ParamsError(f"device {device!r}: {str(error).splitlines()[0]}") from error
-    model = Model(network, manifest, read_origin(folder))
+    manifest = read_model_manifest(folder)
+    weights = read_weights(checked_weights(folder, manifest))
+    if device == "cpu" and find_spec("onnxruntime") is not None:
+        from epilstm.model.onnx_encoding import OnnxEncoding
+
+        encoding = OnnxEncoding(manifest, weights, folder / WEIGHTS)
+        model = Model(lambda: network_of(manifest, weights), manifest, read_origin(folder), encoding)
+    else:
+        model = Model(_on_device(load_model(folder)[0], device), manifest, read_origin(folder))
     for warning in model.origin.warnings if model.origin is not None else ():
         warnings.warn(f"{folder}: {warning}", stacklevel=2)
     return model
+
+
+def _on_device(network: Autoencoder, device: str) -> Autoencoder:
+    import torch
+
+    try:
+        return network.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise ParamsError(f"device {device!r}: {str(error).splitlines()[0]}") from error
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.chunks import CONTEXT_BINS, chunks_of
 from epilstm.model.networks import Autoencoder
-from epilstm.model.windows import CONTEXT_BINS, chunks_of, reconstruct_bins
+from epilstm.model.windows import reconstruct_bins
 from epilstm.store.matrix import Matrix
 
 #: A track's squared distance from its mean is taken for rounding below this share of its sum of squares.

@@ -1,13 +1,8 @@
-"""Run a network over many consecutive bins: chunks in parallel, each with enough context to be exact.
-
-A recurrent state forgets: after `CONTEXT_BINS` bins its start no longer matters (docs/model.md has the measurement). So
-the bins are cut into chunks that are run side by side, each preceded (and, for what reads backwards, followed) by
-context bins whose results are thrown away.
-"""
+"""Run a network over many consecutive bins, in chunks (`epilstm.model.chunks`) side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,18 +13,12 @@ from torch import Tensor
 
 from epilstm.genome.frames import spread_codes
 from epilstm.model.chosen_codes import ChosenCodes
-from epilstm.model.config import ModelConfig
+from epilstm.model.chunks import CHUNKS, filled_by_chunks
 from epilstm.model.context import FrameLevel
 from epilstm.model.frames import frame_tokens
 from epilstm.model.networks import Autoencoder, CellTypeBottleneck, bin_level_of, context_level_of
 
-#: Bins of context on each side of a chunk.
-CONTEXT_BINS = 200
-#: Frames of context on each side, for the context level (docs/model.md has the measurement).
-CONTEXT_FRAMES = 128
-#: Bins per chunk, and chunks per call.
-CHUNK_BINS = 1_000
-CHUNKS = 16
+#: Chunks per call.
 CHUNKS_ON_GPU = 256
 
 
@@ -105,19 +94,6 @@ def encode_context(
     return spread_codes(codes if columns is None else codes[:, list(columns)], len(block), context.frame_bins)
 
 
-def context_bins(config: ModelConfig) -> int:
-    """Bins on each side after which an embedding no longer depends on where a bin range began or ends."""
-    return max(CONTEXT_BINS, context_frames(config, CONTEXT_FRAMES) * config.frame_bins)
-
-
-def context_frames(config: ModelConfig, warmup: int) -> int:
-    """Frames on each side that the context level needs: to warm up, and for the means that its linear blocks take.
-
-    A bin's code is interpolated between two frames, so one more than the means reach.
-    """
-    return max(warmup, *(reach + 1 for reach in config.context_reaches), 0) if config.context_size else 0
-
-
 def reconstruct_bins(
     network: Autoencoder, block: NDArray[np.floating], run: Callable[..., Iterable[Any]] = map
 ) -> NDArray[np.float32]:
@@ -138,13 +114,6 @@ def reconstruct_bins(
     return _run(network, block, network.config.tracks, network.reconstruct, run)
 
 
-def chunks_of(bins: int, chunk: int = CHUNK_BINS, context: int = CONTEXT_BINS) -> Iterator[tuple[int, int, int, int]]:
-    """Cut ``range(bins)`` into chunks as ``(from, to, first, last)``: run ``from:to``, keep ``first:last``."""
-    for first in range(0, bins, chunk):
-        last = min(first + chunk, bins)
-        yield max(0, first - context), min(bins, last + context), first, last
-
-
 def _run(
     network: Autoencoder,
     block: NDArray[np.floating],
@@ -153,22 +122,12 @@ def _run(
     run: Callable[..., Iterable[Any]],
 ) -> NDArray[np.float32]:
     device = network.readout.weight.device
-    together = CHUNKS if device.type == "cpu" else CHUNKS_ON_GPU
-    same_length: dict[int, list[tuple[int, int, int, int]]] = {}
-    for chunk in chunks_of(len(block)):
-        same_length.setdefault(chunk[1] - chunk[0], []).append(chunk)
-    groups = [
-        chunks[start : start + together] for chunks in same_length.values() for start in range(0, len(chunks), together)
-    ]
-    out = np.empty((len(block), width), np.float32)
 
-    def fill(group: list[tuple[int, int, int, int]]) -> None:
+    def encode(windows: NDArray[np.floating]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            x = np.stack([block[a:b] for a, b, _, _ in group], axis=1).astype(np.float32)
-            y = call(torch.from_numpy(x).to(device)).float().cpu().numpy()
-        for column, (a, _, first, last) in enumerate(group):
-            out[first:last] = y[first - a : last - a, column]
+            values: NDArray[np.float32] = (
+                call(torch.from_numpy(windows.astype(np.float32)).to(device)).float().cpu().numpy()
+            )
+        return values
 
-    for _ in run(fill, groups):
-        pass
-    return out
+    return filled_by_chunks(block, width, encode, run, CHUNKS if device.type == "cpu" else CHUNKS_ON_GPU)

@@ -127,7 +127,7 @@ def test_regions_are_embedded_as_parts_of_their_chromosomes(project, model, sign
 @pytest.mark.parametrize("signal", ["data/matrix", SHEET])
 def test_long_regions_are_run_block_by_block_with_the_same_result(project, model, signal, monkeypatch):
     monkeypatch.setattr("epilstm.model.python_interface.BLOCK_VALUES", 6 * 1100)
-    monkeypatch.setattr("epilstm.model.windows.CONTEXT_FRAMES", 32)  # nothing of a small genome is further away
+    monkeypatch.setattr("epilstm.model.chunks.CONTEXT_FRAMES", 32)  # nothing of a small genome is further away
     assert_equal_to_the_pipeline(project, model, model.embed(project / signal, ["chr1:1010-240010", "chr3"]))
 
 
@@ -364,6 +364,29 @@ def test_a_blacklist_takes_bins_out(project, model, tmp_path):
     (tmp_path / "out.bed").write_text("chr1\t100100\t100200\n")
     table = model.embed(project / SHEET, "chr1:100000-100300", blacklist=tmp_path / "out.bed")
     assert np.isnan(table["e0"]).to_list() == [False] * 4 + [True] * 4 + [False] * 4
+
+
+def test_embedding_loads_no_torch_and_no_decoder(project):
+    program = (
+        "import sys, numpy as np, epilstm\n"
+        f"model = epilstm.load({str(project / 'models/autoencoder')!r})\n"
+        "signal = np.random.default_rng(0).exponential(1, (400, len(model.tracks)))\n"
+        "print(model.embed(signal).shape[0], sorted({'pandas', 'scipy', 'torch', 'zarr'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == "400 []"
+
+
+def test_changed_weights_of_the_network_are_those_that_embed(project, raw):
+    model = epilstm.load(project / "models/autoencoder")
+    before = model.embed(raw[:300])
+    assert not model.network.training
+    np.testing.assert_array_equal(model.embed(raw[:300]), before)
+    with torch.no_grad():
+        for weights in model.network.parameters():
+            weights.zero_()
+    assert np.nanstd(before) > 0
+    assert np.nanstd(model.embed(raw[:300])) == 0
 
 
 # --- reconstruct ---------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from epilstm.errors import ParamsError
 from epilstm.model.by_cell_type import ByCellType, SharedReadout
 from epilstm.model.cell_type_context import around
 from epilstm.model.cell_types import CellTypes, cell_types_of, with_missing
+from epilstm.model.chunks import context_frames
 from epilstm.model.config import ModelConfig
 from epilstm.model.networks import bin_level_of, build, context_level_of
-from epilstm.model.windows import context_frames
 from epilstm.tracks.identity import TrackIdentity, TrackSet
 
 PAIRS = [("A", "x"), ("A", "y"), ("B", "z"), ("B", "x"), ("C", "y"), ("C", "x"), ("C", "z")]

@@ -6,10 +6,11 @@ import torch
 from pydantic import ValidationError
 
 from epilstm.genome.frames import frame_weights, spread_codes
+from epilstm.model.chunks import CONTEXT_BINS, CONTEXT_FRAMES, context_bins
 from epilstm.model.config import ModelConfig
 from epilstm.model.frames import frame_tokens
 from epilstm.model.networks import build, context_level_of
-from epilstm.model.windows import CONTEXT_BINS, CONTEXT_FRAMES, context_bins, encode_bins
+from epilstm.model.windows import encode_bins
 
 CONFIG = ModelConfig(
     architecture="bottleneck", tracks=5, embedding_size=5, hidden_size=8,

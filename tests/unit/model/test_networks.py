@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from epilstm.errors import DataError, ModelError
 from epilstm.files.outputs import MANIFEST
+from epilstm.model.chunks import CONTEXT_BINS, chunks_of
 from epilstm.model.config import ModelConfig
 from epilstm.model.folder import (
     WEIGHTS,
@@ -20,7 +21,7 @@ from epilstm.model.folder import (
 from epilstm.model.networks import ARCHITECTURES, build
 from epilstm.model.readout import readout_squared_error
 from epilstm.model.reconstruction import ReconstructionError
-from epilstm.model.windows import CONTEXT_BINS, chunks_of, encode_bins, reconstruct_bins
+from epilstm.model.windows import encode_bins, reconstruct_bins
 from epilstm.store.manifests import Scaler, Split
 from support.nonempty import nonempty
 

@@ -12,8 +12,9 @@ from sklearn.linear_model import LinearRegression
 
 from epilstm.errors import DataError, ParamsError
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.chunks import CONTEXT_BINS
 from epilstm.model.folder import load_model, untrained_model
-from epilstm.model.windows import CONTEXT_BINS, encode_bins, reconstruct_bins
+from epilstm.model.windows import encode_bins, reconstruct_bins
 from epilstm.params import EvaluateParams, validate
 from epilstm.representation_names import parse_name
 from epilstm.representations.features import (

@@ -170,7 +170,7 @@ class Reconstruction(Source):
 
     def pieces(self) -> Iterator[BinValues]:
         """Reconstructed rows; NaN in bins that have data in no track."""
-        from epilstm.model.windows import (
+        from epilstm.model.chunks import (
             CONTEXT_BINS,  # all that a reconstruction depends on, whatever the embedding does
         )
 

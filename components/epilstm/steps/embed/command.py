@@ -18,12 +18,12 @@ from epilstm.errors import DataError
 from epilstm.files.completion import Facts
 from epilstm.files.outputs import ENCODER, fingerprint
 from epilstm.model.chosen_codes import ChosenCodes, choose_codes
+from epilstm.model.chunks import context_frames
 from epilstm.model.compatibility import require_same_input
 from epilstm.model.config import ModelConfig
 from epilstm.model.core_encoder import Provider, load_context, load_core
 from epilstm.model.encoder_folder import EncoderManifest, checked_file, read_encoder_manifest
 from epilstm.model.genome_windows import ShardRanges, WindowShape, shards_of
-from epilstm.model.windows import context_frames
 from epilstm.params import Codec, EmbedParams
 from epilstm.runtime.code_fingerprint import step_fingerprint
 from epilstm.runtime.runner import StepContext, StepResult

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.model.chosen_codes import choose_codes
+from epilstm.model.chunks import CONTEXT_BINS, context_bins
 from epilstm.model.folder import load_model, untrained_model
 from epilstm.model.networks import Autoencoder, bin_level_of
-from epilstm.model.windows import CONTEXT_BINS, context_bins, encode_bins, reconstruct_bins
+from epilstm.model.windows import encode_bins, reconstruct_bins
 from epilstm.representations.features import Network, Transform
 from epilstm.steps.evaluate.cross_cell import Encoders
 from epilstm.steps.evaluate.imputation import NetworkImputer

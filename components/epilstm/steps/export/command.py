@@ -14,12 +14,12 @@ from epilstm.console import log
 from epilstm.errors import ModelError
 from epilstm.files.outputs import ENCODER, fingerprint, sha256_file
 from epilstm.model.chosen_codes import choose_codes
+from epilstm.model.chunks import context_bins
 from epilstm.model.config import ModelConfig
 from epilstm.model.encoder_folder import STATEFUL_ENCODER, EncoderManifest
 from epilstm.model.encoder_graph import OPSET, build_encoder
 from epilstm.model.encoder_session import TIMED_SHAPE, cpu_session, median_milliseconds
 from epilstm.model.folder import ModelManifest, load_model
-from epilstm.model.windows import context_bins
 from epilstm.params import ExportParams
 from epilstm.runtime.runner import StepContext, StepResult
 from epilstm.steps.export import parity, triton

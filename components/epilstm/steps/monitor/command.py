@@ -109,8 +109,9 @@ def load_network(folder: Path, reference: Reference, threads: int) -> RunModel:
     """
     import torch
 
+    from epilstm.model.chunks import context_bins
     from epilstm.model.folder import load_model
-    from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins, side_by_side
+    from epilstm.model.windows import encode_bins, reconstruct_bins, side_by_side
     from epilstm.runtime.cores import available_cores
 
     network, manifest = load_model(folder)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.files.outputs import ENCODER
+from epilstm.model.chunks import chunks_of, context_bins
 from epilstm.model.core_encoder import CoreEncoder, load_context, load_core, windows_by_time
 from epilstm.model.encoder_folder import EncoderManifest, checked_file
-from epilstm.model.windows import chunks_of, context_bins
 from epilstm.representations.features import Network
 from epilstm.store.manifests import MatrixManifest, Scaler
 from epilstm.store.matrix import Matrix

@@ -9,9 +9,10 @@ import torch
 
 from epilstm.console import log
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.chunks import CONTEXT_BINS
 from epilstm.model.networks import Autoencoder, Bottleneck, CellTypeBottleneck
 from epilstm.model.rotation import rotate_bottleneck, rotation_of
-from epilstm.model.windows import CONTEXT_BINS, encode_bins
+from epilstm.model.windows import encode_bins
 from epilstm.steps.train.sampling import cut_evenly, read_ranges, runs_of, spread_evenly
 from epilstm.store.moments import Moments
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.chunks import context_bins
 from epilstm.model.folder import load_model
-from epilstm.model.windows import context_bins, encode_bins, reconstruct_bins
+from epilstm.model.windows import encode_bins, reconstruct_bins
 from epilstm.steps.monitor.command import load_network, read_reference
 from epilstm.steps.monitor.measurement import Tally, measure_same_bins
 from epilstm.store.matrix import Matrix
@@ -16,7 +17,7 @@ from support.monitor.new_tracks import read_signal, replicate, write_signal_like
 
 
 def test_a_block_is_embedded_as_its_whole_region_is(small, with_context, monkeypatch):
-    monkeypatch.setattr("epilstm.model.windows.CONTEXT_FRAMES", 64)  # more would reach the region's ends
+    monkeypatch.setattr("epilstm.model.chunks.CONTEXT_FRAMES", 64)  # more would reach the region's ends
     reference = read_reference(small / "matrix")
     model = load_network(with_context / "model", reference, 1)
     network, manifest = load_model(with_context / "model")
