@@ -54,20 +54,7 @@ def adopt(root: Path, given: Mapping[str, Path], records: Mapping[str, Any] | No
     """
     metrics = {name: path for name, path in given.items() if name.startswith("metrics/")}
     ports = {name: path for name, path in given.items() if name not in metrics}
-    known = (*WHOLE, *MANIFEST_ONLY, *FILES)
-    for name in ports:
-        if name not in known:
-            raise RegistryError(
-                f"{name}: cannot be taken over; what can be is {', '.join(known)} and metrics/NAME.json"
-            )
-    for name in known:
-        if name not in ports and name not in OPTIONAL:
-            raise RegistryError(f"{name}: missing; give its path, the registry needs it")
-    for name, path in given.items():
-        there = path.is_file() if name in (*FILES, *metrics) else (path / MANIFEST).is_file()
-        if not there:
-            raise RegistryError(f"{name}: {path} is not there, or is not what an epilstm step writes")
-
+    _require_given(ports, metrics)
     made = [name for name in (*WHOLE, *MANIFEST_ONLY) if name in ports]
     if records is None:
         beside = {name: record_path(ports[name]) for name in made}
@@ -75,23 +62,9 @@ def adopt(root: Path, given: Mapping[str, Path], records: Mapping[str, Any] | No
 
     storage = Storage(root)
     places = storage.places()
-    in_git = {output.path for output in storage.outputs if output.in_git}
-    for name in metrics:
-        if name not in in_git:
-            raise RegistryError(f"{name}: no stage of dvc.yaml writes it; those that are: {', '.join(sorted(in_git))}")
-    elsewhere = {}
+    _put_metrics(root, storage, metrics)
     _put(ports["params"], root / places["params"])
-    for name in in_git:  # of another run
-        (root / name).unlink(missing_ok=True)
-    for name, path in metrics.items():
-        _put(path, root / name)
-    for name in MANIFEST_ONLY:
-        elsewhere[name] = str(WORK / name) if name in ports else ""
-        if name not in ports:
-            continue
-        _put(ports[name] / MANIFEST, root / WORK / name / MANIFEST)
-    elsewhere["samplesheet"] = str(WORK / "samplesheet.csv")
-    _put(ports["samplesheet"], root / elsewhere["samplesheet"])
+    elsewhere = _put_beside(root, ports)
     whole = [name for name in WHOLE if name in ports]
     for name in whole:
         _put(ports[name], root / places[name])
@@ -103,6 +76,47 @@ def adopt(root: Path, given: Mapping[str, Path], records: Mapping[str, Any] | No
     record_outputs(root, [places[name] for name in whole])
     if "evaluation" not in whole:
         elsewhere["evaluation"] = ""
+    return elsewhere
+
+
+def _require_given(ports: Mapping[str, Path], metrics: Mapping[str, Path]) -> None:
+    """Check that every port is known and there, and none that is needed is missing."""
+    known = (*WHOLE, *MANIFEST_ONLY, *FILES)
+    for name in ports:
+        if name not in known:
+            raise RegistryError(
+                f"{name}: cannot be taken over; what can be is {', '.join(known)} and metrics/NAME.json"
+            )
+    for name in known:
+        if name not in ports and name not in OPTIONAL:
+            raise RegistryError(f"{name}: missing; give its path, the registry needs it")
+    for name, path in {**ports, **metrics}.items():
+        there = path.is_file() if name in (*FILES, *metrics) else (path / MANIFEST).is_file()
+        if not there:
+            raise RegistryError(f"{name}: {path} is not there, or is not what an epilstm step writes")
+
+
+def _put_metrics(root: Path, storage: Storage, metrics: Mapping[str, Path]) -> None:
+    """Put the metrics files where git has them; those of another run go."""
+    in_git = {output.path for output in storage.outputs if output.in_git}
+    for name in metrics:
+        if name not in in_git:
+            raise RegistryError(f"{name}: no stage of dvc.yaml writes it; those that are: {', '.join(sorted(in_git))}")
+    for name in in_git:
+        (root / name).unlink(missing_ok=True)
+    for name, path in metrics.items():
+        _put(path, root / name)
+
+
+def _put_beside(root: Path, ports: Mapping[str, Path]) -> dict[str, str]:
+    """Put what is no output of ``dvc.yaml`` into `WORK`; paths by port, empty for one that is not given."""
+    elsewhere = {}
+    for name in MANIFEST_ONLY:
+        elsewhere[name] = str(WORK / name) if name in ports else ""
+        if name in ports:
+            _put(ports[name] / MANIFEST, root / WORK / name / MANIFEST)
+    elsewhere["samplesheet"] = str(WORK / "samplesheet.csv")
+    _put(ports["samplesheet"], root / elsewhere["samplesheet"])
     return elsewhere
 
 

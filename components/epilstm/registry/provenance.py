@@ -169,17 +169,9 @@ def collect(
     signal = read_manifest(root / places["signal"], SignalManifest)
     found = {name: fingerprint(root / places[name]) for name in ("encoder", "model", "matrix", "signal")}
     _require_chain(root, places, encoder, matrix, found)
-    tracks = signal.track_set
-    if not same_tracks(tracks, encoder.track_set):
+    if not same_tracks(signal.track_set, encoder.track_set):
         raise DataError(f"{places['encoder']}: its tracks are not those of {places['signal']}; run 'dvc repro'")
-    evaluation = root / places["evaluation"] if "evaluation" in places else None
-    has_evaluation = evaluation is not None and (evaluation / MANIFEST).is_file()
-    if has_evaluation and read_json(root / places["evaluation"] / MANIFEST)["model_fingerprint"] != found["model"]:
-        raise DataError(f"{places['evaluation']}: is of another model than {places['model']}; run 'dvc repro'")
-    if evaluation is not None and has_evaluation:
-        found["evaluation"] = fingerprint(evaluation)
-    if _has_embeddings_of(root, places, found["encoder"]):
-        found["embeddings"] = fingerprint(root / places["embeddings"])
+    found |= _found_besides(root, places, found)
     records = {
         port: read_record(root / places[port], port)
         for port in MAKERS
@@ -192,7 +184,6 @@ def collect(
     )
     made = {MAKERS[port]: MadeBy.of(record) for port, record in records.items()}
     sheet = root / places["samplesheet"]
-    origins = _origins(sheet)
     return Provenance(
         encoder_fingerprint=found["encoder"],
         model_fingerprint=found["model"],
@@ -204,20 +195,7 @@ def collect(
         assembly=encoder.assembly,
         bin_size=encoder.bin_size,
         embedding_size=encoder.config.embedding_size,
-        tracks=[
-            SourceTrack(
-                name=name,
-                cell_type=track.cell_type,
-                assay=track.assay,
-                replicate=track.replicate,
-                metadata=track.metadata,
-                uri=track.uri,
-                sha256=track.sha256,
-                bytes=track.bytes,
-                origin=origins.get(track.identity),
-            )
-            for name, track in zip(tracks.names, signal.tracks, strict=True)
-        ],
+        tracks=_source_tracks(signal, sheet),
         files=encoder.files,
         params={step: each.params for step, each in made.items()},
         package_version=encoder.package_version,
@@ -244,6 +222,19 @@ def _require_chain(
                 f"{places[made]}: was made from another {source} than {places[source]}; run 'dvc repro' so that they "
                 "belong together"
             )
+
+
+def _found_besides(root: Path, places: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprints of the evaluation and of the embeddings, where they are there."""
+    besides = {}
+    evaluation = root / places["evaluation"] if "evaluation" in places else None
+    if evaluation is not None and (evaluation / MANIFEST).is_file():
+        if read_json(evaluation / MANIFEST)["model_fingerprint"] != found["model"]:
+            raise DataError(f"{places['evaluation']}: is of another model than {places['model']}; run 'dvc repro'")
+        besides["evaluation"] = fingerprint(evaluation)
+    if _has_embeddings_of(root, places, found["encoder"]):
+        besides["embeddings"] = fingerprint(root / places["embeddings"])
+    return besides
 
 
 def _has_embeddings_of(root: Path, places: Mapping[str, str], encoder: str) -> bool:
@@ -278,6 +269,25 @@ def _require_files(folder: Path, digests: Mapping[str, str]) -> None:
                 f"{path}: was replaced or edited after it was made (its checksum is not the manifest's); run its step "
                 "again ('dvc repro --force')"
             )
+
+
+def _source_tracks(signal: SignalManifest, sheet: Path) -> list[SourceTrack]:
+    """The tracks of the signal with their files, and where these were imported from."""
+    origins = _origins(sheet)
+    return [
+        SourceTrack(
+            name=name,
+            cell_type=track.cell_type,
+            assay=track.assay,
+            replicate=track.replicate,
+            metadata=track.metadata,
+            uri=track.uri,
+            sha256=track.sha256,
+            bytes=track.bytes,
+            origin=origins.get(track.identity),
+        )
+        for name, track in zip(signal.track_set.names, signal.tracks, strict=True)
+    ]
 
 
 def _origins(sheet: Path) -> dict[TrackIdentity, str]:

@@ -113,34 +113,15 @@ def run(request: Request) -> None:
     layout = Layout(
         source.what, source.columns, sizes, manifest.assembly, manifest.bin_size, source.provenance, source.tracks
     )
-    settings = None
-    if "hub" in formats:
-        first = source.bin_ranges[0]
-        end = min(first.last * manifest.bin_size, sizes[first.chrom])
-        locus = Region(first.chrom, first.first * manifest.bin_size + 1, end)
-        settings = hub_settings(request.email, request.genome, request.two_bit, manifest.assembly, str(locus))
-
-    bins = 0
+    settings = _hub_settings(request, source) if "hub" in formats else None
     with written_whole(request.to, folder=True, kind="tracks") as staged, ExitStack() as stack:
-        writers = []
+        writers: list[Format] = []
         for name in formats:
             folder = staged if len(formats) == 1 else staged / name
             folder.mkdir(parents=True)
             writers.append(_writer(name, folder, layout, settings))
             stack.callback(writers[-1].close)
-        with progress("exporting bins", source.bins) as bar:
-            for piece in source.pieces():
-                if pool is not None:
-                    pool.add(piece)
-                else:
-                    for writer in writers:
-                        writer.write(piece)
-                bins += int(piece.there.sum())
-                bar.advance(len(piece.values))
-        if pool is not None:
-            _write_pooled(pool, writers)
-        if not bins:
-            raise DataError("none of the bins asked for has data; nothing is written; check --region")
+        bins = _write_pieces(source, pool, writers)
         for writer in writers:
             writer.finish()
             writer.close()
@@ -152,6 +133,38 @@ def run(request: Request) -> None:
         f"{len(source.columns)} columns ({source.what}) over {bins:,} bins with data as {', '.join(formats)}: "
         f"{request.to} ({seconds:.1f} s)"
     )
+
+
+def _hub_settings(request: Request, source: Source) -> HubSettings:
+    """Settings of a hub that opens at the first interval with data."""
+    place = _region(source, 0)
+    locus = Region(place.chrom, place.start + 1, place.end)
+    return hub_settings(request.email, request.genome, request.two_bit, source.manifest.assembly, str(locus))
+
+
+def _write_pieces(source: Source, pool: Pool | None, writers: list[Format]) -> int:
+    """Write all values, or their means over regions; the number of bins with data.
+
+    Raises
+    ------
+    DataError
+        No bin has data.
+    """
+    bins = 0
+    with progress("exporting bins", source.bins) as bar:
+        for piece in source.pieces():
+            if pool is not None:
+                pool.add(piece)
+            else:
+                for writer in writers:
+                    writer.write(piece)
+            bins += int(piece.there.sum())
+            bar.advance(len(piece.values))
+    if pool is not None:
+        _write_pooled(pool, writers)
+    if not bins:
+        raise DataError("none of the bins asked for has data; nothing is written; check --region")
+    return bins
 
 
 def source_of(request: Request) -> Source:

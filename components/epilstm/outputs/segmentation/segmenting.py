@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from epilstm.outputs.segmentation.states import (
     HmmStates,
     KMeansStates,
     MultiscaleStates,
+    StateModel,
     States,
     decode_range,
     training_sequences,
@@ -121,23 +122,7 @@ def run(request: Request) -> None:
     with written_whole(request.segmentation, folder=True, kind="segmentation") as staged:
         log.info(f"fitting {request.states} states ({request.method}) on {sampled:,} bins of {where}")
         model = method(sequences, request.states, request.seed, manifest.bin_size)
-        found: Segmentation = []
-        left_out = 0
-        embedding = StateSums(request.states, manifest.size)
-        with progress("segmenting bins", sum(each.bins for each in bin_ranges)) as bar:
-            for bin_range in bin_ranges:
-                decoded = decode_range(model, arrays[bin_range.chrom], bin_range)
-                states = without_short(decoded, request.min_bins)
-                left_out += int(((decoded != NO_STATE) & (states == NO_STATE)).sum())
-                found.append((bin_range, states))
-                for part, own in parts_of(bin_range, states, block_bins(manifest.size, 1)):
-                    embedding.add(own, read_rows(request.embeddings, arrays[part.chrom], part.first, part.last))
-                bar.advance(bin_range.bins)
-        if left_out:
-            log.warning(
-                f"{left_out:,} bins have no segment: they lie in intervals with data shorter than --min-bins "
-                f"{request.min_bins}"
-            )
+        found, embedding, left_out = decode(request, model, arrays, bin_ranges, manifest)
         signal = None if request.matrix is None else emissions(Matrix(request.matrix), found, request)
         enrichment = enrichment_of(
             found, request.states, annotation, manifest.bin_size, manifest.chromosome_sizes.__getitem__
@@ -162,6 +147,34 @@ def run(request: Request) -> None:
         f"{numbers['bins']:,} bins in {numbers['segments']:,} segments of {request.states} states: "
         f"{request.segmentation} ({seconds:.1f} s)"
     )
+
+
+def decode(
+    request: Request,
+    model: StateModel,
+    arrays: Mapping[str, Any],
+    bin_ranges: Sequence[BinRange],
+    manifest: EmbeddingsManifest,
+) -> tuple[Segmentation, StateSums, int]:
+    """States of all bins, sums of the embedding over the bins of each, and how many bins with data have none."""
+    found: Segmentation = []
+    left_out = 0
+    embedding = StateSums(request.states, manifest.size)
+    with progress("segmenting bins", sum(each.bins for each in bin_ranges)) as bar:
+        for bin_range in bin_ranges:
+            decoded = decode_range(model, arrays[bin_range.chrom], bin_range)
+            states = without_short(decoded, request.min_bins)
+            left_out += int(((decoded != NO_STATE) & (states == NO_STATE)).sum())
+            found.append((bin_range, states))
+            for part, own in parts_of(bin_range, states, block_bins(manifest.size, 1)):
+                embedding.add(own, read_rows(request.embeddings, arrays[part.chrom], part.first, part.last))
+            bar.advance(bin_range.bins)
+    if left_out:
+        log.warning(
+            f"{left_out:,} bins have no segment: they lie in intervals with data shorter than --min-bins "
+            f"{request.min_bins}"
+        )
+    return found, embedding, left_out
 
 
 def matching_matrix(folder: Path, embeddings: EmbeddingsManifest) -> MatrixManifest:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,41 +59,24 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     signal = context.inputs["signal"]
     source = read_manifest(signal, SignalManifest)
     fitted = _fitted(signal, source, params, context.inputs.get("encoder"), context.part is None)
-    split, scaler = fitted.split, fitted.scaler
-    regions = widen_to_frames(source.region_list(), params.frame_bins * source.bin_size)
-    rows = rows_of(scaler, source)
-    # Names are the scaler's, fields the signal's, which an encoder of an older version does not have.
-    tracks = TrackSet(tuple(scaler.tracks), source.track_set.select(rows).identities)
-    manifest = MatrixManifest(
-        assembly=source.assembly,
-        bin_size=source.bin_size,
-        chromosome_sizes=source.chromosome_sizes,
-        regions=[(region.chrom, region.start, region.end) for region in regions],
-        tracks=list(tracks.names),
-        identities=list(tracks.identities),
-        frame_bins=params.frame_bins,
-        split=split,
-        bins_with_data=source.bins_with_data,
-        bins_by_use=fitted.bins_by_use,
-        signal_fingerprint=fingerprint(signal),
-        scaler_sha256=scaler_digest(scaler),
-    )
+    rows = rows_of(fitted.scaler, source)
+    manifest = _manifest_of(source, fitted, rows, params.frame_bins, fingerprint(signal))
 
     def write(arrays: Sequence[str], folder_of: FolderOf, finish: Finish) -> None:
         require_files(signal / "signal.zarr", source, [chrom for array in arrays for chrom in manifest.arrays[array]])
         writers = {
-            array: MatrixWriter(signal / "signal.zarr", folder_of(array) / MATRIX, scaler, rows) for array in arrays
+            array: MatrixWriter(signal / "signal.zarr", folder_of(array) / MATRIX, fitted.scaler, rows)
+            for array in arrays
         }
         _write_matrix(writers, source, manifest, params, finish)
 
     parts = None
     if "parts" in context.work:
         code = step_fingerprint("preprocess").sha256
-        follows_from = [code, manifest.signal_fingerprint, scaler.model_dump(), params.frame_bins, params.codec]
+        follows_from = [code, manifest.signal_fingerprint, fitted.scaler.model_dump(), params.frame_bins, params.codec]
         parts = Parts.of(context.work["parts"], "preprocess", MATRIX, follows_from)
     if parts is not None and context.part is not None:
-        group = group_of(context.part, source)
-        done = parts.add(group, write)
+        done = parts.add(group_of(context.part, source), write)
         count = sum(manifest.region_bins(array) for array in done)
         summary = f"{count:,} bins x {len(manifest.tracks)} tracks" if done else "done before, nothing to do"
         return StepResult(f"{context.part}: {summary}", bins=count, tracks=len(manifest.tracks))
@@ -100,32 +84,61 @@ def run(params: PreprocessParams, context: StepContext) -> StepResult:
     matrix = context.outputs["matrix"]
     # With an encoder nothing trains: over all there is, to be compared with the histograms of the model's matrix.
     counts = fitted.counts or TrainingCounts.of_all(signal, source)
-    reference = reference_histograms(counts, rows, tracks)
+    reference = reference_histograms(counts, rows, manifest.track_set)
     matrix.mkdir(parents=True)
-    write_json(matrix / SCALER_FILE, scaler.model_dump(mode="json"))
+    write_json(matrix / SCALER_FILE, fitted.scaler.model_dump(mode="json"))
     write_json(matrix / REFERENCE_FILE, reference.model_dump(mode="json"))
     _copy_masks(signal / "mask.zarr", matrix / "mask.zarr", manifest)
     facts = fill(matrix, MATRIX, list(manifest.arrays), write, parts, manifest.places)
-    _warn_of_clipped(scaler, facts)
+    _warn_of_clipped(fitted.scaler, facts)
     write_manifest(matrix, manifest.model_copy(update={"histograms_sha256": sha256_file(matrix / REFERENCE_FILE)}))
 
-    bins = _bins(manifest)
-    total, with_data = sum(bins.values()), sum(manifest.bins_with_data.values())
-    metrics = {
+    metrics = _metrics(manifest)
+    return StepResult(
+        f"{metrics['bins']:,} bins x {metrics['tracks']} tracks, {metrics['fraction_with_data']:.1%} with data; "
+        f"{metrics['train_bins']:,} train, {metrics['validation_bins']:,} validation, {metrics['test_bins']:,} test",
+        metrics,
+        bins=metrics["bins"],
+        tracks=metrics["tracks"],
+        threads=_workers(params, len(manifest.tracks)),
+        afterwards=None if parts is None else partial(parts.drop, list(manifest.arrays)),
+    )
+
+
+def _manifest_of(
+    source: SignalManifest, fitted: _Fitted, rows: Sequence[int], frame_bins: int, signal_fingerprint: str
+) -> MatrixManifest:
+    """Manifest of the matrix: whole frames of the signal's regions, and the scaler's tracks at `rows` of the signal."""
+    regions = widen_to_frames(source.region_list(), frame_bins * source.bin_size)
+    # Names are the scaler's, fields the signal's, which an encoder of an older version does not have.
+    tracks = TrackSet(tuple(fitted.scaler.tracks), source.track_set.select(rows).identities)
+    return MatrixManifest(
+        assembly=source.assembly,
+        bin_size=source.bin_size,
+        chromosome_sizes=source.chromosome_sizes,
+        regions=[(region.chrom, region.start, region.end) for region in regions],
+        tracks=list(tracks.names),
+        identities=list(tracks.identities),
+        frame_bins=frame_bins,
+        split=fitted.split,
+        bins_with_data=source.bins_with_data,
+        bins_by_use=fitted.bins_by_use,
+        signal_fingerprint=signal_fingerprint,
+        scaler_sha256=scaler_digest(fitted.scaler),
+    )
+
+
+def _metrics(manifest: MatrixManifest) -> dict[str, Any]:
+    """Numbers for the metrics file."""
+    total, with_data = sum(_bins(manifest).values()), sum(manifest.bins_with_data.values())
+    return {
         "tracks": len(manifest.tracks),
         "bins": total,
-        "frames": total // params.frame_bins,
-        **{f"{use}_bins": _bins_in(manifest, getattr(split, use)) for use in USES},
+        "frames": total // manifest.frame_bins,
+        **{f"{use}_bins": _bins_in(manifest, getattr(manifest.split, use)) for use in USES},
         "bins_with_data": with_data,
         "fraction_with_data": with_data / total,
     }
-    summary = (
-        f"{total:,} bins x {len(manifest.tracks)} tracks, {metrics['fraction_with_data']:.1%} with data; "
-        f"{metrics['train_bins']:,} train, {metrics['validation_bins']:,} validation, {metrics['test_bins']:,} test"
-    )
-    afterwards = None if parts is None else partial(parts.drop, list(manifest.arrays))
-    workers = _workers(params, len(manifest.tracks))
-    return StepResult(summary, metrics, bins=total, tracks=len(manifest.tracks), threads=workers, afterwards=afterwards)
 
 
 def _workers(params: PreprocessParams, tracks: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from epilstm.figures.html import number, span
 from epilstm.figures.looks import RECONSTRUCTION_LOOKS
@@ -12,6 +12,8 @@ from epilstm.store.evaluation_results import (
     IMPUTATION_MEASURES,
     IMPUTATION_METHODS,
     EvaluationResults,
+    Imputation,
+    MeasureDifference,
     MeasureTable,
     SignalMeasures,
     verdict_text,
@@ -76,16 +78,52 @@ def _imputation(results: EvaluationResults) -> list[Part]:
     found = results.imputation
     if found is None:
         return []
+    parts = [_methods(found), _compared(found, results)]
+    by_track = _compared_by_track(found.differences)
+    if by_track:
+        parts.append(
+            Part(
+                "The network compared with the other methods of imputation, by track",
+                "The same differences and intervals of each track.",
+                [],
+                ["Track, compared with", "Difference"],
+                by_track,
+            )
+        )
+    return parts
+
+
+def _methods(found: Imputation) -> Part:
+    """The measures of each method."""
     tracks = sum(map(len, found.folds))
-    left_out = (
-        f" Not evaluated, since no other cell type has the assay: {', '.join(found.not_judged)}."
-        if found.not_judged
-        else ""
+    intervals = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} intervals"
+    return Part(
+        "Imputation of hidden tracks",
+        f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {listed(found.chromosomes)}, which "
+        f"training never saw, and imputed from all others there, on {intervals} spread over them. The network, "
+        "PCA, the linear models, the trees and the second factorisation have seen these tracks on training data; "
+        f"the mean of the assay and the first factorisation have not.{_left_out(found)} {SPACE}",
+        [found.sentence],
+        ["Tracks and method", *HEADINGS.values()],
+        _rows(found.methods, {name: _label(name) for name in [*IMPUTATION_METHODS, *found.methods]}),
     )
+
+
+def _left_out(found: Imputation) -> str:
+    """Tracks and methods without numbers, in sentences."""
+    text = ""
+    if found.not_judged:
+        text += f" Not evaluated, since no other cell type has the assay: {', '.join(found.not_judged)}."
     if found.left_out:
         reasons = "; ".join(f"{_label(name)} ({reason})" for name, reason in found.left_out.items())
-        left_out += f" Left out: {reasons}."
-    against = [
+        text += f" Left out: {reasons}."
+    return text
+
+
+def _compared(found: Imputation, results: EvaluationResults) -> Part:
+    """The network minus each other method, mean over tracks."""
+    resampled = f"{found.blocks} blocks of genome of {results.blocks_bp / 1e6:g} Mb" if found.blocks else "tracks"
+    rows = [
         Row(
             [
                 f"{_label(each.baseline)}, {IMPUTATION_MEASURES[each.measure]}",
@@ -98,7 +136,19 @@ def _imputation(results: EvaluationResults) -> list[Part]:
         )
         for each in found.differences
     ]
-    by_track = [
+    return Part(
+        "The network compared with the other methods of imputation",
+        "Network minus the other in mean squared error (below zero the network is better), mean over tracks, with "
+        f"a paired {results.confidence:.0%} bootstrap interval over {resampled}; the verdict follows from it. The "
+        "interval over tracks says what other tracks of this kind may give.",
+        [],
+        ["Compared with", "Tracks won", "Difference", "Interval over tracks", "Verdict"],
+        rows,
+    )
+
+
+def _compared_by_track(differences: Sequence[MeasureDifference]) -> list[Row]:
+    return [
         Row(
             [
                 f"{track}: {_label(each.baseline)}, {IMPUTATION_MEASURES[each.measure]}",
@@ -106,45 +156,9 @@ def _imputation(results: EvaluationResults) -> list[Part]:
             ],
             False,
         )
-        for each in found.differences
+        for each in differences
         if each.measure in BY_TRACK
         for track, own in each.by_track.items()
-    ]
-    resampled = f"{found.blocks} blocks of genome of {results.blocks_bp / 1e6:g} Mb" if found.blocks else "tracks"
-    intervals = f"{found.bins:,} of {found.of_bins:,} bins in {found.stretches} intervals"
-    return [
-        Part(
-            "Imputation of hidden tracks",
-            f"{tracks:,} tracks in {len(found.folds)} groups were hidden on {listed(found.chromosomes)}, which "
-            f"training never saw, and imputed from all others there, on {intervals} spread over them. The network, "
-            "PCA, the linear models, the trees and the second factorisation have seen these tracks on training data; "
-            f"the mean of the assay and the first factorisation have not.{left_out} {SPACE}",
-            [found.sentence],
-            ["Tracks and method", *HEADINGS.values()],
-            _rows(found.methods, {name: _label(name) for name in [*IMPUTATION_METHODS, *found.methods]}),
-        ),
-        Part(
-            "The network compared with the other methods of imputation",
-            "Network minus the other in mean squared error (below zero the network is better), mean over tracks, with "
-            f"a paired {results.confidence:.0%} bootstrap interval over {resampled}; the verdict follows from it. The "
-            "interval over tracks says what other tracks of this kind may give.",
-            [],
-            ["Compared with", "Tracks won", "Difference", "Interval over tracks", "Verdict"],
-            against,
-        ),
-        *(
-            [
-                Part(
-                    "The network compared with the other methods of imputation, by track",
-                    "The same differences and intervals of each track.",
-                    [],
-                    ["Track, compared with", "Difference"],
-                    by_track,
-                )
-            ]
-            if by_track
-            else []
-        ),
     ]
 
 
