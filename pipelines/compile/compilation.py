@@ -42,8 +42,6 @@ class Settings:
 
     Parameters
     ----------
-    images : Images
-    cluster : Cluster
     params : Path or None
         Params file that the parameters' defaults come from; None takes the defaults of the code.
     accelerators : int or None

@@ -50,7 +50,6 @@ class TaskKind:
     ----------
     title : str
         Its name in the user interface.
-    resources : Resources
     accelerated : bool
         Computes on an accelerator where the profile has one.
     cached : bool

@@ -115,7 +115,6 @@ def changes(url: str, run: RunInputs, max_age_days: int) -> list[str]:
     ----------
     url : str
         Git repository of the registry.
-    run : RunInputs
     max_age_days : int
         Age at which a champion is retrained though nothing is new; 0 for never.
 
@@ -189,7 +188,6 @@ def kept_metrics(metrics: Mapping[str, Path], run: RunInputs) -> dict[str, dict[
     ----------
     metrics : mapping of str to Path
         Metrics file of each step.
-    run : RunInputs
     """
     contents = {f"metrics/{step}.json": read_json(path) for step, path in metrics.items()}
     for key, path in KEPT.items():

@@ -40,7 +40,6 @@ class Made:
         Metrics file of each step.
     samplesheet, decision, reasons : Path
         Files; the last two are the gate's.
-    run : RunInputs
     image : str
         Image that ran the steps.
     ir_sha256 : str or None
@@ -112,7 +111,6 @@ def publish(url: str, branch: str, made: Made) -> str:
         Git repository of the registry.
     branch : str
         Branch to commit to; created if it does not exist.
-    made : Made
 
     Returns
     -------

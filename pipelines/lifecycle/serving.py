@@ -46,7 +46,6 @@ class Place:
 
     Parameters
     ----------
-    root : DataRoot
     claim : str
         Volume claim that the data root is on; empty in a bucket.
     """
@@ -98,10 +97,8 @@ def roll_out(url: str, branch: str, place: Place, service: str, order: Order) ->
     ----------
     url, branch : str
         Git repository of the registry, and the branch that says what is served.
-    place : Place
     service : str
         InferenceService to patch; empty if serving follows the branch.
-    order : Order
 
     Returns
     -------
@@ -219,8 +216,6 @@ def service_patch(content: Rollout, place: Place, service: Mapping[str, Any]) ->
 
     Parameters
     ----------
-    content : Rollout
-    place : Place
     service : mapping
         The InferenceService as it is.
 

@@ -21,7 +21,6 @@ def with_parameters(words: Sequence[str], parameters: Mapping[str, Any], where: 
     ----------
     words : sequence of str
         ``command`` and ``args`` of a container.
-    parameters : mapping of str to Any
     where : str
         How errors begin.
 

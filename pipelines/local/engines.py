@@ -76,7 +76,6 @@ class ContainerEngine:
         The data root's folder.
     tasks : Path
         Folder of all tasks, whose artifacts they read.
-    network : bool
     passed : tuple of str
         Variables of this process that a cluster takes from secrets; those that are set are handed on.
     """

@@ -24,7 +24,6 @@ class Retry:
 
     Parameters
     ----------
-    times : int
     seconds, factor, longest : float
         Wait before the first of them, by what it is multiplied each time, and its bound.
     """
@@ -71,10 +70,8 @@ class Execution:
         Image, command, arguments and variables.
     words : list of str
         Command line with the values of parameters; placeholders of paths are left.
-    inputs : Values
     cached : bool
         An earlier execution may be taken in its place.
-    retry : Retry
     """
 
     name: str

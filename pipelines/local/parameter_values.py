@@ -63,7 +63,6 @@ def from_text(text: str, kind: str) -> Any:
 
     Parameters
     ----------
-    text : str
     kind : str
         Type of the parameter, such as ``LIST``.
 

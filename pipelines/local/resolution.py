@@ -108,7 +108,6 @@ def task_inputs(name: str, task: Spec, component: Spec, around: Values, outputs:
 
     Parameters
     ----------
-    name : str
     task, component : mapping
         The task's specification, and its component's.
     around : Values
@@ -146,8 +145,6 @@ def iterations(name: str, task: Spec, inputs: Values) -> list[Values] | None:
 
     Parameters
     ----------
-    name : str
-    task : mapping
     inputs : Values
         Of the task.
 
@@ -177,7 +174,6 @@ def dag_outputs(component: Spec, outputs: Mapping[str, Values]) -> Values:
 
     Parameters
     ----------
-    component : mapping
     outputs : mapping of str to Values
         Outputs of its tasks that ran, by name.
     """

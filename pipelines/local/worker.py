@@ -52,7 +52,6 @@ class ProcessWorker:
 
     Parameters
     ----------
-    engine : Engine
     run_id : str
         Identifier of the run, a UUID.
     pipeline : str

@@ -125,7 +125,6 @@ class Receiver:
     ----------
     start : callable
         Starts the run of a name unless there is one of that name; returns its identifier.
-    journal_file : Path
     cooldown : float
         Seconds between two runs at least.
     clock : callable
@@ -197,8 +196,6 @@ def listen(receiver: Receiver, host: str, port: int, token: Callable[[], str]) -
 
     Parameters
     ----------
-    receiver : Receiver
-    host : str
     port : int
         0 takes a free one.
     token : callable

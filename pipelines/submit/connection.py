@@ -22,7 +22,6 @@ class Connection:
         URL of the server, with the path under which the pipelines API is reached.
     namespace : str, optional
         For multi-user servers.
-    credentials : Credentials
     ssl_ca_cert : Path, optional
         Certificates (PEM) to trust: a file, or a folder of them.
     headers : mapping of str to str

@@ -30,8 +30,6 @@ class Assignment:
 
     Parameters
     ----------
-    root : DataRoot
-    line : StepLine
     paths : dict of str to str
         What the step is given for each port.
     key : str
@@ -42,7 +40,6 @@ class Assignment:
         Its outputs that are kfp artifacts.
     uri_file : Path or None
         Where kfp wants the dataset's URI.
-    work : tuple of MirroredFolder
     """
 
     root: DataRoot
@@ -108,7 +105,6 @@ def require_code(step: str, planned: str) -> None:
 
     Parameters
     ----------
-    step : str
     planned : str
         Fingerprint of its code in the image that the plan ran in; empty if it is not known.
 

@@ -77,7 +77,6 @@ class DataRoot:
 
         Parameters
         ----------
-        port : Port
         value : str
             Relative to the root, absolute, or a URI.
         wanted : callable

@@ -45,7 +45,6 @@ def content_key(line: StepLine, fingerprints: dict[str, str]) -> str:
 
     Parameters
     ----------
-    line : StepLine
     fingerprints : dict of str to str
         Of each input.
     """
@@ -62,7 +61,6 @@ class KeptDataset:
 
     Parameters
     ----------
-    root : DataRoot
     name : str
         Path under the root.
     port : Port

@@ -22,7 +22,6 @@ class StepLine:
 
     Parameters
     ----------
-    step : Step
     params : Section
         The step's section, validated.
     values : dict of str to str

@@ -21,7 +21,6 @@ class MirroredFolder:
 
     Parameters
     ----------
-    root : DataRoot
     name : str
         Path under the root.
     """

@@ -28,8 +28,6 @@ def report(assignment: Assignment, executor: Executor, manifest_file: Path | Non
 
     Parameters
     ----------
-    assignment : Assignment
-    executor : Executor
     manifest_file : Path or None
         Where the manifest of the step's dataset goes, as an artifact.
     """

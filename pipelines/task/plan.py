@@ -71,7 +71,6 @@ def make_plan(root: DataRoot, params: str, values: Mapping[str, str], shards: in
 
     Parameters
     ----------
-    root : DataRoot
     params : str
         Ingest's section, JSON.
     values : mapping of str to str

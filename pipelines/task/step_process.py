@@ -76,10 +76,8 @@ def run_process(
 
     Parameters
     ----------
-    argv : sequence of str
     folder : Path
         Its working directory.
-    signals : StopSignals
     every : float
         Seconds between calls of `meanwhile`.
     meanwhile : callable

@@ -20,7 +20,6 @@ def tracks_wanted(root: DataRoot, line: StepLine, paths: dict[str, str]) -> Want
 
     Parameters
     ----------
-    root : DataRoot
     line : StepLine
         Of ingest.
     paths : dict of str to str

@@ -15,8 +15,6 @@ def do(assignment: Assignment, signals: StopSignals, processes: int, launcher: s
 
     Parameters
     ----------
-    assignment : Assignment
-    signals : StopSignals
     processes : int
         Under torchrun, where there are more than one.
     launcher : str

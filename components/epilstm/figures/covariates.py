@@ -142,7 +142,6 @@ def correlate(
         What is correlated, where it has data, and where it is read.
     quantity : sequence of (bins,) float32 array
         One array per interval; NaN where it is not known.
-    window_bins : int
     method : str
         ``pearson``, or ``spearman``: the same of ranks (ties share their mean rank).
 

@@ -204,10 +204,8 @@ def legend_of(figure: Figure, handles: Sequence[Any], layout: Layout, *, handle:
 
     Parameters
     ----------
-    figure : Figure
     handles : sequence of artists
         With labels; a label that is wider than the figure is wrapped.
-    layout : Layout
     handle : float
         Length of a handle, in font sizes.
     """

@@ -71,14 +71,12 @@ def window_plot(
 
     Parameters
     ----------
-    window : Window
     matrix, model : MatrixManifest, ModelManifest
         Of one run.
     chosen : bool
         Whether `epilstm.figures.window.choose_window` chose the window.
     tracks, embedding : bool
         What is drawn.
-    genes, segments : sequences, optional
     segments_name : str
         Name of the segments' file.
     """
@@ -284,7 +282,6 @@ def averaged(values: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
     Parameters
     ----------
     values : (bins, size) float32 array
-    columns : int
 
     Returns
     -------

@@ -184,7 +184,6 @@ def bootstrap(
     statistic : callable
         From (resamples, intervals) weights, how often each interval was drawn, to (resamples, n) values; NaN where
         undefined.
-    intervals : int
     """
     drawn = np.random.default_rng(SEED).integers(intervals, size=(RESAMPLES, intervals))
     weights = np.stack([np.bincount(each, minlength=intervals) for each in drawn]).astype(np.float64)

@@ -88,7 +88,6 @@ def remove(path: Path, others_may: bool = False) -> None:
 
     Parameters
     ----------
-    path : Path
     others_may : bool
         Other processes may delete the same folder now; what is left is not an error.
     """

@@ -59,7 +59,6 @@ def text_lines(path: Path, what: str, error: type[EpilstmError] = DataError) -> 
 
     Parameters
     ----------
-    path : Path
     what : str
         What the file should be (``BED``), for messages.
     error : type

@@ -123,10 +123,6 @@ def load_assembly(name_or_path: str) -> Assembly:
     name_or_path : str
         One of `BUILT_IN_ASSEMBLIES`, or a file of ``name<TAB>size`` lines.
 
-    Returns
-    -------
-    Assembly
-
     Raises
     ------
     GenomeError
@@ -213,7 +209,6 @@ def bed_intervals(
 
     Parameters
     ----------
-    path : Path
     what : str
         What the file should be, for messages.
     error : type
@@ -314,7 +309,6 @@ def read_regions(path: Path, assembly: Assembly, bin_size: int) -> list[Region]:
     ----------
     path : Path
         BED file, gzipped or not. One whose first line is `WHOLE_GENOME_DIRECTIVE` stands for every chromosome.
-    assembly : Assembly
     bin_size : int
         In base pairs.
 

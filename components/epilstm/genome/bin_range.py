@@ -12,8 +12,6 @@ class BinRange:
 
     Parameters
     ----------
-    chrom : str
-    first, last : int
     region : (int, int), optional
         First and one-past-last bin of the region that the range lies in, over which a recurrent state is carried;
         ranges are equal whatever it is.

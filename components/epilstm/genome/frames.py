@@ -55,7 +55,6 @@ def spread_codes(codes: NDArray[np.floating], bins: int, frame_bins: int) -> NDA
     Parameters
     ----------
     codes : array (frame, dim)
-    bins, frame_bins : int
 
     Returns
     -------

@@ -42,7 +42,6 @@ class GtfLine(NamedTuple):
     ----------
     number : int
         Of the line.
-    feature, chrom : str
     start, end : int
         0-based, half-open; the file counts from 1 and includes the end.
     strand : str
@@ -74,7 +73,6 @@ class AnnotatedGene:
         Its symbol, or else its id.
     biotype : str
         Such as ``protein_coding``; empty where the file has none.
-    region : Region
     strand : str
         As the file has it.
     """

@@ -96,11 +96,6 @@ def those_there(name: str, known: Collection[str]) -> str:
 def likely_cause(unknown: Sequence[str], known: Iterable[str]) -> str | None:
     """Why names are not known, and what to do, where one of them differs from a known name in its spelling only.
 
-    Parameters
-    ----------
-    unknown : sequence of str
-    known : iterable of str
-
     Returns
     -------
     str or None

@@ -35,7 +35,6 @@ class Chosen:
     ----------
     regions : list of Region
         Whole chromosomes.
-    remarks : list of str
     """
 
     regions: list[Region]
@@ -71,7 +70,6 @@ def choose_regions(assembly: Assembly, files: Mapping[str, Mapping[str, int]]) -
 
     Parameters
     ----------
-    assembly : Assembly
     files : mapping
         Chromosome sizes by file; where there are none, all primary chromosomes are chosen.
 

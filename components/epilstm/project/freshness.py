@@ -64,7 +64,6 @@ class Done:
 
         Parameters
         ----------
-        step : str
         follows : str
             Of `follows`, from before the step ran: what changed meanwhile is not what it was made from.
         """

@@ -61,12 +61,10 @@ class Project:
 
     Parameters
     ----------
-    folder : Path
     written : list of str
         Its files that are new.
     samplesheet : str
         As the params name it.
-    assembly : str
     remarks : list of str
         Choices that the user may want to overrule.
     """

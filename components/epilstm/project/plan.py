@@ -77,7 +77,6 @@ class Request:
         The samplesheet, and where results go.
     assembly : str or None
         Name or path; None where the params file says it.
-    params, tasks, labels, regions, blacklist : Path or None
     """
 
     samplesheet: Path
@@ -96,9 +95,6 @@ class Plan:
 
     Parameters
     ----------
-    request : Request
-    tracks : list of Track
-    assembly : Assembly
     sections : mapping
         Params of the run: as given, and what was chosen.
     regions : list of Region
@@ -413,7 +409,6 @@ def check_folder(plan: Plan, replace: bool) -> None:
 
     Parameters
     ----------
-    plan : Plan
     replace : bool
         Take the folder of another run.
 
@@ -447,7 +442,6 @@ def check_disk(plan: Plan, steps: Sequence[str]) -> str | None:
 
     Parameters
     ----------
-    plan : Plan
     steps : sequence of str
         Those that will run.
 

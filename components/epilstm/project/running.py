@@ -36,7 +36,6 @@ class Outcome:
         Steps that ran, and that were done already.
     warnings : list of str
         Of the steps that ran.
-    seconds : float
     """
 
     ran: list[str] = field(default_factory=list)

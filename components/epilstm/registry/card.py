@@ -24,14 +24,8 @@ class CardFacts:
 
     Parameters
     ----------
-    artifact, version : str
-    provenance : Provenance
-    encoder : EncoderManifest
-    matrix : MatrixManifest
     model : mapping
         Content of the model's manifest.
-    evaluation : EvaluationResults or None
-    decision : Decision or None
     """
 
     artifact: str

@@ -152,11 +152,9 @@ def collect(
 
     Parameters
     ----------
-    root : Path
     places : mapping of str to str
         Path of ``encoder``, ``model``, ``matrix``, ``signal``, ``samplesheet``, ``params`` and, where they are there,
         ``embeddings`` and ``evaluation``.
-    image, pipeline_ir_sha256 : str, optional
 
     Raises
     ------

@@ -72,7 +72,6 @@ class Request:
         What the version counts up; if not given, major where clients would notice (tracks, size, bins), else minor.
     decision : Path, optional
         ``decision.json`` of the gate about this encoder.
-    origin : Origin
     dvc_remote : str, optional
         Name of the DVC remote; the default one if not given.
     verify_everything : bool
@@ -283,7 +282,6 @@ def require_publishable(
     -------
     str
         Branch to commit to.
-    Storage
 
     Raises
     ------
@@ -309,7 +307,6 @@ def give_stages(repository: Repository, registered: Registered, stages: Mapping[
 
     Parameters
     ----------
-    repository : Repository
     registered : Registered
         As it was when this was decided: where another one has given one of these stages since, this does nothing.
     stages : mapping of str to str
@@ -348,10 +345,8 @@ def promote(
 
     Parameters
     ----------
-    repository : Repository
     wanted : str
         Version or stage.
-    artifact : str
     decision : Path, optional
         ``decision.json`` of the gate about this version; the one that it was registered with if not given.
     force : str, optional

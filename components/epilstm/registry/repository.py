@@ -32,13 +32,10 @@ class TagRecord:
 
     Parameters
     ----------
-    name : str
     commit : str
         What it points at.
     time : int
         Seconds since 1970.
-    message : str
-    tagger : str
     """
 
     name: str
@@ -230,10 +227,8 @@ class Repository:
 
         Parameters
         ----------
-        parent : str
         files : mapping of str to bytes or None
             Content by path; None where the file is to be gone.
-        message : str
 
         Returns
         -------
@@ -261,7 +256,6 @@ class Repository:
 
         Parameters
         ----------
-        name, commit, message : str
         after : int
             The tag's time is later than this, in seconds since 1970: what is newest is read from the tags' times.
         """
@@ -349,7 +343,6 @@ class Repository:
 
         Parameters
         ----------
-        branch, commit : str
         ours : collection of str
             Paths whose content in the work tree is the commit's already.
         records : collection of str

@@ -40,7 +40,6 @@ class Round:
 
     Parameters
     ----------
-    outcome : str
     version : Version
         The encoder that there is now.
     decision : Decision or None
@@ -68,7 +67,6 @@ class Settings:
         Share of the traffic for a new champion.
     force : str
         Reason to promote whatever the gate finds; empty for none.
-    artifact : str
     """
 
     branch: str | None = None
@@ -81,11 +79,6 @@ class Settings:
 
 def retrain(repository: Repository, settings: Settings) -> Round:
     """Run one round.
-
-    Parameters
-    ----------
-    repository : Repository
-    settings : Settings
 
     Raises
     ------

@@ -41,8 +41,6 @@ def rollout(repository: Repository, registered: Registered, canary_percent: int 
 
     Parameters
     ----------
-    repository : Repository
-    registered : Registered
     canary_percent : int
         Share of the traffic for the champion, the one before it serving the rest; 100, or no champion before, is all.
 

@@ -378,7 +378,6 @@ def download(place: str, commit: str, path: str, target: Path, remote: str | Non
     ----------
     place : str
         Repository: a folder or a URL.
-    commit, path : str
     target : Path
         Where it goes; not there yet.
     remote : str, optional

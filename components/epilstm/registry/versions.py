@@ -27,7 +27,6 @@ class Version:
     ----------
     name : str
         ``v1.2.0``.
-    tag, commit : str
     time : int
         When it was registered, in seconds since 1970.
     stage : str or None
@@ -61,7 +60,6 @@ class Registered:
 
     Parameters
     ----------
-    artifact : str
     versions : list of Version
         By number.
     assignments : list of Assignment

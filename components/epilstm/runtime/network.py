@@ -36,7 +36,6 @@ class Proxy:
     ----------
     url : str
         Without credentials.
-    user, password : str or None
     """
 
     url: str
@@ -105,7 +104,6 @@ def ca_path(given: Path | None, option: str) -> Path | None:
 
     Parameters
     ----------
-    given : Path or None
     option : str
         Its name on the command line, for messages.
 

@@ -121,7 +121,6 @@ def work_tree(folder: Path, places: Iterable[str]) -> WorkTree:
 
     Parameters
     ----------
-    folder : Path
     places : iterable of str
         Files and folders below it.
     """
@@ -233,7 +232,6 @@ def read_record(output: Path, port: str) -> Record:
 
     Parameters
     ----------
-    output : Path
     port : str
         Its name among the step's outputs.
 

@@ -32,7 +32,6 @@ def fingerprint_text(step: str, params: Mapping[str, Any]) -> str:
 
     Parameters
     ----------
-    step : str
     params : mapping
         Its section, resolved.
     """

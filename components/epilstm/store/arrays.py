@@ -351,7 +351,6 @@ def _require_files(array: Any, folders: Sequence[Path], bins: range | None = Non
 
     Parameters
     ----------
-    array : zarr.Array
     folders : sequence of Path
         Of its files, named by their numbers along the bins.
     bins : range, optional
@@ -377,7 +376,6 @@ def read_mask(path: Path, chrom: str, bins_with_data: int | None) -> NDArray[np.
     ----------
     path : Path
         Group of the masks.
-    chrom : str
     bins_with_data : int or None
         How many the dataset's manifest says; None leaves it open.
 
@@ -398,8 +396,6 @@ class TrackRows:
         That it lies in.
     path : Path
         Its group, for messages.
-    chrom : str
-    place : Place
     """
 
     def __init__(self, array: Any, path: Path, chrom: str, place: Place) -> None:

@@ -30,7 +30,6 @@ def bin_ranges_of(manifest: Manifest, texts: Sequence[str]) -> list[BinRange]:
 
     Parameters
     ----------
-    manifest : Manifest
     texts : sequence of str
         ``chrom:start-end`` or ``chrom``, 0-based and half-open; every region of the dataset where there are none.
 
@@ -98,7 +97,6 @@ def open_embeddings(
 
     Parameters
     ----------
-    folder : Path
     cell_type : str, optional
         Whose code is read; manifest and arrays are then as if there were no other.
 

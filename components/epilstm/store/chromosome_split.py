@@ -22,7 +22,6 @@ def split_chromosomes(
 
     Parameters
     ----------
-    manifest : SignalManifest or MatrixManifest
     validation, test : sequence of str
         Chromosomes that are held out.
     where : str

@@ -572,7 +572,6 @@ def require_one_run(inputs: Mapping[str, Path], model_matrix: str, embeddings: E
         ``matrix``, ``model`` and ``embeddings``.
     model_matrix : str
         Fingerprint of the matrix that the model was trained on.
-    embeddings : EmbeddingsManifest
 
     Raises
     ------

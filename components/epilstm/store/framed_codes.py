@@ -53,7 +53,6 @@ def frame_places(places: Mapping[str, Place], frame_bins: int, frames: Mapping[s
     ----------
     places : mapping of str to Place
         Of the matrix.
-    frame_bins : int
     frames : mapping of str to int
         Frames of each array.
     """
@@ -78,14 +77,10 @@ def create_frame_array(
 
     Parameters
     ----------
-    group : zarr.Group
-    name : str
     frames : int
         As many as `stored_frames` counts.
-    columns : int
     frame_bins : int
         Bins per frame.
-    codec : str
     ranges : sequence of (int, int)
         First and one-past-last bin of each region: shards that hold any of them are always written.
     """
@@ -108,7 +103,6 @@ class FramedRows:
 
     Parameters
     ----------
-    bins, frames : BinArray or BinRows
     frame_bins : int
         Bins per frame.
     regions : sequence of (int, int)
@@ -193,7 +187,6 @@ def open_embedding_rows(
 
     Parameters
     ----------
-    folder : Path
     manifest : EmbeddingsManifest
         As the dataset has it.
     columns : sequence of int, optional

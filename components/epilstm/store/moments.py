@@ -11,7 +11,6 @@ class Moments:
 
     Parameters
     ----------
-    columns : int
     others : int
         Columns of a second matrix with the same rows. Their products with the first matrix's are summed, those among
         themselves are not.

@@ -40,8 +40,6 @@ class TrackFile:
 
     Parameters
     ----------
-    track : Track
-    path : Path
     name : str
         What messages call the file.
     """
@@ -107,8 +105,6 @@ def check_files(files: Sequence[TrackFile], binning: Binning, scratch: Path) -> 
 
     Parameters
     ----------
-    files : sequence of TrackFile
-    binning : Binning
     scratch : Path
         Folder for what is converted to bigWig; it has to stay while the files are read.
 
@@ -135,16 +131,7 @@ def check_files(files: Sequence[TrackFile], binning: Binning, scratch: Path) -> 
 
 
 class ChromosomeSignal:
-    """Signal of all tracks along one chromosome, read forward.
-
-    Parameters
-    ----------
-    files : sequence of TrackFile
-    binning : Binning
-    chrom : str
-
-    A context manager: it holds every file open.
-    """
+    """Signal of all tracks along one chromosome, read forward."""
 
     def __init__(self, files: Sequence[TrackFile], binning: Binning, chrom: str) -> None:
         self.files, self.binning, self.chrom = files, binning, chrom
@@ -208,7 +195,6 @@ class Digest:
 
     Parameters
     ----------
-    tracks : TrackSet
     binning : Binning
         Its regions say which bins the signal is of.
     """

@@ -271,14 +271,7 @@ class BinArray:
 
 
 class BinRows:
-    """One chromosome's rows of an array that it shares with others.
-
-    Parameters
-    ----------
-    array : BinArray
-    chrom : str
-    place : Place
-    """
+    """One chromosome's rows of an array that it shares with others."""
 
     __slots__ = ("array", "basename", "chunks", "dtype", "first", "path", "shape")
 

@@ -24,7 +24,6 @@ class SignalReader:
 
     Parameters
     ----------
-    folder : Path
     reference : TrackSet, optional
         Tracks that are the same have the names they have there.
 

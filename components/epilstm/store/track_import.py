@@ -106,7 +106,6 @@ def import_sheet(sheet: Path, folder: Path, retries: int, overwrite: bool = Fals
 
     Parameters
     ----------
-    sheet : Path
     folder : Path
         Made where it is not there; a track that is there already and has not changed is left alone.
     retries : int
@@ -142,7 +141,6 @@ def refresh(folder: Path, retries: int) -> Imported:
     ----------
     folder : Path
         Written by `import_sheet`.
-    retries : int
 
     Raises
     ------

@@ -34,8 +34,6 @@ class Kept:
 
     Parameters
     ----------
-    name : str
-    commit : str
     baseline : str
         Commit that it was run from.
     """
@@ -114,8 +112,6 @@ def run(repository: Repository, experiments: list[Experiment], replace: bool) ->
 
     Parameters
     ----------
-    repository : Repository
-    experiments : list of Experiment
     replace : bool
         Remove those that were run with other params or code, and run them again.
 

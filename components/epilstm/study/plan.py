@@ -36,7 +36,6 @@ class Experiment:
 
     Parameters
     ----------
-    study, variant : str
     seed : int
         Of the training.
     name : str
@@ -70,7 +69,6 @@ class Choice:
 
     Parameters
     ----------
-    study : str
     base : str
         Data set of the studies' file, or `AS_IT_STANDS`.
     data : Path, optional
@@ -93,8 +91,6 @@ def plan(studies: Studies, choice: Choice, root: Path) -> list[Experiment]:
 
     Parameters
     ----------
-    studies : Studies
-    choice : Choice
     root : Path
         Folder of the project.
 

@@ -39,8 +39,6 @@ class Result:
 
     Parameters
     ----------
-    variant : str
-    seed : int
     test_r2 : float or None
         Of the reconstruction of the test chromosomes.
     imputation_mse : float or None
@@ -153,7 +151,6 @@ class Cell:
 
     Parameters
     ----------
-    mean : float
     low, high : float or None
         Mean over seeds of the bootstrap intervals' ends, where the number has one.
     difference : float or None
@@ -177,7 +174,6 @@ def table(results: Sequence[Result], variants: Sequence[str]) -> Table:
 
     Parameters
     ----------
-    results : sequence of Result
     variants : sequence of str
         The first is what the others are compared with.
     """
@@ -249,10 +245,8 @@ def against_as_text(results: Sequence[Result], variants: Sequence[str], represen
 
     Parameters
     ----------
-    results : sequence of Result
     variants : sequence of str
         In the order of the lines.
-    representation : str
 
     Raises
     ------

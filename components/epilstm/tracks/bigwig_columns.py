@@ -29,7 +29,6 @@ class BinValues:
 
     Parameters
     ----------
-    chrom : str
     first : int
         Bin of the first row.
     values : (bin, column) float32 array

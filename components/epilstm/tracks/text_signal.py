@@ -43,7 +43,6 @@ def text_signal(path: Path, name: str, sizes: Mapping[str, int]) -> Iterator[Sig
 
     Parameters
     ----------
-    path : Path
     name : str
         What messages call the file.
     sizes : mapping of str to int

@@ -55,9 +55,6 @@ class Request:
 
     Parameters
     ----------
-    what : str
-    embeddings, matrix, model : Path or None
-    to : Path
     formats : tuple of str
         Keys of `FORMATS`; with more than one, each has a folder of its name.
     regions, tracks : tuple of str

@@ -42,11 +42,8 @@ class Layout:
     ----------
     what : str
         ``embedding``, ``reconstruction`` or ``imputation``; names the files that hold all columns.
-    columns : list of str
     sizes : mapping of str to int
         Length of each chromosome, in the order in which pieces come.
-    assembly : str
-    bin_size : int
     provenance : mapping
         What the values come from.
     tracks : TrackSet or None
@@ -93,7 +90,6 @@ class Format(ABC):
     ----------
     folder : Path
         Has to exist.
-    layout : Layout
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
@@ -254,7 +250,6 @@ class Table(ABC):
         ----------
         names : list of str or None
             Of regions; None for bins.
-        chrom : str
         starts, ends : (row,) int64 arrays
         bins : (row,) int64 array or None
             Bins with data that a region's values are the mean of.

@@ -27,7 +27,6 @@ def read_named_regions(path: Path, sizes: dict[str, int]) -> list[NamedRegion]:
 
     Parameters
     ----------
-    path : Path
     sizes : dict of str to int
         Length of each chromosome that there are values of, in order.
 
@@ -51,13 +50,7 @@ def read_named_regions(path: Path, sizes: dict[str, int]) -> list[NamedRegion]:
 
 @dataclass
 class Pool:
-    """Means over regions, added up as pieces come; memory is that of one mean per region.
-
-    Parameters
-    ----------
-    regions : sequence of NamedRegion
-    columns, bin_size : int
-    """
+    """Means over regions, added up as pieces come; memory is that of one mean per region."""
 
     regions: Sequence[NamedRegion]
     columns: int

@@ -66,7 +66,6 @@ class Embeddings(Source):
 
     Parameters
     ----------
-    folder : Path
     regions : sequence of str
         As for `bin_ranges_of`.
     dimensions : sequence of str

@@ -67,7 +67,6 @@ def imported_model(files: PublishedFiles, assembly: str = "hg19") -> Model:
 
     Parameters
     ----------
-    files : PublishedFiles
     assembly : str
         That of the tracks, which the files do not name.
 
@@ -139,10 +138,8 @@ def run(files: PublishedFiles, model_folder: Path, encoder_folder: Path, assembl
 
     Parameters
     ----------
-    files : PublishedFiles
     model_folder, encoder_folder : Path
         Written, each whole or not at all, with a record beside it.
-    assembly : str
 
     Raises
     ------

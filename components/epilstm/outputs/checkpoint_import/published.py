@@ -67,10 +67,6 @@ class PublishedConfig(BaseModel):
 def read_config(path: Path) -> tuple[PublishedConfig, dict[str, Any]]:
     """Read the published configuration.
 
-    Returns
-    -------
-    The part that is needed, and all simple values of the file
-
     Raises
     ------
     ParamsError

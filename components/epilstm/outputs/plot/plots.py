@@ -146,7 +146,6 @@ def plot_window(
         ``chrom:start-end``; empty takes the place on the test chromosomes where the tracks vary most.
     tracks : sequence of str
         Empty takes one each of a few assays.
-    genes, segments : Path, optional
     cell_type : str, optional
         Of a model that cell types share, the one whose code is drawn.
 

@@ -76,7 +76,6 @@ def kinds_of(tracks: TrackSet, levels: NDArray[np.floating]) -> list[Kind] | Non
 
     Parameters
     ----------
-    tracks : TrackSet
     levels : (state, track) array
         Mean standardised signal; NaN counts as none.
     """

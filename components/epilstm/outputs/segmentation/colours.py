@@ -32,7 +32,6 @@ def arbitrary_colours(states: int, quiet: int | None) -> list[Colour]:
 
     Parameters
     ----------
-    states : int
     quiet : int or None
         State with the least signal, if it is known.
     """

@@ -35,7 +35,6 @@ def draw_heatmap(
 
     Parameters
     ----------
-    path : Path
     names : list of str
         Of the states, with what they are.
     colours : sequence of (int, int, int)

@@ -66,7 +66,6 @@ class Request:
     ----------
     embeddings, segmentation : Path
         Dataset, and folder to write.
-    states : int
     method : str
         Key of `METHODS`.
     matrix, annotation : Path or None
@@ -76,7 +75,6 @@ class Request:
         Least length of a segment.
     sample_bins : int
         Bins fitted on, at most about.
-    seed : int
     cell_type : str or None
         Of a model that cell types share, the one whose code is clustered.
     """
@@ -208,7 +206,6 @@ def fitted_on(
         Of the embeddings.
     embeddings : EmbeddingsManifest
         Its split, that of the model, goes before that of the matrix.
-    matrix : MatrixManifest or None
     """
     split = embeddings.split or (matrix.split if matrix is not None else None)
     if split is None or not split.train:
@@ -254,17 +251,14 @@ class Tables:
 
     Parameters
     ----------
-    order : list of int
     by : str
         What it goes by.
     quiet : int or None
         State (of the final order) with the least signal.
     embedding : (state, dim) float64 array
         Mean.
-    tracks : TrackSet
     signal, levels : (state, track) float64 array or None
         Mean raw signal, and mean of the standardised values.
-    enrichment : Enrichment
     """
 
     order: list[int]

@@ -29,7 +29,6 @@ class SharedVarianceHmm(GaussianHMM):  # type: ignore[misc]  # hmmlearn has no t
     evidence : (dim,) float64 array
         Share of its log-likelihood that a dimension counts with: neighbouring bins that are alike are not independent
         observations.
-    least_variance : float
     **options : Any
         Of hmmlearn's `GaussianHMM`.
     """

@@ -86,7 +86,6 @@ class KMeansStates(StateModel):
     ----------
     sequences : sequence of TrainingSequence
         To fit on.
-    states, seed, bin_size : int
 
     Raises
     ------
@@ -141,7 +140,6 @@ class MultiscaleStates(StateModel):
     ----------
     sequences : sequence of TrainingSequence
         To fit on.
-    states, seed, bin_size : int
 
     Raises
     ------
@@ -176,7 +174,6 @@ def rare_more_often(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     Parameters
     ----------
     rows : (bin, feature) array
-    seed : int
     """
     squares = (rows**2).sum(axis=1)
     far = squares / squares.sum() if squares.any() else np.full(len(rows), 1 / len(rows))
@@ -268,7 +265,6 @@ def training_sequences(
     ----------
     arrays : mapping of str to EmbeddingRows
         Embeddings by chromosome.
-    bin_ranges : sequence of BinRange
     bins : int
         About how many, at most.
     where : str
@@ -302,10 +298,8 @@ def decode_range(model: StateModel, array: EmbeddingRows, bin_range: BinRange) -
 
     Parameters
     ----------
-    model : StateModel
     array : EmbeddingRows
         Embeddings of the bin range's chromosome.
-    bin_range : BinRange
     """
     states = np.full(bin_range.bins, NO_STATE, np.uint8)
     for part in bin_range.cut(BLOCK_BINS):

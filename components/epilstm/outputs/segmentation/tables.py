@@ -19,12 +19,7 @@ LEAST_FOLD, LEAST_COVERAGE = 3.0, 0.05
 
 @dataclass
 class StateSums:
-    """Sums of values over the bins of each state, added up piece by piece.
-
-    Parameters
-    ----------
-    states, columns : int
-    """
+    """Sums of values over the bins of each state, added up piece by piece."""
 
     states: int
     columns: int
@@ -53,7 +48,6 @@ class Enrichment:
 
     Parameters
     ----------
-    features : list of str
     overlap : (state, feature) float64 array
         Bases of a state within a feature.
     bases : (state,) float64 array
@@ -96,10 +90,8 @@ def enrichment_of(
     Parameters
     ----------
     segmentation : iterable of (BinRange, (bin,) uint8 array)
-    states : int
     annotation : Annotation or None
         None counts the states' bases only.
-    bin_size : int
     size_of : callable
         Length of a chromosome.
     """

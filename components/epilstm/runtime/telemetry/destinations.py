@@ -54,7 +54,6 @@ def push(url: str, series: Series) -> str | None:
     ----------
     url : str
         ``http(s)://[user:password@]host[:port][/path]``.
-    series : Series
 
     Returns
     -------

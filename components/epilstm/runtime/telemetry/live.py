@@ -33,8 +33,6 @@ def served(port: int | None, step: str, part: str | None) -> Iterator[None]:
     port : int or None
         On every address of the machine; 0 takes a free one, None serves nothing. Under ``torchrun`` the first process
         serves.
-    step : str
-    part : str or None
     """
     global _series
     if port is None or not reports():

@@ -16,10 +16,8 @@ def set_numbers(step: str, numbers: Numbers, series: Series, now: float) -> None
 
     Parameters
     ----------
-    step : str
     numbers : mapping
         Content of the step's metrics file.
-    series : Series
     now : float
         Seconds since 1970.
     """

@@ -35,11 +35,8 @@ class StepRun:
 
     Parameters
     ----------
-    step : str
-    part : str or None
     numbers : mapping
         For the metrics file.
-    bins, tracks, retries : int
     fingerprints : mapping of str to str
         Of inputs and outputs, by port.
     inputs, outputs : mapping of str to Path

@@ -48,7 +48,6 @@ class TryLater(Exception):
 
     Parameters
     ----------
-    message : str
     seconds : float, optional
         After which, where the server says so.
     """
@@ -64,10 +63,8 @@ class ServedModel:
 
     Parameters
     ----------
-    name, version : str
     tracks : tuple of str
         In the order of the signal's last axis; empty where the server does not say.
-    properties : mapping of str to str
     outputs, inputs : mapping of str to tuple of int
         Shapes by name; -1 is a free axis.
     """
@@ -88,8 +85,6 @@ class Address:
     ----------
     scheme : str
         http, https, grpc or grpcs.
-    host : str
-    port : int or None
     path : str
         Before ``/v2``; REST only.
     """
@@ -145,7 +140,6 @@ class Access:
 
     Parameters
     ----------
-    address : Address
     token : str, optional
         Bearer token.
     ca_file : Path, optional
@@ -168,12 +162,7 @@ class Access:
 
 @dataclass
 class Connection(ABC):
-    """A server; may be used from several threads.
-
-    Parameters
-    ----------
-    access : Access
-    """
+    """A server; may be used from several threads."""
 
     access: Access
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
@@ -221,7 +210,6 @@ class Connection(ABC):
 
         Parameters
         ----------
-        model : ServedModel
         inputs : mapping of str to array
         parameters : mapping of str to str, optional
             Of the request.

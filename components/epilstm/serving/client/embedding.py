@@ -43,14 +43,8 @@ class Request:
         Samplesheet.
     regions : tuple of str
         ``chrom:start-end`` or ``chrom``; where there are none, `bed`.
-    bed : Path or None
     assembly : str or None
         Name or file; the server's where None.
-    blacklist : Path or None
-    chunk_bins, warmup_bins : int
-    stateful : bool
-    in_flight : int
-    downloads : Path or None
     dimensions : str
         Numbers that are asked for, as `chosen_dimensions` of the protocol reads them; empty for all.
     """

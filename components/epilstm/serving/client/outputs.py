@@ -32,8 +32,6 @@ class Layout:
 
     Parameters
     ----------
-    binning : Binning
-    size : int
     dimensions : list of str, or None
         Names of the numbers, where the server has some.
     """
@@ -72,7 +70,6 @@ class Writer(ABC):
     ----------
     path : Path
         Where it grows.
-    layout : Layout
     """
 
     folder = True

@@ -38,7 +38,6 @@ class ServedEncoder:
 
     Parameters
     ----------
-    encoder : ServedModel
     stateful : ServedModel or None
         None where the encoder reads both ways or has a context level.
     wanted : str
@@ -100,7 +99,6 @@ def served_encoder(connection: Connection, wanted: str = "") -> ServedEncoder:
 
     Parameters
     ----------
-    connection : Connection
     wanted : str
         Numbers that are asked for; empty for all.
 
@@ -158,12 +156,8 @@ def embed_windows(
 
     Parameters
     ----------
-    connection : Connection
-    served : ServedEncoder
     files : sequence of TrackFile
         In the encoder's order.
-    binning : Binning
-    shape : WindowShape
     in_flight : int
         Requests at a time.
     digest : Digest

@@ -17,12 +17,7 @@ WRITE_SECONDS = 0.2
 
 
 class AccessLog:
-    """Writes to a file descriptor.
-
-    Parameters
-    ----------
-    descriptor : int
-    """
+    """Writes to a file descriptor."""
 
     def __init__(self, descriptor: int = 1) -> None:
         self.descriptor = descriptor

@@ -55,7 +55,6 @@ class HttpLimits:
         Bytes of a body.
     body_budget : int
         Bytes of all bodies in memory at the same time.
-    connections : int
     head_seconds, body_seconds, idle_seconds, write_seconds : float
         For a head to arrive, a body to arrive, the next request to begin, a response to be read by the client.
     """
@@ -95,13 +94,7 @@ class Application(Protocol):
 
 
 class AsgiApplication:
-    """Answers requests of an ASGI server within the limits.
-
-    Parameters
-    ----------
-    application : Application
-    limits : HttpLimits
-    """
+    """Answers requests of an ASGI server within the limits."""
 
     def __init__(self, application: Application, limits: HttpLimits) -> None:
         self.application, self.limits = application, limits
@@ -180,7 +173,6 @@ class Body:
 
     Parameters
     ----------
-    application : AsgiApplication
     headers : list of tuple of bytes
         Of the request; they say how much memory to reserve, and how to place it.
 

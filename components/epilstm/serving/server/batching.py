@@ -104,7 +104,6 @@ class Batcher:
 
     Parameters
     ----------
-    limits : BatchingLimits
     on_call : callable
         Called with the encoder, the sequences and the seconds of every call, in the event loop.
 
@@ -158,7 +157,6 @@ class Batcher:
 
         Parameters
         ----------
-        encoder : Encoder
         inputs : mapping of str to array
             Checked (`epilstm.serving.server.tensors.check_together`).
         deadline : float

@@ -22,7 +22,6 @@ def decompressed(body: memoryview, encoding: str) -> Iterator[bytes]:
 
     Parameters
     ----------
-    body : memoryview
     encoding : str
         ``gzip`` or ``deflate``.
 

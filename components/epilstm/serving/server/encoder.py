@@ -32,8 +32,6 @@ class Encoder:
 
     Parameters
     ----------
-    spec : ModelSpec
-    session : onnxruntime.InferenceSession
     provider : str
         Where it runs.
     streaming : Encoder, optional
@@ -111,8 +109,6 @@ def spec_of(session: Any, version: str, properties: Mapping[str, str], source: s
 
     Parameters
     ----------
-    session : onnxruntime.InferenceSession
-    version : str
     properties : mapping of str to str
         Said of it besides what the file says of itself.
     source : str

@@ -44,7 +44,6 @@ class GrpcServer:
 
     Parameters
     ----------
-    service : InferenceService
     limits : HttpLimits
         The REST form's, of which the sizes and times of bodies hold here too.
     """

@@ -23,14 +23,12 @@ class HttpRequest:
     ----------
     method, path : str
         The path is unquoted.
-    query : mapping of str to str
     headers : mapping of str to str
         Names in lower case; of a repeated one the last.
     content_length : int or None
         None where the body comes in chunks.
     id : str
         Request id: the client's, or one that the server made.
-    body : memoryview
     model : str
         Name of the model it is for, for metrics and log; filled in by the application.
     """
@@ -62,10 +60,8 @@ class HttpResponse:
 
     Parameters
     ----------
-    status : int
     parts : sequence of bytes
         The body.
-    content_type : str
     headers : mapping of str to str
         Further headers.
     """

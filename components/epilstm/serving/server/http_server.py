@@ -37,13 +37,7 @@ MAX_PIPELINED = 64
 
 
 class HttpServer:
-    """Listens, and closes connections when it stops.
-
-    Parameters
-    ----------
-    application : Application
-    limits : HttpLimits
-    """
+    """Listens, and closes connections when it stops."""
 
     def __init__(self, application: Application, limits: HttpLimits) -> None:
         self.application, self.limits = AsgiApplication(application, limits), limits

@@ -34,11 +34,8 @@ class InputTensor:
 
     Parameters
     ----------
-    name : str
-    datatype, shape : object
     contents : memoryview, bytes, list or None
         Little-endian binary data, or numbers; None where there are none.
-    parameters : mapping of str to Any
     """
 
     name: str
@@ -54,10 +51,8 @@ class OutputTensor:
 
     Parameters
     ----------
-    name : str
     binary : bool
         Wanted as binary data.
-    parameters : mapping of str to Any
     """
 
     name: str
@@ -121,7 +116,6 @@ def read_request(
 
     Parameters
     ----------
-    model : ModelSpec
     protocol : Protocol
         Parameters that it has.
     max_bins : int
@@ -130,7 +124,6 @@ def read_request(
         Without outputs, all of the model's are returned.
     parameters : mapping of str to Any
         Of the request as a whole.
-    request_id : str
     binary : bool
         Whether outputs that are not named are wanted as binary data.
 

@@ -51,8 +51,6 @@ class Refusal(Exception):
 
     Parameters
     ----------
-    status : Status
-    message : str
     retry_after : int, optional
         Seconds after which the same request may be answered.
     headers : mapping of str to str

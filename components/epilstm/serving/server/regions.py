@@ -37,10 +37,6 @@ FORMATS = {
 class RegionStore:
     """An embeddings dataset.
 
-    Parameters
-    ----------
-    folder : Path
-
     Raises
     ------
     DataError

@@ -27,7 +27,6 @@ class RestApplication:
 
     Parameters
     ----------
-    service : InferenceService
     regions : RegionStore, optional
         Embeddings to look regions up in.
     """

@@ -41,12 +41,8 @@ class Settings:
     ----------
     model : Path
         Encoder folder or file.
-    batching : BatchingLimits
-    requests : RequestLimits
-    http : HttpLimits
     embeddings : Path, optional
         Dataset to look regions up in.
-    host : str
     http_port, grpc_port : int
         0 takes a free one.
     tls : tuple of Path, optional
@@ -61,7 +57,6 @@ class Settings:
         Between looks for a new model; 0 never looks.
     linger_seconds : float
         For which requests are still taken after SIGTERM.
-    access_log : bool
     """
 
     model: Path
@@ -116,12 +111,7 @@ async def serve(settings: Settings) -> None:
 
 
 class Server:
-    """The parts of the server, put together.
-
-    Parameters
-    ----------
-    settings : Settings
-    """
+    """The parts of the server, put together."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -46,12 +46,8 @@ class InferenceService:
 
     Parameters
     ----------
-    repository : Repository
-    batching : BatchingLimits
-    limits : RequestLimits
     credentials : Credentials, optional
         With the token that requests must carry.
-    access_log : AccessLog, optional
     """
 
     def __init__(
@@ -99,7 +95,6 @@ class InferenceService:
 
         Parameters
         ----------
-        encoder : Encoder
         inputs : mapping of str to array
         seconds : float, optional
             That the client waits, where it says so.

@@ -39,7 +39,6 @@ class TensorSpec:
 
     Parameters
     ----------
-    name : str
     shape : tuple of int or str
         Length of each axis, or the name of one that is free: ``batch`` or ``time``.
     """
@@ -71,7 +70,6 @@ class ModelSpec:
 
     Parameters
     ----------
-    name, version : str
     inputs, outputs : tuple of TensorSpec
         In the graph's order.
     properties : mapping of str to str

@@ -34,10 +34,8 @@ def parse_request(body: memoryview, json_length: int | None, model: ModelSpec, m
 
     Parameters
     ----------
-    body : memoryview
     json_length : int or None
         Bytes of JSON before the binary data, from the header ``Inference-Header-Content-Length``.
-    model : ModelSpec
     max_bins : int
         Bins (batch x time) of a request at most.
 

@@ -67,13 +67,7 @@ class MatrixRows:
 
 
 class RangeTokens:
-    """Tokens of a bin range's frames, from the rows of its windows as they come, so that no bin is read twice for them.
-
-    Parameters
-    ----------
-    bin_range : BinRange
-    frame_bins : int
-    """
+    """Tokens of a bin range's frames, from the rows of its windows as they come: no bin is read twice for them."""
 
     def __init__(self, bin_range: BinRange, frame_bins: int) -> None:
         self.frame_bins = frame_bins
@@ -101,7 +95,6 @@ class ShardContext:
 
     Parameters
     ----------
-    encode : ContextEncoder
     warmup : int
         Frames of context on either side of a bin range, as far as its region goes.
     """
@@ -122,7 +115,6 @@ class ShardContext:
         ----------
         array : BinArray
             The chromosome's matrix, from which the frames around are read.
-        bin_range : BinRange
         own : RangeTokens
             Of the frames within.
 
@@ -166,7 +158,6 @@ class EmbeddedShard:
         Of all bins, NaN where there is no data.
     frames : list of (int, array (frame, dim))
         First frame and context codes of each bin range, where codes of frames are left as they are.
-    counts : Counts
     """
 
     values: NDArray[np.float32]
@@ -188,7 +179,6 @@ class ShardEncoder:
         By chromosome: (bin,) bool.
     size : int
         Numbers per bin in the embedding.
-    shape : WindowShape
     batch : int
         Windows per call.
     context : ShardContext, optional

@@ -75,7 +75,6 @@ def reference(
     ----------
     network : Autoencoder
         With float64 weights.
-    scaler : Scaler
     signal : array (batch, time, track)
 
     Returns
@@ -97,8 +96,6 @@ def largest_difference(network: Autoencoder, scaler: Scaler, session: Any, seed:
     ----------
     network : Autoencoder
         With float64 weights.
-    scaler : Scaler
-    session : onnxruntime.InferenceSession
     seed : int
         Of the random signal.
     """

@@ -181,14 +181,10 @@ def finding(
 
     Parameters
     ----------
-    statistic : Statistic
-    value : float
     stated : (float, float)
         Limits of the params, as the statistic reads.
     null : array
         Values where nothing is wrong.
-    false_alarms : float
-    by_chromosome : mapping of str to float, optional
     """
     if not math.isfinite(value):
         return None
@@ -227,12 +223,10 @@ def evaluate_tracks(
 
     Parameters
     ----------
-    matching : TrackMatching
     scores : mapping of str to Score
         By statistic.
     likes : sequence
         What each track is most like.
-    params : MonitorParams
     """
     found: list[dict[str, Finding]] = []
     certain = {"other_assay", "same_assay"}

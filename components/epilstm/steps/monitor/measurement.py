@@ -33,7 +33,6 @@ class RunModel:
 
     Parameters
     ----------
-    embed, reconstruct : callable
     size : int
         Numbers per bin in the embedding.
     margin : int
@@ -87,7 +86,6 @@ class Tally:
         Bins with data in any track.
     error : ReconstructionError or None
         Of the model's tracks.
-    embedding : Moments or None
     """
 
     counts: Counts
@@ -152,8 +150,6 @@ class Reference:
 
     Parameters
     ----------
-    matrix : Matrix
-    scaler : Scaler
     histograms : ReferenceHistograms
         Over the training chromosomes.
     """
@@ -264,8 +260,6 @@ def measure_same_bins(
 
     Parameters
     ----------
-    reference : Reference
-    signal : SignalReader
     groups : mapping of str to sequence of BinRange
         Blocks that both have, by the chromosome or group of chromosomes that they are counted for.
     model : RunModel or None

@@ -67,7 +67,6 @@ def blocks_of(ranges: Mapping[str, Ranges], bins_per_chromosome: int) -> list[Bi
     ----------
     ranges : mapping of str to sequence of (int, int)
         By chromosome: first and one-past-last bins.
-    bins_per_chromosome : int
     """
     size = min(BLOCK_BINS, bins_per_chromosome)
     chosen: list[BinRange] = []

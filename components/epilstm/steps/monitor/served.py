@@ -44,7 +44,6 @@ class ServedInputs:
 
     Parameters
     ----------
-    tracks : tuple of str
     values, missing, total, squares : (track,) float64 array
     """
 
@@ -114,14 +113,12 @@ def evaluate_served(
 
     Parameters
     ----------
-    inputs : ServedInputs
     scaler : Scaler
         Mean and standard deviation of arcsinh(signal) of the training data.
     reference_zeros : mapping of str to float
         Share of bins that may be without data, by track.
     usual : mapping of str to (array, array)
         By track, the same two statistics of single chromosomes of the reference.
-    params : MonitorParams
 
     Raises
     ------

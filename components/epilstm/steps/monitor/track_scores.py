@@ -122,9 +122,6 @@ def distribution_scores(
 
     Parameters
     ----------
-    done : Measurement
-    reference : Reference
-    matching : TrackMatching
     same_bins : bool
         Whether both were counted over the same bins.
     false_alarms : float
@@ -185,7 +182,6 @@ def usual_differences(
     ----------
     old : mapping of str to Tally
         The reference by chromosome.
-    reference : Reference
     peers : sequence of sequence of int, optional
         For each track those that it is compared with; without it, each is compared with itself.
     same_bins : bool

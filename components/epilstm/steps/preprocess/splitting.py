@@ -31,16 +31,13 @@ def split_regions(
 
     Parameters
     ----------
-    manifest : SignalManifest
     params : SplitParams
         By region.
-    frame_bins : int
     masks : mapping of str to (bin,) bool array
         Bins with data of each chromosome.
 
     Returns
     -------
-    Split
     dict
         Bins with data of each use.
 

@@ -66,7 +66,6 @@ def training_counts(signal: Path, manifest: SignalManifest, split: Split) -> Tra
         Signal dataset.
     manifest : SignalManifest
         Its own.
-    split : Split
 
     Raises
     ------

@@ -22,9 +22,6 @@ class Evidence:
 
     Parameters
     ----------
-    challenger : Contender
-    champion : Contender or None
-    champion_state : str
     champion_note : str
         Why it is stale, or how it was run.
     r2 : mapping of str to float or None
@@ -35,14 +32,8 @@ class Evidence:
         Challenger minus champion, by task and for the mean; empty where the champion could not be run.
     parity : mapping of str to float
         By encoder file.
-    encoder_bytes : int
-    milliseconds : float
     losses : mapping of str to float
         By name.
-    weights_moved : float
-    weights_not_finite : int
-    confidence : float
-    matrix_fingerprint, evaluation_fingerprint : str
     left_out : mapping of str to str
         Representations that evaluate did not compare, with the reason.
     r2_left_out : mapping of str to str

@@ -16,7 +16,6 @@ def by_cell_type(results: EvaluationResults, tracks: TrackSet) -> Part | None:
 
     Parameters
     ----------
-    results : EvaluationResults
     tracks : TrackSet
         Of the matrix.
     """

@@ -71,8 +71,6 @@ def plots_of(the_run: Run, window: Window, chosen: bool, sample: SampledBins) ->
 
     Parameters
     ----------
-    the_run : Run
-    window : Window
     chosen : bool
         Whether the window was chosen by its tracks' variation, not by the user.
     sample : SampledBins

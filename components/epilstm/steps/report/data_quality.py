@@ -119,7 +119,6 @@ def used_for(uses: Mapping[str, Mapping[str, Sequence[Region]]], region: Region)
     ----------
     uses : mapping
         As from `regions_by_use`.
-    region : Region
     """
     found = [
         use

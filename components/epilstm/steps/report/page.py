@@ -46,12 +46,10 @@ def page(run: Run, window: Window, pictures: Mapping[str, Picture], params: Repo
 
     Parameters
     ----------
-    run : Run
     window : Window
         The window drawn.
     pictures : mapping of str to Picture
         Figures by name; those of the scores are missing where the run was not evaluated.
-    params : ReportParams
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, count=count, span=span, words=words, signed=signed, percent=percent)
