@@ -525,6 +525,9 @@ class EvaluateParams(Section):
     missing_tracks: Fraction = Field(
         0.0, description="share of tracks hidden from trained classifiers, to show what it costs; 0 leaves it out"
     )
+    missing_draws: Annotated[int, Field(ge=1, le=100)] = Field(
+        10, description="draws of the hidden tracks, over which falls are averaged; each takes a pass of the network"
+    )
     cross_cell_type: bool = Field(
         False, description="also learn from all labelled cell types but one, and predict that one"
     )

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.params import EvaluateParams
-from epilstm.scoring.bootstrap import against_baselines, cluster_draws, in_batches, interval
-from epilstm.scoring.metrics import AVERAGE_PRECISION, R2, Metric, deviations_within, levels_of, weighted_r2
+from epilstm.scoring.bootstrap import against_baselines, cluster_draws, interval
+from epilstm.scoring.metrics import AVERAGE_PRECISION, R2, Metric, clustered_r2, deviations_within, levels_of
 from epilstm.scoring.prediction import MAJORITY, HeldOut
 from epilstm.scoring.probes import Probe
 from epilstm.scoring.trials import Trial, clusters_of
@@ -130,7 +130,7 @@ def _by_cell_type(trials: Sequence[Trial]) -> Measured | None:
 
     def scores(predicted: Sequence[NDArray[np.float32]], draws: NDArray[np.float32]) -> NDArray[np.float64]:
         found = deviations(predicted)
-        return in_batches(draws, cluster, lambda weights: weighted_r2(true, found, weights))
+        return clustered_r2(true, found, cluster, draws)
 
     return scores
 

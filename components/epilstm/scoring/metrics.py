@@ -29,10 +29,14 @@ class Metric:
         Its key in ``scores.json``.
     weighted : callable
         From a trial, its (n,) predictions and (b, n) weights of its examples to (b,) values.
+    by_cluster : callable, optional
+        From a trial, its predictions and (b, clusters) weights of its clusters to the same, where sums over clusters
+        are enough.
     """
 
     field: str
     weighted: Callable[[Trial, Predicted, Weights], NDArray[np.float64]]
+    by_cluster: Callable[[Trial, Predicted, Weights], NDArray[np.float64]] | None = None
 
     def value(self, trial: Trial, predicted: Predicted) -> float:
         """Score of the predictions, every example counted once."""
@@ -40,6 +44,8 @@ class Metric:
 
     def resampled(self, trial: Trial, predicted: Predicted, draws: NDArray[np.float32]) -> NDArray[np.float64]:
         """(b,) scores in each resample of clusters (`draws`, (b, clusters))."""
+        if self.by_cluster is not None:
+            return self.by_cluster(trial, predicted, draws)
         return in_batches(draws, trial.cluster, lambda weights: self.weighted(trial, predicted, weights))
 
 
@@ -67,15 +73,18 @@ def weighted_average_precision(
         NaN where no positive has weight.
     """
     order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    thresholds = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-    sorted_weights = np.asarray(weights, dtype=np.float64)[:, order]
-    total = np.cumsum(sorted_weights, axis=1)[:, thresholds]
-    true = np.cumsum(sorted_weights * labels[order], axis=1)[:, thresholds]
+    tie = np.cumsum(np.diff(scores[order], prepend=scores[order[:1]]) != 0)
+    places = np.flatnonzero(labels[order])
+    # Recall rises at scores that positives have, so weights are added up from one of these to the next.
+    rises, first = np.unique(tie[places], return_index=True)
+    if not len(rises):
+        return np.full(len(weights), np.nan)
+    ends = np.searchsorted(tie, rises, side="right")
+    counted = np.add.reduceat(weights[:, order[: ends[-1]]], np.append(0, ends[:-1]), axis=1, dtype=np.float64)
+    gain = np.add.reduceat(weights[:, order[places]], first, axis=1, dtype=np.float64)
+    total, true = np.cumsum(counted, axis=1), np.cumsum(gain, axis=1)
     precision = np.divide(true, total, out=np.zeros_like(true), where=total > 0)
-    gain = np.diff(true, axis=1, prepend=0.0)
-    positives = true[:, -1]
-    return _ratio((gain * precision).sum(axis=1), positives)
+    return _ratio((gain * precision).sum(axis=1), true[:, -1])
 
 
 def mean_average_precision(
@@ -143,12 +152,35 @@ def weighted_r2(
     (b,) float64 array
         NaN where the levels with weight do not vary.
     """
+    return clustered_r2(levels, predicted, np.arange(len(levels)), weights)
+
+
+def clustered_r2(
+    levels: NDArray[np.float64],
+    predicted: NDArray[np.floating],
+    cluster: NDArray[np.integer],
+    weights: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """As `weighted_r2`, with one weight for all examples of a cluster.
+
+    Parameters
+    ----------
+    levels, predicted : (n,) arrays
+    cluster : (n,) int array
+        Each example's column of `weights`.
+    weights : (b, clusters) array
+    """
     exact = np.asarray(weights, dtype=np.float64)
+
+    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = exact @ np.bincount(cluster, values, minlength=exact.shape[1])
+        return found
+
     # About the mean of all levels, the one-pass variance loses no digits.
     about = levels - levels.mean()
-    errors = exact @ np.square(levels - np.asarray(predicted, dtype=np.float64))
-    squares = exact @ np.square(about)
-    total = squares - np.square(exact @ about) / np.maximum(exact.sum(axis=1), 1e-300)
+    errors = summed(np.square(levels - np.asarray(predicted, dtype=np.float64)))
+    squares = summed(np.square(about))
+    total = squares - np.square(summed(about)) / np.maximum(summed(np.ones(len(about))), 1e-300)
     varies = total > VARIES * np.maximum(squares, 1e-300)
     return np.where(varies, 1 - errors / np.where(varies, total, 1), np.nan)
 
@@ -223,7 +255,11 @@ AVERAGE_PRECISION = Metric(
         trial.examples.labels, predicted, trial.folds.fold, weights
     ),
 )
-R2 = Metric("r2", lambda trial, predicted, weights: weighted_r2(levels_of(trial), predicted, weights))
+R2 = Metric(
+    "r2",
+    lambda trial, predicted, weights: weighted_r2(levels_of(trial), predicted, weights),
+    lambda trial, predicted, weights: clustered_r2(levels_of(trial), predicted, trial.cluster, weights),
+)
 SPEARMAN = Metric(
     "spearman",
     lambda trial, predicted, weights: mean_spearman(levels_of(trial), predicted, trial.folds.fold, weights),

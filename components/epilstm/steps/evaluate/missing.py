@@ -15,12 +15,9 @@ from epilstm.scoring.sentences import caveats, counted, listed, spoken
 from epilstm.scoring.trials import Trial, by_task, clusters_of
 from epilstm.store.evaluation_results import EMBEDDING, NO_VERDICT, Difference, Fall, MissingTask
 
-#: Choices of hidden tracks that the scores are averaged over.
-DRAWS = 10
 
-
-def hidden_tracks(tracks: int, share: float, seed: int) -> list[NDArray[np.bool_]]:
-    """For each draw, which of the tracks are hidden: that share, but at least one and not all.
+def hidden_tracks(tracks: int, share: float, seed: int, count: int) -> list[NDArray[np.bool_]]:
+    """For each of `count` draws, which of the tracks are hidden: that share, but at least one and not all.
 
     Raises
     ------
@@ -29,11 +26,11 @@ def hidden_tracks(tracks: int, share: float, seed: int) -> list[NDArray[np.bool_
     """
     if tracks < 2:
         raise ValueError("of one track none can be hidden")
-    count = int(np.clip(round(share * tracks), 1, tracks - 1))
+    number = int(np.clip(round(share * tracks), 1, tracks - 1))
     draws = []
-    for draw in range(DRAWS):
+    for draw in range(count):
         hidden = np.zeros(tracks, dtype=bool)
-        hidden[np.random.default_rng([seed, draw]).permutation(tracks)[:count]] = True
+        hidden[np.random.default_rng([seed, draw]).permutation(tracks)[:number]] = True
         draws.append(hidden)
     return draws
 

@@ -109,7 +109,8 @@ def predict(inputs: Inputs, moments: Moments, pca: Pca) -> Predictions:
     for text, reason in left_out.items():
         log.info(f"{text} is left out: {reason}")
     rounds = [_round(inputs, list(names.values()), moments, pca, fold) for fold in _folds(inputs)]
-    draws = hidden_tracks(matrix.tracks, params.missing_tracks, params.seed) if params.missing_tracks else []
+    share, count = params.missing_tracks, params.missing_draws
+    draws = hidden_tracks(matrix.tracks, share, params.seed, count) if share else []
     views = {
         text: [
             view

@@ -31,6 +31,7 @@ NAMES = [
 EVERYTHING = {
     "representations": NAMES,
     "missing_tracks": 0.3,
+    "missing_draws": 2,
     "cross_cell_type": True,
     "leak": True,
     "classifier": {"kind": "logistic"},

@@ -17,7 +17,7 @@ from epilstm.scoring.tasks import load_tasks
 from epilstm.scoring.trials import prepare_trials
 from epilstm.steps.evaluate.cross_cell import MASKED, cell_tracks
 from epilstm.steps.evaluate.leak import with_random_folds
-from epilstm.steps.evaluate.missing import DRAWS, hidden_tracks
+from epilstm.steps.evaluate.missing import hidden_tracks
 from epilstm.store.evaluation_results import LEVEL_COLUMNS, EvaluationManifest, EvaluationResults, read_results
 from epilstm.store.manifests import read_manifest
 from epilstm.store.matrix import Matrix
@@ -33,6 +33,7 @@ EVERYTHING = {
     "pair_distance": True,
     "leak": True,
     "missing_tracks": 0.3,
+    "missing_draws": 3,
     "cross_cell_type": True,
     "classifier": {"kind": "logistic"},
     "bootstrap": 20,
@@ -121,18 +122,18 @@ def test_random_folds_are_as_many_and_hold_each_example_out_on_its_own(tiny: Tin
 
 
 def test_hidden_tracks_are_a_share_and_follow_from_the_seed() -> None:
-    draws = hidden_tracks(20, 0.25, 1)
-    assert [each.sum() for each in draws] == [5] * DRAWS
-    assert len({each.tobytes() for each in draws}) == DRAWS
-    np.testing.assert_array_equal(draws, hidden_tracks(20, 0.25, 1))
-    assert [each.sum() for each in hidden_tracks(3, 0.01, 1)] == [1] * DRAWS
-    assert [each.sum() for each in hidden_tracks(3, 0.99, 1)] == [2] * DRAWS
+    draws = hidden_tracks(20, 0.25, 1, 10)
+    assert [each.sum() for each in draws] == [5] * 10
+    assert len({each.tobytes() for each in draws}) == 10
+    np.testing.assert_array_equal(draws[:4], hidden_tracks(20, 0.25, 1, 4))
+    assert [each.sum() for each in hidden_tracks(3, 0.01, 1, 2)] == [1] * 2
+    assert [each.sum() for each in hidden_tracks(3, 0.99, 1, 2)] == [2] * 2
 
 
 def test_what_hidden_tracks_cost_is_reported_of_all_that_is_made_of_tracks(results: EvaluationResults) -> None:
     missing = results.missing_tracks
     assert missing is not None
-    assert [len(draw) for draw in missing.draws] == [2] * DRAWS
+    assert [len(draw) for draw in missing.draws] == [2] * 3
     assert {track for draw in missing.draws for track in draw} <= set(TRACKS)
     for name, task in nonempty(missing.tasks.items()):
         assert set(task.representations) == {"embedding", "raw", "pca", "nmf"}
