@@ -8,12 +8,13 @@ import pytest
 
 import epilstm
 from support.api.tiny_project import run_pipeline
+from support.made_once import made_once
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every step's outputs, with a context level in the model."""
-    return run_pipeline(tmp_path_factory.mktemp("project"), context_size=1)
+    return made_once(tmp_path_factory, "project", lambda folder: run_pipeline(folder, context_size=1))
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,14 @@ import pytest
 from click.testing import CliRunner
 
 from epilstm.outputs.plot.command import plot
-from support.report.finished_run import write_run
+from support.made_once import made_once
+from support.report.finished_run import paths_of_run, write_run
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """Folders of a run by name; not to be changed."""
-    return write_run(tmp_path_factory.mktemp("plotted-run"))
+    return paths_of_run(made_once(tmp_path_factory, "finished-run", write_run))
 
 
 @pytest.fixture

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from epilstm.registry.repository import Repository
+from support.made_once import made_once
 from support.registry import finished_project
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small project on which the pipeline has run once; to be copied."""
-    folder = tmp_path_factory.mktemp("template") / "project"
-    finished_project.make(folder)
-    return folder
+    return made_once(tmp_path_factory, "template", lambda folder: finished_project.make(folder / "project")) / "project"
 
 
 @pytest.fixture(autouse=True)

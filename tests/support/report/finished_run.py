@@ -54,10 +54,15 @@ MISSING = slice(600, 700)
 TASKS = {"gene_expression": ["E003", "E116"], "fire": ["E116"]}
 
 
+def paths_of_run(root: Path) -> dict[str, Path]:
+    """Where `write_run` writes the report's inputs, by port name."""
+    paths = {name: root / name for name in ("matrix", "model", "embeddings", "evaluation")}
+    return {**paths, "history": root / "history.csv"}
+
+
 def write_run(root: Path) -> dict[str, Path]:
     """Write everything; returns the report's inputs by port name."""
-    paths = {name: root / name for name in ("matrix", "model", "embeddings", "evaluation")}
-    paths["history"] = root / "history.csv"
+    paths = paths_of_run(root)
     write_matrix(paths["matrix"])
     write_model(paths["model"], fingerprint(paths["matrix"]))
     paths["history"].write_text(

@@ -6,13 +6,14 @@ import pytest
 
 from epilstm.params import ReportParams
 from epilstm.runtime.runner import StepContext
-from support.report.finished_run import write_run
+from support.made_once import made_once
+from support.report.finished_run import paths_of_run, write_run
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """Inputs of the report by port name; not to be changed."""
-    return write_run(tmp_path_factory.mktemp("finished-run"))
+    return paths_of_run(made_once(tmp_path_factory, "finished-run", write_run))
 
 
 @pytest.fixture
@@ -35,7 +36,11 @@ def write_report(inputs, path, **params):
 def report_text(finished_run, tmp_path_factory):
     """The page, with a title that tries to break out."""
     title = "<script>alert('x')</script> & co"
-    return write_report(finished_run, tmp_path_factory.mktemp("report") / "report.html", title=title)
+
+    def make(folder):
+        write_report(finished_run, folder / "report.html", title=title)
+
+    return (made_once(tmp_path_factory, "report", make) / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
