@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +86,11 @@ def local(folder: Path, data_root: Path | None, tasks: int, as_json: bool, **opt
         try:
             with view.on_terminal():
                 asyncio.run(run.run(parameters))
-        finally:
-            content = keep()
+        except BaseException:
+            with suppress(OSError):  # what refuses this has most likely ended the run, and is reported
+                keep()
+            raise
+        content = keep()
     print_result(content, lambda: _print_end(content, folder), as_json)
 
 

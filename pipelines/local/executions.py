@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,11 @@ class TaskFolder:
         """
         facts = complete_facts(self.path)
         return Values.parse(facts["outputs"]) if facts is not None and facts["folder"] == str(self.path) else None
+
+    def clear(self) -> None:
+        """Remove what a failed attempt left, which may fill the disk; the log stays."""
+        with suppress(OSError):
+            remove(self.path)
 
     def begin(self, execution: Execution) -> dict[str, Any]:
         """Clear the folder for an attempt; returns the executor input, in the form that kfp documents."""

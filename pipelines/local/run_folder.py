@@ -35,7 +35,8 @@ def held(folder: Path) -> Iterator[int]:
     DataError
         Another run is at work there, or the folder has other content.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN_FILE).exists():
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    if visible and not (folder / RUN_FILE).exists():
         raise DataError(f"{folder}: a folder with other content stands there; choose another --to")
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: a file stands there; choose another --to")

@@ -216,6 +216,7 @@ class LocalRun:
                 self._ended(execution, folder, made)
                 return made
             reason = made
+            folder.clear()
             self.executions[execution.name] = (execution, folder, None)
             if self.interrupted:
                 self._change(execution.name, state="CANCELED", ended=datetime.now(UTC))

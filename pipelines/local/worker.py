@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,9 @@ HOPELESS = "; a retry cannot help"
 
 #: Bytes of the end of a log in which the last error is looked for.
 LOG_TAIL = 1 << 18
+
+#: Free bytes of a disk on which a task cannot even log its last error.
+FULL = 1 << 16
 
 #: Makes the kernel send a signal to a process whose parent has died (Linux).
 _SIGNAL_OF_PARENTS_DEATH = 1
@@ -144,7 +148,11 @@ def _reason(log: Path, code: int) -> str:
     with open(log, "rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL))
         text = stream.read().decode(errors="replace")
-    line = last_error_line(text) or f"it ended with exit code {code} and wrote nothing"
+    line = last_error_line(text)
+    if not line:
+        full = shutil.disk_usage(log.parent).free < FULL
+        why = f"no space is left on the disk of {log.parent}" if full else "it wrote nothing"
+        return f"it ended with exit code {code}; {why}"
     cut = text.rstrip().endswith(HOPELESS) and not line.endswith(HOPELESS)
     return f"{line}{HOPELESS}" if cut else line
 

@@ -33,6 +33,7 @@ ALLOWED = {
     "figures/html.py": "style sheet of the package",
     "pipelines/compile/compilation.py": "the pipelines that it wrote",
     "pipelines/lifecycle/serving.py": "manifests of the serving folder, which it writes",
+    "pipelines/local/executions.py": "outputs of tasks",
     "pipelines/submit/credentials.py": "tokens",
     "pipelines/task/kubernetes_api.py": "a pod's service account",
     "pipelines/task/trainjob.py": "params that the task wrote",

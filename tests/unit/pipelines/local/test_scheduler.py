@@ -233,3 +233,37 @@ def test_an_exit_handler_runs_after_a_failure(tmp_path):
     with pytest.raises(PipelineError, match="task silent failed"):
         run_spec(compiled_spec(with_status, tmp_path), tmp_path / "run", {})
     assert LAST.run.tasks == ["silent", "cleanup"]
+
+
+@dsl.container_component
+def read(page: dsl.Input[dsl.Artifact], said: dsl.OutputPath(str)):  # type: ignore[no-untyped-def,valid-type]
+    code = "import pathlib, sys; pathlib.Path(sys.argv[2]).write_text(pathlib.Path(sys.argv[1]).read_text())"
+    return dsl.ContainerSpec(image="none", command=["python", "-c", code], args=[page.path, said])
+
+
+@dsl.pipeline(name="importing")
+def importing(uri: str):
+    found = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset)
+    read(page=found.output)
+
+
+def test_an_importer_takes_a_path_of_this_machine_and_nothing_else(tmp_path):
+    spec = compiled_spec(importing, tmp_path)
+    (tmp_path / "page").write_text("mine")
+    ran = run_spec(spec, tmp_path / "run", {"uri": str(tmp_path / "page")})
+    assert ran.outputs("read").parameters == {"said": "mine"}
+    with pytest.raises(PipelineError, match="importer: gs://bucket/page: no such file or folder here"):
+        run_spec(spec, tmp_path / "run", {"uri": "gs://bucket/page"})
+
+
+@dsl.pipeline(name="nested")
+def nested(items: list):
+    with dsl.ParallelFor(items), dsl.ParallelFor(["x", "y"]) as inner:
+        made = branch(value=inner)
+    choose(values=dsl.Collected(made.outputs["said"]))
+
+
+def test_what_a_local_run_does_not_do_is_refused_before_a_task_runs(tmp_path):
+    with pytest.raises(PipelineError, match="task for-loop-1: collects outputs of a loop in a loop"):
+        run_spec(compiled_spec(nested, tmp_path), tmp_path / "run", {"items": ["a"]})
+    assert not (tmp_path / "run").exists()
