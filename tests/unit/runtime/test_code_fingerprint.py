@@ -14,6 +14,7 @@ import pytest
 import epilstm
 from epilstm.runtime.code_fingerprint import WITHOUT_VALUES, fingerprint_of, step_fingerprint, step_fingerprints
 from epilstm.runtime.step_table import STEPS
+from support.nonempty import nonempty
 
 PACKAGE = Path(epilstm.__file__).parent
 
@@ -56,7 +57,8 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(package: Path):
 
 def test_comments_docstrings_and_formatting_do_not_count(package: Path):
     before = digests_unchanged()
-    for path in package.rglob("*.py"):
+    # A quarter of the files, of every package: taking all of them apart takes seconds.
+    for path in nonempty(sorted(package.rglob("*.py"))[::4]):
         tree = ast.parse(path.read_bytes())
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
