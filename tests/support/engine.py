@@ -62,6 +62,13 @@ class Engine:
         return shutil.which("docker") is not None and self.docker("info", check=False).returncode == 0
 
 
+def let_others_through(folder: Path) -> None:
+    """Let a container's user go through a temporary folder, and through those above it that pytest closes to others."""
+    for each in (folder, *folder.parents[:3]):
+        if not each.stat().st_mode & 0o001:
+            each.chmod(0o755)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engine",

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from epilstm import __version__
 from images.build import CPU_IMAGES, source_revision
-from support.engine import STRICT, Engine
+from support.engine import STRICT, Engine, let_others_through
 from support.nonempty import nonempty
 from support.paths import PROJECT
 
@@ -187,8 +187,7 @@ def test_an_image_is_no_larger_than_it_was(engine, image, name):
 
 def test_the_train_image_simulates_and_ingests_an_epigenome(engine, images, tmp_path):
     tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+    let_others_through(tmp_path.parent)
     (tmp_path / "params.yaml").write_text(
         "simulate: {chromosomes: {chr1: 100000}, cell_types: 1, assays: [DNase]}\n"
         "ingest: {assembly: simulated/chrom.sizes}\n"
@@ -253,8 +252,8 @@ def test_the_serve_image_answers_a_request_over_both_protocols(engine, images, t
     from support.watching import wait_until
 
     encoder = export_encoder(tmp_path)
-    for path in (encoder, *tmp_path.parents[:2], tmp_path):
-        path.chmod(0o755)
+    encoder.chmod(0o755)
+    let_others_through(tmp_path)
     strict = STRICT[2:]  # all but the network, which is what it is for
     assert STRICT[:2] == ("--network", "none")
     ports = ("--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081")

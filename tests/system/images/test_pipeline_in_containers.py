@@ -21,7 +21,7 @@ from epilstm.files.outputs import fingerprint
 from epilstm.pipelines.graphs.defaults import default_parameters
 from epilstm.pipelines.task.executor import flat_numbers
 from images.build import source_revision
-from support.engine import Engine
+from support.engine import Engine, let_others_through
 from support.paths import PROJECT
 from support.pipelines.strict_docker_runner import StrictRuns, strict_runner
 
@@ -99,8 +99,7 @@ class Cluster:
 def cluster(images: dict[str, str], engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A cluster that has nothing but the images."""
     folder = tmp_path_factory.mktemp("cluster")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # the containers' user goes through it
+    let_others_through(folder)
     (folder / "data").mkdir()
     return Cluster(engine, folder / "data", folder / "artifacts")
 
