@@ -16,6 +16,7 @@ LONG_FILES = (
     "test_retraining_pipeline.py",
     "test_task_in_a_bucket.py",
     "test_retraining_rounds.py",
+    "test_local_training.py",
     "test_registration.py",
     "test_container_images.py",
     "test_dvc_repro.py",
