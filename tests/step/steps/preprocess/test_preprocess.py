@@ -165,7 +165,7 @@ def test_the_same_signal_gives_the_same_bytes_whatever_the_workers(folder: Path)
 
 
 def test_a_split_chromosome_that_is_not_there_leaves_nothing(folder: Path) -> None:
-    with pytest.raises(GenomeError, match="'chr7' is not in the signal"):
+    with pytest.raises(GenomeError, match="'chr7' is not in the data"):
         run(folder, split={"validation": ["chr7"], "test": ["chr3"]})
     assert not (folder / "matrix").exists()
 

@@ -156,7 +156,7 @@ def test_with_one_chromosome_the_message_says_how_to_split_by_region(
 ) -> None:
     write_signal(tmp_path / "signal", signal)
     with pytest.raises(
-        GenomeError, match=r"'chr3' is not in the signal.*split by region \(preprocess\.split: \{by: region"
+        GenomeError, match=r"'chr3' is not in the data.*split by region \(preprocess\.split: \{by: region"
     ):
         preprocess(tmp_path, {"validation": ["chr3"], "test": ["chr1"]})
 

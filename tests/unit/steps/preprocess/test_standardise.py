@@ -70,7 +70,7 @@ def test_a_held_out_chromosome_must_be_in_the_signal_and_have_data(
 ) -> None:
     signal["chr10"][:] = np.nan
     manifest = manifest_of(signal, tmp_path)
-    with pytest.raises(GenomeError, match=r"split.test: chromosome 'chr77' is not in the signal; .* are chr9, chr11"):
+    with pytest.raises(GenomeError, match=r"split.test: chromosome 'chr77' is not in the data; .* are chr9, chr11"):
         split_chromosomes(manifest, ["chr9"], ["chr77"])
     with pytest.raises(GenomeError, match=r"split.validation: chromosome 'chr10' has no data"):
         split_chromosomes(manifest, ["chr10"], ["chr9"])
