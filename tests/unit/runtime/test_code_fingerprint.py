@@ -137,8 +137,8 @@ def test_the_description_of_a_param_does_not_count(package: Path):
     assert changed_by(package, "params.py", "largest gradient norm", "the largest norm of a gradient") == set()
 
 
-def test_a_validator_counts_for_the_step_of_its_section_alone(package: Path):
-    assert changed_by(package, "params.py", "both = sorted(", "both = list(") == {"preprocess"}
+def test_a_validator_counts_for_the_steps_whose_sections_use_it(package: Path):
+    assert changed_by(package, "params.py", "both = sorted(", "both = list(") == {"preprocess", "train"}
 
 
 def test_what_a_section_is_built_from_counts(package: Path):
