@@ -1,4 +1,4 @@
-"""The compiled retraining pipeline, run by kfp with processes in place of containers, against a real registry."""
+"""The compiled retraining pipeline, run on this machine against a real registry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from epilstm.files.outputs import fingerprint
 from epilstm.pipelines.graphs.defaults import default_parameters
 from epilstm.registry.rollout import read_rollout
-from support.pipelines.host_runner import HostRuns, run_pipeline
+from support.pipelines.local_runs import Ran, run_pipeline
 from support.pipelines.registry_places import IDENTITY, PROJECT, Registry, make_registry, run
 
 pytestmark = [pytest.mark.timeout(1800)]
@@ -48,23 +48,20 @@ class Cluster:
     folder: Path
     registry: Registry
     parameters: dict[str, Any]
-    runs: int = 0
 
     @property
     def data_root(self) -> Path:
         return self.folder / "data-root"
 
-    def run(self, pipeline: str, **changes: Any) -> HostRuns:
+    def run(self, pipeline: str, **changes: Any) -> Ran:
         """Run a pipeline; `changes` are its parameters, or keys of a section."""
         text = (COMPILED / f"{pipeline}-cpu.yaml").read_text()
         taken = next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"]
         given = {**self.parameters, "registry": self.registry.url, "data_root": str(self.data_root)}
         for name, value in changes.items():
             given[name] = {**given[name], **value} if isinstance(value, dict) else value
-        self.runs += 1
-        root = self.folder / f"run-{self.runs}"
         arguments = {name: value for name, value in given.items() if name in taken}
-        return run_pipeline(COMPILED / f"{pipeline}-cpu.yaml", root, arguments, IDENTITY)
+        return run_pipeline(COMPILED / f"{pipeline}-cpu.yaml", self.folder / "runs", arguments, IDENTITY)
 
     def served(self) -> Any:
         """The roll-out that the registry's branch says."""
