@@ -54,6 +54,9 @@ ANALYSE = {
     "export-tracks": OtherCommand(
         "epilstm.outputs.browser_tracks.command:export_tracks", "Write embeddings or tracks for browsers and analysis."
     ),
+    "impute": OtherCommand(
+        "epilstm.outputs.imputation.command:impute", "Impute assays of a cell type that training never saw."
+    ),
     "plot": OtherCommand("epilstm.outputs.plot.command:plot", "Draw one figure as PNG, SVG or PDF."),
     "client": OtherCommand(
         "epilstm.serving.client.command:client", "Get embeddings of your own bigWigs from a server."

@@ -175,6 +175,25 @@ class TrainSplitParams(Section):
         return self
 
 
+class ImputerParams(Section):
+    """The imputer of a model by cell type: a small network beside the autoencoder."""
+
+    enabled: bool = Field(
+        False, description="train a network that imputes assays of cell types it has never seen (kind cell_types only)"
+    )
+    window: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        default=[1, 5, 20], description="distances in bins, before and after a bin, over which it sees means"
+    )
+    hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(96, description="units of each of its hidden layers")
+    layers: Annotated[int, Field(ge=1, le=8)] = Field(2, description="its hidden layers")
+    bins: PositiveInt = Field(
+        200_000, description="training examples at most, each a bin of one cell type, spread over the training places"
+    )
+    steps: PositiveInt = Field(3000, description="steps of its optimiser")
+    batch: PositiveInt = Field(1024, description="examples of a step")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(2e-3, description="its peak learning rate")
+
+
 class TrainParams(Section):
     """The LSTM autoencoder and how it is trained."""
 
@@ -224,6 +243,7 @@ class TrainParams(Section):
         f"auto is {_listed(CONTEXT_TARGETS_BP['tracks'])}, or {_listed(CONTEXT_TARGETS_BP['cell_types'])} where kind "
         "is cell_types",
     )
+    imputation: ImputerParams = ImputerParams()
     streams: PositiveInt = Field(32, description="contiguous intervals of genome trained on in parallel")
     frames_per_step: PositiveInt = Field(1, description="frames that a gradient is propagated back through")
     carry_state: bool = Field(True, description="start a step from the state the last one ended with, not from zero")

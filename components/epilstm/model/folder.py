@@ -16,13 +16,19 @@ from pydantic import BaseModel, ConfigDict
 from epilstm.errors import ModelError
 from epilstm.files.outputs import sha256_file
 from epilstm.model.config import ModelConfig
+from epilstm.model.imputer_config import ImputerConfig
 from epilstm.store.manifests import Scaler, Split, read_manifest, write_manifest
 from epilstm.tracks.identity import TrackSet
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from epilstm.model.networks import Autoencoder
 
 WEIGHTS = "weights.safetensors"
+
+#: What the imputer's weights are named with, beside those of the network.
+IMPUTER = "imputer."
 
 
 class ContextSummary(BaseModel):
@@ -88,6 +94,7 @@ class ModelManifest(BaseModel):
     matrix_fingerprint: str
     weights_sha256: str
     training: TrainingSummary
+    imputer: ImputerConfig | None = None
 
     @property
     def tracks(self) -> list[str]:
@@ -100,8 +107,8 @@ class ModelManifest(BaseModel):
         return self.scaler.track_set
 
 
-def save_weights(folder: Path, network: Autoencoder) -> str:
-    """Write a network's weights into a new folder.
+def save_weights(folder: Path, network: Autoencoder, imputer: nn.Module | None = None) -> str:
+    """Write a network's weights into a new folder, and those of its imputer with them.
 
     Returns
     -------
@@ -111,7 +118,10 @@ def save_weights(folder: Path, network: Autoencoder) -> str:
     import safetensors.torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    named = {**network.state_dict()}
+    if imputer is not None:
+        named |= {IMPUTER + name: tensor for name, tensor in imputer.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     # Not save_file, which makes the file unreadable to other users whatever the umask.
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))
     return sha256_file(folder / WEIGHTS)
@@ -186,11 +196,11 @@ def checked_weights(folder: Path, manifest: ModelManifest) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Weights by their names in the network's ``state_dict``, without torch."""
+    """Weights by their names in the network's ``state_dict``, without torch and without the imputer's."""
     import safetensors.numpy
 
     weights: dict[str, NDArray[np.float32]] = safetensors.numpy.load_file(path)
-    return weights
+    return {name: values for name, values in weights.items() if not name.startswith(IMPUTER)}
 
 
 def unfitting(path: Path) -> ModelError:

@@ -39,6 +39,7 @@ from epilstm.store.standardisation import to_signal
 from epilstm.tracks.identity import select_tracks
 
 if TYPE_CHECKING:
+    from epilstm.model.imputer import Imputer
     import pandas as pd
 
     from epilstm.model.networks import Autoencoder
@@ -77,6 +78,8 @@ class Model:
         Where an imported model comes from.
     encoding : OnnxEncoding, optional
         The network's encoder in onnxruntime, which embeds in its place.
+    imputer : Imputer, optional
+        Of a model that imputes cell types which training never saw, or what makes it at its first use.
     """
 
     def __init__(
@@ -85,9 +88,10 @@ class Model:
         manifest: ModelManifest,
         origin: Origin | None = None,
         encoding: OnnxEncoding | None = None,
+        imputer: Imputer | partial[Imputer] | None = None,
     ) -> None:
         self.manifest, self.origin = manifest, origin
-        self._given_network, self._encoding = network, encoding
+        self._given_network, self._encoding, self._given_imputer = network, encoding, imputer
 
     @cached_property
     def network(self) -> Autoencoder:
@@ -96,6 +100,12 @@ class Model:
 
         given = self._given_network
         return given if isinstance(given, Autoencoder) else given()
+
+    @cached_property
+    def imputer(self) -> Imputer | None:
+        """The imputer in torch, which its first use imports; None where the model has none."""
+        given = self._given_imputer
+        return given() if isinstance(given, partial) else given
 
     @property
     def tracks(self) -> list[str]:
@@ -262,6 +272,68 @@ class Model:
             self._reconstruct, self.tracks, signal, regions, wanted, (assembly, blacklist, downloads), scaled
         )
 
+    def impute(
+        self,
+        samplesheet: str | PathLike[str],
+        regions: Any = None,
+        *,
+        matrix: str | PathLike[str],
+        assays: str | Sequence[str] = (),
+        cell_type: str | None = None,
+        downloads: str | Path | None = None,
+    ) -> pd.DataFrame:
+        """Impute assays of a cell type, which training need not have seen, from those that it has.
+
+        Parameters
+        ----------
+        samplesheet : str or Path
+            Of the cell type's bigWigs, of the same assembly as the model. Assays are matched by name and its usual
+            spellings.
+        regions : str or list of str, optional
+            ``"chr1:10000-20000"`` (0-based, half-open) or ``"chr1"``, within those of the matrix; all of them if not
+            given.
+        matrix : str or Path
+            The matrix that the model was trained on. It holds the reference cell types.
+        assays : str or sequence of str
+            To impute; all that the cell type does not have, if not given. One that it has is imputed from the others.
+        cell_type : str, optional
+            Of a samplesheet with several.
+        downloads : str or Path, optional
+            Folder to keep remote bigWigs in.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per bin with ``chrom``, ``start``, ``end`` and, of each assay, the imputed signal in the units of the
+            training tracks' files, ``H3K27ac``, and the standard deviation of its transform (arcsinh, by default),
+            ``H3K27ac.sd``.
+
+        Raises
+        ------
+        EpilstmError
+            What was given cannot be used; the message says why.
+        """
+        import pandas as pd
+
+        from epilstm.model.imputer import require_imputer
+        from epilstm.model.unseen_cell_type import UnseenCellType
+
+        named = [regions] if isinstance(regions, str) else list(regions or ())
+        wanted = [assays] if isinstance(assays, str) else list(assays)
+        imputer = require_imputer(self.imputer, "the model")
+        with UnseenCellType(
+            Path(samplesheet), Path(matrix), imputer, self.manifest, cell_type, wanted, named, _path(downloads)
+        ) as unseen:
+            sizes, tables = unseen.matrix.manifest.chromosome_sizes, []
+            for piece in unseen.pieces():
+                starts = np.arange(piece.bins.first, piece.bins.last) * self.bin_size
+                ends = np.minimum(starts + self.bin_size, sizes[piece.bins.chrom])
+                table = pd.DataFrame({"chrom": piece.bins.chrom, "start": starts, "end": ends})
+                for column, assay in enumerate(unseen.assays):
+                    table[assay], table[f"{assay}.sd"] = piece.mean[:, column], piece.deviation[:, column]
+                tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model folder, whole or not at all; `epilstm.load` and every step read it.
 
@@ -276,7 +348,7 @@ class Model:
         if not folder.name:
             raise ParamsError(f"{str(path)!r} cannot be a model folder; name one in it")
         with written_whole(folder, folder=True, kind="model") as staged:
-            weights_sha256 = save_weights(staged, self.network)
+            weights_sha256 = save_weights(staged, self.network, self.imputer)
             if self.origin is not None:
                 write_json(staged / ORIGIN, self.origin.model_dump(mode="json"))
             save_model(staged, self.manifest.model_copy(update={"weights_sha256": weights_sha256}))
@@ -454,16 +526,23 @@ def load(path: str | PathLike[str], device: str = "cpu") -> Model:
         raise ModelError(f"{folder}: {holds}{more}; give the folder that 'epilstm train' wrote")
     manifest = read_model_manifest(folder)
     weights = read_weights(checked_weights(folder, manifest))
+    imputer = partial(_imputer_of, folder, manifest) if manifest.imputer is not None else None
     if device == "cpu" and find_spec("onnxruntime") is not None:
         from epilstm.model.onnx_encoding import OnnxEncoding
 
         encoding = OnnxEncoding(manifest, weights, folder / WEIGHTS)
-        model = Model(lambda: network_of(manifest, weights), manifest, read_origin(folder), encoding)
+        model = Model(lambda: network_of(manifest, weights), manifest, read_origin(folder), encoding, imputer)
     else:
-        model = Model(_on_device(load_model(folder)[0], device), manifest, read_origin(folder))
+        model = Model(_on_device(load_model(folder)[0], device), manifest, read_origin(folder), imputer=imputer)
     for warning in model.origin.warnings if model.origin is not None else ():
         warnings.warn(f"{folder}: {warning}", stacklevel=2)
     return model
+
+
+def _imputer_of(folder: Path, manifest: ModelManifest) -> Imputer:
+    from epilstm.model.imputer import load_imputer
+
+    return load_imputer(folder, manifest)
 
 
 def _on_device(network: Autoencoder, device: str) -> Autoencoder:

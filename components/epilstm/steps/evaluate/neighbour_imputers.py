@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.neighbourhood import neighbour_features
 from epilstm.params import TreesParams
 from epilstm.steps.evaluate.excerpts import RowsInContext
 from epilstm.steps.evaluate.measures import unstandardised
@@ -25,32 +26,6 @@ from epilstm.store.moments import Moments
 
 #: Training bins are drawn from intervals that hold so many times as many.
 DRAWN_FROM = 8
-
-
-def neighbour_features(rows: NDArray[np.float32], keep: slice, window: Sequence[int]) -> NDArray[np.float32]:
-    """Tracks at each bin and around it: (bins, tracks * (1 + 2 * distances)).
-
-    First all tracks at the bin, then for each distance all tracks' means over so many bins before it, and over so many
-    after it. At an edge the mean is over the bins that exist; without any it is 0, the tracks' mean.
-
-    Parameters
-    ----------
-    rows : (bins + context, tracks) float32 array
-        Standardised.
-    keep : slice
-        The bins wanted within `rows`.
-    window : sequence of int
-        Distances in bins.
-    """
-    own = np.arange(len(rows))[keep]
-    sums = np.zeros((len(rows) + 1, rows.shape[1]))
-    np.cumsum(rows, axis=0, dtype=np.float64, out=sums[1:])
-    parts = [rows[own]]
-    for bins in window:
-        for low, high in ((own - bins, own), (own + 1, own + 1 + bins)):
-            low, high = np.clip(low, 0, len(rows)), np.clip(high, 0, len(rows))
-            parts.append(((sums[high] - sums[low]) / np.maximum(high - low, 1)[:, None]).astype(np.float32))
-    return np.concatenate(parts, axis=1)
 
 
 def training_features(

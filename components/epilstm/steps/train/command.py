@@ -38,6 +38,7 @@ from epilstm.steps.train.checkpoint import Epoch, Progress
 from epilstm.steps.train.context import ContextRun, train_context
 from epilstm.steps.train.context_targets import reaches_in_frames
 from epilstm.steps.train.gradients import GradientWorkers
+from epilstm.steps.train.imputer import TrainedImputer, require_imputable, train_imputer
 from epilstm.steps.train.rotation import rotate_code
 from epilstm.steps.train.streams import (
     MemoryWindows,
@@ -56,6 +57,9 @@ from epilstm.store.matrix import Matrix
 #: taken as resolved: sums run over as many shares as there are threads, and rounding with them.
 SPEED_PARAMS = {"checkpoint_steps", "memory_gb"}
 RESOLVED_PARAMS = {"threads", "device", "precision"}
+
+#: Params of what is trained after the levels that a checkpoint holds, and does not change them.
+LATER_PARAMS = {"imputation"}
 
 #: Space that an epoch of TensorBoard's curves needs at most; its thread prints a traceback where there is none.
 CURVE_BYTES = 1 << 14
@@ -115,6 +119,8 @@ class TrainingData:
             log.warning(warning)
         reaches = reaches_in_frames(params.context_targets_bp, manifest.frame_bins * manifest.bin_size)
         config = model_config(params, sizes, tracks, manifest.frame_bins, cell_types, reaches)
+        if params.imputation.enabled:
+            require_imputable(cell_types, scaler)
         return cls(matrix, manifest, scaler, sizes, config)
 
     def windows(self, params: TrainParams) -> list[BinRange]:
@@ -191,13 +197,21 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
         )
         trained = train_context_level(level.to(device), params, context_run, threads, resume)
         summary = summary.model_copy(update={"context": trained})
-    write_model(context.outputs["model"], network, data, params, summary)
+    imputer = None
+    if params.imputation.enabled:
+        with progress("training the imputer", params.imputation.steps) as bar:
+            imputer = train_imputer(Matrix(data.matrix), data.scaler, data.config, params, bar)
+    write_model(context.outputs["model"], network, data, params, summary, imputer)
     if "history" in context.outputs:
         write_history(context.outputs["history"], done.history)
     return StepResult(
         f"trained {summary.epochs} epochs; validation R2 {summary.validation_r2:.3f} at {data.config.bin_code_size} "
         f"dimensions (best epoch {summary.best_epoch}){_context_result(summary, data.config)}",
-        metrics={**summary.model_dump(mode="json"), "parameters": sum(p.numel() for p in network.parameters())},
+        metrics={
+            **summary.model_dump(mode="json"),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            **({} if imputer is None else {"imputer": imputer.metrics}),
+        },
         bins=summary.bins_seen,
         tracks=data.config.tracks,
         chosen=data.sizes.chosen,
@@ -264,11 +278,16 @@ def train_bin_level(network: Autoencoder, run: BinLevelRun, resume: bool) -> tup
 
 
 def write_model(
-    folder: Path, network: Autoencoder, data: TrainingData, params: TrainParams, summary: TrainingSummary
+    folder: Path,
+    network: Autoencoder,
+    data: TrainingData,
+    params: TrainParams,
+    summary: TrainingSummary,
+    imputer: TrainedImputer | None = None,
 ) -> None:
     """Write weights and manifest of a model folder."""
     manifest = data.manifest
-    weights_sha256 = save_weights(folder, network)
+    weights_sha256 = save_weights(folder, network, None if imputer is None else imputer.network)
     save_model(
         folder,
         ModelManifest(
@@ -282,6 +301,7 @@ def write_model(
             matrix_fingerprint=fingerprint(data.matrix),
             weights_sha256=weights_sha256,
             training=summary,
+            imputer=None if imputer is None else imputer.config,
         ),
     )
 
@@ -422,7 +442,7 @@ def streams_of(params: TrainParams, group: Processes) -> slice:
 
 def identity(params: TrainParams, matrix_fingerprint: str, group: Processes, device: torch.device, threads: int) -> str:
     """Digest of all that a run's result depends on; runs with the same one may resume from each other's checkpoint."""
-    chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS | RESOLVED_PARAMS)
+    chosen = params.model_dump(mode="json", exclude=SPEED_PARAMS | RESOLVED_PARAMS | LATER_PARAMS)
     resolved = [device.type, loop.use_bfloat16(params, device), threads, group.count]
     code = step_fingerprint("train").sha256
     return sha256_json([chosen, resolved, matrix_fingerprint, code, torch.__version__])

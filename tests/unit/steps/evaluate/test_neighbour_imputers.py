@@ -5,12 +5,12 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from epilstm.genome.bin_range import BinRange
+from epilstm.model.neighbourhood import neighbour_features
 from epilstm.params import ImputationParams, TreesParams
 from epilstm.steps.evaluate.excerpts import RowsInContext
 from epilstm.steps.evaluate.neighbour_imputers import (
     RidgeImputer,
     TreesImputer,
-    neighbour_features,
     training_features,
 )
 from epilstm.store.manifests import Scaler

@@ -1,0 +1,1 @@
+"""Imputed assays of a cell type that training never saw, as bigWigs."""
