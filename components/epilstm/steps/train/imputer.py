@@ -80,7 +80,13 @@ def require_imputable(cell_types: CellTypes | None, scaler: Scaler) -> None:
             "of another cell type, or set train.imputation.enabled to false"
         )
     one_of_each_assay(scaler.transforms, cell_types, "transform")
-    one_of_each_assay(scaler.uncovered_bases, cell_types, "uncovered")
+    one_of_each_assay(binned_alike(scaler), cell_types, "uncovered")
+
+
+def binned_alike(scaler: Scaler) -> list[str]:
+    """What uncovered bases of each track are, `zero` and `gap` as one: they differ in which bins have data only."""
+    measured = "gap" if "gap" in scaler.uncovered_bases else "zero"
+    return ["missing" if each == "missing" else measured for each in scaler.uncovered_bases]
 
 
 def imputer_config(params: ImputerParams, scaler: Scaler, cell_types: CellTypes) -> ImputerConfig:
@@ -92,7 +98,7 @@ def imputer_config(params: ImputerParams, scaler: Scaler, cell_types: CellTypes)
             "mean": mean,
             "scale": scale,
             "transform": one_of_each_assay(scaler.transforms, cell_types, "transform"),
-            "uncovered": one_of_each_assay(scaler.uncovered_bases, cell_types, "uncovered"),
+            "uncovered": one_of_each_assay(binned_alike(scaler), cell_types, "uncovered"),
             "clip": scaler.clip,
             "window": params.window,
             "hidden_size": params.hidden_size,

@@ -10,6 +10,7 @@ from epilstm.model.imputer import Imputer
 from epilstm.model.imputer_config import by_assay, reference_of
 from epilstm.params import ImputerParams
 from epilstm.steps.train.imputer import (
+    binned_alike,
     draw_examples,
     draw_shown,
     fitted_spread,
@@ -17,7 +18,7 @@ from epilstm.steps.train.imputer import (
     loss_of,
     require_imputable,
 )
-from epilstm.store.manifests import read_scaler
+from epilstm.store.manifests import Scaler, read_scaler
 from epilstm.store.matrix import Matrix
 from epilstm.tracks.identity import TrackIdentity
 from support.train.toy_matrix import write_matrix
@@ -58,7 +59,8 @@ def test_an_example_is_imputed_from_a_reference_without_its_own_cell_type(drawn,
         ]
     )
     example = int(of_b[0])
-    (at,) = torch.nonzero(values[:, 1, 0] == examples.values[example, 0])[:, 0][:1].tolist()
+    own = (values[:, 1, [0, 2]] == examples.values[example, [0, 2]]).all(1)
+    (at,) = torch.nonzero(own)[:, 0].tolist()
     expected = reference_of(values[at : at + 1].numpy(), 1)[0, 0]
     assert float(examples.inputs.around[example, 0, 0]) == pytest.approx(expected, abs=1e-5)
     assert examples.inputs.known[example].tolist() == [1, 1, 0]
@@ -100,3 +102,9 @@ def test_nine_tenths_of_the_values_lie_within_the_fitted_spread(drawn):
 def test_a_model_of_one_code_of_all_tracks_cannot_have_an_imputer(drawn):
     with pytest.raises(ParamsError, match=r"needs train\.kind: cell_types"):
         require_imputable(None, drawn[1])
+
+
+def test_tracks_whose_uncovered_bases_are_binned_alike_may_share_an_assay():
+    names = ["A-x", "B-x", "C-m"]
+    scaler = Scaler(tracks=names, mean=[0] * 3, scale=[1] * 3, uncovered=["zero", "gap", "missing"])
+    assert binned_alike(scaler) == ["gap", "gap", "missing"]
