@@ -39,9 +39,9 @@ from epilstm.store.standardisation import to_signal
 from epilstm.tracks.identity import select_tracks
 
 if TYPE_CHECKING:
-    from epilstm.model.imputer import Imputer
     import pandas as pd
 
+    from epilstm.model.imputer import Imputer
     from epilstm.model.networks import Autoencoder
     from epilstm.model.onnx_encoding import OnnxEncoding
 

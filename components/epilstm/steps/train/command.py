@@ -200,7 +200,9 @@ def run(params: TrainParams, context: StepContext) -> StepResult:
     imputer = None
     if params.imputation.enabled:
         with progress("training the imputer", params.imputation.steps) as bar:
-            imputer = train_imputer(Matrix(data.matrix), data.scaler, data.config, params, bar)
+            imputer = train_imputer(
+                Matrix(data.matrix).with_split(data.manifest.split), data.scaler, data.config, params, bar
+            )
     write_model(context.outputs["model"], network, data, params, summary, imputer)
     if "history" in context.outputs:
         write_history(context.outputs["history"], done.history)
