@@ -369,24 +369,6 @@ def _require_files(array: Any, folders: Sequence[Path], bins: range | None = Non
                     raise DataError(f"{folder / str(number)} is missing; {AGAIN}")
 
 
-def read_mask(path: Path, chrom: str, bins_with_data: int | None) -> NDArray[np.bool_]:
-    """Which bins of one chromosome have data, (bin,) bool; `Masks` reads those of many.
-
-    Parameters
-    ----------
-    path : Path
-        Group of the masks.
-    bins_with_data : int or None
-        How many the dataset's manifest says; None leaves it open.
-
-    Raises
-    ------
-    DataError
-        The mask is missing, damaged or not the manifest's.
-    """
-    return Masks(path, {} if bins_with_data is None else {chrom: bins_with_data})[chrom]
-
-
 class TrackRows:
     """(track, bin) signal of one chromosome.
 

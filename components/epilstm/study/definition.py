@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from epilstm.errors import ParamsError
 from epilstm.params import SECTIONS, read_yaml, validate
 
-STUDIES_FILE = "studies.yaml"
-
 #: Names of studies, variants and bases: parts of the names of experiments, which are git references.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 

@@ -77,11 +77,6 @@ def kept(repository: Repository) -> dict[str, Kept]:
 Difference = Literal["other params", "other code"]
 
 
-def is_same(repository: Repository, experiment: Experiment, there: Kept) -> bool:
-    """Whether an experiment was run with the params and the code that it would be run with now."""
-    return difference(repository, experiment, there) is None
-
-
 def difference(repository: Repository, experiment: Experiment, there: Kept) -> Difference | None:
     """What an experiment was run with that it would not be run with now; None where all is the same."""
     content = repository.read(there.commit, PARAMS_FILE)

@@ -13,7 +13,6 @@ from epilstm.tracks.signal_transform import Transform, Uncovered
 from epilstm.tracks.transforms import transformed
 
 FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 #: Edges of the histograms of arcsinh(signal); what lies beyond is counted in the first and the last bin.
 #: A sixteenth is a power of two, so that edges are exact; 12 is the arcsinh of a signal of 81,000.

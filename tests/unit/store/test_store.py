@@ -15,6 +15,7 @@ from epilstm.store.arrays import (
     SHARD_BINS,
     SIGNAL_CHUNK_BINS,
     SIGNAL_SHARD_BINS,
+    Masks,
     available_cores,
     chunk_bins,
     create_bin_array,
@@ -22,7 +23,6 @@ from epilstm.store.arrays import (
     create_mask,
     create_signal_array,
     open_group,
-    read_mask,
     shard_file,
 )
 
@@ -83,9 +83,9 @@ def test_there_is_at_least_one_core_and_no_more_than_the_machine_has() -> None:
 
 def test_a_mask_that_is_not_the_manifests_is_reported(tmp_path: Path) -> None:
     create_mask(create_group(tmp_path / "a.zarr"), "chr1", 2_500_000)[5:9] = True
-    assert read_mask(tmp_path / "a.zarr", "chr1", 4).sum() == 4
+    assert Masks(tmp_path / "a.zarr", {"chr1": 4})["chr1"].sum() == 4
     shutil.rmtree(tmp_path / "a.zarr" / "chr1" / "c")
     with pytest.raises(DataError, match="0 bins with data, the manifest says 4"):
-        read_mask(tmp_path / "a.zarr", "chr1", 4)
+        Masks(tmp_path / "a.zarr", {"chr1": 4})["chr1"]
     with pytest.raises(DataError, match="mask of chr2 is missing"):
-        read_mask(tmp_path / "a.zarr", "chr2", None)
+        Masks(tmp_path / "a.zarr", {})["chr2"]
