@@ -22,14 +22,16 @@ REGIONS = [
 ]
 
 
-def write_matrix(folder: Path, scaler: Scaler) -> Path:
+def write_matrix(folder: Path, scaler: Scaler, frame_bins: int = FRAME_BINS) -> Path:
     """Standardised heavy-tailed values; a twentieth of the bins is without data, and so is what completes a frame."""
     rng = np.random.default_rng(0)
     tracks = len(scaler.tracks)
+    *whole, (last_chrom, start, _) = REGIONS
+    regions = [*whole, (last_chrom, start, -(-4_150 // frame_bins) * frame_bins * BIN_SIZE)]
     folder.mkdir()
     manifest = MatrixManifest(
-        assembly="toy", bin_size=BIN_SIZE, chromosome_sizes=SIZES, regions=REGIONS, tracks=scaler.tracks,
-        frame_bins=FRAME_BINS, split=Split(train=["chr1"], validation=["chr2"], test=[]), bins_with_data={},
+        assembly="toy", bin_size=BIN_SIZE, chromosome_sizes=SIZES, regions=regions, tracks=scaler.tracks,
+        frame_bins=frame_bins, split=Split(train=["chr1"], validation=["chr2"], test=[]), bins_with_data={},
         signal_fingerprint="0" * 64, scaler_sha256=scaler_digest(scaler),
     )  # fmt: skip
     values, masks = create_group(folder / "matrix.zarr"), create_group(folder / "mask.zarr")

@@ -72,9 +72,10 @@ def test_codes_are_interpolated_within_a_region_and_not_beyond():
     np.testing.assert_array_equal(rows[:, 1:], expected)
 
 
-def test_windows_are_pooled_from_frames_as_from_their_bins(matrix, embeddings):
-    opened = Matrix(matrix)
-    embedding = Embedding(opened, embeddings)
+def test_windows_are_pooled_from_frames_as_from_their_bins(encoder, tmp_path):
+    opened = Matrix(write_matrix(tmp_path / "matrix", SCALER, frame_bins=10))
+    embed(opened.folder, encoder, tmp_path / "embeddings")
+    embedding = Embedding(opened, tmp_path / "embeddings")
     bins, frames = embedding.split()
     assert (bins.size, frames.size) == (6, 12)
     first, last = np.array([0, 3, 17, 4_100]), np.array([7, 4, 333, 4_150])
@@ -83,6 +84,11 @@ def test_windows_are_pooled_from_frames_as_from_their_bins(matrix, embeddings):
     pooled = PooledWindows(opened, windows, EvaluateParams(pooling=["mean"])).of(embedding)
     assert np.isfinite(expected).any()
     np.testing.assert_allclose(pooled, expected, atol=1e-4)
+
+
+def test_frames_of_another_length_than_the_matrixs_are_not_pooled_by_themselves(matrix, embeddings):
+    embedding = Embedding(Matrix(matrix), embeddings)
+    assert embedding.split() == (embedding, None)
 
 
 def test_a_lost_file_of_codes_is_an_error_that_names_it(matrix, encoder, tmp_path):
