@@ -9,21 +9,23 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from kfp import components
 
+from epilstm.errors import PipelineError
 from epilstm.files.outputs import fingerprint
 from epilstm.pipelines.graphs.defaults import default_parameters
+from epilstm.pipelines.local.engines import ContainerEngine
 from epilstm.pipelines.task.executor import flat_numbers
 from images.build import source_revision
-from support.engine import Engine, let_others_through
+from support.engine import let_others_through
 from support.paths import PROJECT
-from support.pipelines.strict_docker_runner import StrictRuns, strict_runner
+from support.pipelines.local_runs import Ran, run_pipeline
 
 COMPILED = PROJECT / "pipelines" / "compiled"
 
@@ -82,26 +84,29 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What stands in for one: an engine, a volume, and a place for kfp's artifacts."""
+    """What stands in for one: a folder as volume, and a place for artifacts."""
 
-    engine: Engine
     data_root: Path
-    pipeline_root: Path
+    runs: Path
 
-    def run(self, pipeline: str, **arguments: Any) -> StrictRuns:
+    def run(self, pipeline: str, **arguments: Any) -> Ran:
         """Run a compiled pipeline to its end."""
-        with strict_runner(self.engine, self.pipeline_root, {"/data": self.data_root}) as runs:
-            components.load_component_from_file(str(COMPILED / f"{pipeline}-cpu.yaml"))(**arguments)
-        return runs
+        tasks = self.runs / "tasks"
+        tasks.mkdir(parents=True, exist_ok=True)
+        engine = ContainerEngine("docker", self.data_root, tasks)
+        given = {**arguments, "data_root": "/data"}
+        threads = {"OMP_NUM_THREADS": "1"}
+        return run_pipeline(COMPILED / f"{pipeline}-cpu.yaml", self.runs, given, threads, engine=engine)
 
 
 @pytest.fixture(scope="module")
-def cluster(images: dict[str, str], engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A cluster that has nothing but the images."""
     folder = tmp_path_factory.mktemp("cluster")
     let_others_through(folder)
     (folder / "data").mkdir()
-    return Cluster(engine, folder / "data", folder / "artifacts")
+    (folder / "data").chmod(0o777)
+    return Cluster(folder / "data", folder / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -127,21 +132,21 @@ def taken_by(pipeline: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def simulated(cluster: Cluster, arguments: dict[str, Any]) -> StrictRuns:
+def simulated(cluster: Cluster, arguments: dict[str, Any]) -> Ran:
     """The simulation pipeline's run."""
     return cluster.run("simulation", **taken_by("simulation", arguments))
 
 
 @pytest.fixture(scope="module")
-def trained(simulated: StrictRuns, cluster: Cluster, arguments: dict[str, Any]) -> StrictRuns:
+def trained(simulated: Ran, cluster: Cluster, arguments: dict[str, Any]) -> Ran:
     """The training pipeline's run on what the simulation pipeline made."""
     return cluster.run("training", **taken_by("training", arguments))
 
 
-def outputs(cluster: Cluster, task: str) -> dict[str, dict[str, Any]]:
-    """The artifacts that a task reported to kfp, by name."""
-    [found] = cluster.pipeline_root.glob(f"*/{task}/executor_output.json")
-    return {name: value["artifacts"][0] for name, value in json.loads(found.read_text())["artifacts"].items()}
+def metadata(ran: Ran, task: str, artifact: str) -> Mapping[str, Any]:
+    """What a task reported about an artifact."""
+    [found] = ran.outputs(task).artifacts[artifact]
+    return found.metadata
 
 
 def dataset(cluster: Cluster, kind: str) -> Path:
@@ -155,12 +160,11 @@ def test_the_simulation_pipeline_makes_what_the_step_makes_on_this_machine(simul
 
 
 def test_the_training_pipeline_runs_every_task_and_no_parts_of_little_data(trained):
-    ran = Counter(re.sub(r"-[0-9]+$", "", folder.name) for folder in trained.folders)
+    ran = Counter(trained.tasks)
     # Without a registry nothing is published; tests/unit/pipelines/graphs/test_parts_loops.py has loops over parts.
     once = dict.fromkeys([name for name in executors("training") if name != "publish" and "-part" not in name], 1)
     assert set(once) >= {"plan", "ingest", "preprocess", "train", "export", "embed", "evaluate", "promote", "report"}
     assert ran == once
-    assert len(trained.containers) == ran.total()
 
 
 @pytest.mark.parametrize("kind", DATASETS)
@@ -169,54 +173,52 @@ def test_a_dataset_of_the_pipeline_equals_that_of_dvc_repro(trained, cluster, re
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_an_artifact_of_the_pipeline_equals_that_of_dvc_repro(trained, cluster, repository, artifact):
-    [made] = cluster.pipeline_root.glob(f"*/{artifact}")
-    assert files(made) == files(repository / ARTIFACTS[artifact])
+def test_an_artifact_of_the_pipeline_equals_that_of_dvc_repro(trained, repository, artifact):
+    task, name = artifact.split("/")
+    [made] = trained.outputs(task).artifacts[name]
+    assert files(Path(made.uri)) == files(repository / ARTIFACTS[artifact])
 
 
 @pytest.mark.parametrize("step", ["ingest", "preprocess", "train", "export", "embed", "evaluate"])
-def test_a_task_reports_to_kfp_the_metrics_that_dvc_has(trained, cluster, repository, step):
+def test_a_task_reports_to_kfp_the_metrics_that_dvc_has(trained, repository, step):
     expected = json.loads((repository / "metrics" / f"{step}.json").read_text())
-    metadata = outputs(cluster, step)["metrics"]["metadata"]
+    reported = metadata(trained, step, "metrics")
     how = re.compile(
         "second|bytes|tracks_read|tracks_reused"
     )  # the parts read the tracks, ingest finds them in the cache
     numbers = {name: value for name, value in flat_numbers(expected).items() if not how.search(name)}
     assert numbers
-    assert {name: metadata[name] for name in numbers} == numbers
+    assert {name: reported[name] for name in numbers} == numbers
 
 
-def test_models_carry_their_fingerprint_and_record(trained, cluster, repository):
-    found = outputs(cluster, "train")["model"]
-    assert found["metadata"]["fingerprint"] == fingerprint(repository / "models" / "autoencoder")
-    assert found["metadata"]["record"]["params"]["hidden_size"] == TINY["train"]["hidden_size"]
-    assert found["metadata"]["record"]["code"]["git_revision"] == source_revision()
+def test_models_carry_their_fingerprint_and_record(trained, repository):
+    found = metadata(trained, "train", "model")
+    assert found["fingerprint"] == fingerprint(repository / "models" / "autoencoder")
+    assert found["record"]["params"]["hidden_size"] == TINY["train"]["hidden_size"]
+    assert found["record"]["code"]["git_revision"] == source_revision()
 
 
-def test_the_evaluation_comes_with_a_curve_for_the_user_interface(trained, cluster):
-    points = outputs(cluster, "evaluate")["classification"]["metadata"]["confidenceMetrics"]
+def test_the_evaluation_comes_with_a_curve_for_the_user_interface(trained):
+    points = metadata(trained, "evaluate", "classification")["confidenceMetrics"]
     assert {"confidenceThreshold", "recall", "falsePositiveRate"} <= points[0].keys()
     assert [point["recall"] for point in points] == sorted(point["recall"] for point in points)
 
 
 def test_a_second_run_takes_the_datasets_that_are_there(trained, cluster, arguments):
     before = {path: path.stat().st_mtime_ns for path in cluster.data_root.glob("datasets/*/*/manifest.json")}
-    again = Cluster(cluster.engine, cluster.data_root, cluster.pipeline_root.with_name("again"))
-    again.run("training", **taken_by("training", arguments))
+    elsewhere = Cluster(cluster.data_root, cluster.runs.with_name("again"))
+    again = elsewhere.run("training", **taken_by("training", arguments))
     assert {path: path.stat().st_mtime_ns for path in cluster.data_root.glob("datasets/*/*/manifest.json")} == before
-    assert outputs(again, "embed")["metrics"]["metadata"] == outputs(cluster, "embed")["metrics"]["metadata"]
+    assert metadata(again, "embed", "metrics") == metadata(trained, "embed", "metrics")
 
 
-def test_a_step_that_fails_names_itself_and_its_last_error(simulated, cluster, arguments, capsys):
+def test_a_step_that_fails_names_itself_and_its_last_error(simulated, cluster, arguments):
     wrong = taken_by("training", arguments)
     wrong["preprocess"] = {**wrong["preprocess"], "split": {"validation": ["chr3"], "test": ["chr21"]}}
-    failing = Cluster(cluster.engine, cluster.data_root, cluster.pipeline_root.with_name("failing"))
-    with pytest.raises(RuntimeError, match="preprocess"):
+    failing = Cluster(cluster.data_root, cluster.runs.with_name("failing"))
+    with pytest.raises(PipelineError, match=r"task Preprocess failed: step preprocess: .*chr21"):
         failing.run("training", **wrong)
-    errors = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("error: ")]
-    assert errors[-1].startswith("error: step preprocess: ")
-    assert "chr21" in errors[-1]
-    assert not list(failing.pipeline_root.glob("*/train"))
+    assert not (failing.runs / "tasks" / "train").exists()
 
 
 def files(path: Path) -> dict[str, str]:
