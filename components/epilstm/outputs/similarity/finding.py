@@ -23,6 +23,8 @@ from epilstm.genome.name_matching import match_names
 from epilstm.outputs.similarity.search import find_similar
 from epilstm.outputs.similarity.windows import Windows, open_windows
 from epilstm.runtime.runner import check_apart, record_path
+from epilstm.store.bin_ranges import sizes_of
+from epilstm.store.manifests import EmbeddingsManifest, read_manifest
 
 if TYPE_CHECKING:
     import pandas
@@ -195,9 +197,12 @@ def run(request: Request, output: Path | None) -> list[SimilarRegion]:
     started = time.perf_counter()
     if output is not None:
         check_apart({"embeddings": request.embeddings, **request.files}, {"to": output}, {})
+    manifest = read_manifest(request.embeddings, EmbeddingsManifest)
+    assembly = Assembly(manifest.assembly, sizes_of(manifest))
+    regions = asked_regions(request, assembly)
+    genes = None if request.annotation is None else Genes.read(request.annotation, assembly.sizes)
     windows = open_windows(request.folder, request.embeddings, request.cell_type, request.window_bp)
-    genes = None if request.annotation is None else Genes.read(request.annotation, windows)
-    queries = list(queries_of(request, windows))
+    queries = list(queries_of(request, regions, windows))
     found = [row for query in queries for row in similar_to(query, windows, request.top, genes)]
     seconds = round(time.perf_counter() - started, 3)
     if output is not None:
@@ -231,31 +236,51 @@ def record_of(request: Request, windows: Windows, queries: int, hits: int, secon
     }
 
 
-def queries_of(request: Request, windows: Windows) -> Iterator[Query]:
-    """Queries in the order in which they are given.
+@dataclass(frozen=True)
+class AskedRegion:
+    """A region that is a query, its name, and where it was given, for messages."""
+
+    region: Region
+    name: str
+    where: str
+
+
+def asked_regions(request: Request, assembly: Assembly) -> list[AskedRegion]:
+    """Regions of the queries, in the order in which they are given.
 
     Raises
     ------
     GenomeError
-        A region is not of the assembly, or has no embeddings.
+        A region is not of the assembly.
+    """
+    found = [AskedRegion(parse_region(text, assembly), text, f"--region {text}") for text in request.regions]
+    if request.bed is None:
+        return found
+    placement = Placement(assembly.sizes)
+    placed = []
+    for number, region, fields in bed_intervals(request.bed):
+        inside = placement.place(region)
+        if inside is not None:
+            name = fields[3] if len(fields) > 3 else str(region)
+            placed.append(AskedRegion(inside, name, f"{request.bed}:{number}"))
+    placement.report(str(request.bed), "the embeddings")
+    if not placed:
+        raise GenomeError(f"{request.bed}: no interval in it")
+    return found + placed
+
+
+def queries_of(request: Request, regions: Sequence[AskedRegion], windows: Windows) -> Iterator[Query]:
+    """Queries: the regions, then the vector.
+
+    Raises
+    ------
+    GenomeError
+        A region has no embeddings.
     DataError
         The vectors are unusable.
     """
-    assembly = Assembly(windows.manifest.assembly, windows.manifest.chromosome_sizes)
-    for text in request.regions:
-        yield _query_of(parse_region(text, assembly), text, f"--region {text}", windows)
-    if request.bed is not None:
-        placement = Placement(assembly.sizes)
-        placed = []
-        for number, region, fields in bed_intervals(request.bed):
-            inside = placement.place(region)
-            if inside is not None:
-                placed.append((number, inside, fields[3] if len(fields) > 3 else str(region)))
-        placement.report(str(request.bed), "the embeddings")
-        if not placed:
-            raise GenomeError(f"{request.bed}: no interval in it")
-        for number, region, name in placed:
-            yield _query_of(region, name, f"{request.bed}:{number}", windows)
+    for asked in regions:
+        yield _query_of(asked.region, asked.name, asked.where, windows)
     if isinstance(request.vectors, Path):
         where = f"--vector {request.vectors}"
         yield Query(request.vectors.name, _checked(_read_array(request.vectors), where, windows))
@@ -311,7 +336,7 @@ class Genes:
     by_chromosome: Mapping[str, tuple[list[str], NDArray[np.int64]]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, windows: Windows) -> Genes:
+    def read(cls, path: Path, chromosomes: Mapping[str, int]) -> Genes:
         """Genes of an annotation.
 
         Raises
@@ -320,7 +345,6 @@ class Genes:
             It is unusable, or has no gene on any chromosome of the embeddings.
         """
         annotation = gtf.read_annotation(path)
-        chromosomes = windows.manifest.chromosome_sizes
         match_names(
             annotation.chromosomes,
             chromosomes,

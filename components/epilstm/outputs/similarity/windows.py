@@ -104,8 +104,8 @@ def open_windows(folder: Path, embeddings: Path, cell_type: str | None, window_b
         if (found.embeddings_fingerprint, found.cell_type, found.window_bp) == (source, cell_type, window_bp):
             return Windows(found, _mapped(folder, found))
         log.info(f"{folder}: windows of other embeddings, or of another length or cell type; they are replaced")
-    windows = _pooled(embeddings, manifest, arrays, cell_type, window_bp, source)
     with written_whole(folder, folder=True, kind="windows") as staged:
+        windows = _pooled(embeddings, manifest, arrays, cell_type, window_bp, source)
         staged.mkdir(parents=True)
         np.save(staged / VECTORS, windows.vectors)
         write_manifest(staged, windows.manifest)

@@ -167,3 +167,8 @@ def test_in_python_a_vector_is_a_query(small):
     own = small.embedding["chr2"][4_000 // BIN : 4_100 // BIN].mean(axis=0, dtype=np.float64)
     table = epilstm.similar(small.embeddings, own, top=1, window_bp=WINDOW)
     assert table.loc[0, ["chrom", "start"]].tolist() == ["chr2", 4000]
+
+
+def test_a_wrong_region_is_refused_before_anything_is_pooled(small, tmp_path, capsys):
+    assert "is not in assembly" in refused(capsys, small, "--windows", tmp_path / "w", "--region", "chr77:0-100")
+    assert not (tmp_path / "w").exists()
